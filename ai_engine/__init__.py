@@ -1,0 +1,1 @@
+"""Models as versioned bundles: volumes in, findings and DICOM objects out."""

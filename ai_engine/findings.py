@@ -1,0 +1,89 @@
+"""What a model found, in coded terms: the one value that SEG, SR and (through the SR) FHIR are made from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded concept (PS3.3 8): Code Value, Coding Scheme Designator, Code Meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Who made a result: TID 4019 Algorithm Identification and the FHIR Device."""
+
+    name: str  # stable over versions: "ct-quantification"
+    title: str  # for people
+    version: str
+    manufacturer: str
+    family: Code  # CID 7162
+    intended_use: str  # "Research use only. Not for clinical use."
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment of a label map (PS3.3 C.8.20.4)."""
+
+    number: int  # from 1; the value of its voxels in `Findings.labels`
+    label: str
+    category: Code
+    type: Code
+    type_modifier: Code | None  # laterality and the like
+    tracking_id: str  # stable name within (study, model); its UID is derived when encoding
+    recommended_rgb: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number with its meaning (TID 300 / TID 1419)."""
+
+    concept: Code
+    value: float
+    unit: Code  # UCUM
+    derivation: Code | None = None  # CID 7464: mean, …
+    method: str | None = None  # a sentence: how it was measured
+    slice_index: int | None = None  # counted from 0 along axis 0, when measured on one slice
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One measurement group (TID 1410/1411): a finding, where it is, what was measured."""
+
+    tracking_id: str
+    finding: Code
+    site: Code | None = None
+    laterality: Code | None = None
+    segment_number: int | None = None  # the segment it was measured on; its tracking_id is the same
+    measurements: tuple[Measurement, ...] = ()
+    probability: float | None = None  # calibrated, 0 to 1; None: the model states none
+
+
+@dataclass(frozen=True, slots=True)
+class NotMeasured:
+    """Something the model would measure and could not, and why, in words for a reader."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """Everything one run of a model says of one series.
+
+    `labels` is uint8 with axes (slice, row, column) of the source series in Geometry order; 0 is background,
+    n is the segment with number n. None: the model draws nothing.
+    """
+
+    model: ModelIdentity
+    segments: tuple[Segment, ...]
+    labels: NDArray[np.uint8] | None
+    findings: tuple[Finding, ...]
+    not_measured: tuple[NotMeasured, ...]
+    conclusion: str

@@ -1,0 +1,1 @@
+"""Runners: the processes that model code runs in."""

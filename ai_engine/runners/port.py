@@ -1,0 +1,98 @@
+"""The port between the trusted worker and whatever runs a model: arrays and numbers in, arrays and numbers out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_engine.geometry import Geometry
+from server.kernel.faults import Fault, FaultKind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunnerInput:
+    """One volume for one model.
+
+    `voxels` is int16 or float32 with axes (slice, row, column) in `geometry`'s order, in Hounsfield units for CT.
+    """
+
+    voxels: NDArray[np.generic]
+    geometry: Geometry
+    parameters: Mapping[str, float | str]  # of the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class NamedValue:
+    """A number by the name the manifest gives it meaning under."""
+
+    name: str
+    value: float
+    slice_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunnerOutput:
+    """What model code returned, checked for shape and type but not yet given meaning.
+
+    `labels` is uint8 with the shape of the input, or None.
+    `not_measured` maps a name of the manifest to the reason why there is no value.
+    """
+
+    labels: NDArray[np.uint8] | None
+    values: tuple[NamedValue, ...]
+    not_measured: Mapping[str, str]
+
+
+class RunnerFault(Fault):
+    """The model did not deliver. `code` is for metrics and the workitem's reason; the text is for people."""
+
+    kind = FaultKind.INTERNAL
+    code: ClassVar[str] = "runner-failed"
+
+
+class ModelRaised(RunnerFault):
+    """Model code raised, or died."""
+
+    code = "model-raised"
+
+
+class ModelTimedOut(RunnerFault):
+    """Model code ran past its wall clock and was killed."""
+
+    code = "model-timed-out"
+
+
+class ModelOutOfMemory(RunnerFault):
+    """Model code asked for more memory than its limit."""
+
+    code = "model-out-of-memory"
+
+
+class ModelOutputInvalid(RunnerFault):
+    """Model code returned something of the wrong shape or type."""
+
+    code = "model-output-invalid"
+
+
+class SandboxUnavailable(RunnerFault):
+    """The system offers no sandbox and the operator has not allowed running without one."""
+
+    code = "sandbox-unavailable"
+
+
+class Runner(Protocol):
+    """Runs one version of one model."""
+
+    async def run(self, work: RunnerInput) -> RunnerOutput:
+        """Run the model once.
+
+        Raises:
+            RunnerFault: it did not deliver; the runner can be used again.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the runner's process."""
+        ...

@@ -1,0 +1,1 @@
+"""The imaging archive: DICOMweb (PS3.18)."""

@@ -1,0 +1,1 @@
+"""Audit entries rendered and forwarded."""

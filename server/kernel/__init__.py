@@ -1,0 +1,1 @@
+"""The floor: values and services that every package stands on."""

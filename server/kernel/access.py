@@ -1,0 +1,121 @@
+"""Who asks, and how far each permission reaches: the one choke point of both doors.
+
+Every query builder takes the `Reach` that `Access.reach` returned and puts its predicate into the SQL.
+No context means deny: an empty `Access` grants nothing, and a patient-context grant without a patient raises.
+Scopes become grants in `server/auth/scopes.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from server.kernel.faults import Forbidden, Unauthenticated
+
+ACCESS_KEY = "isthmus.access"  # key of the Access value in an ASGI scope; put there by server/auth only
+
+
+class Permission(Enum):
+    """The five permissions of SMART App Launch 2.2 scopes (`.cruds`)."""
+
+    CREATE = "c"
+    READ = "r"
+    UPDATE = "u"
+    DELETE = "d"
+    SEARCH = "s"
+
+
+class Context(Enum):
+    """The first part of a SMART scope."""
+
+    PATIENT = "patient"
+    USER = "user"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller, as audit names it."""
+
+    id: str  # stable: "client:demo", "user:ada", "token:…", "system:worker"
+    display: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One resource type (or "*") opened for some permissions."""
+
+    context: Context
+    resource_type: str
+    permissions: frozenset[Permission]
+
+    def covers(self, resource_type: str, permission: Permission) -> bool:
+        """Whether this grant opens `permission` on `resource_type`."""
+        return self.resource_type in ("*", resource_type) and permission in self.permissions
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The patients whose data a permission opens; `patient_ids` None means every patient's.
+
+    Ids are those of FHIR Patient resources, without the type.
+    """
+
+    patient_ids: frozenset[str] | None
+
+    @property
+    def is_everyone(self) -> bool:
+        """Whether nothing confines this reach."""
+        return self.patient_ids is None
+
+    def includes(self, patient_id: str | None) -> bool:
+        """Whether data of this patient is within reach; None (unassigned data) only when unconfined."""
+        return self.patient_ids is None or patient_id in self.patient_ids
+
+
+EVERYONE = Reach(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one request may do.
+
+    `patient_ids` is the launch patient with the patients merged into it; None: the token has no patient.
+    A token with a patient confines *every* grant to that compartment, whatever its context.
+    """
+
+    principal: Principal
+    grants: tuple[Grant, ...]
+    patient_ids: frozenset[str] | None = None
+
+    def reach(self, resource_type: str, permission: Permission) -> Reach:
+        """How far `permission` on `resource_type` goes.
+
+        Raises:
+            Forbidden: no grant opens it, or only patient grants do and the token has no patient.
+        """
+        granting = [grant for grant in self.grants if grant.covers(resource_type, permission)]
+        if not granting:
+            raise Forbidden(f"The token grants no '{permission.value}' on {resource_type}.")
+        if self.patient_ids is not None:
+            return Reach(self.patient_ids)
+        if all(grant.context is Context.PATIENT for grant in granting):
+            raise Forbidden("The token grants patient access but names no patient.")
+        return EVERYONE
+
+
+def system_access(name: str) -> Access:
+    """The server's own unconfined access, for work that no request started."""
+    return Access(Principal(f"system:{name}", name), (Grant(Context.SYSTEM, "*", frozenset(Permission)),))
+
+
+def access_of(scope: Mapping[str, Any]) -> Access:
+    """The Access of an ASGI request scope.
+
+    Raises:
+        Unauthenticated: authentication put none there.
+    """
+    access = scope.get(ACCESS_KEY)
+    if not isinstance(access, Access):
+        raise Unauthenticated("A bearer token is required.")
+    return access

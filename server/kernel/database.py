@@ -1,0 +1,189 @@
+"""The database engine and the unit of work: one way to read, one way to write, on SQLite and PostgreSQL.
+
+Writes run in `Database.transact`: one transaction, retried when the database asks for it, with the outbox
+events and audit entries of the act inside it. SQLite has one writer (`BEGIN IMMEDIATE`, WAL, synchronous=FULL:
+an acknowledged commit survives power loss); PostgreSQL runs READ COMMITTED with sorted advisory locks.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import CursorResult, Executable, event, insert, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from server.kernel.audit import AuditEntry
+from server.kernel.clock import now_us
+from server.kernel.faults import Busy, StorageFull
+from server.kernel.rows import table_of
+from server.kernel.tables import AuditRow, OutboxEvent
+
+T = TypeVar("T")
+
+_EVENT = table_of(OutboxEvent)
+_AUDIT = table_of(AuditRow)
+
+ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
+SQLITE_BUSY_MS = 15_000  # longer than any transaction of ours; the worker process writes too
+RETRYABLE_SQLSTATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
+
+
+class UnitOfWork:
+    """One transaction. Events and audit entries are written with it, in order, just before it commits."""
+
+    def __init__(self, connection: AsyncConnection, started_us: int) -> None:
+        self.connection = connection
+        self.now_us = started_us  # the database clock when the transaction began
+        self._events: list[dict[str, Any]] = []
+        self._entries: list[AuditEntry] = []
+
+    async def execute(
+        self, statement: Executable, parameters: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
+    ) -> CursorResult[Any]:
+        """Run one statement in this transaction."""
+        return await self.connection.execute(statement, parameters)
+
+    async def lock(self, names: Iterable[str]) -> None:
+        """Hold these names until the transaction ends; others that lock the same names wait.
+
+        Taken in sorted order, so lockers cannot deadlock. SQLite's one writer already excludes everyone.
+        """
+        if self.connection.dialect.name == "sqlite":
+            return
+        for name in sorted(set(names)):
+            await self.connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
+            )
+
+    def emit(self, kind: str, subject: str, payload: Mapping[str, Any] | None = None) -> None:
+        """Announce what this transaction did; readers of the outbox see it once it is committed."""
+        body = orjson.dumps(payload or {}).decode()
+        self._events.append({"kind": kind, "subject": subject, "payload": body, "occurred_us": self.now_us})
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Record the act in the audit trail, in its own transaction."""
+        self._entries.append(entry)
+
+    async def flush(self) -> None:
+        """Write the collected events and audit entries."""
+        if self._events:
+            await self.connection.execute(insert(_EVENT), self._events)
+        if self._entries:
+            rows = [entry.as_row(self.now_us) for entry in self._entries]
+            await self.connection.execute(insert(_AUDIT), rows)
+        self._events, self._entries = [], []
+
+
+class Database:
+    """Connections to one database, SQLite (`sqlite+aiosqlite:///…`) or PostgreSQL (`postgresql+asyncpg://…`)."""
+
+    def __init__(self, url: str, *, readers: int = 8) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._reader = _sqlite_engine(url, "BEGIN", readers)
+            self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", 1)
+        else:
+            self._reader = self._writer = create_async_engine(
+                url, pool_size=readers, isolation_level="READ COMMITTED", pool_pre_ping=True
+            )
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading; on SQLite one consistent snapshot."""
+        with _as_faults():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    async def transact(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        """Run `work` in one transaction and commit it; `work` may run again after a serialisation failure.
+
+        Raises:
+            Busy: the database is locked, gone or kept refusing; nothing of `work` is in it.
+            StorageFull: no room on the database's disk; nothing of `work` is in it.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with _as_faults():
+                    return await self._attempt(work)
+            except _Retry as failure:
+                if attempt == ATTEMPTS:
+                    raise Busy("The database kept refusing the transaction; retry later.") from failure
+                await asyncio.sleep(random.uniform(0.005, 0.05) * attempt)
+        raise AssertionError("unreachable")
+
+    async def _attempt(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        async with self._writer.begin() as connection:
+            unit = UnitOfWork(connection, await self._clock(connection))
+            result = await work(unit)
+            await unit.flush()
+            return result
+
+    async def _clock(self, connection: AsyncConnection) -> int:
+        if self.is_sqlite:  # the database lives in this machine: its clock is ours
+            return now_us()
+        micros = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        return int((await connection.execute(micros)).scalar_one())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+
+class _Retry(Exception):
+    """The database asked for the whole transaction to be run again."""
+
+
+class _as_faults:  # noqa: N801  reads as a phrase: `with _as_faults():`
+    """Turn driver errors into the kernel's faults."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, PoolTimeout | InterfaceError):
+            raise Busy("The database is not available; retry later.") from error
+        if not isinstance(error, DBAPIError):
+            return
+        message = str(error.orig)
+        if getattr(error.orig, "sqlstate", None) in RETRYABLE_SQLSTATES:
+            raise _Retry from error
+        if "disk is full" in message or "disk I/O error" in message:
+            raise StorageFull("The database has no room left; retry later.") from error
+        if "database is locked" in message or error.connection_invalidated:
+            raise Busy("The database is busy; retry later.") from error
+
+
+def _sqlite_engine(url: str, begin: str, connections: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=connections, max_overflow=0, pool_timeout=30
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # we send BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={SQLITE_BUSY_MS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "cache_size=-16384",
+            "temp_store=MEMORY",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def start(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,129 @@
+"""Patient identity: which FHIR Patient a DICOM or FHIR identifier belongs to (DESIGN §5).
+
+An identifier is (system, value); matching is by identifier only, never by demographics. Demographics only
+raise a *conflict*: another birth date, or sex and name both different, closes a study to patient-scoped tokens
+until a person has looked. A value that is not known (None) never differs.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from sqlalchemy import ColumnElement, and_, delete, insert, select
+
+from server.kernel.database import UnitOfWork
+from server.kernel.rows import table_of
+from server.kernel.tables import PatientIdentity
+from server.kernel.uids import new_id
+
+_IDENTITY = table_of(PatientIdentity)
+
+
+class LinkState(Enum):
+    """How a study stands to the patients of the record."""
+
+    LINKED = "linked"
+    UNASSIGNED = "unassigned"  # no Patient ID, or no match and the site creates none
+    CONFLICT = "conflict"  # the identifier matches, the demographics contradict
+
+
+@dataclass(frozen=True, slots=True)
+class Demographics:
+    """What may contradict; None: not known."""
+
+    birth_date: str | None = None  # FHIR date: YYYY, YYYY-MM or YYYY-MM-DD
+    sex: str | None = None  # male | female | other | unknown
+    name_folded: str | None = None  # from `fold_name`
+
+    def contradicts(self, other: "Demographics") -> bool:
+        """Whether both cannot be one patient: other birth date, or sex and name both different."""
+        if _differ(self.birth_date, other.birth_date):
+            return True
+        return _differ(self.sex, other.sex) and _differ(self.name_folded, other.name_folded)
+
+
+@dataclass(frozen=True, slots=True)
+class PatientIdentifier:
+    """A patient identifier: FHIR Identifier.system and .value."""
+
+    system: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatientLink:
+    """The answer for a study: the Patient's id when LINKED, else None."""
+
+    state: LinkState
+    patient_id: str | None
+
+
+UNASSIGNED = PatientLink(LinkState.UNASSIGNED, None)
+
+
+def fold_name(family: str, given: str) -> str | None:
+    """Case- and accent-folded "family given" for comparison; None when both are blank."""
+    decomposed = unicodedata.normalize("NFKD", f"{family} {given}".casefold())
+    folded = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return " ".join(folded.split()) or None
+
+
+async def link_patient(
+    unit: UnitOfWork, identifier: PatientIdentifier | None, demographics: Demographics, *, create: bool = True
+) -> PatientLink:
+    """Find the Patient of an identifier, or name a new one, in the caller's transaction.
+
+    A new Patient exists as an identity at once; the resource `Patient/{patient_id}` follows from the outbox
+    event "study.changed" of the study that brought it.
+    """
+    if identifier is None:
+        return UNASSIGNED
+    await unit.lock([f"patient-identity:{identifier.system}|{identifier.value}"])
+    c = _IDENTITY.c
+    query = select(c.patient_id, c.birth_date, c.sex, c.name_folded).where(_names(identifier))
+    known = (await unit.execute(query)).one_or_none()
+    if known is not None:
+        if Demographics(known.birth_date, known.sex, known.name_folded).contradicts(demographics):
+            return PatientLink(LinkState.CONFLICT, None)
+        return PatientLink(LinkState.LINKED, known.patient_id)
+    if not create:
+        return UNASSIGNED
+    patient_id = new_id()
+    await unit.execute(insert(_IDENTITY), [_row(patient_id, identifier, demographics)])
+    return PatientLink(LinkState.LINKED, patient_id)
+
+
+async def register_patient(
+    unit: UnitOfWork, patient_id: str, identifiers: Sequence[PatientIdentifier], demographics: Demographics
+) -> None:
+    """Record the identifiers that a written Patient resource carries, in the transaction that writes it.
+
+    An identifier that another Patient already holds stays with that Patient: moving it is a merge,
+    never the side effect of a write.
+    """
+    await unit.lock(f"patient-identity:{i.system}|{i.value}" for i in identifiers)
+    await unit.execute(delete(_IDENTITY).where(_IDENTITY.c.patient_id == patient_id))
+    for identifier in dict.fromkeys(identifiers):
+        held = select(_IDENTITY.c.id).where(_names(identifier))
+        if (await unit.execute(held)).first() is None:
+            await unit.execute(insert(_IDENTITY), [_row(patient_id, identifier, demographics)])
+
+
+def _row(patient_id: str, identifier: PatientIdentifier, demographics: Demographics) -> dict[str, str | None]:
+    return {
+        "system": identifier.system,
+        "value": identifier.value,
+        "patient_id": patient_id,
+        "birth_date": demographics.birth_date,
+        "sex": demographics.sex,
+        "name_folded": demographics.name_folded,
+    }
+
+
+def _names(identifier: PatientIdentifier) -> ColumnElement[bool]:
+    return and_(_IDENTITY.c.system == identifier.system, _IDENTITY.c.value == identifier.value)
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other

@@ -1,0 +1,1 @@
+"""What crosses DICOMweb, FHIR and the AI engine."""
