@@ -1,0 +1,54 @@
+# Everything a newcomer or CI runs. Each target does the set-up it needs.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint types contracts format clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## make .venv with .venv/bin/isthmus
+
+demo: $(VENV)/.installed ## a study goes in, findings come out (under a minute)
+	$(BIN)/isthmus demo
+
+test: $(VENV)/.installed-dev lint types contracts ## everything CI runs
+	tools/test-system-packages
+	$(BIN)/pytest -n 2 --dist loadfile
+
+test-all: test ## also what takes long
+	$(BIN)/pytest tests/benchmarks --override-ini 'testpaths=tests/benchmarks'
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Isthmus needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+# torch first: its CPU build, before anything could ask for another one.
+$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,torch,postgres,redis]'
+	@touch $@ $(VENV)/.installed
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
