@@ -1,6 +1,6 @@
 """What an audit entry says (IHE ATNA; FHIR R4 AuditEvent), as a value of the floor.
 
-Writes carry their entry in their own transaction (`UnitOfWork.audit`); reads go through `server/kernel/read_audit.py`.
+Writes carry their entry in their own transaction (`UnitOfWork.audit`); reads go through `ReadAudit`.
 Entries name resources and patients by id only, never by demographics.
 """
 

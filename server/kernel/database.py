@@ -1,8 +1,9 @@
 """The database engine and the unit of work: one way to read, one way to write, on SQLite and PostgreSQL.
 
 Writes run in `Database.transact`: one transaction, retried when the database asks for it, with the outbox
-events and audit entries of the act inside it. SQLite has one writer (`BEGIN IMMEDIATE`, WAL, synchronous=FULL:
-an acknowledged commit survives power loss); PostgreSQL runs READ COMMITTED with sorted advisory locks.
+events and audit entries of the act inside it. SQLite has one writer (`BEGIN IMMEDIATE`, WAL) and runs with
+synchronous=FULL: an acknowledged commit survives power loss. PostgreSQL runs READ COMMITTED with sorted
+advisory locks.
 """
 
 import asyncio

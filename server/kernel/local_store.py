@@ -1,8 +1,9 @@
 """The local adapter of `ObjectStore`: an append-only journal per process, with group commit.
 
-A `put` appends its bodies to the journal; one `fdatasync` covers every `put` that waited for the disk meanwhile
-(a slow flush is shared, a fast one costs nothing extra). Directory entries are synced when a file is made.
-After a failed flush the journal is abandoned, never appended to again: the kernel may have dropped its pages.
+A `put` appends its bodies to the journal; one `fdatasync` covers every `put` that waited for the disk
+meanwhile (a slow flush is shared, a fast one costs nothing extra). Directory entries are synced when a file
+is made. After a failed flush the journal is abandoned, never appended to again: the kernel may have dropped
+its pages.
 """
 
 import asyncio

@@ -67,7 +67,7 @@ class ObjectStore(Protocol):
         ...
 
     def spool_path(self) -> Path:
-        """A fresh local path for a `SpooledBody` in the making; the caller removes it unless `put` took it."""
+        """A fresh local path for a `SpooledBody` to be; the caller removes it unless `put` took it."""
         ...
 
     async def check(self) -> None:

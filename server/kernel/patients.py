@@ -1,8 +1,8 @@
 """Patient identity: which FHIR Patient a DICOM or FHIR identifier belongs to (DESIGN §5).
 
 An identifier is (system, value); matching is by identifier only, never by demographics. Demographics only
-raise a *conflict*: another birth date, or sex and name both different, closes a study to patient-scoped tokens
-until a person has looked. A value that is not known (None) never differs.
+raise a *conflict*: another birth date, or sex and name both different, closes a study to patient-scoped
+tokens until a person has looked. A value that is not known (None) never differs.
 """
 
 import unicodedata

@@ -1,0 +1,104 @@
+"""The schema's history: forward-only Alembic revisions, one set for SQLite and PostgreSQL."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+HERE = Path(__file__).parent
+HEAD = "0001"  # newest revision; a test holds it to the files in versions/
+LOCK_KEY = 4_716_530_918_245_163_021  # advisory lock of whoever migrates; any fixed number
+
+
+async def upgrade(database_url: str) -> None:
+    """Bring the schema to `HEAD`; whoever comes second waits and finds nothing to do."""
+    engine = _engine(database_url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+async def current_revision(database_url: str) -> str | None:
+    """The revision of the schema; None: the database has no schema yet."""
+    engine = create_async_engine(database_url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(_revision)
+    finally:
+        await engine.dispose()
+
+
+def _engine(database_url: str) -> AsyncEngine:
+    engine = create_async_engine(database_url, poolclass=NullPool)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def configure(connection: Any, _record: object) -> None:
+            connection.isolation_level = None  # BEGIN is ours, so that DDL is transactional
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout=60000")
+            cursor.execute("PRAGMA journal_mode=WAL")
+            # A batch rewrite drops the parent table; with foreign keys on, its children would cascade away.
+            cursor.execute("PRAGMA foreign_keys=OFF")
+            cursor.close()
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def start(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+    if _revision(connection) == HEAD:
+        return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(HERE))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if broken is not None:
+            raise RuntimeError(f"the migration leaves rows of {broken[0]} without their parents")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def main() -> None:
+    """Write a revision from the difference between the tables and a fresh database (developers)."""
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_autogenerate(f"sqlite+aiosqlite:///{folder}/new.db", *sys.argv[1:3]))
+
+
+async def _autogenerate(database_url: str, revision: str, message: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    def write(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(HERE))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        command.revision(config, message=message, rev_id=revision, autogenerate=True)
+
+    engine = _engine(database_url)
+    async with engine.begin() as connection:
+        await connection.run_sync(write)
+    await engine.dispose()

@@ -1,0 +1,180 @@
+"""Settings: environment (`ISTHMUS_…`), `ISTHMUS_…_FILE` for secrets, `isthmus.toml`; the first wins.
+
+Command line options are passed as arguments and win over all of them.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from server.kernel.services import Site
+
+PREFIX = "ISTHMUS_"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Values from files: `ISTHMUS_DATABASE_URL_FILE=/run/secrets/db` sets `database_url`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  the base's signature
+        """The stripped text of the file that the environment names for this field."""
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        return (Path(path).read_text().strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Every field that a file provides."""
+        values = {
+            name: self.get_field_value(info, name)[0] for name, info in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """Everything an operator may decide. Each has a default that works on a laptop."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        toml_file="isthmus.toml",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
+
+    data: Path = Field(
+        Path("isthmus-data"), description="folder of the embedded database, the objects and the keys"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    public_base: str | None = Field(
+        None, description="scheme://host[:port] of every URL in answers; default: the address listened on"
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Host names accepted beside the loopback names and the public base's"
+    )
+    auth: bool = Field(
+        True, description="whether a token is required; false is refused unless the host is loopback"
+    )
+    database_url: str | None = Field(
+        None,
+        description="sqlite+aiosqlite:///… or postgresql+asyncpg://…; default: SQLite in the data folder",
+    )
+    worker: bool = Field(True, description="whether `serve` starts a worker process beside it")
+    quiet_time_s: float | None = Field(
+        None,
+        ge=0,
+        description="seconds without a new instance until a study is settled; default: each rule's own (60)",
+    )
+    lease_s: float = Field(30, ge=2, description="seconds without a heartbeat until a worker's claim is lost")
+    allow_unsandboxed: bool = Field(
+        False, description="run models without a sandbox where the system offers none"
+    )
+    max_request_mib: int = Field(4096, ge=1, description="largest STOW-RS request")
+    site_patient_system: str = Field(
+        "urn:isthmus:site:patient-id", description="Identifier.system of Patient IDs without an issuer"
+    )
+    issuer_systems: dict[str, str] = Field(
+        default_factory=dict, description="Issuer of Patient ID → Identifier.system"
+    )
+    timezone: str | None = Field(
+        None, description="IANA zone of DICOM times without an offset; default: dates only"
+    )
+    create_patients: bool = Field(True, description="whether an unknown Patient ID creates a Patient")
+    master_key: str | None = Field(
+        None,
+        min_length=32,
+        description="the secret that wraps others; default: a 0600 file in the data folder",
+    )
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="least severe level logged"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  not read: one file format is enough
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  replaced by SecretFiles
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, secret files, TOML: in this order."""
+        return init_settings, env_settings, SecretFiles(settings_cls), TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("public_base")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.rstrip("/") or parts.query:
+            raise ValueError("must be scheme://host[:port]")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _open_only_on_loopback(self) -> "Settings":
+        if not self.auth and not self.is_loopback:
+            raise ValueError("auth can be off only when host is a loopback address")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.host in LOOPBACK_HOSTS
+
+    @property
+    def base(self) -> str:
+        """The public base in force."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_base or f"http://{host}:{self.port}"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Host names that requests may carry, without ports."""
+        own = urlsplit(self.base).hostname or self.host
+        return LOOPBACK_HOSTS | {own, self.host, *self.allowed_hosts}
+
+    @property
+    def database(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data.absolute()}/isthmus.db"
+
+    @property
+    def site(self) -> Site:
+        """The site's naming as the kernel's value."""
+        return Site(self.site_patient_system, self.issuer_systems, self.timezone, self.create_patients)
+
+    def derive_key(self, purpose: str) -> bytes:
+        """A 256-bit key for one purpose, from the master key, whose file is made if it is missing."""
+        master = self.master_key or _master_key_file(self.data / "master.key")
+        return hmac.new(master.encode(), purpose.encode(), hashlib.sha256).digest()
+
+
+def _master_key_file(path: Path) -> str:
+    """The key in the file, which is made complete and 0600 before it gets its name."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was first: its key holds
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text().strip()
