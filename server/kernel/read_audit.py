@@ -10,9 +10,18 @@ from dataclasses import dataclass, replace
 from server.kernel.audit import AuditEntry
 from server.kernel.clock import SECOND_US, Clock, now_us
 from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Busy
 
 WINDOW_US = 60 * SECOND_US
 MAX_OPEN_WINDOWS = 10_000  # bounds memory; beyond it every read is written singly
+
+
+class AuditUnavailable(Busy):
+    """The audit trail cannot be written now, so nothing may be read."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__("The access could not be audited; retry later.")
+        self.__cause__ = cause
 
 
 @dataclass(slots=True)
@@ -36,7 +45,7 @@ class ReadAudit:
         """Write one entry and return when it is durable.
 
         Raises:
-            Busy: it could not be written; the read must fail.
+            AuditUnavailable: it could not be written; the read must fail.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
@@ -80,7 +89,7 @@ class ReadAudit:
             except Exception as error:  # noqa: BLE001  every waiter must learn of it, whatever it is
                 for _, done in batch:
                     if not done.done():
-                        done.set_exception(error)
+                        done.set_exception(AuditUnavailable(error))
             else:
                 for _, done in batch:
                     if not done.done():

@@ -1,0 +1,50 @@
+"""Work that no request started: loops that run a step until told to stop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from server.kernel.faults import Fault
+
+Step = Callable[[], Awaitable[int]]  # does what is waiting and returns how much that was
+
+BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 15.0)  # after failures in a row; the last one repeats
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A step that is run again at once while there is work, else after `idle_s`."""
+
+    name: str
+    step: Step
+    idle_s: float
+
+
+async def run_loop(loop: Loop, stop: asyncio.Event) -> None:
+    """Run the loop until `stop`; a failing step is logged and tried again later, it never ends the loop."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            did = await loop.step()
+            failures = 0
+        except Exception as error:  # noqa: BLE001  the outermost layer of background work
+            did = 0
+            failures += 1
+            log.warning("background step failed", loop=loop.name, failures=failures, exc_info=not_a_fault(error))
+        if did == 0:
+            await _pause(stop, BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else loop.idle_s)
+
+
+def not_a_fault(error: BaseException) -> BaseException | None:
+    """The error when it is a defect of ours, whose traceback belongs in the log; None for an expected fault."""
+    return None if isinstance(error, Fault) else error
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
