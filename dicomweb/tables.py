@@ -1,0 +1,151 @@
+"""The index of the archive: study, series and instance rows (DESIGN §5).
+
+Every QIDO-RS key of PS3.18 Tables 10.6.1-3, -4 and -5 is a column in a form that can be compared: dates as
+YYYYMMDD, times padded to HHMMSS.FFFFFF, names folded by component group. What was sent stands beside it in
+`attributes` (DICOM JSON of the level) and, whole, in `InstanceMetadata`.
+"""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
+from sqlmodel import Field
+
+from server.kernel.rows import Row
+from server.kernel.tables import BigKey, big_key
+
+
+def _owner(column: str) -> Column[int]:
+    """A 64-bit reference to the row that owns this one."""
+    return Column(BigKey, ForeignKey(column), nullable=False)
+
+
+def _prefix_index(column: str) -> Index:
+    """An index that serves equality, and `abc*` on PostgreSQL too, whatever its collation."""
+    return Index(None, column, postgresql_ops={column: "text_pattern_ops"})
+
+
+class Study(Row, table=True):
+    """One study. `patient_id` is the FHIR Patient's id; null unless `link_state` is "linked"."""
+
+    __tablename__ = "study"
+    __table_args__ = (
+        UniqueConstraint("study_instance_uid"),
+        Index(None, "study_date", "id"),
+        Index(None, "patient_id", "study_date", "id"),
+        Index(None, "patient_system", "patient_value"),
+        _prefix_index("patient_value"),
+        _prefix_index("accession_number"),
+        _prefix_index("patient_name_folded"),
+        _prefix_index("patient_name_ideographic"),
+        _prefix_index("patient_name_phonetic"),
+        _prefix_index("referring_physician_name_folded"),
+        _prefix_index("study_identifier"),
+        Index(None, "link_state"),
+        Index(None, "input_changed_us"),
+    )
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    study_instance_uid: str
+    study_date: str = ""  # YYYYMMDD; "" when not known, so that the order has no nulls
+    study_time: str = ""  # HHMMSS.FFFFFF; "" when not known
+    accession_number: str = ""
+    study_identifier: str = ""  # Study ID (0020,0010)
+    referring_physician_name_folded: str = ""
+    referring_physician_name_ideographic: str = ""
+    referring_physician_name_phonetic: str = ""
+    patient_name_folded: str = ""  # alphabetic group, case- and accent-folded, components still split by ^
+    patient_name_ideographic: str = ""
+    patient_name_phonetic: str = ""
+    patient_name_words: str = ""  # "family given …" folded, without delimiters: for phonetic keys
+    patient_birth_date: str = ""
+    patient_sex: str = ""
+    patient_system: str | None = None  # issuer of the Patient ID as Identifier.system; null: no Patient ID
+    patient_value: str | None = None  # Patient ID (0010,0020); null: none
+    patient_id: str | None = None
+    link_state: str  # server.kernel.patients.LinkState
+    created_us: int = Field(sa_type=BigInteger)
+    input_changed_us: int | None = Field(default=None, sa_type=BigInteger)  # receipt of the last input instance
+    changed_us: int = Field(sa_type=BigInteger)
+    attributes: str = Field(sa_type=Text)  # DICOM JSON object: patient and study attributes as sent
+
+
+class Series(Row, table=True):
+    """One series; `superseded_us` is set while every instance of it is superseded."""
+
+    __tablename__ = "series"
+    __table_args__ = (
+        UniqueConstraint("series_instance_uid"),
+        Index(None, "study_id", "superseded_us", "modality"),
+        Index(None, "modality", "study_id"),
+        Index(None, "performed_procedure_step_start_date"),
+    )
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    study_id: int = Field(sa_column=_owner("study.id"))
+    series_instance_uid: str
+    modality: str = ""
+    series_number: int | None = None
+    performed_procedure_step_start_date: str = ""
+    performed_procedure_step_start_time: str = ""
+    created_us: int = Field(sa_type=BigInteger)
+    changed_us: int = Field(sa_type=BigInteger)
+    superseded_us: int | None = Field(default=None, sa_type=BigInteger)
+    attributes: str = Field(sa_type=Text)  # DICOM JSON object: series attributes as sent
+
+
+class SeriesRequest(Row, table=True):
+    """One item of Request Attributes Sequence (0040,0275) of a series."""
+
+    __tablename__ = "series_request"
+    __table_args__ = (
+        Index(None, "series_id"),
+        _prefix_index("scheduled_procedure_step_id"),
+        _prefix_index("requested_procedure_id"),
+    )
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    series_id: int = Field(sa_column=_owner("series.id"))
+    scheduled_procedure_step_id: str = ""
+    requested_procedure_id: str = ""
+
+
+class Instance(Row, table=True):
+    """One SOP instance and where its bytes lie; narrow, so that many fit a page."""
+
+    __tablename__ = "instance"
+    __table_args__ = (
+        UniqueConstraint("sop_instance_uid"),
+        Index(None, "study_id", "superseded_us"),
+        Index(None, "series_id", "superseded_us", "instance_number"),
+        Index(None, "sop_class_uid"),
+    )
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    study_id: int = Field(sa_column=_owner("study.id"))
+    series_id: int = Field(sa_column=_owner("series.id"))
+    sop_instance_uid: str
+    sop_class_uid: str
+    instance_number: int | None = None
+    rows: int | None = None
+    columns: int | None = None
+    bits_allocated: int | None = None
+    number_of_frames: int | None = None
+    transfer_syntax_uid: str
+    origin: str  # dicomweb.store.instances.Origin
+    stored_us: int = Field(sa_type=BigInteger)
+    superseded_us: int | None = Field(default=None, sa_type=BigInteger)  # null: current
+    object_name: str
+    object_offset: int = Field(sa_type=BigInteger)
+    object_length: int = Field(sa_type=BigInteger)
+    data_set_offset: int  # first byte of the data set within the file: preamble and file meta end here
+    file_sha256: bytes = Field(sa_type=LargeBinary)
+    data_set_sha256: bytes = Field(sa_type=LargeBinary)  # without the file meta: what makes a duplicate equal
+
+
+class InstanceMetadata(Row, table=True):
+    """What only metadata, frames and bulk data need of an instance; wide, and so apart."""
+
+    __tablename__ = "instance_metadata"
+
+    instance_id: int = Field(sa_column=Column(BigKey, ForeignKey("instance.id"), primary_key=True))
+    dicom_json: bytes = Field(sa_type=LargeBinary)  # zstd; BulkDataURI relative to the instance resource
+    pixel_layout: bytes | None = Field(default=None, sa_type=LargeBinary)  # dicomweb.store.layout; null: no pixels
+    bulk_values: str | None = Field(default=None, sa_type=Text)  # JSON [[path, offset, length], …]; null: none
