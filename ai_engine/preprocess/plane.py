@@ -1,0 +1,119 @@
+"""One single-frame image as a plane in the patient (PS3.3 C.7.6.2, C.7.6.3)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
+
+UNIT_TOLERANCE = 0.01  # of a direction cosine vector's length, and of the angle between row and column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """The place of one image. Vectors are float64, LPS; `position_lps_mm` is the first pixel's centre."""
+
+    dataset: Dataset
+    sop_instance_uid: str
+    frame_of_reference_uid: str
+    shape: tuple[int, int]  # rows, columns
+    spacing_mm: tuple[float, float]  # between rows, between columns
+    position_lps_mm: NDArray[np.float64]
+    row_direction: NDArray[np.float64]  # along which the column index grows
+    column_direction: NDArray[np.float64]  # along which the row index grows
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """The cross product of row and column direction: the way axis 0 of a volume runs."""
+        return np.cross(self.row_direction, self.column_direction)
+
+    @property
+    def order(self) -> tuple[float, float, str]:
+        """What decides between two images at one place: acquisition, then instance number, then UID."""
+        return (
+            _order_number(self.dataset, "AcquisitionNumber"),
+            _order_number(self.dataset, "InstanceNumber"),
+            self.sop_instance_uid,
+        )
+
+
+def read_plane(dataset: Dataset) -> Plane:
+    """The plane of a single-frame image.
+
+    Raises:
+        SeriesRefused: an attribute that the place depends on is missing, empty or impossible.
+    """
+    if int(dataset.get("NumberOfFrames") or 1) != 1 or "PerFrameFunctionalGroupsSequence" in dataset:
+        raise SeriesRefused(
+            RefusalReason.MULTI_FRAME,
+            "NumberOfFrames: multi-frame images are not supported by this model's input",
+        )
+    row_direction, column_direction = _directions(dataset)
+    row_spacing, column_spacing = numbers_of(dataset, "PixelSpacing", 2)
+    if min(row_spacing, column_spacing) <= 0:
+        raise SeriesRefused(RefusalReason.INVALID_ATTRIBUTE, "PixelSpacing is not greater than zero")
+    return Plane(
+        dataset=dataset,
+        sop_instance_uid=text_of(dataset, "SOPInstanceUID"),
+        frame_of_reference_uid=text_of(dataset, "FrameOfReferenceUID"),
+        shape=(count_of(dataset, "Rows"), count_of(dataset, "Columns")),
+        spacing_mm=(row_spacing, column_spacing),
+        position_lps_mm=np.array(numbers_of(dataset, "ImagePositionPatient", 3)),
+        row_direction=row_direction,
+        column_direction=column_direction,
+    )
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """The value of a required text attribute."""
+    value = str(dataset.get(keyword) or "").strip()
+    if not value:
+        raise SeriesRefused(RefusalReason.MISSING_ATTRIBUTE, f"{keyword} is missing or empty")
+    return value
+
+
+def count_of(dataset: Dataset, keyword: str) -> int:
+    """The value of a required attribute that counts something, at least one."""
+    (value,) = numbers_of(dataset, keyword, 1)
+    if value < 1:
+        raise SeriesRefused(RefusalReason.INVALID_ATTRIBUTE, f"{keyword} is less than one")
+    return int(value)
+
+
+def numbers_of(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    """The `count` finite numbers of a required attribute."""
+    value = dataset.get(keyword)
+    if value is None or value == "":
+        raise SeriesRefused(RefusalReason.MISSING_ATTRIBUTE, f"{keyword} is missing or empty")
+    values = (value,) if count == 1 and not hasattr(value, "__len__") else tuple(value)
+    try:
+        numbers = tuple(float(each) for each in values)
+    except (TypeError, ValueError) as error:
+        raise SeriesRefused(RefusalReason.INVALID_ATTRIBUTE, f"{keyword} is not numeric") from error
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise SeriesRefused(
+            RefusalReason.INVALID_ATTRIBUTE, f"{keyword} does not hold {count} finite number(s)"
+        )
+    return numbers
+
+
+def _directions(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The orthonormal row and column directions of Image Orientation (Patient) (PS3.3 C.7.6.2.1.1)."""
+    cosines = np.array(numbers_of(dataset, "ImageOrientationPatient", 6)).reshape(2, 3)
+    lengths = np.linalg.norm(cosines, axis=1)
+    if np.abs(lengths - 1).max() > UNIT_TOLERANCE or abs(cosines[0] @ cosines[1]) > UNIT_TOLERANCE:
+        raise SeriesRefused(
+            RefusalReason.INVALID_ATTRIBUTE,
+            "ImageOrientationPatient does not hold two orthogonal unit vectors",
+        )
+    row = cosines[0] / lengths[0]
+    column = cosines[1] - (cosines[1] @ row) * row
+    return row, column / np.linalg.norm(column)
+
+
+def _order_number(dataset: Dataset, keyword: str) -> float:
+    value = dataset.get(keyword)
+    return float(value) if value not in (None, "") else math.inf

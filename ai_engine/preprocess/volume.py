@@ -1,0 +1,147 @@
+"""The instances of one series as one volume, or a refusal that says why (PS3.3 A.3, C.7.6.2)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from ai_engine.geometry import Geometry
+from ai_engine.preprocess.pixels import decode_stack
+from ai_engine.preprocess.plane import Plane, numbers_of, read_plane
+from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
+from ai_engine.preprocess.stack import LeftOut, Stack, arrange
+from ai_engine.wants import Wants
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """One series in Hounsfield units.
+
+    `voxels` is int16 with axes (slice, row, column) in `geometry`'s order; `slices[i]` is the source image of
+    `voxels[i]`. `left_out` names the instances of the series that are no part of it.
+    """
+
+    voxels: NDArray[np.int16]
+    geometry: Geometry
+    slices: tuple[Dataset, ...]
+    left_out: tuple[LeftOut, ...]
+    slice_thickness_mm: float | None  # the largest stated; None: no slice states one
+
+    @property
+    def sop_instance_uids(self) -> tuple[str, ...]:
+        """The SOP Instance UID of each slice along axis 0."""
+        return tuple(str(dataset.SOPInstanceUID) for dataset in self.slices)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the results should know about the input, in sentences."""
+        count_of_reason = Counter(each.reason for each in self.left_out)
+        return tuple(
+            f"Left out of the analysis: {count} image(s), {reason}."
+            for reason, count in sorted(count_of_reason.items())
+        )
+
+
+def build_volume(datasets: Sequence[Dataset], wants: Wants, threads: int = 2) -> Volume:
+    """The volume that the instances of one series form.
+
+    Args:
+        datasets: instances with Pixel Data and file meta information, in any order.
+        wants: which of them may take part, and the limits on the whole.
+        threads: how many slices are decoded side by side.
+
+    Raises:
+        SeriesRefused: the series is no volume, or not one that is wanted; the text names the attribute.
+    """
+    images, left_out = select_images(datasets, wants)
+    check_one_series(images)
+    if len(images) < wants.minimum_slices:
+        raise _too_few(len(images), wants)
+    stack = arrange([read_plane(dataset) for dataset in images])
+    if len(stack.planes) < wants.minimum_slices:
+        raise _too_few(len(stack.planes), wants)
+    thickness = slice_thickness_mm(stack.planes)
+    check_limits(stack, thickness, wants)
+    return Volume(
+        voxels=decode_stack(stack.planes, threads),
+        geometry=stack.geometry,
+        slices=tuple(plane.dataset for plane in stack.planes),
+        left_out=(*left_out, *stack.left_out),
+        slice_thickness_mm=thickness,
+    )
+
+
+def select_images(datasets: Sequence[Dataset], wants: Wants) -> tuple[list[Dataset], list[LeftOut]]:
+    """The instances that may form the volume, and those that may not by their kind."""
+    if not datasets:
+        raise SeriesRefused(RefusalReason.NO_IMAGES, "the series has no instances")
+    wanted_classes = wants.sop_class_uids()
+    images: list[Dataset] = []
+    left_out: list[LeftOut] = []
+    for dataset in datasets:
+        uid = str(dataset.get("SOPInstanceUID") or "")
+        if wanted_classes and str(dataset.get("SOPClassUID") or "") not in wanted_classes:
+            left_out.append(LeftOut(uid, "not of a SOP Class that the model reads"))
+        elif not wants.accepts_image_type(_values(dataset, "ImageType")):
+            left_out.append(LeftOut(uid, "of an excluded Image Type such as a localizer"))
+        else:
+            images.append(dataset)
+    if not images:
+        reasons = "; ".join(sorted({each.reason for each in left_out}))
+        raise SeriesRefused(RefusalReason.NOT_WANTED, f"no image of the series can be used: {reasons}")
+    return images, left_out
+
+
+def check_one_series(images: Sequence[Dataset]) -> None:
+    """Refuse images of more than one series or modality."""
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Modality"):
+        if len({str(dataset.get(keyword) or "") for dataset in images}) > 1:
+            raise SeriesRefused(RefusalReason.MIXED_SERIES, f"{keyword} differs between slices")
+
+
+def check_limits(stack: Stack, thickness_mm: float | None, wants: Wants) -> None:
+    """Refuse a stack outside the limits of `wants`."""
+    slice_spacing, row_spacing, column_spacing = stack.geometry.spacing_mm
+    at_most = (
+        ("the distance between slices", slice_spacing, wants.maximum_slice_spacing_mm),
+        ("SliceThickness", thickness_mm, wants.maximum_slice_thickness_mm),
+        ("PixelSpacing", max(row_spacing, column_spacing), wants.maximum_pixel_spacing_mm),
+    )
+    for name, value, limit in at_most:
+        if value is not None and limit is not None and value > limit:
+            raise SeriesRefused(
+                RefusalReason.LIMIT_EXCEEDED, f"{name} is {value:g} mm; the model takes up to {limit:g} mm"
+            )
+    extent = slice_spacing * len(stack.planes)
+    if wants.minimum_extent_mm is not None and extent < wants.minimum_extent_mm:
+        raise SeriesRefused(
+            RefusalReason.LIMIT_EXCEEDED,
+            f"the slices cover {extent:g} mm; the model needs at least {wants.minimum_extent_mm:g} mm",
+        )
+
+
+def slice_thickness_mm(planes: Sequence[Plane]) -> float | None:
+    """The largest Slice Thickness that a slice states, or None."""
+    stated = [
+        numbers_of(plane.dataset, "SliceThickness", 1)[0]
+        for plane in planes
+        if plane.dataset.get("SliceThickness") not in (None, "")
+    ]
+    return max(stated, default=None)
+
+
+def _values(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    value = dataset.get(keyword)
+    if value is None or isinstance(value, str):
+        return (value,) if value else ()
+    return tuple(str(each) for each in value)
+
+
+def _too_few(count: int, wants: Wants) -> SeriesRefused:
+    return SeriesRefused(
+        RefusalReason.TOO_FEW_SLICES,
+        f"the series has {count} usable slice(s); the model needs at least {wants.minimum_slices}",
+    )
