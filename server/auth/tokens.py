@@ -1,0 +1,210 @@
+"""Access tokens: issue, look up, revoke (RFC 6750, RFC 7009).
+
+A token is 256 random bits; the database holds its SHA-256. Lookups are cached for `CACHE_US` in the process,
+so a revocation made elsewhere holds after at most that time (DESIGN §5); one made here holds at once.
+"""
+
+import hashlib
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, Update, insert, select, update
+
+from server.auth.scopes import InvalidScope, Scopes, access_from, parse_scopes
+from server.auth.tables import AccessToken, OAuthClient
+from server.kernel.access import Access, Context, Principal
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.clock import SECOND_US, Clock, now_us
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Fault
+from server.kernel.rows import table_of
+from server.kernel.uids import new_secret
+
+_TOKEN = table_of(AccessToken)
+_CLIENT = table_of(OAuthClient)
+
+CACHE_US = 5 * SECOND_US
+CACHE_TOKENS = 10_000  # bounds memory; the longest unused leaves first
+MAX_TTL_S = 366 * 24 * 3600  # of an administrator's token
+_PATIENT_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # FHIR R4 datatypes.html#id
+
+
+class InvalidTokenRequest(Fault):
+    """A token cannot be issued as asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a new token shall be."""
+
+    subject: str | None  # the Principal's id; None: the token names itself
+    scopes: Scopes
+    ttl_s: int
+    client_id: str | None = None
+    patient_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A new token: its text, shown once, and its row."""
+
+    text: str
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What the database says of a token that is in use."""
+
+    token_hash: str
+    client_id: str | None
+    client_name: str | None
+    subject: str
+    scope: str
+    patient_id: str | None
+    issued_us: int
+    expires_us: int
+
+    def as_access(self) -> Access:
+        """What the bearer may do; the compartment is the launch patient's."""
+        principal = Principal(self.subject, self.client_name or self.subject)
+        patient_ids = None if self.patient_id is None else frozenset({self.patient_id})
+        return access_from(principal, parse_scopes(self.scope), patient_ids)
+
+
+def hash_secret(secret: str) -> str:
+    """How a secret of 256 random bits is kept: SHA-256 in hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_token(request: TokenRequest, issued_us: int) -> IssuedToken:
+    """Make a token; its row is for the caller's transaction."""
+    text = new_secret()
+    token_hash = hash_secret(text)
+    row = {
+        "token_hash": token_hash,
+        "client_id": request.client_id,
+        "subject": request.subject or f"token:{token_hash[:12]}",
+        "scope": request.scopes.text,
+        "patient_id": request.patient_id,
+        "issued_us": issued_us,
+        "expires_us": issued_us + request.ttl_s * SECOND_US,
+        "revoked_us": None,
+    }
+    return IssuedToken(text, row)
+
+
+def select_token(token_hash: str, at_us: int) -> Select[Any]:
+    """A token as `TokenRecord`, unless it is expired or revoked, or its client is disabled."""
+    t, c = _TOKEN.c, _CLIENT.c
+    columns = (t.token_hash, t.client_id, t.subject, t.scope, t.patient_id, t.issued_us, t.expires_us)
+    return (
+        select(*columns, c.name.label("client_name"))
+        .select_from(_TOKEN.outerjoin(_CLIENT, c.client_id == t.client_id))
+        .where(t.token_hash == token_hash, t.revoked_us.is_(None), t.expires_us > at_us)
+        .where(c.disabled_us.is_(None), t.client_id.is_(None) | c.client_id.is_not(None))
+    )
+
+
+def revocation(token_hash: str, at_us: int) -> Update:
+    """The statement that revokes a token."""
+    t = _TOKEN.c
+    return update(_TOKEN).where(t.token_hash == token_hash, t.revoked_us.is_(None)).values(revoked_us=at_us)
+
+
+class AccessTokens:
+    """The lookup that stands before every request."""
+
+    def __init__(self, database: Database, clock: Clock = now_us) -> None:
+        self._database = database
+        self._clock = clock
+        self._cache: OrderedDict[str, tuple[TokenRecord, Access, int]] = OrderedDict()
+
+    async def access_of(self, token: str) -> Access | None:
+        """What the bearer of this token may do; None: the token is not in use."""
+        token_hash, now = hash_secret(token), self._clock()
+        cached = self._cache.get(token_hash)
+        if cached is not None and cached[2] > now and cached[0].expires_us > now:
+            self._cache.move_to_end(token_hash)
+            return cached[1]
+        self._cache.pop(token_hash, None)
+        record = await self._find(token_hash, now)
+        if record is None:
+            return None
+        access = record.as_access()
+        self._cache[token_hash] = (record, access, now + CACHE_US)
+        if len(self._cache) > CACHE_TOKENS:
+            self._cache.popitem(last=False)
+        return access
+
+    def forget(self, token_hash: str) -> None:
+        """Drop a token from the cache, because it was revoked."""
+        self._cache.pop(token_hash, None)
+
+    async def _find(self, token_hash: str, now: int) -> TokenRecord | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select_token(token_hash, now))).one_or_none()
+        return None if row is None else TokenRecord(**row._mapping)
+
+
+async def issue_token(
+    database: Database,
+    *,
+    scope: str,
+    patient: str | None = None,
+    ttl_s: int = 3600,
+    subject: str | None = None,
+) -> str:
+    """Issue a token by an administrator's word (`isthmus token`); returns its text, which is kept nowhere.
+
+    Raises:
+        InvalidScope: the scope is empty or not understood, or asks for a patient's data without a patient.
+        InvalidTokenRequest: the patient is no FHIR id, or the lifetime is out of bounds.
+    """
+    scopes = parse_scopes(scope)
+    if not scopes.resources:
+        raise InvalidScope("The scope opens no resource.")
+    if patient is None and scopes.in_context(Context.PATIENT):
+        raise InvalidScope("A patient scope needs a patient.")
+    if patient is not None and not _PATIENT_ID.fullmatch(patient):
+        raise InvalidTokenRequest("The patient is not named by a FHIR id.")
+    if not 0 < ttl_s <= MAX_TTL_S:
+        raise InvalidTokenRequest(f"The lifetime must be between 1 and {MAX_TTL_S} seconds.")
+    request = TokenRequest(subject, scopes, ttl_s, patient_id=patient)
+
+    async def work(unit: UnitOfWork) -> str:
+        issued = new_token(request, unit.now_us)
+        await unit.execute(insert(_TOKEN), [issued.row])
+        unit.audit(issued_entry(issued))
+        return issued.text
+
+    return await database.transact(work)
+
+
+async def revoke_token(database: Database, token: str) -> bool:
+    """Revoke a token by its text; False: it was not in use."""
+    token_hash = hash_secret(token)
+
+    async def work(unit: UnitOfWork) -> bool:
+        revoked = await unit.execute(revocation(token_hash, unit.now_us))
+        if revoked.rowcount:
+            principal = Principal("system:administrator", "administrator")
+            unit.audit(AuditEntry(principal, Action.UPDATE, "revoke", "token", token_hash[:12]))
+        return bool(revoked.rowcount)
+
+    return await database.transact(work)
+
+
+def issued_entry(issued: IssuedToken) -> AuditEntry:
+    """The audit entry of a new token; it names the token by the beginning of its hash."""
+    subject = issued.row["subject"]
+    return AuditEntry(
+        Principal(subject, subject),
+        Action.EXECUTE,
+        "token",
+        "token",
+        issued.row["token_hash"][:12],
+        issued.row["patient_id"],
+    )
