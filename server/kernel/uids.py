@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import uuid
+from collections.abc import Iterable
 
 
 def new_uid() -> str:
@@ -14,6 +15,11 @@ def derived_uid(*parts: str) -> str:
     """The UID that belongs to these parts, the same each time: a retry cannot double an object."""
     digest = hashlib.sha256("\x00".join(parts).encode()).digest()[:16]
     return f"2.25.{uuid.UUID(bytes=digest, version=4).int}"
+
+
+def hash_of_uids(uids: Iterable[str]) -> str:
+    """SHA-256 over a set of UIDs in hexadecimal: the same whatever their order."""
+    return hashlib.sha256("\n".join(sorted(set(uids))).encode()).hexdigest()
 
 
 def new_id() -> str:

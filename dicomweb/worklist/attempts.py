@@ -1,0 +1,286 @@
+"""The engine performs workitems: claim, heartbeat, fence, complete, fail, cancel (DESIGN §2, §6).
+
+The current attempt is the one with the highest number. Its lease keeps others away; when that has run out
+the next claim marks it lost and goes on with a new number, while the workitem stays IN PROGRESS. From then on
+whatever the lost worker tries raises `LeaseLost`, in the very transaction in which it would have published.
+A worker whose lease ran out unnoticed may still finish. Outside performers have no attempts: nothing here
+touches their workitems.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, and_, insert, select, update
+
+from dicomweb.worklist.change import WORKITEM, change, change_state, change_state_by, hold
+from dicomweb.worklist.codes import UNSPECIFIED_REASON
+from dicomweb.worklist.eligible import CURRENT, claimable, is_current, queue_order, worth_a_look
+from dicomweb.worklist.state import Event, FinalStateNotMet, State
+from dicomweb.worklist.tables import WorkitemAttempt
+from dicomweb.worklist.workitem import (
+    Claim,
+    Outcome,
+    Reason,
+    SeriesReference,
+    claim_of,
+    decode_series,
+    encode_series,
+    reason_columns,
+    reason_of,
+    worker_principal,
+)
+from server.kernel.clock import SECOND_US
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Fault, FaultKind
+from server.kernel.rows import table_of
+from server.kernel.uids import new_uid
+
+_ATTEMPT = table_of(WorkitemAttempt)
+
+GIVEN_UP_AT_ONCE = 100  # workitems one claim may give up before it returns; bounds its transaction
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often the engine tries, and how long it waits after a failure; the wait doubles each time."""
+
+    attempts: int = 3
+    first_delay_s: float = 10.0
+
+    def delay_us(self, attempt: int) -> int:
+        """The wait after attempt number `attempt` has failed."""
+        return int(self.first_delay_s * 2 ** (attempt - 1) * SECOND_US)
+
+
+DEFAULT_RETRY = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The answer to a heartbeat."""
+
+    cancel_requested: bool  # somebody wants the performer to stop: end with `cancel`
+
+
+class LeaseLost(Fault):
+    """The attempt is not the current one any more; its results must not be published."""
+
+    kind = FaultKind.CONFLICT
+
+
+async def claim(
+    database: Database, worker: str, lease_s: float, retry: RetryPolicy = DEFAULT_RETRY
+) -> Claim | None:
+    """Take the next workitem: STAT first, then the oldest; None: nothing is to be done now.
+
+    On the way it gives up what was tried often enough and what was asked to stop while nobody worked on it.
+    """
+    async with database.read() as connection:
+        if (await connection.execute(worth_a_look())).first() is None:
+            return None
+
+    async def work(unit: UnitOfWork) -> Claim | None:
+        for _ in range(GIVEN_UP_AT_ONCE):
+            row = await _next(unit)
+            if row is None:
+                return None
+            if row["attempt"] == 0 or await _may_retry(unit, row, worker, retry):
+                return await _take(unit, row, worker, lease_s)
+        return None
+
+    return await database.transact(work)
+
+
+async def heartbeat(
+    database: Database, claim: Claim, lease_s: float, *, progress: int | None = None, text: str | None = None
+) -> Heartbeat:
+    """Prolong the lease and say how far the work is (per cent); None leaves what was said before.
+
+    Raises:
+        LeaseLost: another attempt has taken over, or the workitem has ended.
+    """
+
+    async def work(unit: UnitOfWork) -> Heartbeat:
+        row = await fence(unit, claim)
+        said = {"progress": progress, "progress_text": text}
+        columns = {name: value for name, value in said.items() if value is not None}
+        if columns:
+            await unit.execute(update(WORKITEM).where(WORKITEM.c.pk == claim.workitem_pk).values(**columns))
+        until = unit.now_us + int(lease_s * SECOND_US)
+        await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(lease_until_us=until))
+        return Heartbeat(cancel_requested=row["cancel_requested_us"] is not None)
+
+    return await database.transact(work)
+
+
+async def fence(unit: UnitOfWork, claim: Claim) -> RowMapping:
+    """Hold the claimed workitem's row until the transaction ends; first statement of every publication.
+
+    Raises:
+        LeaseLost: the attempt is not the current, running one.
+    """
+    row = await hold(unit, WORKITEM.c.pk == claim.workitem_pk)
+    if row is None or row["state"] != State.IN_PROGRESS.value or row["attempt"] != claim.attempt:
+        raise LeaseLost(f"Attempt {claim.attempt} is not the current attempt of the workitem.")
+    running = select(_ATTEMPT.c.pk).where(_is_current(row), _ATTEMPT.c.outcome == Outcome.RUNNING.value)
+    if (await unit.execute(running)).first() is None:
+        raise LeaseLost(f"Attempt {claim.attempt} of the workitem has ended.")
+    return row
+
+
+async def complete(unit: UnitOfWork, claim: Claim, output: tuple[SeriesReference, ...]) -> None:
+    """End a claimed workitem as COMPLETED, in the transaction that writes its results.
+
+    Raises:
+        LeaseLost: the attempt is not the current, running one.
+        FinalStateNotMet: there is no output (PS3.4 Table CC.2.5-3).
+    """
+    row = await fence(unit, claim)
+    columns = {
+        "output": encode_series(output),
+        "progress": 100,
+        "progress_text": None,
+        **reason_columns(None),
+    }
+    if not output:
+        raise FinalStateNotMet
+    await change_state(unit, row, Event.COMPLETE, change_state_by(claim.principal), columns)
+    await _end_attempt(unit, row, Outcome.COMPLETED, None)
+
+
+async def cancel(unit: UnitOfWork, claim: Claim, reason: Reason | None = None) -> None:
+    """End a claimed workitem as CANCELED; without `reason`, for the reason of the cancel request.
+
+    Raises:
+        LeaseLost: the attempt is not the current, running one.
+    """
+    row = await fence(unit, claim)
+    await _end_canceled(unit, row, claim.worker, reason)
+    await _end_attempt(unit, row, Outcome.CANCELED, reason)
+
+
+async def fail(
+    unit: UnitOfWork,
+    claim: Claim,
+    reason: Reason,
+    *,
+    retryable: bool = True,
+    retry: RetryPolicy = DEFAULT_RETRY,
+) -> bool:
+    """End the attempt as failed; returns whether the engine will try again.
+
+    When it will not, the workitem is CANCELED with `reason`. Until the next attempt it stays IN PROGRESS.
+
+    Raises:
+        LeaseLost: the attempt is not the current, running one.
+    """
+    row = await fence(unit, claim)
+    await _end_attempt(unit, row, Outcome.FAILED, reason)
+    asked_to_stop = row["cancel_requested_us"] is not None
+    if asked_to_stop or not retryable or claim.attempt >= retry.attempts:
+        await _end_canceled(unit, row, claim.worker, None if asked_to_stop else reason)
+        return False
+    text = f"Attempt {claim.attempt} failed and will be repeated: {reason.text or 'no reason given'}"
+    columns = {
+        "not_before_us": unit.now_us + retry.delay_us(claim.attempt),
+        "progress": 0,
+        "progress_text": text,
+    }
+    await change(unit, row, change_state_by(claim.principal), columns)
+    return True
+
+
+async def fail_attempt(
+    database: Database,
+    claim: Claim,
+    reason: Reason,
+    *,
+    retryable: bool = True,
+    retry: RetryPolicy = DEFAULT_RETRY,
+) -> bool:
+    """`fail` in a transaction of its own."""
+    return await database.transact(lambda unit: fail(unit, claim, reason, retryable=retryable, retry=retry))
+
+
+async def standing_output(unit: UnitOfWork, claim: Claim) -> tuple[SeriesReference, ...]:
+    """What the last COMPLETED workitem of this rule and study wrote: the objects that `claim` supersedes."""
+    c = WORKITEM.c
+    query = (
+        select(c.output)
+        .where(c.study_instance_uid == claim.study_instance_uid, c.rule == claim.rule)
+        .where(c.state == State.COMPLETED.value, c.pk < claim.workitem_pk)
+        .order_by(c.pk.desc())
+        .limit(1)
+    )
+    output = (await unit.execute(query)).scalar_one_or_none()
+    return decode_series(output) if output is not None else ()
+
+
+async def _next(unit: UnitOfWork) -> RowMapping | None:
+    """The next claimable workitem, locked; rows that others hold are passed over (PostgreSQL)."""
+    query = (
+        select(WORKITEM, CURRENT.c.outcome)
+        .select_from(WORKITEM.outerjoin(CURRENT, is_current()))
+        .where(claimable(unit.now_us))
+        .order_by(*queue_order())
+        .limit(1)
+        .with_for_update(of=WORKITEM, skip_locked=True)
+    )
+    return (await unit.execute(query)).mappings().first()
+
+
+async def _may_retry(unit: UnitOfWork, row: RowMapping, worker: str, retry: RetryPolicy) -> bool:
+    """Whether a workitem without a living attempt is tried again; ends it as CANCELED when never again."""
+    if row["outcome"] == Outcome.RUNNING.value and not await _mark_lost(unit, row):
+        return False  # a heartbeat came between
+    if row["cancel_requested_us"] is not None:
+        await _end_canceled(unit, row, worker, None)
+        return False
+    if row["attempt"] >= retry.attempts:
+        text = f"The worker was lost in attempt {row['attempt']}, which was the last."
+        await _end_canceled(unit, row, worker, Reason(UNSPECIFIED_REASON, text))
+        return False
+    return True
+
+
+async def _mark_lost(unit: UnitOfWork, row: RowMapping) -> bool:
+    """End an attempt whose lease has run out; the lease is read again, in the state it has now."""
+    expired = and_(_is_current(row), _ATTEMPT.c.lease_until_us < unit.now_us)
+    lost = {"outcome": Outcome.LOST.value, "ended_us": unit.now_us}
+    return (await unit.execute(update(_ATTEMPT).where(expired).values(**lost))).rowcount == 1
+
+
+async def _take(unit: UnitOfWork, row: RowMapping, worker: str, lease_s: float) -> Claim:
+    taken = claim_of(row, attempt=row["attempt"] + 1, worker=worker)
+    act = change_state_by(taken.principal)
+    columns: dict[str, Any] = {"attempt": taken.attempt, "not_before_us": None, "progress_text": None}
+    if row["state"] == State.SCHEDULED.value:
+        columns |= {"transaction_uid": new_uid(), "started_us": unit.now_us}
+        await change_state(unit, row, Event.START, act, columns)
+    else:
+        await change(unit, row, act, {**columns, "progress": 0})
+    attempt = {
+        "workitem_pk": taken.workitem_pk,
+        "number": taken.attempt,
+        "worker": worker,
+        "started_us": unit.now_us,
+        "lease_until_us": unit.now_us + int(lease_s * SECOND_US),
+        "outcome": Outcome.RUNNING.value,
+    }
+    await unit.execute(insert(_ATTEMPT), [attempt])
+    return taken
+
+
+async def _end_canceled(unit: UnitOfWork, row: RowMapping, worker: str, reason: Reason | None) -> None:
+    final = reason or reason_of(row) or Reason(UNSPECIFIED_REASON, None)
+    act = change_state_by(worker_principal(worker))
+    await change_state(unit, row, Event.CANCEL, act, {"progress_text": None, **reason_columns(final)})
+
+
+async def _end_attempt(unit: UnitOfWork, row: RowMapping, outcome: Outcome, reason: Reason | None) -> None:
+    ended = {"outcome": outcome.value, "ended_us": unit.now_us, "reason": reason.text if reason else None}
+    await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(**ended))
+
+
+def _is_current(row: RowMapping) -> ColumnElement[bool]:
+    return and_(_ATTEMPT.c.workitem_pk == row["pk"], _ATTEMPT.c.number == row["attempt"])
