@@ -1,4 +1,4 @@
-"""The port between the trusted worker and whatever runs a model: arrays and numbers in, arrays and numbers out."""
+"""The port between the trusted worker and whatever runs a model: arrays and numbers in and out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from server.kernel.faults import Fault, FaultKind
 class RunnerInput:
     """One volume for one model.
 
-    `voxels` is int16 or float32 with axes (slice, row, column) in `geometry`'s order, in Hounsfield units for CT.
+    `voxels` is int16 or float32 with axes (slice, row, column) in `geometry`'s order, in Hounsfield units
+    for CT.
     """
 
     voxels: NDArray[np.generic]

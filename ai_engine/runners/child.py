@@ -1,0 +1,229 @@
+"""The program of a runner's child process: shuts itself in, loads a bundle's function, and serves requests.
+
+The channel is a Unix stream socket. A message is its length (4 bytes, big endian) and that much JSON; a
+request brings two file descriptors along (`SCM_RIGHTS`): the voxels, and room for the labels. Nothing is
+pickled.
+Standard output and error lead nowhere: model code may print what it likes.
+
+Rule: nothing of this project but `confine` is imported, and numpy only after the walls are up.
+"""
+
+import gc
+import importlib
+import json
+import mmap
+import os
+import shutil
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ai_engine.runners import confine
+
+Json = Any
+Entry = Callable[..., Any]
+
+HEADER = struct.Struct(">I")
+MAX_REQUEST_BYTES = 1 << 20
+FDS_PER_REQUEST = 2
+
+
+class BadResult(Exception):
+    """What the model returned cannot be told to the parent; the text is ours, never the model's."""
+
+
+class Channel:
+    """The child's end of the socket; blocking."""
+
+    def __init__(self, own: socket.socket) -> None:
+        own.setblocking(True)
+        self._socket = own
+
+    def receive(self) -> tuple[Json, list[int]]:
+        """The next message and its descriptors; ends the process when the parent has closed."""
+        head, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, FDS_PER_REQUEST)
+        head += self._read(HEADER.size - len(head))
+        (length,) = HEADER.unpack(head)
+        if length > MAX_REQUEST_BYTES:
+            sys.exit(1)
+        return json.loads(self._read(length)), list(fds)
+
+    def _read(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            piece = self._socket.recv(size - len(data))
+            if not piece:
+                sys.exit(0)
+            data += piece
+        return bytes(data)
+
+    def send(self, message: Json) -> None:
+        body = json.dumps(message).encode()
+        self._socket.sendall(HEADER.pack(len(body)) + body)
+
+
+def load_entry(bundle: str, entry: str) -> Entry:
+    """The function `module:name` of the bundle, which is on `sys.path` in this process only."""
+    sys.path.insert(0, bundle)
+    sys.dont_write_bytecode = True
+    module, _, name = entry.partition(":")
+    found = getattr(importlib.import_module(module), name)
+    if not callable(found):
+        raise TypeError
+    return found  # type: ignore[no-any-return]
+
+
+def view(fd: int, dtype: str, shape: list[int], *, writable: bool) -> Any:
+    """An array over the shared memory behind `fd`; closes `fd`, the memory stays with the array."""
+    import numpy as np
+
+    access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+    count = int(np.prod(shape))
+    try:
+        memory = mmap.mmap(fd, count * np.dtype(dtype).itemsize, access=access)
+    finally:
+        os.close(fd)
+    return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)
+
+
+def run_once(run: Entry, request: Json, fds: list[int]) -> Json:
+    """One call of the model, and the reply it makes; labels go into the second descriptor."""
+    import numpy as np
+
+    asked = request["voxels"]
+    room = view(fds[1], "uint8", asked["shape"], writable=True)
+    voxels = view(fds[0], asked["dtype"], asked["shape"], writable=False)
+    affine = np.array(request["affine"], dtype=np.float64)
+    result = run(voxels, affine, request["parameters"])
+    if not isinstance(result, Mapping):
+        raise BadResult("the model returned no mapping")
+    return {
+        "status": "done",
+        "labels": hand_over(result.get("labels"), room),
+        "values": [plain_value(value) for value in result.get("values") or ()],
+        "not_measured": plain_reasons(result.get("not_measured") or {}),
+    }
+
+
+def hand_over(labels: Any, room: Any) -> Json:
+    """Copy the labels into shared memory where they fit; either way say what they are."""
+    import numpy as np
+
+    if labels is None:
+        return None
+    if not isinstance(labels, np.ndarray):
+        raise BadResult("labels is not an array")
+    if labels.shape == room.shape and labels.dtype == room.dtype:
+        room[...] = labels
+    return {"shape": list(labels.shape), "dtype": str(labels.dtype)}
+
+
+def plain_value(value: Any) -> Json:
+    """One value in JSON's types; a number that is not finite is null, for JSON has no other word."""
+    import numpy as np
+
+    try:
+        name, number, slice_index = value["name"], float(value["value"]), value.get("slice_index")
+        index = None if slice_index is None else int(slice_index)
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        raise BadResult("a value is not {name, value, slice_index?}") from None
+    if not isinstance(name, str):
+        raise BadResult("a value's name is no text")
+    return {"name": name, "value": number if np.isfinite(number) else None, "slice_index": index}
+
+
+def plain_reasons(reasons: Any) -> Json:
+    """Why something was not measured, by name."""
+    if not isinstance(reasons, Mapping):
+        raise BadResult("not_measured is no mapping")
+    if not all(isinstance(text, str) for pair in reasons.items() for text in pair):
+        raise BadResult("not_measured holds something that is no text")
+    return dict(reasons)
+
+
+def place_of(error: BaseException, bundle: str) -> str:
+    """Where in the bundle it was raised: file and line, no value and no message."""
+    inside = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(bundle)
+    ]
+    if not inside:
+        return "outside the bundle"
+    return f"{Path(inside[-1].filename).relative_to(bundle)}:{inside[-1].lineno}"
+
+
+def answer_of(error: BaseException, bundle: str) -> Json:
+    """The reply to a call that raised."""
+    if isinstance(error, BadResult):
+        return {"status": "invalid", "reason": str(error)}
+    if isinstance(error, MemoryError):
+        return {"status": "out-of-memory"}
+    return {"status": "raised", "type": type(error).__name__, "where": place_of(error, bundle)}
+
+
+def tidy(temp: str) -> None:
+    """Leave nothing of one run to the next: stray processes, temporary files, garbage."""
+    confine.end_strays()
+    for left in Path(temp).iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    gc.collect()
+
+
+def shut_in(start: Json) -> tuple[str, str]:
+    """Raise the walls; the bundle's folder and the private one, as they are called now."""
+    if start["sandbox"]:
+        walls = confine.Walls(
+            start["bundle"], start["private"], start["libraries"], start["hidden"], start["memory_mb"]
+        )
+        confine.enter_sandbox(walls, start["parent"])
+    else:
+        confine.die_with_parent(start["parent"])
+        os.chdir(start["private"])
+    confine.forbid_new_privileges()
+    confine.limit_resources(start["memory_mb"], own_user_namespace=start["sandbox"])
+    if start["sandbox"]:
+        return confine.BUNDLE_INSIDE, confine.TEMP_INSIDE
+    return start["bundle"], start["private"]
+
+
+def serve(channel: Channel) -> None:
+    """Shut in, load, say ready, then answer until the channel closes."""
+    start, _ = channel.receive()
+    try:
+        bundle, temp = shut_in(start)
+    except confine.ConfinementFailed as failed:
+        channel.send({"status": "unconfined", "step": failed.step, "errno": failed.errno})
+        return
+    sys.path.extend(path for path in start["libraries"] if path not in sys.path)
+    if not start["entry"]:  # a probe: the walls were all that was asked
+        channel.send({"status": "ready"})
+        return
+    try:
+        run = load_entry(bundle, start["entry"])
+    except BaseException as error:  # noqa: BLE001 - model code may raise anything, SystemExit too
+        channel.send(answer_of(error, bundle))
+        return
+    channel.send({"status": "ready"})
+    while True:
+        request, fds = channel.receive()
+        try:
+            reply = run_once(run, request, fds)
+        except BaseException as error:  # noqa: BLE001 - as above
+            reply = answer_of(error, bundle)
+        tidy(temp)
+        channel.send(reply)
+
+
+def main() -> None:
+    """Take the channel off standard input, where the parent put it, and serve."""
+    own = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    serve(Channel(own))
