@@ -1,0 +1,161 @@
+"""What administrators do on the data folder or database directly, while a server runs or not (DESIGN §4)."""
+
+import zoneinfo
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.engine import make_url
+
+from ai_engine.tables import ModelVersion
+from server.auth.clients import add_client
+from server.auth.tokens import issue_token
+from server.kernel.database import Database
+from server.kernel.faults import Fault, FaultKind
+from server.kernel.local_store import LocalObjectStore
+from server.kernel.rows import table_of
+from server.migrations import HEAD, current_revision, upgrade
+from server.settings import Settings
+
+SECRET_SETTINGS = frozenset({"master_key"})
+
+
+class NotUsable(Fault):
+    """Something the settings name cannot be used."""
+
+    kind = FaultKind.INVALID
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of these settings, with the newest schema."""
+    await upgrade_database(settings)
+    database = Database(settings.database)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def upgrade_database(settings: Settings) -> str:
+    """Bring the schema to the newest revision; returns a sentence that says so."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    await upgrade(settings.database)
+    return f"The database is at revision {HEAD}."
+
+
+async def issue(settings: Settings, scope: str, patient: str | None, ttl_s: int) -> str:
+    """A new access token."""
+    async with open_database(settings) as database:
+        return await issue_token(database, scope=scope, patient=patient, ttl_s=ttl_s)
+
+
+async def register_client(settings: Settings, name: str, scope: str, jwks_file: str | None) -> list[str]:
+    """Register a Backend Services client; returns lines with its identifier and its secret, if it has one."""
+    jwks = Path(jwks_file).read_text() if jwks_file else None  # noqa: ASYNC240  a small file, before any serving
+    async with open_database(settings) as database:
+        new = await add_client(database, name=name, scope=scope, jwks=jwks)
+    lines = [f"client_id {new.client_id}"]
+    return [*lines, f"client_secret {new.client_secret}"] if new.client_secret else lines
+
+
+async def list_models(settings: Settings) -> list[str]:
+    """One line a registered model version."""
+    c = table_of(ModelVersion).c
+    query = select(c.name, c.version, c.stage, c.digest).order_by(c.name, c.version)
+    async with open_database(settings) as database, database.read() as connection:
+        rows = (await connection.execute(query)).all()
+    return [f"{row.name} {row.version} {row.stage} sha256:{row.digest[:12]}" for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What `check-config` found: lines to print, and whether everything is usable."""
+
+    lines: Sequence[str]
+    passed: bool
+
+
+async def check(settings: Settings) -> Checks:
+    """Try everything that the settings name, and say how each came out."""
+    lines = [f"{name} = {text}" for name, text in _shown(settings)]
+    passed = True
+    for name, attempt in _CHECKS.items():
+        try:
+            lines.append(f"ok    {name}: {await attempt(settings)}")
+        except (Fault, OSError, ValueError) as problem:
+            lines.append(f"FAIL  {name}: {problem}")
+            passed = False
+    return Checks(lines, passed)
+
+
+def _shown(settings: Settings) -> list[tuple[str, str]]:
+    """Every setting with its value; secrets and passwords masked."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    if settings.database_url is not None:
+        values["database_url"] = make_url(settings.database_url).render_as_string(hide_password=True)
+    return [
+        (name, "(secret)" if name in SECRET_SETTINGS and value is not None else str(value))
+        for name, value in values.items()
+    ]
+
+
+async def _check_database(settings: Settings) -> str:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    try:
+        found = await current_revision(settings.database)
+    except Exception as error:
+        raise NotUsable(f"cannot be opened ({type(error).__name__})") from error
+    if found is None:
+        return f"empty; `serve` or `db upgrade` brings it to revision {HEAD}"
+    return f"at revision {found}" + ("" if found == HEAD else f", newest is {HEAD}")
+
+
+async def _check_objects(settings: Settings) -> str:
+    store = LocalObjectStore(settings.data / "objects")
+    try:
+        await store.check()
+        (stored,) = await store.put([b"check-config"])
+        if await store.read(stored) != b"check-config":
+            raise NotUsable("does not give back what was written")
+    finally:
+        await store.close()
+    return "writes and reads"
+
+
+async def _check_timezone(settings: Settings) -> str:
+    if settings.timezone is None:
+        return "none; DICOM times without an offset become dates"
+    try:
+        zoneinfo.ZoneInfo(settings.timezone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+        raise NotUsable(f"{settings.timezone} is no IANA time zone") from error
+    return settings.timezone
+
+
+async def _check_models(_settings: Settings) -> str:
+    from server.workflows.models import shipped_bundles
+
+    return ", ".join(f"{bundle.manifest.name} {bundle.manifest.version}" for bundle in shipped_bundles())
+
+
+async def _check_sandbox(settings: Settings) -> str:
+    from ai_engine.runners.sandbox import probe_sandbox
+
+    support = probe_sandbox()
+    if support.available:
+        return "available"
+    if settings.allow_unsandboxed:
+        return f"NOT available ({support.reason}); allow_unsandboxed lets models run without it"
+    raise NotUsable(f"{support.reason}; models will be refused unless allow_unsandboxed is set")
+
+
+_CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
+    "database": _check_database,
+    "object store": _check_objects,
+    "time zone": _check_timezone,
+    "models": _check_models,
+    "sandbox": _check_sandbox,
+}

@@ -1,0 +1,165 @@
+"""The command line `isthmus` (DESIGN §4). Each command parses, calls one function, and prints.
+
+Rule: nothing heavy is imported before its command runs, so that `isthmus --help` is quick and the server
+process stays small.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from server.kernel.faults import Fault
+from server.settings import Settings
+
+cli = typer.Typer(
+    name="isthmus",
+    help="One standards-based server for DICOMweb and FHIR, with clinical AI between them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+db = typer.Typer(help="The database.", no_args_is_help=True)
+client = typer.Typer(help="OAuth clients.", no_args_is_help=True)
+models = typer.Typer(help="Models.", no_args_is_help=True)
+cli.add_typer(db, name="db")
+cli.add_typer(client, name="client")
+cli.add_typer(models, name="models")
+
+errors = Console(stderr=True)
+
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of the database, objects and keys.")]
+Url = Annotated[str, typer.Option("--url", help="The server.")]
+Token = Annotated[str | None, typer.Option("--token", envvar="ISTHMUS_TOKEN", help="An access token.")]
+
+
+def main() -> None:
+    """Run the command line; a fault is one line and exit code 1, not a traceback."""
+    try:
+        cli()
+    except Fault as fault:
+        errors.print(f"isthmus: {fault}", markup=False, highlight=False)
+        sys.exit(1)
+
+
+def load_settings(**given: Any) -> Settings:
+    """The settings, with the options that were given; a wrong one ends the program with its name."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as invalid:
+        for problem in invalid.errors(include_input=False, include_url=False):
+            name = ".".join(map(str, problem["loc"])) or "settings"
+            errors.print(f"isthmus: {name}: {problem['msg']}", markup=False, highlight=False)
+        raise typer.Exit(2) from None
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    data: Data = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Require no token (loopback only).")] = False,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Start no worker process.")] = False,
+) -> None:
+    """Start the server."""
+    from server.app import run
+
+    settings = load_settings(
+        host=host, port=port, data=data, auth=False if no_auth else None, worker=False if no_worker else None
+    )
+    run(settings)
+
+
+@cli.command()
+def worker(data: Data = None) -> None:
+    """Start a worker: it claims workitems, runs models and publishes their findings."""
+    from server.app import run_worker
+
+    run_worker(load_settings(data=data))
+
+
+@cli.command()
+def demo(
+    study: Annotated[
+        Path | None, typer.Option(help="Folder of a real CT series instead of the phantom.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Data folder; default: a temporary one.")] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 0,
+) -> None:
+    """Show the main job: a study goes in, findings come out."""
+    from server.client.demo import DemoOptions, run_demo
+
+    raise typer.Exit(run_demo(DemoOptions(study=study, keep=keep, data=data, port=port)))
+
+
+@cli.command()
+def store(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders with DICOM instances.")],
+    url: Url = "http://127.0.0.1:8080",
+    token: Token = None,
+) -> None:
+    """Send DICOM files by STOW-RS, with progress; run it again to go on where it stopped."""
+    from server.client.store_command import run_store
+
+    raise typer.Exit(run_store(paths, url, token))
+
+
+@cli.command()
+def token(
+    scope: Annotated[str, typer.Option(help="SMART scopes, separated by spaces.")],
+    patient: Annotated[str | None, typer.Option(help="Confine the token to this Patient id.")] = None,
+    ttl: Annotated[int, typer.Option(help="Seconds until it expires.")] = 3600,
+    data: Data = None,
+) -> None:
+    """Issue an access token; it is the last word on standard output."""
+    from server.administration import issue
+
+    typer.echo(asyncio.run(issue(load_settings(data=data), scope, patient, ttl)))
+
+
+@client.command("add")
+def client_add(
+    name: Annotated[str, typer.Option(help="A name for people.")],
+    scope: Annotated[str, typer.Option(help="The scopes it may ask for.")],
+    jwks: Annotated[str | None, typer.Option(help="A file with its public keys (private_key_jwt).")] = None,
+    data: Data = None,
+) -> None:
+    """Register a Backend Services client; without --jwks it gets a secret, shown once."""
+    from server.administration import register_client
+
+    settings = load_settings(data=data)
+    for line in asyncio.run(register_client(settings, name, scope, jwks)):
+        typer.echo(line)
+
+
+@models.command("list")
+def models_list(data: Data = None) -> None:
+    """List the registered models."""
+    from server.administration import list_models
+
+    for line in asyncio.run(list_models(load_settings(data=data))):
+        typer.echo(line)
+
+
+@db.command("upgrade")
+def db_upgrade(data: Data = None) -> None:
+    """Bring the database to the newest schema."""
+    from server.administration import upgrade_database
+
+    typer.echo(asyncio.run(upgrade_database(load_settings(data=data))))
+
+
+@cli.command("check-config")
+def check_config(data: Data = None) -> None:
+    """Say which settings are in force and whether everything they name is usable."""
+    from server.administration import check
+
+    checks = asyncio.run(check(load_settings(data=data)))
+    for line in checks.lines:
+        typer.echo(line)
+    raise typer.Exit(0 if checks.passed else 1)
