@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from server.auth import tables  # noqa: F401  registers the tables
 from server.kernel.clock import SECOND_US, now_us
 from server.kernel.database import Database

@@ -1,6 +1,7 @@
 """SMART App Launch 2.2: scopes and what they open."""
 
 import pytest
+
 from server.auth.scopes import InvalidScope, access_from, intersect, parse_scopes
 from server.kernel.access import Context, Permission, Principal, Reach
 from server.kernel.faults import Forbidden
@@ -80,7 +81,10 @@ def test_parse_nothing_is_false() -> None:
             "system/*.cruds", "system/Patient.rs system/Task.u", "system/Patient.rs system/Task.u", id="types"
         ),
         pytest.param(
-            "system/*.rs", "system/*.r system/Patient.s", "system/*.r system/Patient.rs", id="wildcard and type"
+            "system/*.rs",
+            "system/*.r system/Patient.s",
+            "system/*.r system/Patient.rs",
+            id="wildcard and type",
         ),
         pytest.param("system/Patient.rs", "user/*.cruds", "", id="other context"),
         pytest.param("system/Patient.d", "system/*.crus", "", id="other permission"),

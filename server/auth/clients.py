@@ -1,0 +1,213 @@
+"""Registered clients: how one is added, found, and what it may ask for (RFC 7591 §2, SMART 2.2).
+
+Secrets are made here and shown once. Keys are public: RSA of 2048 to 8192 bits for RS384, P-384 for ES384.
+"""
+
+import hmac
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from authlib.oauth2.rfc6749 import ClientMixin
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, Key, KeySet, RSAKey
+from sqlalchemy import Select, insert, select, update
+
+from server.auth.scopes import InvalidScope, Scopes, intersect, parse_scopes
+from server.auth.tables import OAuthClient
+from server.auth.tokens import hash_secret
+from server.kernel.access import Context, Principal
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Fault
+from server.kernel.rows import table_of
+from server.kernel.uids import new_id, new_secret
+
+_CLIENT = table_of(OAuthClient)
+
+MAX_KEYS = 32  # in one JWK Set
+MAX_NAME = 200  # characters
+RSA_BITS = range(2048, 8193)
+SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
+
+
+class InvalidClientMetadata(Fault):
+    """A client cannot be registered as described (RFC 7591 §3.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewClient:
+    """What the registrar hands to the client's maker; the secret is kept nowhere."""
+
+    client_id: str
+    client_secret: str | None  # None: the client authenticates by its keys
+
+
+class RegisteredClient(ClientMixin):
+    """A client in use, with the questions that Authlib's core asks of it."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self.client_id: str = row["client_id"]
+        self.name: str = row["name"]
+        self.method: str = row["token_endpoint_auth_method"]
+        self.jwks: str | None = row["jwks"]
+        self._secret_hash: str | None = row["secret_hash"]
+        self._scope: str = row["scope"]
+        self._grant_types: frozenset[str] = frozenset(orjson.loads(row["grant_types"]))
+        self._redirect_uris: tuple[str, ...] = tuple(orjson.loads(row["redirect_uris"]))
+
+    @property
+    def principal_id(self) -> str:
+        """The id of the Principal that this client is."""
+        return f"client:{self.client_id}"
+
+    def granted(self, requested: str | None) -> Scopes:
+        """The part of the scopes asked for that this client may have for itself (system/ only).
+
+        Raises:
+            InvalidScope: nothing was asked for, or nothing of it may be granted.
+        """
+        if not requested:
+            raise InvalidScope("The scope parameter is required.")
+        allowed = parse_scopes(self._scope).in_context(Context.SYSTEM)
+        granted = intersect(parse_scopes(requested), allowed)
+        if not granted:
+            raise InvalidScope("None of these scopes is granted to this client.")
+        return granted
+
+    def keys(self) -> KeySet:
+        """The client's public keys.
+
+        Raises:
+            InvalidClientMetadata: it has none.
+        """
+        if self.jwks is None:
+            raise InvalidClientMetadata("The client has no keys.")
+        return read_jwks(self.jwks)
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> str:
+        return self._redirect_uris[0] if len(self._redirect_uris) == 1 else ""
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        """Compared as strings, never as prefixes (RFC 9700 §2.1)."""
+        return redirect_uri in self._redirect_uris
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        return self._secret_hash is not None and hmac.compare_digest(
+            self._secret_hash, hash_secret(client_secret)
+        )
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002  Authlib's signature
+        """A client with a secret may send it either way; every other method is the registered one only."""
+        if self.method in SECRET_METHODS:
+            return method in SECRET_METHODS
+        return method == self.method
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code" and "authorization_code" in self._grant_types
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type in self._grant_types
+
+
+def select_client(client_id: str) -> Select[Any]:
+    """The row of a client in use."""
+    return select(_CLIENT).where(_CLIENT.c.client_id == client_id, _CLIENT.c.disabled_us.is_(None))
+
+
+async def add_client(database: Database, *, name: str, scope: str, jwks: str | None = None) -> NewClient:
+    """Register a backend client (client_credentials): with keys when `jwks` is given, else with a secret.
+
+    Args:
+        database: where clients are kept.
+        name: for people; audit shows it.
+        scope: the most the client may be granted.
+        jwks: the text of its JWK Set; public keys only.
+
+    Raises:
+        InvalidScope: the scope is not understood, or has no system/ scope.
+        InvalidClientMetadata: the name is blank or too long, or a key is not acceptable.
+    """
+    if not name.strip() or len(name) > MAX_NAME:
+        raise InvalidClientMetadata(f"A client needs a name of at most {MAX_NAME} characters.")
+    scopes = parse_scopes(scope)
+    if not scopes.in_context(Context.SYSTEM):
+        raise InvalidScope("A backend client needs a system/ scope.")
+    if jwks is not None:
+        read_jwks(jwks)
+    new = NewClient(new_id(), new_secret() if jwks is None else None)
+
+    async def work(unit: UnitOfWork) -> None:
+        row = {
+            "client_id": new.client_id,
+            "name": name,
+            "token_endpoint_auth_method": "private_key_jwt" if jwks else "client_secret_basic",
+            "secret_hash": hash_secret(new.client_secret) if new.client_secret else None,
+            "jwks": jwks,
+            "jwks_uri": None,
+            "scope": scopes.text,
+            "grant_types": '["client_credentials"]',
+            "redirect_uris": "[]",
+            "created_us": unit.now_us,
+        }
+        await unit.execute(insert(_CLIENT), [row])
+        unit.audit(_administered(Action.CREATE, new.client_id))
+
+    await database.transact(work)
+    return new
+
+
+async def disable_client(database: Database, client_id: str) -> bool:
+    """Take a client out of use, and every token of it with it; False: it was not in use."""
+
+    async def work(unit: UnitOfWork) -> bool:
+        in_use = (_CLIENT.c.client_id == client_id) & _CLIENT.c.disabled_us.is_(None)
+        disabled = await unit.execute(update(_CLIENT).where(in_use).values(disabled_us=unit.now_us))
+        if disabled.rowcount:
+            unit.audit(_administered(Action.UPDATE, client_id))
+        return bool(disabled.rowcount)
+
+    return await database.transact(work)
+
+
+def read_jwks(text: str) -> KeySet:
+    """Read a JWK Set of public signature keys (RFC 7517 §5).
+
+    Raises:
+        InvalidClientMetadata: it is malformed, or a key is private, weak, without `kid`, or of another kind.
+    """
+    try:
+        keys = orjson.loads(text)["keys"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # weak keys are refused just below
+            key_set = KeySet.import_key_set({"keys": keys[:MAX_KEYS]})
+    except (ValueError, KeyError, TypeError, AttributeError, JoseError) as error:
+        raise InvalidClientMetadata("The JWK Set cannot be read.") from error
+    for key, written in zip(key_set.keys, keys, strict=False):
+        _check_key(key, written)
+    if len(keys) != len(key_set.keys):
+        raise InvalidClientMetadata(f"A JWK Set holds at most {MAX_KEYS} keys, RSA or P-384 ones only.")
+    return key_set
+
+
+def _check_key(key: Key, written: Mapping[str, Any]) -> None:
+    if not isinstance(written.get("kid"), str):
+        raise InvalidClientMetadata("Every key of a JWK Set needs a kid (SMART 2.2, client authentication).")
+    if key.is_private:
+        raise InvalidClientMetadata("The JWK Set holds a private key; only public keys are taken.")
+    if isinstance(key, RSAKey) and key.public_key.key_size in RSA_BITS:
+        return
+    if isinstance(key, ECKey) and key.curve_name == "P-384":
+        return
+    raise InvalidClientMetadata("A key must be RSA of 2048 to 8192 bits (RS384) or P-384 (ES384).")
+
+
+def _administered(action: Action, client_id: str) -> AuditEntry:
+    return AuditEntry(
+        Principal("system:administrator", "administrator"), action, "client", "client", client_id
+    )
