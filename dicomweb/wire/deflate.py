@@ -1,0 +1,47 @@
+"""Deflated data sets inflated within limits (PS3.5 A.5, RFC 1951)."""
+
+import zlib
+
+from dicomweb.wire.data_set import Buffer
+from dicomweb.wire.faults import TooComplex, Truncated, UnreadableDataSet
+
+MAX_INFLATED_BYTES = 512 << 20  # memory that one instance may take
+FREE_INFLATED_BYTES = 64 << 20  # up to here any ratio is fine: a segmentation of zeros deflates a thousandfold
+MAX_RATIO = 100  # above that; pixel data of real images reaches 20
+CHUNK_BYTES = 1 << 20
+
+
+def _limit(deflated_bytes: int) -> int:
+    return min(MAX_INFLATED_BYTES, max(FREE_INFLATED_BYTES, deflated_bytes * MAX_RATIO))
+
+
+def inflate_data_set(buffer: Buffer, data_set_offset: int) -> bytearray:
+    """The file with its data set inflated; what lies before `data_set_offset` is as it was.
+
+    Raises:
+        TooComplex: it inflates beyond the limits.
+        Truncated: the deflated stream has no end.
+        UnreadableDataSet: the stream is not deflate data, or something follows it.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    out = bytearray(buffer[:data_set_offset])
+    limit = data_set_offset + _limit(len(buffer) - data_set_offset)
+    pending = b""
+    pos = data_set_offset
+    while not inflater.eof:
+        if not pending:
+            pending = bytes(buffer[pos : pos + CHUNK_BYTES])
+            pos += len(pending)
+        if not pending:
+            raise Truncated("the deflated data set has no end")
+        try:
+            out += inflater.decompress(pending, CHUNK_BYTES)
+        except zlib.error:
+            raise UnreadableDataSet("the data set is not deflate data") from None
+        if len(out) > limit:
+            raise TooComplex("the deflated data set inflates beyond the limits")
+        pending = inflater.unconsumed_tail
+    rest = inflater.unused_data + bytes(buffer[pos : pos + 2])
+    if rest.strip(b"\0") or len(rest) > 1:
+        raise UnreadableDataSet("bytes follow the deflated data set")
+    return out
