@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -8,8 +7,8 @@ from tests.unit.worklist.kit import make_schema
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path}/t.db")
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
     await make_schema(database)
     yield database
     await database.close()
