@@ -70,7 +70,7 @@ class ChildProcess:
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own program, no argument from data
                 [sys.executable, "-I", "-B", "-c", PROGRAM],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={**environment(threads), "HOME": private, "TMPDIR": private},
