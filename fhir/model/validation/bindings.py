@@ -1,0 +1,54 @@
+"""Required bindings on code lists that can be enumerated (FHIR R4 terminologies.html#required)."""
+
+from collections.abc import Callable
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from fhir.model.validation.definitions import codes_by_system
+from fhir.model.validation.issue import IssueType
+from fhir.model.validation.path import Path
+from fhir.model.validation.report import Report
+
+CodedCheck = Callable[[dict[str, Any], Path, Report], None]
+
+
+@cache
+def in_value_set(value_set: str) -> Callable[[object], bool] | None:
+    """Whether a code, whose system its binding implies, is in the value set; None: the set is open."""
+    systems = codes_by_system(value_set)
+    if systems is None:
+        return None
+    codes = frozenset(chain.from_iterable(systems.values()))
+
+    def fits(value: object) -> bool:
+        return type(value) is str and value in codes
+
+    return fits
+
+
+def is_coded_in(value_set: str, type_name: str) -> CodedCheck | None:
+    """The check of a Coding, or of a CodeableConcept that must have one Coding of the value set."""
+    systems = codes_by_system(value_set)
+    if systems is None:
+        return None
+    members = frozenset((system, code) for system, codes in systems.items() for code in codes)
+    wrong = f"No code of {value_set} is here."
+
+    def check_coding(coding: dict[str, Any], path: Path, report: Report) -> None:
+        if not _is_member(coding, members):
+            report.error(IssueType.CODE_INVALID, wrong, path)
+
+    def check_concept(concept: dict[str, Any], path: Path, report: Report) -> None:
+        codings = concept.get("coding")
+        if type(codings) is not list or not any(_is_member(coding, members) for coding in codings):
+            report.error(IssueType.CODE_INVALID, wrong, path)
+
+    return check_coding if type_name == "Coding" else check_concept
+
+
+def _is_member(coding: object, members: frozenset[tuple[str, str]]) -> bool:
+    if type(coding) is not dict:
+        return False
+    system, code = coding.get("system"), coding.get("code")
+    return type(system) is str and type(code) is str and (system, code) in members
