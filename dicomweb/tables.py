@@ -62,7 +62,9 @@ class Study(Row, table=True):
     patient_id: str | None = None
     link_state: str  # server.kernel.patients.LinkState
     created_us: int = Field(sa_type=BigInteger)
-    input_changed_us: int | None = Field(default=None, sa_type=BigInteger)  # receipt of the last input instance
+    input_changed_us: int | None = Field(
+        default=None, sa_type=BigInteger
+    )  # receipt of the last input instance
     changed_us: int = Field(sa_type=BigInteger)
     attributes: str = Field(sa_type=Text)  # DICOM JSON object: patient and study attributes as sent
 
@@ -147,5 +149,9 @@ class InstanceMetadata(Row, table=True):
 
     instance_id: int = Field(sa_column=Column(BigKey, ForeignKey("instance.id"), primary_key=True))
     dicom_json: bytes = Field(sa_type=LargeBinary)  # zstd; BulkDataURI relative to the instance resource
-    pixel_layout: bytes | None = Field(default=None, sa_type=LargeBinary)  # dicomweb.store.layout; null: no pixels
-    bulk_values: str | None = Field(default=None, sa_type=Text)  # JSON [[path, offset, length], …]; null: none
+    pixel_layout: bytes | None = Field(
+        default=None, sa_type=LargeBinary
+    )  # dicomweb.store.layout; null: no pixels
+    bulk_values: str | None = Field(
+        default=None, sa_type=Text
+    )  # JSON [[path, offset, length], …]; null: none

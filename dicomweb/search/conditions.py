@@ -1,0 +1,143 @@
+"""Attribute Matching: the text of a query parameter becomes a condition value (PS3.4 C.2.2.2). Pure.
+
+Stricter than the text: a value that its VR does not allow is refused with 400, not matched by nothing.
+More lenient: names match without case and accents; a TM of low precision matches the whole span it names;
+CS takes lists like UI (viewers send `ModalitiesInStudy=CT,MR`).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dicomweb.normal_forms import LAST_MOMENT, fold, normal_date, normal_time
+from server.kernel.faults import Fault
+
+MAX_VALUE_CHARACTERS = 4096
+MAX_LISTED_UIDS = 500  # as many UIDs as fit an ordinary request line of 32 KiB
+_UID = re.compile(r"[0-9.]{1,64}")
+_LIST = re.compile(r"[,\\]")
+
+
+class InvalidQuery(Fault):
+    """A query parameter cannot be understood (PS3.18 8.3.4, status 400)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Range Matching, bounds inclusive; "" leaves a side open (PS3.4 C.2.2.2.5)."""
+
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Single Value or Wild Card Matching: `*` any characters, `?` one (PS3.4 C.2.2.2.1, C.2.2.2.4)."""
+
+    pattern: str
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether the pattern has wild cards."""
+        return "*" in self.pattern or "?" in self.pattern
+
+
+@dataclass(frozen=True, slots=True)
+class AnyText:
+    """At least one of these patterns matches."""
+
+    patterns: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyUid:
+    """List of UID Matching (PS3.4 C.2.2.2.2)."""
+
+    uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A PN by component groups, folded; a single group is looked for in all three."""
+
+    groups: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An IS."""
+
+    value: int
+
+
+Condition = Range | Text | AnyText | AnyUid | Name | Number
+
+
+def parse_condition(vr: str, keyword: str, value: str) -> Condition | None:
+    """What `value` asks of an attribute; None: Universal Matching (PS3.4 C.2.2.2.3).
+
+    Raises:
+        InvalidQuery: the VR does not allow the value; the message names the attribute.
+    """
+    if len(value) > MAX_VALUE_CHARACTERS or "\x00" in value:
+        raise InvalidQuery(f"{keyword}: the value is too long or holds a NUL.")
+    value = value.strip(" ")
+    if not value.strip("*"):
+        return None
+    try:
+        return _PARSERS.get(vr, Text)(value)
+    except ValueError as error:
+        raise InvalidQuery(f"{keyword}: {error}.") from error
+
+
+def _date_range(value: str) -> Range:
+    low, dash, high = value.partition("-")
+    bounds = Range(normal_date(low), normal_date(high if dash else low))
+    _require_parsed(bounds, low, high, "not a DA or a range of DA")
+    return bounds
+
+
+def _time_range(value: str) -> Range:
+    low, dash, high = value.partition("-")
+    bounds = Range(normal_time(low), normal_time(high if dash else low, LAST_MOMENT))
+    _require_parsed(bounds, low, high, "not a TM or a range of TM")
+    return bounds
+
+
+def _require_parsed(bounds: Range, low: str, high: str, problem: str) -> None:
+    if (low and not bounds.low) or (high and not bounds.high) or not (bounds.low or bounds.high):
+        raise ValueError(problem)
+
+
+def _any_uid(value: str) -> AnyUid:
+    uids = tuple(uid.strip() for uid in _LIST.split(value) if uid.strip())
+    if len(uids) > MAX_LISTED_UIDS:
+        raise ValueError(f"more than {MAX_LISTED_UIDS} UIDs")
+    if not uids or not all(map(_UID.fullmatch, uids)):
+        raise ValueError("not a UID or a list of UIDs")
+    return AnyUid(uids)
+
+
+def _any_code(value: str) -> AnyText:
+    return AnyText(tuple(Text(code.strip().upper()) for code in _LIST.split(value) if code.strip()))
+
+
+def _name(value: str) -> Name:
+    return Name(tuple(Text(fold(group)) for group in value.split("=")[:3]))
+
+
+def _number(value: str) -> Number:
+    number = int(value)
+    if not -(2**31) <= number < 2**31:
+        raise ValueError("outside the range of IS")
+    return Number(number)
+
+
+_PARSERS: Mapping[str, Callable[[str], Condition]] = {
+    "DA": _date_range,
+    "TM": _time_range,
+    "UI": _any_uid,
+    "CS": _any_code,
+    "PN": _name,
+    "IS": _number,
+}

@@ -1,0 +1,178 @@
+"""A QIDO-RS query as a value, from its query parameters (PS3.18 8.3.4, 10.6.1.2). Pure.
+
+A parameter that this server does not match on is ignored, and the answer says so in a Warning header
+(PS3.18 8.3.4.1); so is an includefield that names no attribute.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dicomweb.attributes import ATTRIBUTES_OF, COLUMNS_OF_INSTANCE, Level
+from dicomweb.search.conditions import Condition, InvalidQuery, parse_condition
+from dicomweb.search.keys import KEYS, SERIES_INSTANCE_UID, STUDY_INSTANCE_UID, Key
+from dicomweb.wire.dictionary import tag_of
+
+MAX_PARAMETERS = 200
+MAX_RESULTS = 5000  # of one answer: about 5 MB of JSON; the rest is had by offset
+MAX_OFFSET = 2**31 - 1
+
+NOT_FOR_SEARCH = frozenset({"accept", "charset"})  # PS3.18 8.3.3: handled before the query is read
+INDEXED = ATTRIBUTES_OF[Level.STUDY] | ATTRIBUTES_OF[Level.SERIES] | COLUMNS_OF_INSTANCE
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_TRUTH = {"true": True, "false": False}
+
+FUZZY_NOT_APPLIED = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+MORE_RESULTS = "There are additional results that can be requested with the offset parameter."
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One condition on one key."""
+
+    key: Key
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a search asks for."""
+
+    level: Level
+    matches: tuple[Match, ...] = ()
+    included: frozenset[str] = frozenset()  # tags to return beside the default ones
+    include_all: bool = False
+    limit: int = MAX_RESULTS
+    offset: int = 0
+    is_limited: bool = False  # whether the caller chose the limit
+    warnings: tuple[str, ...] = ()
+
+    def has(self, key: Key) -> bool:
+        """Whether there is a condition on `key`."""
+        return any(match.key is key for match in self.matches)
+
+    @property
+    def needs_metadata(self) -> bool:
+        """Whether the answer needs more of an instance than the index columns hold."""
+        return self.level is Level.INSTANCE and (self.include_all or not self.included <= INDEXED)
+
+    @property
+    def within_study(self) -> bool:
+        """Whether the search is confined to named studies."""
+        return self.has(STUDY_INSTANCE_UID)
+
+    @property
+    def within_series(self) -> bool:
+        """Whether the search is confined to named series."""
+        return self.has(SERIES_INSTANCE_UID)
+
+
+@dataclass(slots=True)
+class _Draft:
+    matches: list[Match]
+    included: set[str]
+    warnings: list[str]
+    include_all: bool = False
+    limit: int | None = None
+    offset: int = 0
+
+
+def parse_query(
+    level: Level, parameters: Iterable[tuple[str, str]], target: Iterable[tuple[Key, str]] = ()
+) -> Query:
+    """The query that `parameters` make; `target` holds the UIDs of the resource path.
+
+    Raises:
+        InvalidQuery: a value is not what its parameter takes.
+    """
+    matches = [Match(key, _required(key, uid)) for key, uid in target]
+    draft = _Draft(matches, set(), [])
+    for count, (name, value) in enumerate(parameters):
+        if count >= MAX_PARAMETERS:
+            raise InvalidQuery("Too many query parameters.")
+        _read_parameter(draft, level, name, value)
+    return Query(
+        level=level,
+        matches=tuple(draft.matches),
+        included=frozenset(draft.included),
+        include_all=draft.include_all,
+        limit=MAX_RESULTS if draft.limit is None else min(draft.limit, MAX_RESULTS),
+        offset=draft.offset,
+        is_limited=draft.limit is not None and draft.limit <= MAX_RESULTS,
+        warnings=tuple(draft.warnings),
+    )
+
+
+def _required(key: Key, uid: str) -> Condition:
+    condition = parse_condition(key.vr, "The resource path", uid)
+    if condition is None:
+        raise InvalidQuery("The resource path holds an empty UID.")
+    return condition
+
+
+def _read_parameter(draft: _Draft, level: Level, name: str, value: str) -> None:
+    match name:
+        case "includefield":
+            _read_include_fields(draft, value)
+        case "limit":
+            draft.limit = _count(name, value)
+        case "offset":
+            draft.offset = _count(name, value)
+        case "fuzzymatching":
+            if _truth(name, value):
+                draft.warnings.append(FUZZY_NOT_APPLIED)
+        case _ if name not in NOT_FOR_SEARCH:
+            _read_match(draft, level, name, value)
+
+
+def _read_match(draft: _Draft, level: Level, name: str, value: str) -> None:
+    path = _path_of(name)
+    key = KEYS.get(path) if path else None
+    if key is None or key.level > level:
+        draft.warnings.append(f"The query parameter {_printable(name)} is not supported and was ignored.")
+        return
+    draft.included.add(key.path.partition(".")[0])
+    condition = parse_condition(key.vr, name, value)
+    if condition is not None:
+        draft.matches.append(Match(key, condition))
+
+
+def _read_include_fields(draft: _Draft, value: str) -> None:
+    for name in filter(None, value.split(",")):
+        path = _path_of(name)
+        if name == "all":
+            draft.include_all = True
+        elif path is None:
+            draft.warnings.append(f"The includefield {_printable(name)} names no attribute and was ignored.")
+        else:
+            draft.included.add(path.partition(".")[0])
+
+
+def _path_of(name: str) -> str | None:
+    """Keywords or tags, joined by dots, as tags; None when one is neither."""
+    tags = [_tag_of(part) for part in name.split(".")]
+    return None if None in tags else ".".join(filter(None, tags))
+
+
+def _tag_of(name: str) -> str | None:
+    if _TAG.fullmatch(name):
+        return name.upper()
+    tag = tag_of(name)
+    return None if tag is None else f"{tag:08X}"
+
+
+def _count(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 10 and int(value) <= MAX_OFFSET):
+        raise InvalidQuery(f"{name}: not a non-negative integer of the allowed size.")
+    return int(value)
+
+
+def _truth(name: str, value: str) -> bool:
+    if value not in _TRUTH:
+        raise InvalidQuery(f"{name}: neither true nor false.")
+    return _TRUTH[value]
+
+
+def _printable(name: str) -> str:
+    """`name` made safe for a header field."""
+    return "".join(c for c in name[:64] if c.isascii() and (c.isalnum() or c in "._-"))

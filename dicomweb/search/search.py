@@ -1,0 +1,68 @@
+"""One search: the page of rows, what is counted for it, and the body (PS3.18 10.6.3)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dicomweb.attributes import Level
+from dicomweb.search.answers import Counts, answer_body
+from dicomweb.search.query import MORE_RESULTS, Query
+from dicomweb.search.sql import INSTANCE, SERIES, select_matches
+from server.kernel.access import Reach
+from server.kernel.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """The body of a search response, and the texts of its Warning header fields."""
+
+    body: bytes
+    warnings: tuple[str, ...]
+
+
+async def search(database: Database, query: Query, reach: Reach, public_base: str) -> SearchAnswer:
+    """Answer `query` from the studies within `reach`; no match is an empty array with 200."""
+    async with database.read() as connection:
+        rows = (await connection.execute(select_matches(query, reach))).all()
+        page = rows[: query.limit]
+        counts = await _count(connection, query.level, page)
+    more = len(rows) > query.limit and not query.is_limited
+    body = answer_body(page, query, counts, public_base)
+    return SearchAnswer(body, (*query.warnings, MORE_RESULTS) if more else query.warnings)
+
+
+async def _count(connection: AsyncConnection, level: Level, page: Sequence[Row[Any]]) -> Counts:
+    counts = Counts()
+    if level is Level.STUDY and page:
+        studies = [row.study_key for row in page]
+        await _count_series(connection, studies, counts)
+        counts.instances_of_study = await _count_instances(connection, INSTANCE.c.study_id, studies)
+    if level is Level.SERIES and page:
+        series = [row.series_key for row in page]
+        counts.instances_of_series = await _count_instances(connection, INSTANCE.c.series_id, series)
+    return counts
+
+
+async def _count_series(connection: AsyncConnection, studies: Iterable[int], counts: Counts) -> None:
+    c = SERIES.c
+    query = (
+        select(c.study_id, c.modality, func.count())
+        .where(c.study_id.in_(studies), c.superseded_us.is_(None))
+        .group_by(c.study_id, c.modality)
+        .order_by(c.modality)
+    )
+    for study, modality, number in await connection.execute(query):
+        counts.series_of_study[study] = counts.series_of_study.get(study, 0) + number
+        if modality:
+            counts.modalities_of_study.setdefault(study, []).append(modality)
+
+
+async def _count_instances(
+    connection: AsyncConnection, owner: ColumnElement[int], keys: Iterable[int]
+) -> dict[int, int]:
+    query = select(owner, func.count()).where(owner.in_(keys), INSTANCE.c.superseded_us.is_(None))
+    rows = await connection.execute(query.group_by(owner))
+    return {row[0]: row[1] for row in rows}

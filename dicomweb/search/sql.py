@@ -1,0 +1,220 @@
+"""A Query becomes one SELECT, with the caller's Reach in it (PS3.18 10.6; DESIGN §8).
+
+The order is total, so that pages neither repeat nor skip: studies from the newest StudyDate; series and
+instances by their number within the study or series named, from the newest elsewhere.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, or_, select, true
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Boolean
+
+from dicomweb.attributes import Level
+from dicomweb.search.conditions import AnyText, AnyUid, Condition, Name, Number, Range, Text
+from dicomweb.search.keys import Source
+from dicomweb.search.query import Match, Query
+from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study
+from server.kernel.access import Reach
+from server.kernel.rows import table_of
+
+STUDY, SERIES, INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
+REQUEST, METADATA = table_of(SeriesRequest), table_of(InstanceMetadata)
+
+NAME_GROUPS = ("folded", "ideographic", "phonetic")  # the columns of a PN, in the order of its groups
+
+
+class Wildcard(FunctionElement[bool]):
+    """`column` matches a pattern of `*` and `?`, with case: GLOB on SQLite, LIKE elsewhere.
+
+    Both use an index when the pattern begins with characters.
+    """
+
+    name = "wildcard"
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[str], pattern: str) -> None:
+        super().__init__(column, bindparam(None, _glob(pattern)), bindparam(None, _like(pattern)))
+
+
+@compiles(Wildcard, "sqlite")
+def _compile_glob(element: Wildcard, compiler: SQLCompiler, **kw: Any) -> str:
+    column, glob, _ = element.clauses
+    return f"{compiler.process(column, **kw)} GLOB {compiler.process(glob, **kw)}"
+
+
+@compiles(Wildcard)
+def _compile_like(element: Wildcard, compiler: SQLCompiler, **kw: Any) -> str:
+    column, _, like = element.clauses
+    return f"{compiler.process(column, **kw)} LIKE {compiler.process(like, **kw)} ESCAPE '\\'"
+
+
+def _glob(pattern: str) -> str:
+    return pattern.replace("[", "[[]")
+
+
+def _like(pattern: str) -> str:
+    for special in "\\%_":
+        pattern = pattern.replace(special, f"\\{special}")
+    return pattern.replace("*", "%").replace("?", "_")
+
+
+def match_range(column: ColumnElement[str], condition: Range) -> ColumnElement[bool]:
+    """Range Matching, bounds inclusive; what has no date or time lies in no range (PS3.4 C.2.2.2.5)."""
+    if condition.low == condition.high:
+        return column == condition.low
+    if condition.low and condition.high:
+        return column.between(condition.low, condition.high)
+    return column >= condition.low if condition.low else and_(column <= condition.high, column != "")
+
+
+def match_text(column: ColumnElement[str], condition: Text) -> ColumnElement[bool]:
+    """Single Value or Wild Card Matching (PS3.4 C.2.2.2.1, C.2.2.2.4)."""
+    if condition.is_wildcard:
+        return cast("ColumnElement[bool]", Wildcard(column, condition.pattern))
+    return column == condition.pattern
+
+
+def match_any_text(column: ColumnElement[str], condition: AnyText) -> ColumnElement[bool]:
+    """One of several codes."""
+    return or_(*(match_text(column, pattern) for pattern in condition.patterns))
+
+
+def match_any_uid(column: ColumnElement[str], condition: AnyUid) -> ColumnElement[bool]:
+    """List of UID Matching (PS3.4 C.2.2.2.2)."""
+    return column.in_(condition.uids)
+
+
+def match_number(column: ColumnElement[Any], condition: Number) -> ColumnElement[bool]:
+    """Single Value Matching of a number."""
+    return column == condition.value
+
+
+MATCHERS: Mapping[type[Condition], Callable[[ColumnElement[Any], Any], ColumnElement[bool]]] = {
+    Range: match_range,
+    Text: match_text,
+    AnyText: match_any_text,
+    AnyUid: match_any_uid,
+    Number: match_number,
+}
+
+
+def match_name(table: Table, stem: str, name: Name) -> ColumnElement[bool]:
+    """PN: one group is looked for in all three, several each in its own (PS3.5 6.2.1.1)."""
+    columns = [table.c[f"{stem}_{group}"] for group in NAME_GROUPS]
+    if len(name.groups) == 1:
+        return or_(*(match_text(column, name.groups[0]) for column in columns))
+    pairs = zip(columns, name.groups, strict=False)
+    return and_(true(), *(match_text(column, group) for column, group in pairs if group.pattern.strip("*")))
+
+
+def match_condition(table: Table, match: Match) -> ColumnElement[bool]:
+    """The condition of one match on its column of `table`."""
+    if isinstance(match.condition, Name):
+        return match_name(table, match.key.column, match.condition)
+    return MATCHERS[type(match.condition)](table.c[match.key.column], match.condition)
+
+
+def within_reach(reach: Reach) -> ColumnElement[bool]:
+    """The studies that the caller may know of; unassigned and conflicting ones are nobody's (DESIGN §5)."""
+    if reach.patient_ids is None:
+        return true()
+    return STUDY.c.patient_id.in_(sorted(reach.patient_ids))
+
+
+def select_matches(query: Query, reach: Reach) -> Select[Any]:
+    """The rows of the query's level, one more than its limit, with all that their answers need."""
+    statement = _SELECTS[query.level](query).where(within_reach(reach), *_conditions(query.matches))
+    return statement.order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
+
+
+def _select_studies(_: Query) -> Select[Any]:
+    c = STUDY.c
+    return select(c.id.label("study_key"), c.study_instance_uid, c.attributes.label("study_attributes"))
+
+
+def _select_series(query: Query) -> Select[Any]:
+    c = SERIES.c
+    return (
+        _select_studies(query)
+        .add_columns(c.id.label("series_key"), c.series_instance_uid, c.attributes.label("series_attributes"))
+        .join_from(SERIES, STUDY, c.study_id == STUDY.c.id)
+        .where(c.superseded_us.is_(None))
+    )
+
+
+def _select_instances(query: Query) -> Select[Any]:
+    c = INSTANCE.c
+    statement = (
+        select(
+            STUDY.c.study_instance_uid,
+            STUDY.c.attributes.label("study_attributes"),
+            SERIES.c.series_instance_uid,
+            SERIES.c.attributes.label("series_attributes"),
+            c.sop_instance_uid,
+            c.sop_class_uid,
+            c.transfer_syntax_uid,
+            c.instance_number,
+            c.rows.label("image_rows"),
+            c.columns.label("image_columns"),
+            c.bits_allocated,
+            c.number_of_frames,
+        )
+        .join_from(INSTANCE, SERIES, c.series_id == SERIES.c.id)
+        .join(STUDY, c.study_id == STUDY.c.id)
+        .where(c.superseded_us.is_(None))
+    )
+    if query.needs_metadata:
+        metadata = METADATA.c.dicom_json
+        statement = statement.add_columns(metadata).join(METADATA, METADATA.c.instance_id == c.id)
+    return statement
+
+
+_SELECTS: Mapping[Level, Callable[[Query], Select[Any]]] = {
+    Level.STUDY: _select_studies,
+    Level.SERIES: _select_series,
+    Level.INSTANCE: _select_instances,
+}
+
+_TABLES: Mapping[Source, Table] = {
+    Source.STUDY: STUDY,
+    Source.SERIES: SERIES,
+    Source.INSTANCE: INSTANCE,
+}
+
+
+def _conditions(matches: Sequence[Match]) -> list[ColumnElement[bool]]:
+    direct = [match_condition(_TABLES[m.key.source], m) for m in matches if m.key.source in _TABLES]
+    for_series = _of_source(matches, Source.SERIES_OF_STUDY, SERIES)
+    if for_series:
+        studies = select(SERIES.c.study_id).where(SERIES.c.superseded_us.is_(None), *for_series)
+        direct.append(STUDY.c.id.in_(studies.correlate(None)))
+    for_request = _of_source(matches, Source.REQUEST, REQUEST)
+    if for_request:
+        direct.append(SERIES.c.id.in_(select(REQUEST.c.series_id).where(*for_request)))
+    return direct
+
+
+def _of_source(matches: Sequence[Match], source: Source, table: Table) -> list[ColumnElement[bool]]:
+    return [match_condition(table, match) for match in matches if match.key.source is source]
+
+
+def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
+    if query.level is Level.STUDY:
+        return STUDY.c.study_date.desc(), STUDY.c.id.desc()
+    if query.level is Level.SERIES:
+        return _numbered(SERIES, "series_number") if query.within_study else (SERIES.c.id.desc(),)
+    if query.within_series:
+        return _numbered(INSTANCE, "instance_number")
+    if query.within_study:
+        return INSTANCE.c.series_id, *_numbered(INSTANCE, "instance_number")
+    return (INSTANCE.c.id.desc(),)
+
+
+def _numbered(table: Table, column: str) -> tuple[ColumnElement[Any], ...]:
+    """By number, the unnumbered last, and then in the order of receipt."""
+    return table.c[column].is_(None), table.c[column], table.c.id

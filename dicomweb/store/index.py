@@ -1,0 +1,225 @@
+"""The index part of a Store transaction: rows, patient link and event, in the caller's unit of work.
+
+A refused instance is a result, not an exception. Locks are per study; two requests that claim the same SOP
+Instance UID for different studies meet at a unique index, and the caller runs the transaction again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import exists, insert, select, update
+
+from dicomweb.attributes import DicomJson, Level, of_level
+from dicomweb.response_codes import StoreFailure
+from dicomweb.store.classes import is_input
+from dicomweb.store.columns import instance_columns, series_columns, series_requests, study_columns
+from dicomweb.store.identity import demographics, patient_identifier
+from dicomweb.store.instances import InstanceResult, Origin, Refusal, StoredInstance, result_of
+from dicomweb.store.judgement import Verdict, judge, other_patient
+from dicomweb.store.known import Known, KnownInstance, KnownSeries, KnownStudy, load_known
+from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study
+from server.kernel.access import EVERYONE, Reach
+from server.kernel.database import UnitOfWork
+from server.kernel.patients import PatientIdentifier, link_patient
+from server.kernel.rows import table_of
+from server.kernel.services import Site
+
+_STUDY, _SERIES, _REQUEST = table_of(Study), table_of(Series), table_of(SeriesRequest)
+_INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)
+
+STUDY_CHANGED = "study.changed"  # outbox event; subject: Study Instance UID
+
+
+async def index_instances(
+    unit: UnitOfWork,
+    instances: Sequence[StoredInstance],
+    origin: Origin,
+    site: Site,
+    reach: Reach = EVERYONE,
+) -> list[InstanceResult]:
+    """Index instances whose bytes are durable; the results stand in the order of `instances`.
+
+    Emits "study.changed" for each study that got an instance. The caller audits.
+
+    Raises:
+        IntegrityError: another transaction added one of these UIDs meanwhile; run this one again.
+    """
+    await unit.lock(f"study:{i.parsed.study_instance_uid}" for i in instances)
+    indexing = _Indexing(unit, origin, site, reach, await load_known(unit, instances))
+    results = [await indexing.take(instance) for instance in instances]
+    await indexing.finish()
+    return results
+
+
+async def supersede_instances(unit: UnitOfWork, sop_instance_uids: Sequence[str]) -> None:
+    """Take these instances out of QIDO and of study and series retrieval; by UID they stay retrievable."""
+    c, now = _INSTANCE.c, unit.now_us
+    named = c.sop_instance_uid.in_(sorted(sop_instance_uids))
+    await unit.execute(update(_INSTANCE).where(named, c.superseded_us.is_(None)).values(superseded_us=now))
+    others = _INSTANCE.alias()
+    current = exists().where(others.c.series_id == _SERIES.c.id, others.c.superseded_us.is_(None))
+    touched = _SERIES.c.id.in_(select(c.series_id).where(named))
+    emptied = update(_SERIES).where(touched, _SERIES.c.superseded_us.is_(None), ~current)
+    await unit.execute(emptied.values(superseded_us=now))
+
+
+@dataclass(slots=True)
+class _Indexing:
+    """One run of `index_instances`."""
+
+    unit: UnitOfWork
+    origin: Origin
+    site: Site
+    reach: Reach
+    known: Known
+    rows: list[tuple[dict[str, Any], StoredInstance]] = field(default_factory=list)
+
+    async def take(self, instance: StoredInstance) -> InstanceResult:
+        """Judge one instance and, when it is new and welcome, plan its row."""
+        parsed = instance.parsed
+        identifier = patient_identifier(parsed.dicom_json, self.site)
+        verdict = judge(instance, identifier, self.known, self.reach)
+        if isinstance(verdict, Refusal):
+            return result_of(parsed, verdict)
+        study = self.known.studies.get(parsed.study_instance_uid)
+        if verdict is Verdict.ALREADY_STORED:
+            patient_id = study.patient_id if study else None
+            return replace(result_of(parsed), already_stored=True, patient_id=patient_id)
+        if study is None:
+            study = await self._new_study(instance, identifier)
+        if study is None:
+            return result_of(parsed, other_patient(StoreFailure.NOT_AUTHORIZED))
+        series = self.known.series.get(parsed.series_instance_uid) or await self._new_series(instance, study)
+        self._add(instance, study, series)
+        return replace(result_of(parsed), patient_id=study.patient_id)
+
+    async def finish(self) -> None:
+        """Write the instance rows, move the studies' and series' instants, announce the studies."""
+        await self._insert_instances()
+        for series in self.known.series.values():
+            if series.added:
+                await self._touch_series(series)
+        for study_instance_uid, study in self.known.studies.items():
+            if study.added:
+                await self._touch_study(study)
+                payload = {"instances": study.added, "input": study.has_new_input}
+                self.unit.emit(STUDY_CHANGED, study_instance_uid, payload)
+
+    async def _new_study(
+        self, instance: StoredInstance, identifier: PatientIdentifier | None
+    ) -> KnownStudy | None:
+        """Insert the study of its first instance; None: its patient is out of reach."""
+        dicom_json = instance.parsed.dicom_json
+        may_create = self.site.create_patients and self.reach.is_everyone
+        link = await link_patient(self.unit, identifier, demographics(dicom_json), create=may_create)
+        if not self.reach.includes(link.patient_id):
+            return None
+        attributes = of_level(dicom_json, Level.STUDY)
+        row = study_columns(attributes) | {
+            "study_instance_uid": instance.parsed.study_instance_uid,
+            "patient_system": identifier.system if identifier else None,
+            "patient_value": identifier.value if identifier else None,
+            "patient_id": link.patient_id,
+            "link_state": link.state.value,
+            "created_us": self.unit.now_us,
+            "changed_us": self.unit.now_us,
+            "attributes": orjson.dumps(attributes).decode(),
+        }
+        study_id = (await self.unit.execute(insert(_STUDY).values(row).returning(_STUDY.c.id))).scalar_one()
+        study = KnownStudy(study_id, row["patient_system"], row["patient_value"], link.patient_id, attributes)
+        self.known.studies[instance.parsed.study_instance_uid] = study
+        return study
+
+    async def _new_series(self, instance: StoredInstance, study: KnownStudy) -> KnownSeries:
+        parsed = instance.parsed
+        attributes = of_level(parsed.dicom_json, Level.SERIES)
+        row = series_columns(attributes) | {
+            "study_id": study.id,
+            "series_instance_uid": parsed.series_instance_uid,
+            "created_us": self.unit.now_us,
+            "changed_us": self.unit.now_us,
+            "attributes": orjson.dumps(attributes).decode(),
+        }
+        inserted = await self.unit.execute(insert(_SERIES).values(row).returning(_SERIES.c.id))
+        series = KnownSeries(inserted.scalar_one(), parsed.study_instance_uid)
+        self.known.series[parsed.series_instance_uid] = series
+        if requests := series_requests(attributes):
+            await self.unit.execute(insert(_REQUEST), [r | {"series_id": series.id} for r in requests])
+        return series
+
+    def _add(self, instance: StoredInstance, study: KnownStudy, series: KnownSeries) -> None:
+        parsed = instance.parsed
+        row = _instance_row(instance) | {
+            "study_id": study.id,
+            "series_id": series.id,
+            "origin": self.origin.value,
+            "stored_us": self.unit.now_us,
+        }
+        self.rows.append((row, instance))
+        self.known.instances[parsed.sop_instance_uid] = KnownInstance(
+            parsed.series_instance_uid, instance.received.data_set_sha256
+        )
+        study.added += 1
+        series.added += 1
+        if is_input(parsed, self.origin):
+            study.has_new_input = True
+            _fill_in(study, of_level(parsed.dicom_json, Level.STUDY))
+
+    async def _insert_instances(self) -> None:
+        if not self.rows:
+            return
+        c = _INSTANCE.c
+        statement = insert(_INSTANCE).returning(c.id, c.sop_instance_uid)
+        inserted = await self.unit.execute(statement, [row for row, _ in self.rows])
+        ids = {row.sop_instance_uid: row.id for row in inserted}
+        await self.unit.execute(
+            insert(_METADATA), [_metadata_row(ids[row["sop_instance_uid"]], i) for row, i in self.rows]
+        )
+
+    async def _touch_series(self, series: KnownSeries) -> None:
+        changed = update(_SERIES).where(_SERIES.c.id == series.id)
+        await self.unit.execute(changed.values(changed_us=self.unit.now_us, superseded_us=None))
+
+    async def _touch_study(self, study: KnownStudy) -> None:
+        columns: dict[str, Any] = {"changed_us": self.unit.now_us}
+        if study.has_new_input:
+            columns["input_changed_us"] = self.unit.now_us
+        if study.has_new_attributes:
+            columns |= study_columns(study.attributes)
+            columns["attributes"] = orjson.dumps(study.attributes).decode()
+        await self.unit.execute(update(_STUDY).where(_STUDY.c.id == study.id).values(columns))
+
+
+def _fill_in(study: KnownStudy, attributes: DicomJson) -> None:
+    """Take over what the study does not say yet; what it says stays as first received."""
+    for name, attribute in attributes.items():
+        if "Value" in attribute and "Value" not in study.attributes.get(name, ()):
+            study.attributes[name] = attribute
+            study.has_new_attributes = True
+
+
+def _instance_row(instance: StoredInstance) -> dict[str, Any]:
+    parsed, received, stored = instance.parsed, instance.received, instance.stored
+    return instance_columns(parsed.dicom_json) | {
+        "sop_instance_uid": parsed.sop_instance_uid,
+        "sop_class_uid": parsed.sop_class_uid,
+        "transfer_syntax_uid": parsed.transfer_syntax_uid,
+        "object_name": stored.object_name,
+        "object_offset": stored.offset,
+        "object_length": stored.length,
+        "data_set_offset": parsed.data_set_offset,
+        "file_sha256": received.file_sha256,
+        "data_set_sha256": received.data_set_sha256,
+    }
+
+
+def _metadata_row(instance_id: int, instance: StoredInstance) -> dict[str, Any]:
+    metadata = instance.received.metadata
+    return {
+        "instance_id": instance_id,
+        "dicom_json": metadata.dicom_json,
+        "pixel_layout": metadata.pixel_layout,
+        "bulk_values": metadata.bulk_values,
+    }

@@ -1,0 +1,71 @@
+"""Whether an instance fits what is there: patient, study, series, and its own earlier self. Pure."""
+
+from enum import Enum, auto
+
+from dicomweb.response_codes import StoreFailure
+from dicomweb.store.identity import PATIENT_ID
+from dicomweb.store.instances import FailedAttribute, Refusal, StoredInstance
+from dicomweb.store.known import Known, KnownStudy
+from dicomweb.wire.dictionary import key_of
+from server.kernel.access import Reach
+from server.kernel.patients import PatientIdentifier
+
+SERIES_INSTANCE_UID = key_of("SeriesInstanceUID")
+SOP_INSTANCE_UID = key_of("SOPInstanceUID")
+
+PATIENT_COMMENTS = {
+    StoreFailure.NOT_AUTHORIZED: "The patient is outside what the token may store for",
+    StoreFailure.OTHER_PATIENT_THAN_STUDY: "Issuer and value differ from those of the study",
+}
+
+
+class Verdict(Enum):
+    """What to do with an instance that is not refused."""
+
+    NEW = auto()
+    ALREADY_STORED = auto()
+
+
+def judge(
+    instance: StoredInstance, identifier: PatientIdentifier | None, known: Known, reach: Reach
+) -> Verdict | Refusal:
+    """Compare one instance with what the index holds.
+
+    A study that is not there yet is judged by its patient link, when it is made.
+    """
+    study = known.studies.get(instance.parsed.study_instance_uid)
+    if study is not None and not reach.includes(study.patient_id):
+        return other_patient(StoreFailure.NOT_AUTHORIZED)
+    if study is not None and not _is_of_patient(study, identifier):
+        return other_patient(StoreFailure.OTHER_PATIENT_THAN_STUDY)
+    return _judge_place(instance, known)
+
+
+def other_patient(reason: StoreFailure) -> Refusal:
+    """The refusal of an instance for the sake of its patient."""
+    return Refusal(reason, (FailedAttribute(PATIENT_ID, PATIENT_COMMENTS[reason]),))
+
+
+def _judge_place(instance: StoredInstance, known: Known) -> Verdict | Refusal:
+    parsed = instance.parsed
+    series = known.series.get(parsed.series_instance_uid)
+    if series is not None and series.study_instance_uid != parsed.study_instance_uid:
+        return _misplaced(SERIES_INSTANCE_UID, "The series belongs to another study")
+    earlier = known.instances.get(parsed.sop_instance_uid)
+    if earlier is None:
+        return Verdict.NEW
+    if earlier.series_instance_uid != parsed.series_instance_uid:
+        return _misplaced(SOP_INSTANCE_UID, "The instance belongs to another series")
+    if earlier.data_set_sha256 == instance.received.data_set_sha256:
+        return Verdict.ALREADY_STORED
+    comment = "Another data set is stored under this UID; the first is kept"
+    return Refusal(StoreFailure.DUPLICATE_SOP_INSTANCE, (FailedAttribute(SOP_INSTANCE_UID, comment),))
+
+
+def _misplaced(tag: str, comment: str) -> Refusal:
+    return Refusal(StoreFailure.CONTRADICTS_HIERARCHY, (FailedAttribute(tag, comment),))
+
+
+def _is_of_patient(study: KnownStudy, identifier: PatientIdentifier | None) -> bool:
+    known = (study.patient_system, study.patient_value)
+    return known == ((identifier.system, identifier.value) if identifier else (None, None))

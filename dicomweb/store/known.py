@@ -1,0 +1,98 @@
+"""What the index already holds of the studies, series and instances that a Store request names."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, Select, select
+
+from dicomweb.attributes import DicomJson
+from dicomweb.store.instances import StoredInstance
+from dicomweb.tables import Instance, Series, Study
+from server.kernel.database import UnitOfWork
+from server.kernel.rows import table_of
+
+_STUDY, _SERIES, _INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
+
+
+@dataclass(slots=True)
+class KnownStudy:
+    """A study of the index, or one that this transaction is making."""
+
+    id: int
+    patient_system: str | None
+    patient_value: str | None
+    patient_id: str | None
+    attributes: DicomJson
+    added: int = 0  # instances this transaction added
+    has_new_input: bool = False
+    has_new_attributes: bool = False
+
+
+@dataclass(slots=True)
+class KnownSeries:
+    """A series of the index, or one that this transaction is making."""
+
+    id: int
+    study_instance_uid: str
+    added: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownInstance:
+    """An instance of the index, or one that this transaction is adding."""
+
+    series_instance_uid: str
+    data_set_sha256: bytes
+
+
+@dataclass(slots=True)
+class Known:
+    """The rows by UID."""
+
+    studies: dict[str, KnownStudy] = field(default_factory=dict)
+    series: dict[str, KnownSeries] = field(default_factory=dict)
+    instances: dict[str, KnownInstance] = field(default_factory=dict)
+
+
+async def load_known(unit: UnitOfWork, instances: Sequence[StoredInstance]) -> Known:
+    """Read what the index holds of everything these instances name; one statement a level."""
+    studies = await unit.execute(_select_studies({i.parsed.study_instance_uid for i in instances}))
+    series = await unit.execute(_select_series({i.parsed.series_instance_uid for i in instances}))
+    known = await unit.execute(_select_instances({i.parsed.sop_instance_uid for i in instances}))
+    return Known(
+        {row.study_instance_uid: _study(row) for row in studies},
+        {row.series_instance_uid: KnownSeries(row.id, row.study_instance_uid) for row in series},
+        {row.sop_instance_uid: KnownInstance(row.series_instance_uid, row.data_set_sha256) for row in known},
+    )
+
+
+def _study(row: Row[Any]) -> KnownStudy:
+    return KnownStudy(
+        row.id, row.patient_system, row.patient_value, row.patient_id, orjson.loads(row.attributes)
+    )
+
+
+def _select_studies(uids: Iterable[str]) -> Select[Any]:
+    c = _STUDY.c
+    columns = (c.study_instance_uid, c.id, c.patient_system, c.patient_value, c.patient_id, c.attributes)
+    return select(*columns).where(c.study_instance_uid.in_(sorted(uids)))
+
+
+def _select_series(uids: Iterable[str]) -> Select[Any]:
+    c = _SERIES.c
+    return (
+        select(c.series_instance_uid, c.id, _STUDY.c.study_instance_uid)
+        .join_from(_SERIES, _STUDY, c.study_id == _STUDY.c.id)
+        .where(c.series_instance_uid.in_(sorted(uids)))
+    )
+
+
+def _select_instances(uids: Iterable[str]) -> Select[Any]:
+    c = _INSTANCE.c
+    return (
+        select(c.sop_instance_uid, _SERIES.c.series_instance_uid, c.data_set_sha256)
+        .join_from(_INSTANCE, _SERIES, c.series_id == _SERIES.c.id)
+        .where(c.sop_instance_uid.in_(sorted(uids)))
+    )
