@@ -25,6 +25,7 @@ from dicomweb.worklist.workitem import (
     claim_of,
     decode_series,
     encode_series,
+    final_reason,
     reason_columns,
     reason_of,
     worker_principal,
@@ -272,7 +273,7 @@ async def _take(unit: UnitOfWork, row: RowMapping, worker: str, lease_s: float) 
 
 
 async def _end_canceled(unit: UnitOfWork, row: RowMapping, worker: str, reason: Reason | None) -> None:
-    final = reason or reason_of(row) or Reason(UNSPECIFIED_REASON, None)
+    final = final_reason(reason, reason_of(row))
     act = change_state_by(worker_principal(worker))
     await change_state(unit, row, Event.CANCEL, act, {"progress_text": None, **reason_columns(final)})
 

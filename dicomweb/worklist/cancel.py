@@ -1,19 +1,13 @@
 """Requests to cancel a workitem, by somebody who does not perform it (PS3.4 CC.2.2, PS3.18 §11.8)."""
 
-from sqlalchemy import ColumnElement, RowMapping, true
+from sqlalchemy import RowMapping
 
 from dicomweb.worklist.change import CANCEL_REQUESTED, WORKITEM, Act, change, change_state, event_facts, hold
+from dicomweb.worklist.reach import within
 from dicomweb.worklist.state import Event, Move, State, WorkitemUnknown, move
-from dicomweb.worklist.workitem import Reason, reason_columns
+from dicomweb.worklist.workitem import Reason, final_reason, reason_columns
 from server.kernel.access import Principal, Reach
 from server.kernel.database import UnitOfWork
-
-
-def within(reach: Reach) -> ColumnElement[bool]:
-    """The compartment predicate on the workitem table."""
-    if reach.patient_ids is None:
-        return true()
-    return WORKITEM.c.patient_id.in_(sorted(reach.patient_ids))
 
 
 async def request_cancel(
@@ -34,7 +28,7 @@ async def request_cancel(
         moved = move(Event.REQUEST_CANCEL, State.IN_PROGRESS)
         await ask_to_stop(unit, row, principal, reason)
         return moved
-    columns = {"cancel_requested_us": unit.now_us, "transaction_uid": None, **reason_columns(reason)}
+    columns = {"cancel_requested_us": unit.now_us, **reason_columns(final_reason(reason))}
     return await change_state(unit, row, Event.REQUEST_CANCEL, Act(principal, "ups-request-cancel"), columns)
 
 

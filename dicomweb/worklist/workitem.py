@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import RowMapping
 
-from dicomweb.worklist.codes import Code
+from dicomweb.worklist.codes import UNSPECIFIED_REASON, Code
 from dicomweb.worklist.state import Priority
 from server.kernel.access import Principal
 from server.kernel.uids import hash_of_uids
@@ -116,6 +116,12 @@ def reason_of(row: RowMapping) -> Reason | None:
         return Reason(None, row["reason_text"]) if row["reason_text"] else None
     code = Code(row["reason_scheme"], row["reason_code"], row["reason_meaning"])
     return Reason(code, row["reason_text"])
+
+
+def final_reason(*candidates: Reason | None) -> Reason:
+    """The first reason there is, with a code: CANCELED must have one (PS3.4 Table CC.2.5-3)."""
+    reason = next((candidate for candidate in candidates if candidate is not None), Reason(None, None))
+    return reason if reason.code else Reason(UNSPECIFIED_REASON, reason.text)
 
 
 def reason_columns(reason: Reason | None) -> dict[str, str | None]:

@@ -1,0 +1,124 @@
+"""The worklist's routes: search, retrieve, request cancellation (PS3.18 §11.9, §11.5, §11.8).
+
+Mounted under the DICOMweb root. Access is that of the FHIR Task: `s`, `r`, `u`.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from http import HTTPStatus
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import RowMapping
+
+from dicomweb.worklist.cancel import request_cancel
+from dicomweb.worklist.cancel_request import MAX_BODY_BYTES, parse_cancel_request
+from dicomweb.worklist.dicom_json import DicomJson
+from dicomweb.worklist.search import MORE_RESULTS, parse_query, select_workitem, select_workitems
+from dicomweb.worklist.state import NOTICE_TEXT, AlreadyCompleted, WorkitemUnknown
+from dicomweb.worklist.ups_json import View, ups_json
+from server.kernel.access import Permission, access_of
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.faults import TooLarge
+from server.kernel.services import Services
+
+DICOM_JSON = "application/dicom+json"
+
+
+def build_router(services: Services) -> APIRouter:
+    """The routes of the worklist, to be mounted under the DICOMweb root."""
+    router = APIRouter(tags=["UPS-RS"])
+
+    @router.get("/workitems")
+    async def search_workitems(request: Request) -> Response:
+        """Search for Workitems (PS3.18 §11.9)."""
+        return await _search(services, request)
+
+    @router.get("/workitems/{workitem_uid}")
+    async def retrieve_workitem(request: Request, workitem_uid: str) -> Response:
+        """Retrieve Workitem (PS3.18 §11.5)."""
+        return await _retrieve(services, request, workitem_uid)
+
+    @router.post("/workitems/{workitem_uid}/cancelrequest")
+    async def request_cancellation(request: Request, workitem_uid: str) -> Response:
+        """Request Cancellation (PS3.18 §11.8)."""
+        return await _request_cancellation(services, request, workitem_uid)
+
+    return router
+
+
+async def _search(services: Services, request: Request) -> Response:
+    access = access_of(request.scope)
+    reach = access.reach("Task", Permission.SEARCH)
+    query = parse_query(request.query_params.multi_items())
+    async with services.database.read() as connection:
+        rows = (await connection.execute(select_workitems(query, reach))).mappings().all()
+    page = rows[: query.limit]
+    warnings = (*query.warnings, MORE_RESULTS) if len(rows) > query.limit else query.warnings
+    patient_id = min(reach.patient_ids) if reach.patient_ids else None
+    await services.read_audit.record(
+        AuditEntry(access.principal, Action.EXECUTE, "ups-search", "Task", patient_id=patient_id)
+    )
+    return _answer([_shown(row, services, instances=query.instances) for row in page], warnings)
+
+
+async def _retrieve(services: Services, request: Request, workitem_uid: str) -> Response:
+    access = access_of(request.scope)
+    reach = access.reach("Task", Permission.READ)
+    async with services.database.read() as connection:
+        found = await connection.execute(select_workitem(workitem_uid, reach))
+        row = found.mappings().one_or_none()
+    if row is None:
+        raise WorkitemUnknown
+    await services.read_audit.record(
+        AuditEntry(access.principal, Action.READ, "ups-retrieve", "Task", workitem_uid, row["patient_id"])
+    )
+    return _answer([_shown(row, services, instances=True)])
+
+
+async def _request_cancellation(services: Services, request: Request, workitem_uid: str) -> Response:
+    access = access_of(request.scope)
+    reach = access.reach("Task", Permission.UPDATE)
+    reason = parse_cancel_request(await _body(request), request.headers.get("content-type", ""))
+    ask = partial(
+        request_cancel, workitem_uid=workitem_uid, reach=reach, principal=access.principal, reason=reason
+    )
+    try:
+        moved = await services.database.transact(ask)
+    except AlreadyCompleted as refusal:  # 11.8.3.2 wants the refusal's text in the header
+        return _status(HTTPStatus.CONFLICT, [str(refusal)])
+    return _status(HTTPStatus.ACCEPTED, [NOTICE_TEXT[moved.notice]] if moved.notice else [])
+
+
+def _shown(row: RowMapping, services: Services, *, instances: bool) -> DicomJson:
+    study = orjson.loads(row["study_attributes"] or "{}")
+    return ups_json(row, View(study, services.public_base, instances))
+
+
+def _answer(workitems: list[DicomJson], warnings: Iterable[str] = ()) -> Response:
+    response = Response(orjson.dumps(workitems), media_type=DICOM_JSON)
+    return _warned(response, warnings)
+
+
+def _status(status: HTTPStatus, warnings: Iterable[str]) -> Response:
+    return _warned(Response(status_code=status), warnings)
+
+
+def _warned(response: Response, warnings: Iterable[str]) -> Response:
+    for text in warnings:
+        response.headers.append("Warning", f'299 isthmus "{text}"')  # RFC 7234 §5.5
+    return response
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: it is longer than a cancellation request may be.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(f"A cancellation request has at most {MAX_BODY_BYTES} bytes.")
+    return bytes(body)

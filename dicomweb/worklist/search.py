@@ -1,0 +1,161 @@
+"""Searching the worklist: parameters become a value, the value becomes SQL (PS3.18 §11.9, PS3.4 CC.2.8).
+
+A key is a keyword or a tag, or a path of them for an attribute in a sequence. A key that this worklist does
+not match on is ignored, and the answer says so in a Warning header (PS3.18 8.3.4.1).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, select
+
+from dicomweb.tables import Study
+from dicomweb.wire.dictionary import keyword_of, tag_of
+from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.reach import within
+from server.kernel.access import Reach
+from server.kernel.faults import Fault
+from server.kernel.rows import table_of
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000  # workitems of one answer: about 5 MB of JSON; the rest is had by offset
+MAX_OFFSET = 2**31 - 1
+MAX_PARAMETERS = 200
+MAX_UIDS = 1000  # of one UID list
+
+FUZZY_NOT_APPLIED = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+MORE_RESULTS = "There are additional results that can be requested with the offset parameter."
+
+_STUDY = table_of(Study)
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+
+Matcher = Callable[[str], ColumnElement[bool]]
+
+
+class QueryInvalid(Fault):
+    """A query parameter cannot be read (PS3.18 §8.3.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkitemQuery:
+    """What a search asks for."""
+
+    matches: tuple[tuple[str, str], ...]  # (path of keywords, value)
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
+    instances: bool = False  # whether every input and output instance is to be named
+    warnings: tuple[str, ...] = ()
+
+
+def parse_query(parameters: Iterable[tuple[str, str]]) -> WorkitemQuery:
+    """Read the query parameters of Search for Workitems (PS3.18 §11.9.1.2).
+
+    Raises:
+        QueryInvalid: limit or offset is no number, or there are too many parameters.
+    """
+    controls: dict[str, str] = {}
+    matches: list[tuple[str, str]] = []
+    ignored: list[str] = []
+    for name, value in _bounded(parameters):
+        path = _path(name)
+        if name in _CONTROLS:
+            controls[name] = f"{controls[name]},{value}" if name in controls else value
+        elif path not in MATCHERS:
+            ignored.append(f"The query parameter {_printable(name)} is not supported and was ignored.")
+        elif value:
+            matches.append((path, value))
+    fuzzy = (FUZZY_NOT_APPLIED,) if controls.get("fuzzymatching") == "true" else ()
+    return WorkitemQuery(
+        matches=tuple(matches),
+        limit=min(_count(controls, "limit", DEFAULT_LIMIT), MAX_LIMIT),
+        offset=_count(controls, "offset", 0),
+        instances=not _INSTANCES.isdisjoint(controls.get("includefield", "").split(",")),
+        warnings=(*ignored, *fuzzy),
+    )
+
+
+def select_workitems(query: WorkitemQuery, reach: Reach) -> Select[Any]:
+    """The workitems of a query within reach, newest first, and one more than the limit if there are more."""
+    matches = (MATCHERS[path](value) for path, value in query.matches)
+    return (
+        _with_study()
+        .where(within(reach), *matches)
+        .order_by(WORKITEM.c.pk.desc())
+        .limit(query.limit + 1)
+        .offset(query.offset)
+    )
+
+
+def select_workitem(workitem_uid: str, reach: Reach) -> Select[Any]:
+    """The workitem of a UID, if it is within reach."""
+    return _with_study().where(WORKITEM.c.workitem_uid == workitem_uid, within(reach))
+
+
+def _with_study() -> Select[Any]:
+    of_study = _STUDY.c.study_instance_uid == WORKITEM.c.study_instance_uid
+    return select(WORKITEM, _STUDY.c.attributes.label("study_attributes")).select_from(
+        WORKITEM.outerjoin(_STUDY, of_study)
+    )
+
+
+def _equal(column: ColumnElement[str]) -> Matcher:
+    """Single Value Matching (PS3.4 C.2.2.2.1)."""
+    return lambda value: column == value
+
+
+def _one_of(column: ColumnElement[str]) -> Matcher:
+    """List of UID Matching (PS3.4 C.2.2.2.2), separated by comma or backslash."""
+
+    def match(value: str) -> ColumnElement[bool]:
+        uids = value.replace("\\", ",").split(",")
+        if len(uids) > MAX_UIDS:
+            raise QueryInvalid(f"A list of UIDs has more than {MAX_UIDS} values.")
+        return column.in_(uids)
+
+    return match
+
+
+_C = WORKITEM.c
+# The matching keys of PS3.4 Table CC.2.5-3 by which workitems of this worklist differ
+MATCHERS: Mapping[str, Matcher] = {
+    "SOPInstanceUID": _one_of(_C.workitem_uid),
+    "ProcedureStepState": _equal(_C.state),
+    "ScheduledProcedureStepPriority": _equal(_C.priority),
+    "StudyInstanceUID": _one_of(_C.study_instance_uid),
+    "InputInformationSequence.StudyInstanceUID": _one_of(_C.study_instance_uid),
+    "ReferencedRequestSequence.StudyInstanceUID": _one_of(_C.study_instance_uid),
+    "ReplacedProcedureStepSequence.ReferencedSOPInstanceUID": _one_of(_C.predecessor_uid),
+    "ScheduledStationNameCodeSequence.CodeValue": _equal(_C.model_name),
+    "ScheduledStationNameCodeSequence.LongCodeValue": _equal(_C.model_name),
+    "PatientID": _equal(_STUDY.c.patient_value),
+}
+_CONTROLS = frozenset({"limit", "offset", "includefield", "fuzzymatching", "accept", "charset"})
+_INSTANCES = frozenset({"all", "InputInformationSequence", "00404021"})
+
+
+def _bounded(parameters: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    read = list(parameters)
+    if len(read) > MAX_PARAMETERS:
+        raise QueryInvalid("Too many query parameters.")
+    return read
+
+
+def _path(name: str) -> str:
+    """A key as a path of keywords: "00404021.0020000D" is InputInformationSequence.StudyInstanceUID."""
+    parts = name.split(".")
+    return ".".join(keyword_of(int(part, 16)) or part if _TAG.fullmatch(part) else part for part in parts)
+
+
+def _printable(name: str) -> str:
+    """A name that may stand in a header field: keyword, tag or path; else "?"."""
+    known = all(_TAG.fullmatch(part) or tag_of(part) for part in name.split("."))
+    return name if known else "?"
+
+
+def _count(controls: Mapping[str, str], name: str, default: int) -> int:
+    value = controls.get(name, str(default))
+    if not (value.isascii() and value.isdigit() and len(value) <= 10 and int(value) <= MAX_OFFSET):
+        raise QueryInvalid(f"{name}: not one non-negative integer of the allowed size.")
+    return int(value)
