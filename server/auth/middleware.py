@@ -108,7 +108,10 @@ class Authentication:
             if not replaced:
                 await send(message)
 
-        await self._app(scope, receive, watch)
+        try:
+            await self._app(scope, receive, watch)
+        except Forbidden as denied:  # no handler inside put it into words
+            await self._door.answer(scope, denied)(scope, receive, watch)
 
     async def _audited(self, fault: Fault, entry: AuditEntry) -> Fault:
         """Audit a refusal; what cannot be audited is answered as what hindered it."""

@@ -1,0 +1,72 @@
+"""One log line and one observation for every request, without a word about patients.
+
+Named by route template; never the path, the query or a header value.
+"""
+
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.http.metrics import Metrics
+from server.http.route_template import method_label, route_template
+
+QUIET = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds: logged only when they fail
+
+_log = structlog.get_logger("isthmus.access")
+
+
+class AccessLog:
+    """Pure ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request and write what became of it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        seen = _Seen()
+
+        async def counting(message: Message) -> None:
+            seen.take(message)
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            with self._metrics.in_flight.track_inprogress():
+                await self._app(scope, receive, counting)
+        finally:
+            self._report(scope, seen, time.perf_counter() - started)
+
+    def _report(self, scope: Scope, seen: "_Seen", seconds: float) -> None:
+        route, method = route_template(scope), method_label(scope)
+        self._metrics.observe(route, method, seen.status, seconds)
+        if route in QUIET and seen.status < 400:
+            return
+        _log.info(
+            "request",
+            method=method,
+            route=route,
+            status=seen.status,
+            duration_ms=round(seconds * 1000, 1),
+            response_bytes=seen.sent_bytes,
+        )
+
+
+class _Seen:
+    """What has been sent so far; status 499 (nginx's word) while nothing has: the client went away."""
+
+    __slots__ = ("sent_bytes", "status")
+
+    def __init__(self) -> None:
+        self.status = 499
+        self.sent_bytes = 0
+
+    def take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.sent_bytes += len(message.get("body", b""))

@@ -1,0 +1,43 @@
+"""The middleware of the server in its one right order, outermost first."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from starlette.middleware import Middleware
+
+from server.http.access_log import AccessLog
+from server.http.body_limit import BodyLimit, BodyLimits
+from server.http.error_shield import ErrorShield
+from server.http.hosts import HostAllowList
+from server.http.metrics import Metrics
+from server.http.problem import Answer
+from server.http.request_id import RequestId
+from server.http.security_headers import SecurityHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFloor:
+    """What the middleware needs."""
+
+    answer: Answer
+    hosts: Collection[str]  # names accepted in the Host header
+    limits: BodyLimits
+    metrics: Metrics
+    https: bool  # whether the public base is
+
+
+def build_middleware(floor: HttpFloor, inner: Sequence[Middleware] = ()) -> list[Middleware]:
+    """The list for `FastAPI(middleware=…)`; `inner` (authentication) stands next to the application.
+
+    The name comes first, so that every line of the log has it; the log sees what the shield made of an error;
+    a wrong Host and a body that is too large are refused before a token is looked up.
+    """
+    return [
+        Middleware(RequestId),
+        Middleware(AccessLog, floor.metrics),
+        Middleware(SecurityHeaders, https=floor.https),
+        Middleware(ErrorShield, floor.answer),
+        Middleware(HostAllowList, floor.hosts, floor.answer),
+        Middleware(BodyLimit, floor.limits, floor.answer),
+        *inner,
+    ]

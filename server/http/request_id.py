@@ -1,0 +1,43 @@
+"""A name for every request: the client's `X-Request-Id` when it is harmless, else a new one.
+
+It stands in the answer, in every log line and in every audit entry of the request.
+"""
+
+import re
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.kernel.request import set_request_id
+
+HEADER = b"x-request-id"
+_HARMLESS = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
+
+
+class RequestId:
+    """Pure ASGI middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request under its name."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        request_id = accepted_id(scope) or uuid.uuid4().hex
+        set_request_id(request_id)
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", [])
+                message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
+            await send(message)
+
+        await self._app(scope, receive, named)
+
+
+def accepted_id(scope: Scope) -> str | None:
+    """The client's own name for the request; None: it has none, or one that could forge log lines."""
+    value = next((value for name, value in scope["headers"] if name == HEADER), b"")
+    return value.decode("ascii") if _HARMLESS.fullmatch(value) else None

@@ -1,0 +1,122 @@
+"""Liveness, readiness, metrics."""
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from server.http.health import Check, Readiness, build_router, check_database, check_heartbeat
+from server.http.metrics import Metrics
+from server.kernel.database import Database
+from server.kernel.faults import Busy
+
+
+class Switch:
+    def __init__(self, name: str, *, vital: bool = True) -> None:
+        self.reason: str | None = None
+        self.runs = 0
+        self.check = Check(name, self.run, vital)
+
+    async def run(self) -> None:
+        self.runs += 1
+        if self.reason:
+            raise Busy(self.reason)
+
+
+class StoppedClock:
+    now = 0
+
+    def __call__(self) -> int:
+        return self.now
+
+
+async def test_ready_until_something_vital_fails() -> None:
+    database, worker, clock = Switch("database"), Switch("worker", vital=False), StoppedClock()
+    readiness = Readiness([database.check, worker.check], clock)
+    app = FastAPI()
+    app.include_router(build_router(readiness, Metrics()))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
+        assert (await http.get("/readyz")).json() == {
+            "status": "ready",
+            "checks": {"database": "ok", "worker": "ok"},
+        }
+        worker.reason, clock.now = "gone", 2_000_000
+        response = await http.get("/readyz")
+        assert (response.status_code, response.json()["checks"]["worker"]) == (200, "gone")
+        database.reason, clock.now = "no room", 4_000_000
+        response = await http.get("/readyz")
+        assert (response.status_code, response.json()["checks"]["database"]) == (503, "no room")
+        assert (await http.get("/livez")).status_code == 200
+
+
+async def test_results_are_reused_for_a_second() -> None:
+    switch, clock = Switch("database"), StoppedClock()
+    clock.now = 10_000_000
+    readiness = Readiness([switch.check], clock)
+    await asyncio.gather(*(readiness.report() for _ in range(20)))
+    assert switch.runs == 1
+    clock.now += 1_000_000
+    await readiness.report()
+    assert switch.runs == 2
+
+
+async def test_check_that_hangs_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.http.health.TIMEOUT_S", 0.01)
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    assert (await Readiness([Check("objects", hang)]).report())["status"] == "not ready"
+
+
+async def test_check_database(tmp_path: object) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/x.db")
+    await check_database(database).run()
+    await database.close()
+
+
+@pytest.mark.parametrize(("age", "well"), [(1.0, True), (9.0, False), (None, False)])
+async def test_check_heartbeat(age: float | None, well: bool) -> None:
+    async def age_s() -> float | None:
+        return age
+
+    check = check_heartbeat("worker", age_s, 5)
+    if well:
+        await check.run()
+    else:
+        with pytest.raises(Busy):
+            await check.run()
+
+
+async def test_metrics_name_templates_and_known_methods_only(client: httpx.AsyncClient) -> None:
+    await client.get("/dicom-web/studies/1.2.840.99999.4711?PatientName=Doe")
+    await client.get("/nowhere/Doe")
+    await client.request("PATIENTDOE", "/nowhere")
+    await client.get("/boom")
+    text = (await client.get("/metrics")).text
+    line = 'isthmus_http_requests_total{method="GET",route="/dicom-web/studies/{study}",status="200"} 1.0'
+    assert line in text
+    assert 'route="unmatched",status="404"} 1.0' in text
+    assert 'method="OTHER"' in text
+    assert 'route="/boom",status="500"' in text
+    assert "4711" not in text
+    assert "Doe" not in text.replace("PATIENTDOE", "Doe")
+
+
+async def test_gauge_is_refreshed_before_a_scrape() -> None:
+    metrics = Metrics()
+    waiting = metrics.gauge("isthmus_workitems_waiting", "Workitems waiting.", ["state"])
+
+    async def refresh() -> None:
+        waiting.labels("SCHEDULED").set(3)
+
+    metrics.before_scrape(refresh)
+    assert b'isthmus_workitems_waiting{state="SCHEDULED"} 3.0' in await metrics.render()
+
+
+async def test_two_applications_do_not_meet() -> None:
+    one, other = Metrics(), Metrics()
+    one.observe("/x", "GET", 200, 0.1)
+    assert b'route="/x"' not in await other.render()
