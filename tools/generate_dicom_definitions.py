@@ -17,6 +17,14 @@ NOTICE = f"""\
 # Do not edit.
 """
 
+# Registered in PS3.6 Annex A after the edition that this pydicom has.
+NEWER_TRANSFER_SYNTAXES = (
+    ("1.2.840.10008.1.2.4.110", "JPEGXLLossless", "JPEG XL Lossless"),
+    ("1.2.840.10008.1.2.4.111", "JPEGXLJPEGRecompression", "JPEG XL JPEG Recompression"),
+    ("1.2.840.10008.1.2.4.112", "JPEGXL", "JPEG XL"),
+    ("1.2.840.10008.1.2.8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression"),
+)
+
 
 def attributes() -> str:
     """`attributes.py`: the data dictionary and its repeating groups."""
@@ -61,7 +69,10 @@ def _table(name: str, note: str, entries: Iterable[tuple[str, str, str]]) -> lis
 
 def transfer_syntaxes() -> str:
     """`transfer_syntaxes.py`: each registered transfer syntax by keyword."""
-    entries = _uids_of("Transfer Syntax")
+    known = _uids_of("Transfer Syntax")
+    entries = known + [
+        entry for entry in NEWER_TRANSFER_SYNTAXES if entry[0] not in {uid for uid, _, _ in known}
+    ]
     lines = ['"""Transfer syntaxes (PS3.6 Annex A), retired ones too, by keyword."""', NOTICE]
     lines += _constants(entries) + _table("TRANSFER_SYNTAXES", "UID -> (keyword, name)", entries)
     return "\n".join(lines) + "\n"
@@ -70,7 +81,11 @@ def transfer_syntaxes() -> str:
 def is_storage(name: str) -> bool:
     """Whether a SOP Class by that name is one of objects (PS3.4 Annexes B and GG name them all "... Storage")."""
     title = name.removesuffix(" (Retired)").removesuffix(" SOP Class")
-    return title.endswith(("Storage", "Storage - Trial")) or " Storage - For P" in title or " Image Storage" in title
+    return (
+        title.endswith(("Storage", "Storage - Trial"))
+        or " Storage - For P" in title
+        or " Image Storage" in title
+    )
 
 
 def sop_classes() -> str:

@@ -61,6 +61,10 @@ SMPTEST211020UncompressedProgressiveActiveVideo = "1.2.840.10008.1.2.7.1"
 SMPTEST211020UncompressedInterlacedActiveVideo = "1.2.840.10008.1.2.7.2"
 SMPTEST211030PCMDigitalAudio = "1.2.840.10008.1.2.7.3"
 Papyrus3ImplicitVRLittleEndian = "1.2.840.10008.1.20"
+JPEGXLLossless = "1.2.840.10008.1.2.4.110"
+JPEGXLJPEGRecompression = "1.2.840.10008.1.2.4.111"
+JPEGXL = "1.2.840.10008.1.2.4.112"
+DeflatedImageFrameCompression = "1.2.840.10008.1.2.8.1"
 
 # UID -> (keyword, name)
 TRANSFER_SYNTAXES: dict[str, tuple[str, str]] = {
@@ -123,4 +127,8 @@ TRANSFER_SYNTAXES: dict[str, tuple[str, str]] = {
     "1.2.840.10008.1.2.7.2": ("SMPTEST211020UncompressedInterlacedActiveVideo", "SMPTE ST 2110-20 Uncompressed Interlaced Active Video"),
     "1.2.840.10008.1.2.7.3": ("SMPTEST211030PCMDigitalAudio", "SMPTE ST 2110-30 PCM Digital Audio"),
     "1.2.840.10008.1.20": ("Papyrus3ImplicitVRLittleEndian", "Papyrus 3 Implicit VR Little Endian"),
+    "1.2.840.10008.1.2.4.110": ("JPEGXLLossless", "JPEG XL Lossless"),
+    "1.2.840.10008.1.2.4.111": ("JPEGXLJPEGRecompression", "JPEG XL JPEG Recompression"),
+    "1.2.840.10008.1.2.4.112": ("JPEGXL", "JPEG XL"),
+    "1.2.840.10008.1.2.8.1": ("DeflatedImageFrameCompression", "Deflated Image Frame Compression"),
 }

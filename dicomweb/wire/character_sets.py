@@ -33,7 +33,9 @@ SINGLE_CODECS: Mapping[str, str] = {
 }
 # Defined terms with code extensions (Tables C.12-3 and C.12-4) that may also stand as the initial set -> codec.
 EXTENSION_CODECS: Mapping[str, str] = {
-    "ISO2022" + term.removeprefix("ISO"): codec for term, codec in SINGLE_CODECS.items() if term.startswith("ISOIR")
+    "ISO2022" + term.removeprefix("ISO"): codec
+    for term, codec in SINGLE_CODECS.items()
+    if term.startswith("ISOIR")
 } | {"ISO2022IR149": "euc_kr", "ISO2022IR58": "gb2312", "ISO2022IR87": "ascii", "ISO2022IR159": "ascii"}
 
 # Escape sequences of Tables C.12-3 and C.12-4 -> (codec, what the codec needs put before the bytes).

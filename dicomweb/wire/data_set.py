@@ -30,7 +30,14 @@ LUT_DATA, TRAILING_PADDING = 0x00283006, 0xFFFCFFFC
 PIXEL_DATA, EXTENDED_OFFSETS, EXTENDED_LENGTHS = 0x7FE00010, 0x7FE00001, 0x7FE00002
 PIXELS = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})  # always bulk, whatever their length
 BINARY = frozenset({b"OB", b"OW", b"OF", b"OL", b"OD", b"OV", b"UN"})
-LONG_FORM = BINARY | {b"SQ", b"UC", b"UR", b"UT", b"SV", b"UV"}  # explicit VRs with a 32-bit length (Table 7.1-1)
+LONG_FORM = BINARY | {
+    b"SQ",
+    b"UC",
+    b"UR",
+    b"UT",
+    b"SV",
+    b"UV",
+}  # explicit VRs with a 32-bit length (Table 7.1-1)
 DEFINED_LENGTH_ONLY = "a value of undefined length that is neither a sequence nor pixel data"
 
 Buffer = Any  # bytes | bytearray | mmap: what slices to bytes-like with `decode` and what struct reads
@@ -64,7 +71,9 @@ EXPLICIT_LITTLE = _syntax("<", explicit=True)
 EXPLICIT_BIG = _syntax(">", explicit=True)
 IMPLICIT_LITTLE = _syntax("<", explicit=False)
 # VRs that the dictionary gives without a choice, as they are on the wire.
-_VR_BYTES: Mapping[int, bytes] = {tag: vr.encode("ascii") for tag, (vr, _) in ATTRIBUTES.items() if len(vr) == 2}
+_VR_BYTES: Mapping[int, bytes] = {
+    tag: vr.encode("ascii") for tag, (vr, _) in ATTRIBUTES.items() if len(vr) == 2
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,9 @@ class Walk:
     bulk: list[BulkValue] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)  # in order of appearance, once each
     budget: int = MAX_ELEMENTS
-    spans: dict[int, tuple[int, int]] = field(default_factory=dict)  # tag -> (offset, length), group 7FE0 of the top
+    spans: dict[int, tuple[int, int]] = field(
+        default_factory=dict
+    )  # tag -> (offset, length), group 7FE0 of the top
     fragments: list[tuple[int, int]] | None = None  # (offset, length) of each, the offset table first
     trailing: int = 0  # bytes of zeros after the last element
 
@@ -282,7 +293,9 @@ def _read_value(level: Level, tag: int, vr: bytes, start: int, length: int, end:
     return stop
 
 
-def _store_value(level: Level, tag: int, vr: bytes, start: int, stop: int, table: Mapping[bytes, Reader] | None = None) -> None:
+def _store_value(
+    level: Level, tag: int, vr: bytes, start: int, stop: int, table: Mapping[bytes, Reader] | None = None
+) -> None:
     """Put a value inline, or note it as bulk data."""
     length = stop - start
     limit = INLINE_BINARY_BYTES if vr in BINARY else INLINE_VALUE_BYTES
@@ -307,7 +320,7 @@ def _store_bulk(level: Level, tag: int, vr: bytes, offset: int, length: int) -> 
 
 def _read_unknown(level: Level, tag: int, start: int, stop: int) -> int:
     """UN of defined length: Implicit VR Little Endian bytes of an attribute we may know (PS3.5 §6.2.2 note 2)."""
-    vr = b"UN" if tag >> 16 & 1 else implicit_vr(level, tag, stop - start)
+    vr = implicit_vr(level, tag, stop - start)
     if vr != b"SQ":
         _store_value(level, tag, vr, start, stop, IMPLICIT_LITTLE.readers)
         return stop

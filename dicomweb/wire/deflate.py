@@ -6,9 +6,12 @@ from dicomweb.wire.data_set import Buffer
 from dicomweb.wire.faults import TooComplex, Truncated, UnreadableDataSet
 
 MAX_INFLATED_BYTES = 512 << 20  # memory that one instance may take
-FREE_INFLATED_BYTES = 64 << 20  # up to here any ratio is fine: a segmentation of zeros deflates a thousandfold
+FREE_INFLATED_BYTES = (
+    64 << 20
+)  # up to here any ratio is fine: a segmentation of zeros deflates a thousandfold
 MAX_RATIO = 100  # above that; pixel data of real images reaches 20
 CHUNK_BYTES = 1 << 20
+GZIP_TRAILER_BYTES = 8  # CRC-32 and length (RFC 1952 §2.3.1)
 
 
 def _limit(deflated_bytes: int) -> int:
@@ -41,7 +44,15 @@ def inflate_data_set(buffer: Buffer, data_set_offset: int) -> bytearray:
         if len(out) > limit:
             raise TooComplex("the deflated data set inflates beyond the limits")
         pending = inflater.unconsumed_tail
-    rest = inflater.unused_data + bytes(buffer[pos : pos + 2])
-    if rest.strip(b"\0") or len(rest) > 1:
+    rest = inflater.unused_data + bytes(buffer[pos : pos + GZIP_TRAILER_BYTES + 2])
+    if not _may_follow(rest, memoryview(out)[data_set_offset:]):
         raise UnreadableDataSet("bytes follow the deflated data set")
     return out
+
+
+def _may_follow(rest: bytes, data_set: memoryview) -> bool:
+    """One zero to make the length even (PS3.5 A.5), or the trailer that gzip puts there and some writers leave."""
+    if rest in (b"", b"\0"):
+        return True
+    trailer = zlib.crc32(data_set).to_bytes(4, "little") + (len(data_set) & 0xFFFFFFFF).to_bytes(4, "little")
+    return rest in (trailer, trailer + b"\0")

@@ -11,13 +11,20 @@ PREAMBLE_BYTES = 128
 MAX_META_BYTES = 1 << 20  # real ones are under a kilobyte; private information may be larger
 # Registered, but not of files: answered by other means than the walk of a data set.
 NOT_OF_FILES = frozenset(
-    uid for uid, (keyword, _) in ts.TRANSFER_SYNTAXES.items() if keyword.startswith(("SMPTE", "RFC2557", "XML", "Papyrus"))
+    uid
+    for uid, (keyword, _) in ts.TRANSFER_SYNTAXES.items()
+    if keyword.startswith(("SMPTE", "RFC2557", "XML", "Papyrus"))
 )
 DEFLATED = frozenset(
     {ts.DeflatedExplicitVRLittleEndian, ts.JPIPReferencedDeflate, ts.JPIPHTJ2KReferencedDeflate}
 )
 NATIVE = frozenset(
-    {ts.ImplicitVRLittleEndian, ts.ExplicitVRLittleEndian, ts.ExplicitVRBigEndian, ts.DeflatedExplicitVRLittleEndian}
+    {
+        ts.ImplicitVRLittleEndian,
+        ts.ExplicitVRLittleEndian,
+        ts.ExplicitVRBigEndian,
+        ts.DeflatedExplicitVRLittleEndian,
+    }
 )
 _ELEMENT, _LENGTH = Struct("<HH2sH").unpack_from, Struct("<L").unpack_from
 _CLASS_UID, _INSTANCE_UID, _TRANSFER_SYNTAX, _GROUP_LENGTH = 0x0002, 0x0003, 0x0010, 0x0000
@@ -68,7 +75,9 @@ def _warnings(buffer: Buffer, values: dict[int, bytes], data_set_offset: int) ->
     begins = PREAMBLE_BYTES + 4 + 12
     if len(stated) != 4 or begins + int.from_bytes(stated, "little") != data_set_offset:
         found.append("file-meta-group-length")
-    found += [f"file-meta-lacks 0002{tag:04X}" for tag in (_CLASS_UID, _INSTANCE_UID) if not _uid(values, tag)]
+    found += [
+        f"file-meta-lacks 0002{tag:04X}" for tag in (_CLASS_UID, _INSTANCE_UID) if not _uid(values, tag)
+    ]
     return tuple(found)
 
 

@@ -18,7 +18,9 @@ Range = tuple[int, int]  # (offset in the file, length)
 MAX_FRAMES = 1_000_000  # more than any object; the table is kept per instance
 # The beginning of a coded frame: JPEG and JPEG-LS SOI + marker, JPEG 2000 and HTJ2K SOC + SIZ, JP2 signature box.
 FRAME_BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
-SUBSAMPLED = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})  # two luminance share one pair of chrominance samples
+SUBSAMPLED = frozenset(
+    {"YBR_FULL_422", "YBR_PARTIAL_422"}
+)  # two luminance share one pair of chrominance samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ class PixelLayout:
     number_of_frames: int
     encapsulated: bool
     first_offset: int = 0  # native: where frame 1 begins
-    frame_bits: int = 0  # native: bits per frame; one-bit frames follow each other without padding (PS3.5 §8.1.1)
+    frame_bits: int = (
+        0  # native: bits per frame; one-bit frames follow each other without padding (PS3.5 §8.1.1)
+    )
     fragments: tuple[tuple[Range, ...], ...] = ()  # encapsulated: the fragments of each frame
 
     @property

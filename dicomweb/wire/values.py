@@ -13,7 +13,9 @@ from struct import Struct
 from typing import Any, Protocol
 
 Json = Any
-SAFE_NUMBER_CHARACTERS = 15  # decimal digits that a double keeps exactly: up to here float() cannot change a value
+SAFE_NUMBER_CHARACTERS = (
+    15  # decimal digits that a double keeps exactly: up to here float() cannot change a value
+)
 MAX_NUMBER_CHARACTERS = 64  # a DS has 16 (PS3.5 §6.2); longer text is not tried as a number
 MAX_SAFE_INTEGER = 2**53  # above, JSON readers lose digits
 PADDING = "\0 "
@@ -238,7 +240,16 @@ def binary_reader(vr: str, swap: int = 1) -> Reader:
 
 
 WORD_BYTES: Mapping[str, int] = {"OB": 1, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8, "UN": 1}
-NUMBERS: Mapping[str, str] = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+NUMBERS: Mapping[str, str] = {
+    "US": "H",
+    "SS": "h",
+    "UL": "L",
+    "SL": "l",
+    "FL": "f",
+    "FD": "d",
+    "UV": "Q",
+    "SV": "q",
+}
 REALS = frozenset({"FL", "FD"})
 PLAIN = ("AE", "AS", "CS", "DA", "DT", "TM", "UI")
 
