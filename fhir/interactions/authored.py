@@ -1,0 +1,41 @@
+"""Resources that this server authors itself: the publisher's and the projections' way in.
+
+The caller's transaction carries the write, its audit entry and its outbox event. Ids may be derived, so that
+writing the same again writes nothing.
+"""
+
+from typing import Any
+
+from fhir.interactions.body import same_content, text_of, unpack
+from fhir.interactions.door import AUTHORED
+from fhir.interactions.write import Draft, Written, insert_first, lock_and_find, supersede
+from fhir.model.json_codec import decode_json
+from fhir.model.validation.walker import require_valid
+from fhir.search.value import Surroundings
+from server.kernel.access import Principal
+from server.kernel.database import UnitOfWork
+from server.kernel.uids import new_id
+
+
+async def put_resource(
+    unit: UnitOfWork, resource: dict[str, Any], principal: Principal, around: Surroundings = AUTHORED
+) -> Written:
+    """Create a resource, or write its next version if it says something else than the current one.
+
+    `resource["id"]` names it; without one it gets a fresh id. `meta.versionId` and `meta.lastUpdated` are
+    ours.
+
+    Raises:
+        InvalidResource: it breaks the rules of R4: a defect of ours.
+    """
+    resource_id = resource.get("id") or new_id()
+    named = {**resource, "id": resource_id}
+    require_valid(named)
+    draft = Draft(named, text_of(named), resource_id)
+    current = await lock_and_find(unit, draft.type, resource_id)
+    if current is None:
+        return await insert_first(unit, draft, principal, around)
+    text = unpack(current.body)
+    if not current.deleted and same_content(decode_json(text), named):
+        return Written(resource_id, current.version_id, False, current.last_updated_us, text)
+    return await supersede(unit, current, draft, principal, around)

@@ -1,0 +1,42 @@
+"""What the interactions of the FHIR door share: services, base URL, policy."""
+
+from dataclasses import dataclass
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+from fhir.model.validation.issue import IssueType
+from fhir.outcome import FhirFault
+from fhir.search.value import Surroundings
+from server.kernel.faults import FaultKind
+from server.kernel.services import Services
+
+MOUNTED_AT = "/fhir"
+
+# For resources that this server authors: their references are relative, their instants state a zone.
+AUTHORED = Surroundings(zone=UTC, base_url="", now_us=0)
+
+
+class UnknownType(FhirFault):
+    """The URL names no resource type of R4."""
+
+    kind = FaultKind.NOT_FOUND
+    issue_type = IssueType.NOT_SUPPORTED
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The FHIR door of one server."""
+
+    services: Services
+    page_secret: bytes
+    create_on_update: bool = False  # whether PUT to an unknown id creates (FHIR R4 http.html#upsert)
+
+    @property
+    def base_url(self) -> str:
+        """The service base URL, without a final slash."""
+        return self.services.public_base + MOUNTED_AT
+
+    def surroundings(self) -> Surroundings:
+        """What dates and references mean here and now."""
+        zone = self.services.site.timezone
+        return Surroundings(ZoneInfo(zone) if zone else UTC, self.base_url, self.services.clock())

@@ -1,0 +1,110 @@
+"""read and vread (FHIR R4 http.html#read, #vread): the stored text, audited before it leaves."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.engine import Row as ResultRow
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fhir.interactions.body import unpack
+from fhir.interactions.door import Door
+from fhir.model.json_codec import Json, decode_json
+from fhir.search.compartment import SHARED_TYPES
+from fhir.search.sql import COMPARTMENT, R, within_reach
+from fhir.tables import FhirResourceVersion
+from server.kernel.access import Access, Permission, Reach
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.faults import Fault, FaultKind, NotFound
+from server.kernel.rows import table_of
+
+VERSION = table_of(FhirResourceVersion)
+
+
+class Deleted(Fault):
+    """The resource was deleted (FHIR R4 http.html#delete)."""
+
+    kind = FaultKind.GONE
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of a resource as stored."""
+
+    type: str
+    id: str
+    version_id: int
+    last_updated_us: int
+    text: bytes
+
+
+async def read(door: Door, access: Access, resource_type: str, resource_id: str) -> Stored:
+    """The current version.
+
+    Raises:
+        NotFound: no such resource within the caller's reach.
+        Deleted: it was deleted.
+    """
+    reach = access.reach(resource_type, Permission.READ)
+    async with door.services.database.read() as connection:
+        row = (await connection.execute(_select_current(resource_type, resource_id, reach))).one_or_none()
+    return await _answer(door, access, row, "read")
+
+
+async def vread(door: Door, access: Access, resource_type: str, resource_id: str, version: str) -> Stored:
+    """One version, current or superseded; a superseded one only where it was within the caller's reach too.
+
+    Raises:
+        NotFound: no such version within the caller's reach.
+        Deleted: that version is the deletion.
+    """
+    reach = access.reach(resource_type, Permission.READ)
+    if not version.isascii() or not version.isdigit() or len(version) > 9:
+        raise NotFound("No such version.")
+    number = int(version)
+    current = _select_current(resource_type, resource_id, reach)
+    async with door.services.database.read() as connection:
+        row = (await connection.execute(current)).one_or_none()
+        if row is not None and row.version_id != number:
+            row = (
+                await connection.execute(_select_version(row.rid, number, resource_type, reach))
+            ).one_or_none()
+    return await _answer(door, access, row, "vread")
+
+
+async def read_resource(connection: AsyncConnection, resource_type: str, resource_id: str) -> Json | None:
+    """A resource for the server's own use, decoded; None: there is none, or it was deleted."""
+    query = select(R.c.body).where(R.c.type == resource_type, R.c.id == resource_id, ~R.c.deleted)
+    body = (await connection.execute(query)).scalar_one_or_none()
+    return None if body is None else decode_json(unpack(body))
+
+
+def _select_current(resource_type: str, resource_id: str, reach: Reach) -> Select[Any]:
+    patient = select(func.min(COMPARTMENT.c.patient_id)).where(COMPARTMENT.c.rid == R.c.rid).scalar_subquery()
+    query = select(R, patient.label("patient_id")).where(R.c.type == resource_type, R.c.id == resource_id)
+    kept = within_reach(reach, resource_type)
+    return query if kept is None else query.where(kept)
+
+
+def _select_version(rid: int, number: int, resource_type: str, reach: Reach) -> Select[Any]:
+    query = select(VERSION, R.c.type, R.c.id).join(R, R.c.rid == VERSION.c.rid)
+    return query.where(
+        VERSION.c.rid == rid, VERSION.c.version_id == number, _was_within(reach, resource_type)
+    )
+
+
+def _was_within(reach: Reach, resource_type: str) -> ColumnElement[bool]:
+    if reach.patient_ids is None:
+        return and_(True)
+    mine = VERSION.c.patient_id.in_(sorted(reach.patient_ids))
+    return or_(mine, VERSION.c.patient_id == "") if resource_type in SHARED_TYPES else mine
+
+
+async def _answer(door: Door, access: Access, row: ResultRow[Any] | None, interaction: str) -> Stored:
+    if row is None:
+        raise NotFound("No such resource.")
+    entry = AuditEntry(access.principal, Action.READ, interaction, row.type, row.id, row.patient_id or None)
+    await door.services.read_audit.record(entry)
+    if row.deleted:
+        raise Deleted("The resource was deleted.")
+    return Stored(row.type, row.id, row.version_id, row.last_updated_us, unpack(row.body))

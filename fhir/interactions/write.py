@@ -1,0 +1,155 @@
+"""One version of one resource written: row, superseded version, index, compartment, identity, event, audit.
+
+Everything here happens in the caller's transaction.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.engine import Row as ResultRow
+
+from fhir.interactions.body import pack, with_identity
+from fhir.model.json_codec import Json
+from fhir.search.compartment import PATIENT, patients_of
+from fhir.search.index import index_rows
+from fhir.search.kinds import TABLES
+from fhir.search.value import Surroundings
+from fhir.tables import FhirCompartment, FhirResource, FhirResourceVersion
+from server.kernel.access import Principal
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.database import UnitOfWork
+from server.kernel.patients import Demographics, PatientIdentifier, fold_name, register_patient
+from server.kernel.rows import table_of
+
+RESOURCE = table_of(FhirResource)
+VERSION = table_of(FhirResourceVersion)
+COMPARTMENT = table_of(FhirCompartment)
+
+CHANGED = "resource.changed"  # the outbox event of every write; subject "Type/id"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write did; `text` is the resource as stored."""
+
+    id: str
+    version_id: int
+    changed: bool
+    last_updated_us: int
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A resource about to be written: its value and its text, which say the same."""
+
+    resource: Json
+    text: bytes
+    id: str
+
+    @property
+    def type(self) -> str:
+        """The resource type."""
+        return str(self.resource["resourceType"])
+
+
+async def lock_and_find(unit: UnitOfWork, resource_type: str, resource_id: str) -> ResultRow[Any] | None:
+    """The current row of a resource, held until the transaction ends; None: there never was one."""
+    await unit.lock([f"fhir:{resource_type}/{resource_id}"])
+    query = select(RESOURCE).where(RESOURCE.c.type == resource_type, RESOURCE.c.id == resource_id)
+    return (await unit.execute(query)).one_or_none()
+
+
+async def insert_first(unit: UnitOfWork, draft: Draft, principal: Principal, around: Surroundings) -> Written:
+    """Write version 1."""
+    text = with_identity(draft.text, draft.id, 1, unit.now_us)
+    row = {**_columns(unit, 1, text), "type": draft.type, "id": draft.id}
+    rid = (await unit.execute(insert(RESOURCE).values(row).returning(RESOURCE.c.rid))).scalar_one()
+    patients = await _index(unit, rid, draft, around)
+    _announce(unit, draft, 1, principal, patients)
+    return Written(draft.id, 1, True, unit.now_us, text)
+
+
+async def supersede(
+    unit: UnitOfWork, current: ResultRow[Any], draft: Draft, principal: Principal, around: Surroundings
+) -> Written:
+    """Write the next version; `current` comes from `lock_and_find`."""
+    version_id = current.version_id + 1
+    text = with_identity(draft.text, draft.id, version_id, unit.now_us)
+    await _keep(unit, current)
+    await unit.execute(
+        update(RESOURCE).where(RESOURCE.c.rid == current.rid).values(_columns(unit, version_id, text))
+    )
+    for table in (*TABLES, COMPARTMENT):
+        await unit.execute(delete(table).where(table.c.rid == current.rid))
+    patients = await _index(unit, current.rid, draft, around)
+    _announce(unit, draft, version_id, principal, patients)
+    return Written(draft.id, version_id, True, unit.now_us, text)
+
+
+async def _keep(unit: UnitOfWork, current: ResultRow[Any]) -> None:
+    mine = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == current.rid)
+    patients = (await unit.execute(mine)).scalars().all()
+    row = {
+        "rid": current.rid,
+        "version_id": current.version_id,
+        "last_updated_us": current.last_updated_us,
+        "patient_id": patients[0] if len(patients) == 1 else None if patients else "",
+        "deleted": current.deleted,
+        "body": current.body,
+    }
+    await unit.execute(insert(VERSION), [row])
+
+
+def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:
+    return {
+        "version_id": version_id,
+        "last_updated_us": unit.now_us,
+        "deleted": False,
+        "body": pack(text),
+    }
+
+
+async def _index(unit: UnitOfWork, rid: int, draft: Draft, around: Surroundings) -> frozenset[str]:
+    for table, rows in index_rows(draft.resource, around).items():
+        await unit.execute(insert(table), [{"rid": rid, **row} for row in rows])
+    patients = patients_of(draft.resource, draft.id, around)
+    if patients:
+        await unit.execute(insert(COMPARTMENT), [{"rid": rid, "patient_id": p} for p in sorted(patients)])
+    if draft.type == PATIENT:
+        identifiers = list(identifiers_of(draft.resource))
+        await register_patient(unit, draft.id, identifiers, demographics_of(draft.resource))
+    return patients
+
+
+def _announce(
+    unit: UnitOfWork, draft: Draft, version_id: int, principal: Principal, patients: Iterable[str]
+) -> None:
+    created = version_id == 1
+    unit.emit(CHANGED, f"{draft.type}/{draft.id}", {"version": version_id, "patients": sorted(patients)})
+    entry = AuditEntry(
+        principal=principal,
+        action=Action.CREATE if created else Action.UPDATE,
+        interaction="create" if created else "update",
+        resource_type=draft.type,
+        resource_id=draft.id,
+        patient_id=min(patients, default=None),
+    )
+    unit.audit(entry)
+
+
+def identifiers_of(patient: Json) -> Iterable[PatientIdentifier]:
+    """The identifiers by which studies find this Patient: those with a system and a value."""
+    for identifier in patient.get("identifier", ()):
+        if identifier.get("system") and identifier.get("value"):
+            yield PatientIdentifier(identifier["system"], identifier["value"])
+
+
+def demographics_of(patient: Json) -> Demographics:
+    """What may contradict a study's patient attributes."""
+    names = patient.get("name") or [{}]
+    chosen = next((name for name in names if name.get("use") == "official"), names[0])
+    folded = fold_name(chosen.get("family") or "", " ".join(chosen.get("given") or ()))
+    return Demographics(patient.get("birthDate"), patient.get("gender"), folded)

@@ -1,0 +1,63 @@
+"""Composite parameters: values that belong together in one element (FHIR R4 search.html#composite).
+
+Each component has its own number and rows in the table of its kind. Rows of one element share
+`n // ROWS_PER_ELEMENT`: that is what the join goes by.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, and_, select
+
+from fhir.search.definitions import SearchParameter
+from fhir.search.extract import extractor
+from fhir.search.kinds import KINDS
+from fhir.search.path import Json, compile_path, parse_path
+from fhir.search.value import Asked, InvalidSearch, Surroundings, split_escaped
+
+ROWS_PER_ELEMENT = 1024  # values of one component in one element
+
+
+def composite_rows(
+    parameter: SearchParameter, resource: Json, around: Surroundings
+) -> Iterator[tuple[Table, dict[str, Any]]]:
+    """The rows of an element, for each element in which every component has a value."""
+    element = 0
+    for path in map(parse_path, parameter.paths or ()):
+        for node in compile_path(path)(resource, resource):
+            found = [list(extractor(c)(node, resource, around)) for c in parameter.components]
+            if all(found):
+                yield from _element_rows(parameter, found, element)
+                element += 1
+
+
+def _element_rows(
+    parameter: SearchParameter, found: list[list[Any]], element: int
+) -> Iterator[tuple[Table, dict[str, Any]]]:
+    for component, values in zip(parameter.components, found, strict=True):
+        kind = KINDS[component.type]
+        for at, value in enumerate(values[:ROWS_PER_ELEMENT]):
+            row = kind.row_of(value)
+            yield kind.table, {"param": component.number, "n": element * ROWS_PER_ELEMENT + at, **row}
+
+
+def select_composite(parameter: SearchParameter, asked: Asked) -> Select[tuple[int]]:
+    """The rids of resources with an element that has all of `value$value…`."""
+    texts = split_escaped(asked.text, "$")
+    if len(texts) != len(parameter.components):
+        raise InvalidSearch(
+            f"The value of '{asked.code}' needs {len(parameter.components)} parts joined by '$'."
+        )
+    first: Any = None
+    terms: list[ColumnElement[bool]] = []
+    for component, text in zip(parameter.components, texts, strict=True):
+        kind = KINDS[component.type]
+        rows = kind.table.alias()
+        part = Asked(asked.code, text, None, asked.around, component.targets)
+        terms += [rows.c.param == component.number, kind.match(rows.c, part)]
+        if first is None:
+            first = rows
+        else:
+            terms.append(rows.c.rid == first.c.rid)
+            terms.append(rows.c.n // ROWS_PER_ELEMENT == first.c.n // ROWS_PER_ELEMENT)
+    return select(first.c.rid).where(and_(*terms))

@@ -1,0 +1,65 @@
+"""From a resource to the values of one search parameter: compiled once per parameter.
+
+Paths are closures over the JSON; what needs more than paths is evaluated by `fhirpathpy`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from fhir.search.definitions import SearchParameter
+from fhir.search.kinds import KINDS
+from fhir.search.path import Json, compile_path, parse_path
+from fhir.search.value import Kind, Surroundings
+
+Extract = Callable[[Json, Json, Surroundings], Iterator[Any]]  # (start, resource, around) -> values
+
+
+@cache
+def extractor(parameter: SearchParameter) -> Extract:
+    """A function that yields the parameter's values, as its kind indexes them."""
+    kind = KINDS[parameter.type]
+    if parameter.paths is None:
+        return _by_fhirpath(parameter.expression, kind)
+    ways = [
+        (compile_path(path), kind.values_of[path.type])
+        for path in map(parse_path, parameter.paths)
+        if path.type in kind.values_of  # others have no value of this kind: a Range is no token
+    ]
+
+    def extract(start: Json, resource: Json, around: Surroundings) -> Iterator[Any]:
+        for select, values_of in ways:
+            for node in select(start, resource):
+                yield from values_of(node, around)
+
+    return extract
+
+
+def _by_fhirpath(expression: str, kind: Kind) -> Extract:
+    def extract(start: Json, _resource: Json, around: Surroundings) -> Iterator[Any]:
+        for node in _evaluator(expression)(start):
+            values_of = kind.values_of.get(datatype_of(node))
+            if values_of is not None:
+                yield from values_of(node, around)
+
+    return extract
+
+
+@cache
+def _evaluator(expression: str) -> Callable[[Json], Iterable[Json]]:
+    import fhirpathpy
+
+    evaluate = fhirpathpy.compile(expression)
+    return lambda resource: evaluate(resource, None)
+
+
+def datatype_of(node: Json) -> str:
+    """The datatype that a value looks like, where no definition says it."""
+    if isinstance(node, bool):
+        return "boolean"
+    if isinstance(node, str):
+        return "string"
+    if not isinstance(node, dict):
+        return "decimal"
+    marks = {"coding": "CodeableConcept", "reference": "Reference", "code": "Coding", "value": "Identifier"}
+    return next((datatype for mark, datatype in marks.items() if mark in node), "")

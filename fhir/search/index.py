@@ -1,0 +1,56 @@
+"""All index rows of a resource, for every search parameter of its type."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Table
+
+from fhir.search.composite import composite_rows
+from fhir.search.definitions import SearchParameter, SearchType, parameters_of
+from fhir.search.extract import Extract, extractor
+from fhir.search.kinds import KINDS
+from fhir.search.path import Json, parse_path
+from fhir.search.value import Kind, Surroundings
+
+Row = dict[str, Any]
+
+# Columns of the resource table answer these; `_id` and `_lastUpdated` need no rows.
+OF_RESOURCE_ROW = frozenset({"_id", "_lastUpdated"})
+
+
+def index_rows(resource: Json, around: Surroundings) -> Mapping[Table, list[Row]]:
+    """The index rows of a resource by table, without `rid`; equal values once."""
+    rows: dict[Table, list[Row]] = {}
+    for names, number, kind, extract in _simple(resource["resourceType"]):
+        if names is not None and names.isdisjoint(resource):
+            continue
+        values = dict.fromkeys(extract(resource, resource, around))
+        if values:
+            into = rows.setdefault(kind.table, [])
+            into += ({"param": number, "n": n, **kind.row_of(value)} for n, value in enumerate(values))
+    for parameter in _composites(resource["resourceType"]):
+        for table, row in composite_rows(parameter, resource, around):
+            rows.setdefault(table, []).append(row)
+    return rows
+
+
+@cache
+def _simple(resource_type: str) -> list[tuple[frozenset[str] | None, int, Kind, Extract]]:
+    return [
+        (_first_names(parameter), parameter.number, KINDS[parameter.type], extractor(parameter))
+        for parameter in parameters_of(resource_type).values()
+        if parameter.type in KINDS and parameter.code not in OF_RESOURCE_ROW
+    ]
+
+
+def _first_names(parameter: SearchParameter) -> frozenset[str] | None:
+    """The elements of the resource without which the parameter has no value; None: not known."""
+    if parameter.paths is None:
+        return None
+    return frozenset(step.name for path in map(parse_path, parameter.paths) for step in path.steps[:1])
+
+
+@cache
+def _composites(resource_type: str) -> list[SearchParameter]:
+    return [p for p in parameters_of(resource_type).values() if p.type is SearchType.COMPOSITE]

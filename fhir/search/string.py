@@ -1,0 +1,102 @@
+"""String parameters: "starts with", whatever the case and accents (FHIR R4 search.html#string)."""
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func
+
+from fhir.search.value import Asked, Columns, InvalidSearch, Json, Kind, Surroundings, unescape
+from fhir.tables import SearchString
+from server.kernel.rows import table_of
+
+HEAD_CHARACTERS = 64  # of the indexed beginning; what is asked beyond it is compared with the whole text
+LAST_CHARACTER = "\U0010ffff"  # sorts after every text that goes on
+
+_NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
+_ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One indexed value of a string parameter."""
+
+    exact: str
+
+
+def texts_of_string(text: Json, _around: Surroundings) -> Iterator[Text]:
+    """A string or markdown is itself."""
+    if text:
+        yield Text(text)
+
+
+def texts_of_human_name(name: Json, around: Surroundings) -> Iterator[Text]:
+    """A HumanName matches by any of its parts."""
+    yield from _parts(name, _NAME_PARTS, around)
+
+
+def texts_of_address(address: Json, around: Surroundings) -> Iterator[Text]:
+    """An Address matches by any of its parts."""
+    yield from _parts(address, _ADDRESS_PARTS, around)
+
+
+TEXTS_OF = {
+    "string": texts_of_string,
+    "markdown": texts_of_string,
+    "HumanName": texts_of_human_name,
+    "Address": texts_of_address,
+}
+
+
+def fold(text: str) -> str:
+    """The text without case, accents and doubled spaces, as strings are compared."""
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).split())
+
+
+def row_of_text(text: Text) -> dict[str, Any]:
+    """The columns of `SearchString`."""
+    folded = fold(text.exact)
+    head = folded[:HEAD_CHARACTERS]
+    return {"head": head, "folded": None if head == folded else folded, "exact": text.exact}
+
+
+def match_string(c: Columns, asked: Asked) -> ColumnElement[bool]:
+    """Starts with; `:contains` anywhere; `:exact` the same to the letter."""
+    text = unescape(asked.text)
+    folded = fold(text)
+    if not folded:
+        raise InvalidSearch(f"The value of '{asked.code}' is empty.")
+    if asked.modifier == "exact":
+        return and_(c.head == folded[:HEAD_CHARACTERS], c.exact == text)
+    if asked.modifier == "contains":
+        return func.coalesce(c.folded, c.head).contains(folded, autoescape=True)
+    return _starts_with(c, folded)
+
+
+def _starts_with(c: Columns, folded: str) -> ColumnElement[bool]:
+    head = folded[:HEAD_CHARACTERS]
+    begins = and_(c.head >= head, c.head < head + LAST_CHARACTER)
+    if len(folded) <= HEAD_CHARACTERS:
+        return begins
+    return and_(begins, c.folded.startswith(folded, autoescape=True))
+
+
+def _parts(value: Json, names: tuple[str, ...], around: Surroundings) -> Iterator[Text]:
+    for name in names:
+        part = value.get(name)
+        for text in part if isinstance(part, list) else (part,):
+            if text:
+                yield from texts_of_string(text, around)
+
+
+STRING = Kind(
+    table=table_of(SearchString),
+    values_of=TEXTS_OF,
+    row_of=row_of_text,
+    match=match_string,
+    modifiers=frozenset({"exact", "contains"}),
+    sort_column="head",
+    sort_column_descending="head",
+)
