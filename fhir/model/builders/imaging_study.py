@@ -1,0 +1,136 @@
+"""Patient and ImagingStudy, as the archive knows them (FHIR R4 patient.html, imagingstudy.html)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fhir.model import systems
+from fhir.model.builders.datatypes import (
+    absent,
+    accession_identifier,
+    coding,
+    concept,
+    elements,
+    identifier,
+    reference,
+    uid_identifier,
+    unsigned,
+)
+
+Json = Any
+
+MEDICAL_RECORD_NUMBER = concept(coding(systems.IDENTIFIER_TYPE, "MR", "Medical record number"))
+OTHER_MODALITY = "OT"  # PS3.3 C.7.3.1.1.1: "Other", for a series that states none
+
+
+@dataclass(frozen=True, slots=True)
+class PatientFacts:
+    """What the archive knows of a patient."""
+
+    id: str
+    identifiers: Sequence[tuple[str, str]]  # (system, value)
+    names: Sequence[dict[str, Json]] = ()  # from `human_names`
+    gender: str | None = None
+    birth_date: str | None = None  # FHIR date
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """One instance of a series."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFacts:
+    """One series; `instances` are listed only when given, `number_of_instances` always."""
+
+    series_instance_uid: str
+    number_of_instances: int
+    modality: str | None = None
+    number: int | None = None
+    description: str | None = None
+    body_part_examined: str | None = None  # CS value; coded by its text only
+    started: str | None = None  # FHIR dateTime
+    instances: Sequence[InstanceFacts] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFacts:
+    """One study."""
+
+    id: str  # of the ImagingStudy
+    study_instance_uid: str
+    patient_id: str | None  # None: unassigned
+    series: Sequence[SeriesFacts]
+    status: str = "available"
+    accession_number: str | None = None
+    accession_system: str | None = None
+    started: str | None = None  # FHIR dateTime, from `fhir_date_time`
+    description: str | None = None
+    endpoint_ids: Sequence[str] = ()
+    based_on: Sequence[str] = ()  # ids of ServiceRequests
+
+
+def patient(facts: PatientFacts) -> dict[str, Json]:
+    """The Patient."""
+    identifiers = [identifier(system, value, MEDICAL_RECORD_NUMBER) for system, value in facts.identifiers]
+    return elements(
+        resourceType="Patient",
+        id=facts.id,
+        identifier=identifiers,
+        name=list(facts.names),
+        gender=facts.gender,
+        birthDate=facts.birth_date,
+    )
+
+
+def imaging_study(facts: StudyFacts) -> dict[str, Json]:
+    """The ImagingStudy; one without a patient says that its subject is unknown."""
+    modalities = sorted({series.modality for series in facts.series if series.modality})
+    subject = absent("unknown") if facts.patient_id is None else reference("Patient", facts.patient_id)
+    return elements(
+        resourceType="ImagingStudy",
+        id=facts.id,
+        identifier=_identifiers(facts),
+        status=facts.status,
+        modality=[coding(systems.DICOM, modality) for modality in modalities],
+        subject=subject,
+        started=facts.started,
+        basedOn=[reference("ServiceRequest", id_) for id_ in facts.based_on],
+        endpoint=[reference("Endpoint", id_) for id_ in facts.endpoint_ids],
+        numberOfSeries=len(facts.series),
+        numberOfInstances=sum(series.number_of_instances for series in facts.series),
+        description=facts.description,
+        series=[_series(series) for series in facts.series],
+    )
+
+
+def _identifiers(facts: StudyFacts) -> list[dict[str, Json]]:
+    identifiers = [uid_identifier(facts.study_instance_uid)]
+    if facts.accession_number:
+        identifiers.append(accession_identifier(facts.accession_number, facts.accession_system))
+    return identifiers
+
+
+def _series(facts: SeriesFacts) -> dict[str, Json]:
+    return elements(
+        uid=facts.series_instance_uid,
+        number=unsigned(facts.number),
+        modality=coding(systems.DICOM, facts.modality or OTHER_MODALITY),
+        description=facts.description,
+        numberOfInstances=facts.number_of_instances,
+        bodySite=coding(None, None, facts.body_part_examined),
+        started=facts.started,
+        instance=[_instance(instance) for instance in facts.instances],
+    )
+
+
+def _instance(facts: InstanceFacts) -> dict[str, Json]:
+    return elements(
+        uid=facts.sop_instance_uid,
+        sopClass=coding(systems.URI, f"urn:oid:{facts.sop_class_uid}"),
+        number=unsigned(facts.number),
+    )

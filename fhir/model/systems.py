@@ -1,0 +1,24 @@
+"""URIs of the code and identifier systems that this server writes (FHIR R4 terminologies-systems.html)."""
+
+SNOMED_CT = "http://snomed.info/sct"
+LOINC = "http://loinc.org"
+UCUM = "http://unitsofmeasure.org"
+DICOM = "http://dicom.nema.org/resources/ontology/DCM"
+ISTHMUS = "https://isthmus.health/fhir/CodeSystem/isthmus"  # DICOM coding scheme 99ISTHMUS
+
+DICOM_UID = (
+    "urn:dicom:uid"  # Identifier.system of a UID, whose value is urn:oid:… (FHIR R4 imagingstudy.html)
+)
+URI = "urn:ietf:rfc:3986"  # of what is a URI itself
+
+IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
+DIAGNOSTIC_SERVICE_SECTION = "http://terminology.hl7.org/CodeSystem/v2-0074"
+OBSERVATION_CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+DATA_ABSENT_REASON = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+PARTICIPANT_TYPE = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+TASK_CODE = "http://hl7.org/fhir/CodeSystem/task-code"
+SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
+DATA_ABSENT_REASON_EXTENSION = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+NAME_REPRESENTATION_EXTENSION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
+OAUTH_URIS_EXTENSION = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
