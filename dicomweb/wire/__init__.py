@@ -1,1 +1,4 @@
-"""DICOM and DICOMweb on the wire: bytes and values in, values out; no sockets, files or databases (PS3.5, PS3.10, PS3.18)."""
+"""DICOM and DICOMweb on the wire (PS3.5, PS3.10, PS3.18 §8): bytes and values in, values out.
+
+Rule: no sockets, files, databases, clocks or framework objects.
+"""

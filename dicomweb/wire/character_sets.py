@@ -1,7 +1,7 @@
 """Specific Character Set (0008,0005) to text (PS3.3 C.12.1.1.2, PS3.5 §6.1.2).
 
-A `CharacterSet` decodes strictly first; what does not decode is replaced, and the caller flags it. Spellings that
-differ from the defined terms in case, blanks, hyphens or underscores only are understood.
+A `CharacterSet` decodes strictly first; what does not decode is replaced, and the caller flags it. Spellings
+that differ from the defined terms in case, blanks, hyphens or underscores only are understood.
 """
 
 import re
@@ -31,7 +31,7 @@ SINGLE_CODECS: Mapping[str, str] = {
     "GB18030": "gb18030",
     "GBK": "gbk",
 }
-# Defined terms with code extensions (Tables C.12-3 and C.12-4) that may also stand as the initial set -> codec.
+# Defined terms with code extensions (Tables C.12-3, C.12-4) as the initial set -> codec.
 EXTENSION_CODECS: Mapping[str, str] = {
     "ISO2022" + term.removeprefix("ISO"): codec
     for term, codec in SINGLE_CODECS.items()
@@ -134,6 +134,6 @@ def _character_set(terms: tuple[str, ...]) -> CharacterSet:
 
 
 def character_set(values: Sequence[object]) -> CharacterSet:
-    """The character set that the values of (0008,0005) name; unknown terms give ASCII, flagged `known=False`."""
+    """The character set that the values of (0008,0005) name; unknown terms give ASCII with `known` False."""
     terms = tuple(_normalized(value)[:32] for value in values[:16])
     return _character_set(terms) if terms else DEFAULT

@@ -2,8 +2,8 @@
 
 import zlib
 
-from dicomweb.wire.data_set import Buffer
 from dicomweb.wire.faults import TooComplex, Truncated, UnreadableDataSet
+from dicomweb.wire.walk import Buffer
 
 MAX_INFLATED_BYTES = 512 << 20  # memory that one instance may take
 FREE_INFLATED_BYTES = (
@@ -51,7 +51,7 @@ def inflate_data_set(buffer: Buffer, data_set_offset: int) -> bytearray:
 
 
 def _may_follow(rest: bytes, data_set: memoryview) -> bool:
-    """One zero to make the length even (PS3.5 A.5), or the trailer that gzip puts there and some writers leave."""
+    """One zero to make the length even (PS3.5 A.5), or the gzip trailer that some writers leave there."""
     if rest in (b"", b"\0"):
         return True
     trailer = zlib.crc32(data_set).to_bytes(4, "little") + (len(data_set) & 0xFFFFFFFF).to_bytes(4, "little")

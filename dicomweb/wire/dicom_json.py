@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from dicomweb.wire.data_set import BULK_PREFIX
 from dicomweb.wire.dictionary import KEYS, key_of, tag_of, vr_of
 from dicomweb.wire.values import person_name
+from dicomweb.wire.walk import BULK_PREFIX
 
 Json = Any
 _PLACEHOLDER = b'"BulkDataURI":"' + BULK_PREFIX.encode("ascii")
@@ -19,8 +19,8 @@ _PLACEHOLDER = b'"BulkDataURI":"' + BULK_PREFIX.encode("ascii")
 def element(keyword: str, *values: Json, vr: str | None = None) -> dict[str, Json]:
     """One attribute as a DICOM JSON object of its own; without values it is empty.
 
-    `values` are in their JSON form; a PN may be given as text, an AT as the keyword of the attribute it names.
-    `vr` is needed only where the dictionary offers a choice and the first is not meant.
+    `values` are in their JSON form; a PN may be given as text, an AT as the keyword of what it names. `vr` is
+    needed only where the dictionary offers a choice and the first is not meant.
     """
     tag = tag_of(keyword)
     if tag is None:
@@ -91,8 +91,8 @@ def items_of(dicom_json: Mapping[str, Json], keyword: str) -> list[dict[str, Jso
 def absolute_bulk_uris(serialized: bytes, instance_url: str) -> bytes:
     """Compact DICOM JSON bytes (as orjson writes them) with each relative BulkDataURI under `instance_url`.
 
-    A plain replacement is safe: in compact JSON these bytes occur at that member only, since a quote within text
-    is escaped.
+    A plain replacement is safe: in compact JSON these bytes occur at that member only, since a quote within
+    text is escaped.
     """
     url = orjson.dumps(instance_url.rstrip("/") + "/")[1:-1]
     return serialized.replace(_PLACEHOLDER, b'"BulkDataURI":"' + url + BULK_PREFIX.encode("ascii"))

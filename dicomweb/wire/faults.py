@@ -15,7 +15,7 @@ class UnreadableDataSet(Fault):
 
 
 class NotDicom(UnreadableDataSet):
-    """No DICOM file begins here: empty, or without the DICM prefix and file meta information (PS3.10 §7.1)."""
+    """No DICOM file begins here: empty, or without the DICM prefix (PS3.10 §7.1)."""
 
 
 class Truncated(UnreadableDataSet):

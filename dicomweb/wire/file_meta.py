@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from struct import Struct
 
 from dicomweb.definitions import transfer_syntaxes as ts
-from dicomweb.wire.data_set import LONG_FORM, Buffer
 from dicomweb.wire.faults import NotDicom, TransferSyntaxUnknown, Truncated
+from dicomweb.wire.walk import LONG_FORM, Buffer
 
 PREAMBLE_BYTES = 128
 MAX_META_BYTES = 1 << 20  # real ones are under a kilobyte; private information may be larger
@@ -42,7 +42,7 @@ class FileMeta:
 
 
 def _elements(buffer: Buffer, end: int) -> tuple[dict[int, bytes], int]:
-    """Element number -> value of group 0002, and where the data set begins. The group length is not needed for it."""
+    """Element number -> value of group 0002, and where the data set begins; needs no group length."""
     values: dict[int, bytes] = {}
     pos = PREAMBLE_BYTES + 4
     limit = min(end, pos + MAX_META_BYTES)

@@ -1,4 +1,4 @@
-"""A whole DICOM file (PS3.10) to what the store needs: its identity, its DICOM JSON, where bulk data and frames lie."""
+"""A whole DICOM file (PS3.10) to what the store needs: identity, DICOM JSON, places of bulk data and frames."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomweb.definitions import transfer_syntaxes as ts
-from dicomweb.wire.data_set import (
+from dicomweb.wire.data_set import read_data_set
+from dicomweb.wire.deflate import inflate_data_set
+from dicomweb.wire.dictionary import key_of
+from dicomweb.wire.faults import DataSetDoesNotMatch, IdentifierMissing
+from dicomweb.wire.file_meta import DEFLATED, NATIVE, FileMeta, read_file_meta
+from dicomweb.wire.pixel_data import PixelLayout, pixel_layout
+from dicomweb.wire.walk import (
     BULK_PREFIX,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -16,13 +22,7 @@ from dicomweb.wire.data_set import (
     Level,
     Syntax,
     Walk,
-    read_data_set,
 )
-from dicomweb.wire.deflate import inflate_data_set
-from dicomweb.wire.dictionary import key_of
-from dicomweb.wire.faults import DataSetDoesNotMatch, IdentifierMissing
-from dicomweb.wire.file_meta import DEFLATED, NATIVE, FileMeta, read_file_meta
-from dicomweb.wire.pixel_data import PixelLayout, pixel_layout
 
 __all__ = [
     "BULK_PREFIX",
@@ -63,7 +63,7 @@ class ParsedInstance:
     bulk: tuple[BulkValue, ...]
     pixels: PixelLayout | None  # None: no pixel data
     data_set_offset: int
-    warnings: tuple[str, ...]  # "code" or "code path"; see `dicomweb.wire.warnings_text`
+    warnings: tuple[str, ...]  # "code" or "code path"; the codes are in docs/conformance
 
 
 def is_uid(text: str) -> bool:
@@ -107,7 +107,7 @@ def _identity(dicom_json: Mapping[str, Json], meta: FileMeta) -> dict[str, str]:
 
 
 def _as_buffer(buffer: bytes | bytearray | memoryview | Buffer) -> Buffer:
-    """What slices to bytes with `decode`; a view of a whole bytes object is that object, another view is copied."""
+    """What slices to bytes with `decode`; a view of a whole object is that object, others are copied."""
     if not isinstance(buffer, memoryview):
         return buffer
     whole = buffer.obj
@@ -131,7 +131,7 @@ def inflated_file(buffer: bytes | bytearray | memoryview | Buffer) -> bytes | by
 
 def _with_character_set(out: dict[str, Json]) -> dict[str, Json]:
     """The JSON with (0008,0005) ISO_IR 192 in its place and attributes in ascending order (PS3.18 F.2)."""
-    if _CHARACTER_SET in out and next(iter(out)) <= _CHARACTER_SET:
+    if "Value" in out.get(_CHARACTER_SET, {}) and next(iter(out)) <= _CHARACTER_SET:
         return out
     return dict(sorted((out | {_CHARACTER_SET: {"vr": "CS", "Value": ["ISO_IR 192"]}}).items()))
 
@@ -150,8 +150,8 @@ def parse_instance(buffer: bytes | bytearray | memoryview | Buffer) -> ParsedIns
     if syntax_uid in DEFLATED:
         file = inflate_data_set(file, meta.data_set_offset)
     walk = Walk(file, warnings=dict.fromkeys(meta.warnings))
-    level = Level(walk, SYNTAXES.get(syntax_uid, EXPLICIT_LITTLE))
-    read_data_set(level, meta.data_set_offset, len(file))
+    level = Level(walk, SYNTAXES.get(syntax_uid, EXPLICIT_LITTLE), len(file))
+    read_data_set(level, meta.data_set_offset)
     identity = _identity(level.out, meta)
     pixels = pixel_layout(walk, level.out, native=syntax_uid in NATIVE)
     _flag(walk, level, pixels)

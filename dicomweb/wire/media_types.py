@@ -1,7 +1,7 @@
 """Media types of requests and answers: parsing them, and what to answer with (PS3.18 §8.7, RFC 9110 §12.5.1).
 
-Parsing is lenient where clients are: `type=application/dicom` and `transfer-syntax=*` come without quotes although
-they are no tokens, names in any case, several ranges in one field or in several.
+Parsing is lenient where clients are: `type=application/dicom` comes without quotes although it is no token,
+names come in any case, several ranges in one field or in several.
 """
 
 import re
@@ -95,8 +95,8 @@ def _media_range(media_type: MediaType) -> MediaRange:
 def parse_accept(fields: Sequence[str], query: str | None = None) -> tuple[MediaRange, ...]:
     """The acceptable media types, best first; those with quality 0, which are refused, last.
 
-    `fields`: the values of the Accept header fields, none or empty meaning anything. `query`: the `accept` query
-    parameter, which takes the place of the header (PS3.18 §8.3.3.1): browsers send a header of their own.
+    `fields`: the values of the Accept header fields, none or empty meaning anything. `query`: the `accept`
+    query parameter, which takes the place of the header (PS3.18 §8.3.3.1): browsers send one of their own.
 
     Raises:
         NotAcceptable: the text cannot be read as media types.

@@ -1,6 +1,6 @@
 """Writing multipart/related messages (PS3.18 §8.6.1.2, RFC 2387, RFC 2046 §5.1.1).
 
-Boundaries are arguments: random text of 22 or more letters, digits or hyphens, which content then does not hold.
+Boundaries are arguments: random text of 22 or more letters, digits or hyphens, which no content then holds.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence

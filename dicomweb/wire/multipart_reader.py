@@ -45,7 +45,7 @@ _PART_END = PartEnd()
 
 
 class MultipartRelatedReader:
-    """Turns the bytes of a message into events: `PartBegin`, any number of `PartData`, `PartEnd`, for each part."""
+    """Bytes of a message to events: `PartBegin`, any number of `PartData`, `PartEnd`, for each part."""
 
     def __init__(self, content_type: str | None) -> None:
         """`content_type`: the header field of the message.
@@ -188,7 +188,7 @@ def _first_delimiter(held: bytearray, delimiter: bytes) -> int | None:
         line_end = held.find(b"\n", behind)
         rest = bytes(held[behind:line_end] if line_end >= 0 else held[behind:]).strip(b" \t\r")
         begins_line = at == 0 or held[at - 1 : at] == b"\n"
-        if begins_line and (line_end >= 0 and rest in (b"", b"--") or rest == b"--"):
+        if begins_line and (rest == b"--" or (line_end >= 0 and not rest)):
             return at
         at = held.find(delimiter, at + 1)
     return None

@@ -1,10 +1,10 @@
 """Which representation of a resource to answer with (PS3.18 §8.7.8, Tables 8.7.3-1 to 8.7.3-5, 8.7.4-1).
 
-Objects are answered as stored. Where the text says "Explicit VR Little Endian when no transfer syntax is asked for"
-and the object is stored compressed, the answer is 406 with a text that says what to ask for, unless the client takes
-anything (`*/*`): sending compressed bytes to one who did not ask for them would be worse. Implicit VR Little Endian
-counts as the default too. A client that asks for an image media type without a transfer syntax gets what is stored
-under that media type, also where the table's default is another syntax of it.
+Objects are answered as stored. The standard's default is Explicit VR Little Endian when no transfer syntax
+is asked for. Where the object is stored compressed the answer is then 406, with a text that says what to ask
+for, unless the client takes anything (`*/*`): sending compressed bytes to one who did not ask for them would
+be worse. Implicit VR Little Endian counts as the default too. A client that asks for an image media type
+without a transfer syntax gets what is stored under it, also where the table's default is another syntax.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -68,7 +68,7 @@ class Representation:
     transfer_syntax: str | None = None  # of frames; of files each has its own
 
     def content_type(self, transfer_syntax: str | None = None) -> str:
-        """The Content-Type of the content or of one part; `transfer_syntax` of that part where they differ."""
+        """The Content-Type of the content or of one part; `transfer_syntax`: of that part, where they differ."""
         syntax = transfer_syntax or self.transfer_syntax
         return f"{self.media_type}; transfer-syntax={syntax}" if syntax else self.media_type
 
@@ -125,7 +125,7 @@ def _frame_types(stored: str) -> tuple[str, ...]:
 
 def _asked_syntax_fits(each: MediaRange, media_type: str, stored: str) -> bool:
     asked = each.transfer_syntax
-    if asked == "*" or asked == stored:
+    if asked in ("*", stored):
         return True
     if asked is None:  # an image media type says enough; octets without a word are Explicit VR Little Endian
         return media_type != OCTETS or stored in PLAIN or (_is_anything(each) and stored not in MEDIA_TYPE_OF)

@@ -1,22 +1,23 @@
 """Where the frames of an instance lie in its file (PS3.5 §8, Annex A.4; PS3.3 C.7.6.3, C.7.6.3.1.8).
 
-Frames are numbered from 1. When the attributes and the bytes do not agree, the frames are *unknown*: the instance is
-stored and its metadata served, its frames are not.
+Frames are numbered from 1. When the attributes and the bytes do not agree, the frames are *unknown*: the
+instance is stored and its metadata served, its frames are not.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from struct import iter_unpack
 from typing import Any
 
 import orjson
 
-from dicomweb.wire.data_set import EXTENDED_LENGTHS, EXTENDED_OFFSETS, PIXEL_DATA, Buffer, Walk
+from dicomweb.wire.walk import EXTENDED_LENGTHS, EXTENDED_OFFSETS, PIXEL_DATA, Buffer, Walk
 
 Json = Any
 Range = tuple[int, int]  # (offset in the file, length)
 MAX_FRAMES = 1_000_000  # more than any object; the table is kept per instance
-# The beginning of a coded frame: JPEG and JPEG-LS SOI + marker, JPEG 2000 and HTJ2K SOC + SIZ, JP2 signature box.
+# How a coded frame begins: JPEG and JPEG-LS SOI + marker, JPEG 2000 and HTJ2K SOC + SIZ, JP2 signature box.
 FRAME_BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 SUBSAMPLED = frozenset(
     {"YBR_FULL_422", "YBR_PARTIAL_422"}
@@ -46,7 +47,7 @@ class PixelLayout:
         return (self.frame_bits + 7) // 8
 
     def frame_ranges(self, frame_number: int) -> tuple[Range, ...]:
-        """The file ranges whose bytes, joined, are the frame; for native ones that begin within a byte see `align_frame`.
+        """The file ranges whose bytes, joined, are the frame; see `align_frame` for bits.
 
         Raises:
             IndexError: no such frame, or the frames are not known.
@@ -60,11 +61,11 @@ class PixelLayout:
         return ((self.first_offset + start, stop - start),)
 
     def frame_shift(self, frame_number: int) -> int:
-        """Bits to skip in the first byte of a native frame; 0 unless frames are one bit deep and do not fill bytes."""
+        """Bits to skip in the first byte of a native frame, where frames do not fill whole bytes."""
         return (frame_number - 1) * self.frame_bits % 8
 
     def align_frame(self, frame_number: int, data: bytes) -> bytes:
-        """The frame from the bytes of `frame_ranges`, beginning at bit 0 and with zeros behind its last bit."""
+        """The frame from the bytes of `frame_ranges`: from bit 0, zeros behind its last bit."""
         if self.encapsulated or not self.frame_bits % 8:
             return data
         bits = int.from_bytes(data, "little") >> self.frame_shift(frame_number)
@@ -139,18 +140,18 @@ def _split_at(fragments: Sequence[Range], starts: Sequence[int]) -> Grouping:
 
 
 def _indexes_at(pixels: Encapsulated, offsets: Sequence[int]) -> list[int] | None:
-    """The fragments that begin at these offsets, which count from the first fragment's item tag; None unless all do."""
+    """The fragments that begin at these offsets, counted from the first fragment; None unless all do."""
     if len(offsets) != pixels.frames or not pixels.fragments:
         return None
     base = pixels.fragments[0][0]
     index_of = {offset - base: index for index, (offset, _) in enumerate(pixels.fragments)}
     indexes = [index_of.get(offset, -1) for offset in offsets]
-    ascending = all(a < b for a, b in zip(indexes, indexes[1:], strict=False))
+    ascending = all(a < b for a, b in pairwise(indexes))
     return indexes if ascending and indexes[0] == 0 else None
 
 
 def by_extended_offset_table(pixels: Encapsulated) -> Grouping:
-    """Extended Offset Table: each frame is one fragment, and its length is without padding (PS3.3 C.7.6.3.1.8)."""
+    """Extended Offset Table: one fragment per frame, lengths without padding (PS3.3 C.7.6.3.1.8)."""
     indexes = _indexes_at(pixels, pixels.extended_offsets)
     lengths = pixels.extended_lengths
     if indexes is None or len(lengths) != len(indexes) or len(pixels.fragments) != pixels.frames:
@@ -225,7 +226,7 @@ def _first_that_answers(pixels: Encapsulated) -> Grouping:
 
 
 def pixel_layout(walk: Walk, attributes: Mapping[str, Json], *, native: bool) -> PixelLayout | None:
-    """The layout of a walked instance, None without pixel data; `native`: the transfer syntax is not a compressed one."""
+    """The layout of a walked instance, None without pixel data; `native`: its syntax does not compress."""
     if walk.fragments is not None:
         return _encapsulated(walk, walk.fragments, attributes)
     span = next((walk.spans[tag] for tag in (PIXEL_DATA, 0x7FE00008, 0x7FE00009) if tag in walk.spans), None)

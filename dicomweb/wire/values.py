@@ -1,8 +1,8 @@
 """Value bytes to DICOM JSON elements, one reader per VR (PS3.5 §6.2, PS3.18 F.2.3 to F.2.7).
 
-A reader takes (value bytes, the `Context` of the data set, tag) and returns the JSON object of the attribute. It never
-refuses: what does not fit its VR is kept in the nearest legal form and flagged. These functions run once per element
-of each stored instance, so they are flat and allocate little.
+A reader takes (value bytes, the `Context` of the data set, tag) and returns the JSON object of the attribute.
+It never refuses: what does not fit its VR is kept in the nearest legal form and flagged. These functions run
+once per element of each stored instance, so they are flat and allocate little.
 """
 
 import math
@@ -225,7 +225,7 @@ def tag_reader(order: str) -> Reader:
 
 
 def binary_reader(vr: str, swap: int = 1) -> Reader:
-    """OB, OW, … UN inline (PS3.18 F.2.7): base64 of little endian words, `swap` bytes each when they came big endian."""
+    """OB, OW, … UN inline (PS3.18 F.2.7): base64, little endian; `swap`: bytes of a big endian word."""
 
     def read(raw: bytes, context: Context, tag: int) -> dict[str, Json]:
         if not raw:
