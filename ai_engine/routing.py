@@ -120,7 +120,7 @@ def _rank(wants: Wants, series: SeriesSummary) -> tuple[bool, bool, bool, int, f
     """The order of preference, smallest first.
 
     Enough slices for the model; acquired rather than computed (a projection or reformation has other values
-    than the tissue); axial; then most slices, thinnest, and last the UID, so that equal series do not take turns.
+    than the tissue); axial; then most slices, thinnest, last the UID, so that equal series do not take turns.
     """
     instances = series.instances
     slices = sum(instance.frames for instance in instances)

@@ -4,10 +4,9 @@ from typing import Any
 
 import msgspec
 
-from dicomweb.attributes import Json
 from dicomweb.wire.dictionary import key_of
 from dicomweb.worklist.codes import Code
-from dicomweb.worklist.dicom_json import LIMIT_OF
+from dicomweb.worklist.dicom_json import LIMIT_OF, Json
 from dicomweb.worklist.workitem import Reason
 from server.kernel.faults import Fault, FaultKind
 

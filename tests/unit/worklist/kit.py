@@ -1,11 +1,12 @@
 """Values and look-ups that the tests of the worklist share."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
-import dicomweb.tables  # noqa: F401  its tables belong to the schema
+from dicomweb.tables import Study
 from dicomweb.worklist.change import WORKITEM
 from dicomweb.worklist.schedule import Armed, arm
 from dicomweb.worklist.state import Priority
@@ -17,6 +18,7 @@ from server.kernel.tables import AuditRow, OutboxEvent
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 ATTEMPT = table_of(WorkitemAttempt)
+_STUDY = table_of(Study)
 
 
 async def make_schema(database: Database) -> None:
@@ -85,3 +87,25 @@ async def let_leases_run_out(database: Database) -> None:
 
 async def let_back_off_end(database: Database) -> None:
     await database.transact(lambda unit: unit.execute(update(WORKITEM).values(not_before_us=None)))
+
+
+async def store_study(database: Database, study: str = "1.2.3", patient_id: str | None = "p1") -> None:
+    """A study row as STOW leaves it, with the attributes that a workitem shows."""
+    attributes = {
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]},
+        "00100020": {"vr": "LO", "Value": [f"MRN-{study}"]},
+        "00100021": {"vr": "LO", "Value": ["HOSPITAL"]},
+        "00080050": {"vr": "SH", "Value": ["A1"]},
+        "00081030": {"vr": "LO", "Value": ["CT chest"]},
+    }
+    row = {
+        "study_instance_uid": study,
+        "patient_value": f"MRN-{study}",
+        "patient_id": patient_id,
+        "link_state": "linked" if patient_id else "unassigned",
+        "created_us": 1,
+        "changed_us": 1,
+        "attributes": json.dumps(attributes),
+    }
+    empty = {column.name: "" for column in _STUDY.c if not column.nullable and not column.primary_key}
+    await database.transact(lambda unit: unit.execute(insert(_STUDY), [empty | row]))

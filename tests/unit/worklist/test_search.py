@@ -1,0 +1,76 @@
+import pytest
+
+from dicomweb.worklist.search import (
+    FUZZY_NOT_APPLIED,
+    MAX_LIMIT,
+    MAX_PARAMETERS,
+    QueryInvalid,
+    WorkitemQuery,
+    parse_query,
+    select_workitems,
+)
+from server.kernel.access import EVERYONE
+
+
+def test_no_parameters_ask_for_everything() -> None:
+    assert parse_query([]) == WorkitemQuery(())
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("ProcedureStepState", "ProcedureStepState"),
+        ("00741000", "ProcedureStepState"),
+        ("00404021.0020000D", "InputInformationSequence.StudyInstanceUID"),
+        ("InputInformationSequence.0020000d", "InputInformationSequence.StudyInstanceUID"),
+    ],
+)
+def test_key_is_a_keyword_a_tag_or_a_path(name: str, path: str) -> None:
+    assert parse_query([(name, "X")]).matches == ((path, "X"),)
+
+
+def test_key_without_value_matches_everything() -> None:
+    assert parse_query([("ProcedureStepState", "")]) == WorkitemQuery(())
+
+
+def test_key_that_is_not_matched_on_is_said() -> None:
+    query = parse_query([("PatientName", "Doe*"), ('x"\r\nSet-Cookie', "1"), ("fuzzymatching", "true")])
+    assert query.matches == ()
+    assert query.warnings == (
+        "The query parameter PatientName is not supported and was ignored.",
+        "The query parameter ? is not supported and was ignored.",
+        FUZZY_NOT_APPLIED,
+    )
+
+
+def test_limit_and_offset() -> None:
+    query = parse_query([("limit", "5"), ("offset", "10")])
+    assert (query.limit, query.offset) == (5, 10)
+    assert parse_query([("limit", "9999")]).limit == MAX_LIMIT
+
+
+@pytest.mark.parametrize("value", ["-1", "x", "1.5", "", "٣", "99999999999"])
+def test_limit_that_is_no_number_is_refused(value: str) -> None:
+    with pytest.raises(QueryInvalid, match="limit"):
+        parse_query([("limit", value)])
+
+
+def test_limit_given_twice_is_refused() -> None:
+    with pytest.raises(QueryInvalid, match="limit"):
+        parse_query([("limit", "1"), ("limit", "2")])
+
+
+def test_too_many_parameters_are_refused() -> None:
+    with pytest.raises(QueryInvalid):
+        parse_query([("PatientID", "1")] * (MAX_PARAMETERS + 1))
+
+
+def test_too_many_uids_are_refused() -> None:
+    with pytest.raises(QueryInvalid):
+        select_workitems(parse_query([("StudyInstanceUID", "1," * 2000)]), EVERYONE)
+
+
+@pytest.mark.parametrize("field", ["all", "InputInformationSequence", "PatientID,00404021"])
+def test_instances_are_named_when_asked_for(field: str) -> None:
+    assert parse_query([("includefield", field)]).instances
+    assert not parse_query([("includefield", "PatientID")]).instances
