@@ -4,12 +4,10 @@ import orjson
 import zstandard
 
 from dicomweb.attributes import DicomJson
+from dicomweb.wire.dicom_json import absolute_bulk_uris
 
 ZSTD_LEVEL = 1  # 14 KB of JSON to 2.5 KB in 0.02 ms; higher levels gain little on so small a text
 MAX_JSON_BYTES = 256 << 20  # of one instance when unpacked; more than any data set that the reader lets pass
-
-# In JSON text a quotation mark inside a string is escaped, so this can only be the member itself.
-_RELATIVE = b'"BulkDataURI":"'
 
 
 def pack_metadata(dicom_json: DicomJson) -> bytes:
@@ -20,4 +18,4 @@ def pack_metadata(dicom_json: DicomJson) -> bytes:
 def unpack_metadata(packed: bytes, instance_url: str) -> bytes:
     """The JSON text of kept metadata, its bulk data URIs made absolute."""
     text = zstandard.ZstdDecompressor().decompress(packed, max_output_size=MAX_JSON_BYTES)
-    return text.replace(_RELATIVE, _RELATIVE + instance_url.encode() + b"/")
+    return absolute_bulk_uris(text, instance_url)

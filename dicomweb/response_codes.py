@@ -12,7 +12,8 @@ from server.kernel.faults import Busy
 class StoreFailure(IntEnum):
     """Failure Reason (0008,1197) values this server sends.
 
-    From PS3.18 Table I.2-2, and from PS3.7 Annex C where that is exacter. The table leaves the low digits of A7xx, A9xx and Cxxx to the server.
+    From PS3.18 Table I.2-2, which leaves the low digits of A7xx, A9xx and Cxxx to the server, and from PS3.7
+    Annex C where that is exacter.
     """
 
     PROCESSING_FAILURE = 0x0110

@@ -14,6 +14,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Boolean
 
 from dicomweb.attributes import Level
+from dicomweb.reach import within_reach
 from dicomweb.search.conditions import AnyText, AnyUid, Condition, Name, Number, Range, Text
 from dicomweb.search.keys import Source
 from dicomweb.search.query import Match, Query
@@ -117,13 +118,6 @@ def match_condition(table: Table, match: Match) -> ColumnElement[bool]:
     if isinstance(match.condition, Name):
         return match_name(table, match.key.column, match.condition)
     return MATCHERS[type(match.condition)](table.c[match.key.column], match.condition)
-
-
-def within_reach(reach: Reach) -> ColumnElement[bool]:
-    """The studies that the caller may know of; unassigned and conflicting ones are nobody's (DESIGN §5)."""
-    if reach.patient_ids is None:
-        return true()
-    return STUDY.c.patient_id.in_(sorted(reach.patient_ids))
 
 
 def select_matches(query: Query, reach: Reach) -> Select[Any]:

@@ -1,8 +1,9 @@
 """Whose study it is: the patient identifier and demographics of a data set (DESIGN §5, Identity).
 
-The issuer of a Patient ID, as FHIR `Identifier.system`, is the first of: the ISO identifier of Issuer of Patient
-ID Qualifiers Sequence (0010,0024) as `urn:oid:`; Issuer of Patient ID (0010,0021) through the site's table, or
-itself when it is a URI or an OID, or else `urn:isthmus:issuer:` and its percent-encoded text; the site's own.
+The issuer of a Patient ID, as FHIR `Identifier.system`, is the first of: the ISO identifier of Issuer of
+Patient ID Qualifiers Sequence (0010,0024) as `urn:oid:`; Issuer of Patient ID (0010,0021) through the site's
+table, or itself when it is a URI or an OID, or else `urn:isthmus:issuer:` and its percent-encoded text;
+the site's own.
 """
 
 import re

@@ -47,7 +47,9 @@ async def index_instances(
         IntegrityError: another transaction added one of these UIDs meanwhile; run this one again.
     """
     await unit.lock(f"study:{i.parsed.study_instance_uid}" for i in instances)
-    indexing = _Indexing(unit, origin, site, reach, await load_known(unit, instances))
+    indexing = _Indexing(
+        unit, origin, site, reach, await load_known(unit.connection, [i.parsed for i in instances])
+    )
     results = [await indexing.take(instance) for instance in instances]
     await indexing.finish()
     return results
@@ -80,7 +82,7 @@ class _Indexing:
         """Judge one instance and, when it is new and welcome, plan its row."""
         parsed = instance.parsed
         identifier = patient_identifier(parsed.dicom_json, self.site)
-        verdict = judge(instance, identifier, self.known, self.reach)
+        verdict = judge(instance.received, identifier, self.known, self.reach)
         if isinstance(verdict, Refusal):
             return result_of(parsed, verdict)
         study = self.known.studies.get(parsed.study_instance_uid)

@@ -4,7 +4,7 @@ from enum import Enum, auto
 
 from dicomweb.response_codes import StoreFailure
 from dicomweb.store.identity import PATIENT_ID
-from dicomweb.store.instances import FailedAttribute, Refusal, StoredInstance
+from dicomweb.store.instances import FailedAttribute, ReceivedInstance, Refusal
 from dicomweb.store.known import Known, KnownStudy
 from dicomweb.wire.dictionary import key_of
 from server.kernel.access import Reach
@@ -27,7 +27,7 @@ class Verdict(Enum):
 
 
 def judge(
-    instance: StoredInstance, identifier: PatientIdentifier | None, known: Known, reach: Reach
+    instance: ReceivedInstance, identifier: PatientIdentifier | None, known: Known, reach: Reach
 ) -> Verdict | Refusal:
     """Compare one instance with what the index holds.
 
@@ -46,7 +46,7 @@ def other_patient(reason: StoreFailure) -> Refusal:
     return Refusal(reason, (FailedAttribute(PATIENT_ID, PATIENT_COMMENTS[reason]),))
 
 
-def _judge_place(instance: StoredInstance, known: Known) -> Verdict | Refusal:
+def _judge_place(instance: ReceivedInstance, known: Known) -> Verdict | Refusal:
     parsed = instance.parsed
     series = known.series.get(parsed.series_instance_uid)
     if series is not None and series.study_instance_uid != parsed.study_instance_uid:
@@ -56,7 +56,7 @@ def _judge_place(instance: StoredInstance, known: Known) -> Verdict | Refusal:
         return Verdict.NEW
     if earlier.series_instance_uid != parsed.series_instance_uid:
         return _misplaced(SOP_INSTANCE_UID, "The instance belongs to another series")
-    if earlier.data_set_sha256 == instance.received.data_set_sha256:
+    if earlier.data_set_sha256 == instance.data_set_sha256:
         return Verdict.ALREADY_STORED
     comment = "Another data set is stored under this UID; the first is kept"
     return Refusal(StoreFailure.DUPLICATE_SOP_INSTANCE, (FailedAttribute(SOP_INSTANCE_UID, comment),))

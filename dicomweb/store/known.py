@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Row, Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import DicomJson
-from dicomweb.store.instances import StoredInstance
 from dicomweb.tables import Instance, Series, Study
-from server.kernel.database import UnitOfWork
+from dicomweb.wire.instance import ParsedInstance
 from server.kernel.rows import table_of
 
 _STUDY, _SERIES, _INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
@@ -56,16 +56,23 @@ class Known:
     instances: dict[str, KnownInstance] = field(default_factory=dict)
 
 
-async def load_known(unit: UnitOfWork, instances: Sequence[StoredInstance]) -> Known:
+async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> Known:
     """Read what the index holds of everything these instances name; one statement a level."""
-    studies = await unit.execute(_select_studies({i.parsed.study_instance_uid for i in instances}))
-    series = await unit.execute(_select_series({i.parsed.series_instance_uid for i in instances}))
-    known = await unit.execute(_select_instances({i.parsed.sop_instance_uid for i in instances}))
+    studies = await connection.execute(_select_studies({i.study_instance_uid for i in parsed}))
+    series = await connection.execute(_select_series({i.series_instance_uid for i in parsed}))
+    known = await connection.execute(_select_instances({i.sop_instance_uid for i in parsed}))
     return Known(
         {row.study_instance_uid: _study(row) for row in studies},
         {row.series_instance_uid: KnownSeries(row.id, row.study_instance_uid) for row in series},
         {row.sop_instance_uid: KnownInstance(row.series_instance_uid, row.data_set_sha256) for row in known},
     )
+
+
+async def is_any_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> bool:
+    """Whether the index holds any of these instances: the quick answer for what is all new."""
+    c = _INSTANCE.c
+    query = select(c.id).where(c.sop_instance_uid.in_(sorted({i.sop_instance_uid for i in parsed}))).limit(1)
+    return (await connection.execute(query)).first() is not None
 
 
 def _study(row: Row[Any]) -> KnownStudy:

@@ -1,0 +1,16 @@
+"""The access predicate of every statement that touches studies (DESIGN §8)."""
+
+from sqlalchemy import ColumnElement, true
+
+from dicomweb.tables import Study
+from server.kernel.access import Reach
+from server.kernel.rows import table_of
+
+_STUDY = table_of(Study)
+
+
+def within_reach(reach: Reach) -> ColumnElement[bool]:
+    """The studies that the caller may know of; unassigned and conflicting ones are nobody's (DESIGN §5)."""
+    if reach.patient_ids is None:
+        return true()
+    return _STUDY.c.patient_id.in_(sorted(reach.patient_ids))

@@ -1,0 +1,127 @@
+"""Frames and bulk data of an instance as stored (PS3.18 10.4.1.1.5, 10.4.1.1.6, 8.7.3.3)."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from dicomweb.retrieve.content import read_ranges, read_whole
+from dicomweb.retrieve.locate import InstanceDetail, Located
+from dicomweb.wire.file_meta import DEFLATED
+from dicomweb.wire.instance import inflated_file
+from dicomweb.wire.multipart import Part, PartHead
+from dicomweb.wire.negotiation import Representation
+from dicomweb.wire.pixel_data import PixelLayout, decode_layout
+from server.kernel.faults import Fault, NotFound
+from server.kernel.object_store import ObjectStore
+
+MAX_FRAMES_LISTED = 10_000  # of one request
+_FRAME_LIST = re.compile(r"[1-9][0-9]{0,8}(?:,[1-9][0-9]{0,8})*")
+
+
+class InvalidFrameList(Fault):
+    """The frame list of the resource path is not one (PS3.18 10.4.1.1.6)."""
+
+
+def parse_frame_list(text: str) -> tuple[int, ...]:
+    """Frame numbers from 1, in the order asked for.
+
+    Raises:
+        InvalidFrameList: not a list of positive integers, or a very long one.
+    """
+    if not _FRAME_LIST.fullmatch(text):
+        raise InvalidFrameList("The frame list must be positive integers, separated by commas.")
+    numbers = tuple(map(int, text.split(",")))
+    if len(numbers) > MAX_FRAMES_LISTED:
+        raise InvalidFrameList("The frame list is too long.")
+    return numbers
+
+
+def layout_of(detail: InstanceDetail) -> PixelLayout:
+    """Where the frames lie.
+
+    Raises:
+        NotFound: the instance has no pixel data, or its frames cannot be told apart.
+    """
+    if detail.pixel_layout is None:
+        raise NotFound("The instance has no frames.")
+    layout = decode_layout(detail.pixel_layout)
+    if not layout.frames_known:
+        raise NotFound("The frames of the instance cannot be told apart.")
+    return layout
+
+
+def require_frames(layout: PixelLayout, numbers: Sequence[int]) -> None:
+    """Check the numbers before anything is read.
+
+    Raises:
+        NotFound: the instance has no such frame.
+    """
+    if max(numbers) > layout.number_of_frames:
+        raise NotFound(f"The instance has {layout.number_of_frames} frames only.")
+
+
+def frame_heads(
+    layout: PixelLayout, numbers: Sequence[int], representation: Representation
+) -> list[PartHead]:
+    """The part headers of these frames."""
+    head = representation.content_type()
+    return [PartHead(head, _frame_length(layout, number)) for number in numbers]
+
+
+def _frame_length(layout: PixelLayout, number: int) -> int:
+    if not layout.encapsulated:
+        return layout.frame_length
+    return sum(length for _, length in layout.frame_ranges(number))
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """Reads ranges of an instance's file, inflated when it is a deflated one."""
+
+    objects: ObjectStore
+    located: Located
+    inflated: bytes | None = None
+
+    async def read(self, ranges: Sequence[tuple[int, int]]) -> bytes:
+        """The bytes of (offset, length) ranges, joined."""
+        if self.inflated is not None:
+            return b"".join(self.inflated[offset : offset + length] for offset, length in ranges)
+        stored = [self.located.stored.part(offset, length) for offset, length in ranges]
+        return await read_ranges(self.objects, stored)
+
+
+async def open_file(objects: ObjectStore, located: Located) -> FileReader:
+    """A reader in which the offsets of the layout and of the bulk values count."""
+    if located.transfer_syntax_uid not in DEFLATED:
+        return FileReader(objects, located)
+    body = await read_whole(objects, located)
+    return FileReader(objects, located, bytes(await asyncio.to_thread(inflated_file, body)))
+
+
+async def read_frame(reader: FileReader, layout: PixelLayout, number: int) -> bytes:
+    """One frame as stored; native one-bit frames begin at bit 0."""
+    data = await reader.read(layout.frame_ranges(number))
+    return layout.align_frame(number, data)
+
+
+async def frame_parts(
+    reader: FileReader, layout: PixelLayout, numbers: Sequence[int], heads: Sequence[PartHead]
+) -> AsyncIterator[Part]:
+    """The parts of a frame list, read one after another."""
+    for number, head in zip(numbers, heads, strict=True):
+        yield Part(head, await read_frame(reader, layout, number))
+
+
+def bulk_range(detail: InstanceDetail, path: str) -> tuple[int, int]:
+    """(offset, length) of a bulk value by the path of its URI.
+
+    Raises:
+        NotFound: the instance has no bulk value there.
+    """
+    for known, offset, length in orjson.loads(detail.bulk_values or "[]"):
+        if known == path:
+            return offset, length
+    raise NotFound("The instance has no bulk data there.")
