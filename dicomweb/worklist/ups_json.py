@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import RowMapping
 
+from dicomweb.definitions.sop_classes import UnifiedProcedureStepPush
 from dicomweb.urls import series_url
 from dicomweb.worklist.codes import IMAGE_PROCESSING, LOCAL_SCHEME, Code
 from dicomweb.worklist.dicom_json import DicomJson, Json, attribute, coded, date_time, item
 from dicomweb.worklist.state import State
 from dicomweb.worklist.workitem import SeriesReference, decode_series, reason_of
 
-UPS_PUSH = "1.2.840.10008.5.1.4.34.6.1"
 WORKLIST_LABEL = "Isthmus AI"
 
 _OF_PATIENT = (
@@ -65,7 +65,7 @@ def ups_json(row: RowMapping, view: View) -> DicomJson:
 def _identity(row: RowMapping, view: View) -> DicomJson:
     return item(
         attribute("SpecificCharacterSet", "ISO_IR 192"),
-        attribute("SOPClassUID", UPS_PUSH),
+        attribute("SOPClassUID", UnifiedProcedureStepPush),
         attribute("SOPInstanceUID", row["workitem_uid"]),
         *(attribute(keyword) for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")),
         _sent(view.study, _OF_PATIENT),
@@ -79,7 +79,7 @@ def _relationship(row: RowMapping, view: View) -> DicomJson:
         _sent(view.study, _OF_REQUEST),
     )
     replaced = row["predecessor_uid"]
-    reference = _reference(UPS_PUSH, replaced) if replaced else None
+    reference = _reference(UnifiedProcedureStepPush, replaced) if replaced else None
     return item(
         attribute("ReferencedRequestSequence", request),
         attribute("ReplacedProcedureStepSequence", reference) if reference else {},

@@ -12,7 +12,7 @@ import dicomweb.worklist.codes as worklist_codes
 from dicomweb.worklist.attempts import cancel, claim, complete
 from dicomweb.worklist.codes import OBJECT_SET_INCOMPLETE, Code
 from dicomweb.worklist.search import select_workitem
-from dicomweb.worklist.ups_json import UPS_PUSH, View, ups_json
+from dicomweb.worklist.ups_json import View, ups_json
 from dicomweb.worklist.workitem import Reason
 from server.kernel.access import EVERYONE
 from server.kernel.database import Database
@@ -39,8 +39,7 @@ async def step(database: Database, workitem_uid: str, *, instances: bool = True)
 async def test_scheduled_step(database: Database) -> None:
     await store_study(database)
     ups = await step(database, await armed_uid(database))
-    assert ups.SOPClassUID == UPS_PUSH
-    assert UID(UPS_PUSH).keyword == "UnifiedProcedureStepPush"
+    assert UID(ups.SOPClassUID).keyword == "UnifiedProcedureStepPush"
     assert (ups.ProcedureStepState, ups.ScheduledProcedureStepPriority) == ("SCHEDULED", "MEDIUM")
     assert (ups.ProcedureStepLabel, ups.WorklistLabel) == ("ct-quantification 1.0.0", "Isthmus AI")
     assert (str(ups.PatientName), ups.PatientID, ups.IssuerOfPatientID) == (
@@ -105,7 +104,7 @@ async def test_completed_step_names_its_output(database: Database) -> None:
     successor = await step(database, await armed_uid(database, slices=5))
     replaced = successor.ReplacedProcedureStepSequence[0]
     assert (replaced.ReferencedSOPClassUID, replaced.ReferencedSOPInstanceUID) == (
-        UPS_PUSH,
+        successor.SOPClassUID,
         taken.workitem_uid,
     )
 
