@@ -37,13 +37,13 @@ class RoutingRule(Row, table=True):
     priority: str = "MEDIUM"  # HIGH, MEDIUM or LOW, of the workitems it makes
 
 
-class RuleEvaluation(Row, table=True):
-    """That a rule has seen a study as it was at `evaluated_us`; the same state is not evaluated again."""
+class SettlingStudy(Row, table=True):
+    """A rule will look at a study once it is settled; the row goes when it has."""
 
-    __tablename__ = "rule_evaluation"
+    __tablename__ = "settling_study"
     __table_args__ = (UniqueConstraint("study_instance_uid", "rule"),)
 
     pk: int | None = Field(default=None, sa_column=big_key())
     rule: str
     study_instance_uid: str
-    evaluated_us: int = Field(sa_type=BigInteger)  # the study's `input_changed_us` then
+    due_us: int = Field(sa_type=BigInteger, index=True)  # the quiet time's end, if nothing more arrives

@@ -103,6 +103,20 @@ class Access:
             raise Forbidden("The token grants patient access but names no patient.")
         return EVERYONE
 
+    def require_administrator(self) -> None:
+        """Let only an administrator go on: a system or user grant of everything, confined to no patient.
+
+        Raises:
+            Forbidden: the token is not an administrator's.
+        """
+        is_whole = any(
+            grant.resource_type == "*" and grant.permissions == frozenset(Permission)
+            for grant in self.grants
+            if grant.context is not Context.PATIENT
+        )
+        if not is_whole or self.patient_ids is not None:
+            raise Forbidden("Administration needs the scope system/*.cruds and a token without a patient.")
+
 
 def system_access(name: str) -> Access:
     """The server's own unconfined access, for work that no request started."""

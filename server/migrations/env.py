@@ -1,15 +1,36 @@
 """Alembic's environment: `server.migrations` gives the connection, every package's tables the metadata."""
 
-from alembic import context
+from typing import Any
 
+from alembic import context
+from sqlmodel import AutoString
+
+import ai_engine.tables
+import dicomweb.tables
+import dicomweb.worklist.tables
+import fhir.tables
 import server.auth.tables
-import server.kernel.tables  # noqa: F401  importing the tables fills the metadata
+import server.kernel.tables
 from server.kernel.rows import Row
+
+TABLES = (  # importing them fills the metadata
+    ai_engine.tables,
+    dicomweb.tables,
+    dicomweb.worklist.tables,
+    fhir.tables,
+    server.auth.tables,
+    server.kernel.tables,
+)
 
 
 def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:
     """Leave the job queue's own tables alone."""
     return not (kind == "table" and (name or "").startswith("procrastinate_"))
+
+
+def render(kind: str, thing: Any, _context: object) -> str | bool:
+    """Write SQLModel's string type as the plain one that it is."""
+    return "sa.String()" if kind == "type" and isinstance(thing, AutoString) and not thing.length else False
 
 
 context.configure(
@@ -19,5 +40,6 @@ context.configure(
     transactional_ddl=True,
     compare_type=True,
     include_object=include,
+    render_item=render,
 )
 context.run_migrations()

@@ -32,16 +32,16 @@ async def run_loop(loop: Loop, stop: asyncio.Event) -> None:
         try:
             did = await loop.step()
             failures = 0
-        except Exception as error:  # noqa: BLE001  the outermost layer of background work
+        except Exception as error:
             did = 0
             failures += 1
-            log.warning("background step failed", loop=loop.name, failures=failures, exc_info=not_a_fault(error))
+            log.warning("step failed", loop=loop.name, failures=failures, exc_info=not_a_fault(error))
         if did == 0:
             await _pause(stop, BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else loop.idle_s)
 
 
 def not_a_fault(error: BaseException) -> BaseException | None:
-    """The error when it is a defect of ours, whose traceback belongs in the log; None for an expected fault."""
+    """The error when it is a defect of ours, whose places belong in the log; None for an expected fault."""
     return None if isinstance(error, Fault) else error
 
 

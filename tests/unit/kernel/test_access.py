@@ -55,6 +55,22 @@ def test_confined_reach_excludes_unassigned_data() -> None:
     assert system_access("worker").reach("Patient", READ).includes(None)
 
 
+@pytest.mark.parametrize(
+    ("grants", "patient_ids"),
+    [
+        pytest.param((), None, id="nothing granted"),
+        pytest.param((grant(Context.PATIENT),), None, id="patient context"),
+        pytest.param((grant(Context.SYSTEM),), frozenset({"p1"}), id="confined to a patient"),
+        pytest.param((grant(Context.SYSTEM, "*", READ),), None, id="not every permission"),
+        pytest.param((grant(Context.SYSTEM, "Patient"),), None, id="not every type"),
+    ],
+)
+def test_who_is_no_administrator(grants: tuple[Grant, ...], patient_ids: frozenset[str] | None) -> None:
+    with pytest.raises(Forbidden):
+        Access(ADA, grants, patient_ids).require_administrator()
+    system_access("x").require_administrator()
+
+
 def test_every_kind_of_fault_has_a_status() -> None:
     assert set(STATUS_OF) == set(FaultKind)
     assert Fault("x").status == 400

@@ -1,0 +1,239 @@
+"""The roof: builds the services, mounts the doors, runs the loops, starts and stops it all."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from starlette.middleware import Middleware
+
+import dicomweb.routes
+import dicomweb.worklist.routes
+import fhir.routes
+import server.auth.routes
+import server.http.health
+import server.workflows.routes
+from server.auth.middleware import Authentication, Door
+from server.auth.tokens import AccessTokens
+from server.http.body_limit import BodyLimits
+from server.http.floor import HttpFloor, build_middleware
+from server.http.health import Readiness, check_database, check_objects
+from server.http.memory import tune_allocator
+from server.http.metrics import Metrics
+from server.http.problem import answer_by_door
+from server.kernel.access import system_access
+from server.kernel.database import Database
+from server.kernel.faults import Fault
+from server.kernel.local_store import LocalObjectStore
+from server.kernel.logging import configure_logging
+from server.kernel.read_audit import ReadAudit
+from server.kernel.services import Services
+from server.migrations import upgrade
+from server.settings import Settings
+from server.workflows.background import Loop, run_loop
+from server.workflows.models import register_shipped
+from server.workflows.projection import project_waiting_studies, project_waiting_tasks
+from server.workflows.settle import settle_waiting
+from server.workflows.worker_metrics import watch_worklist
+from server.workflows.worker_process import keep_worker
+
+MIB = 1 << 20
+FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
+FORM_BODY_BYTES = 64 << 10
+KEEP_ALIVE_S = 75
+SHUTDOWN_S = 20  # for requests under way
+
+log = structlog.get_logger(__name__)
+
+
+def build_services(settings: Settings) -> Services:
+    """The floor's services over the settings' database and data folder."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database)
+    return Services(
+        database=database,
+        objects=LocalObjectStore(settings.data / "objects"),
+        read_audit=ReadAudit(database),
+        public_base=settings.base,
+        site=settings.site,
+    )
+
+
+async def close_services(services: Services) -> None:
+    """Write what is still only in memory, then close."""
+    await services.read_audit.close()
+    await services.objects.close()
+    await services.database.close()
+
+
+def build_app(settings: Settings, services: Services) -> FastAPI:
+    """The ASGI application; its database has the newest schema before it is started."""
+    tokens = AccessTokens(services.database)
+    metrics = Metrics()
+    watch_worklist(metrics.gauge, metrics.before_scrape, services.database)
+    answer = answer_by_door(
+        {"/dicom-web": dicomweb.routes.fault_response, "/fhir": fhir.routes.fault_response}
+    )
+    door = Door(
+        tokens=tokens,
+        read_audit=services.read_audit,
+        answer=answer,
+        public_base=services.public_base,
+        anonymous=None if settings.auth else system_access("anonymous"),
+    )
+    floor = HttpFloor(
+        answer=answer,
+        hosts=settings.hosts,
+        limits=BodyLimits(
+            {"/dicom-web": settings.max_request_mib * MIB, "/fhir": FHIR_BODY_BYTES}, FORM_BODY_BYTES
+        ),
+        metrics=metrics,
+        https=services.public_base.startswith("https:"),
+    )
+    app = FastAPI(
+        title="Isthmus",
+        version=version("isthmus"),
+        docs_url="/docs",
+        redoc_url=None,
+        lifespan=_lifespan(settings, services),
+        middleware=build_middleware(floor, [Middleware(Authentication, door)]),
+    )
+    readiness = Readiness([check_database(services.database), check_objects(services.objects)])
+    app.include_router(server.http.health.build_router(readiness, metrics))
+    app.include_router(server.auth.routes.build_router(services, tokens))
+    app.include_router(dicomweb.routes.build_router(services), prefix="/dicom-web")
+    app.include_router(dicomweb.worklist.routes.build_router(services), prefix="/dicom-web")
+    app.include_router(
+        fhir.routes.build_router(services, settings.derive_key("fhir page tokens")), prefix="/fhir"
+    )
+    app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
+
+    @app.exception_handler(Fault)
+    async def fault_becomes_answer(request: Request, fault: Fault) -> Response:
+        return _AsResponse(answer(request.scope, fault))
+
+    return app
+
+
+class _AsResponse(Response):
+    """An ASGI application where Starlette wants a Response."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__()
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+
+def _lifespan(
+    settings: Settings, services: Services
+) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        running = [asyncio.create_task(work) for work in _background(settings, services, stop)]
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.gather(*running, return_exceptions=True)
+            await close_services(services)
+
+    return lifespan
+
+
+def _background(
+    settings: Settings, services: Services, stop: asyncio.Event
+) -> list[Coroutine[Any, Any, None]]:
+    """What runs beside the requests."""
+    loops = (
+        Loop("project studies", lambda: project_waiting_studies(services), 0.25),
+        Loop("project tasks", lambda: project_waiting_tasks(services), 0.25),
+        Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5),
+    )
+    work = [run_loop(loop, stop) for loop in loops]
+    if settings.worker:
+        work.append(keep_worker(stop, worker_environment(settings)))
+    return work
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """The settings that a worker process must share with this server, as environment variables."""
+    return {"ISTHMUS_DATA": str(settings.data.absolute()), "ISTHMUS_PUBLIC_BASE": settings.base}
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT: first the requests under way end, then the worker, then the database."""
+    tune_allocator()
+    configure_logging(settings.log_level)
+    listener = _listen(settings)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    asyncio.run(_prepare(settings))
+    services = build_services(settings)
+    config = uvicorn.Config(
+        build_app(settings, services),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    log.info("serving", base=settings.base, auth=settings.auth, worker=settings.worker)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+async def _prepare(settings: Settings) -> None:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    await upgrade(settings.database)
+    database = Database(settings.database)
+    await register_shipped(database)
+    await database.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket, bound before anything is started, so that a taken port is one clear line."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise AddressNotAvailable(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    listener.listen(2048)
+    return listener
+
+
+class AddressNotAvailable(Fault):
+    """The address cannot be listened on."""
+
+
+def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; the workitem in hand is finished first."""
+    configure_logging(settings.log_level)
+    asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    from server.workflows.analysis import build_worker
+
+    await upgrade(settings.database)
+    services = build_services(settings)
+    worker = build_worker(services, _worker_options(settings))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log.info("worker ready", worker=worker.settings.name)
+    try:
+        await run_loop(Loop("work", worker.step, 0.25), stop)
+    finally:
+        await worker.close()
+        await close_services(services)

@@ -1,0 +1,91 @@
+"""What a worker does with a claimed workitem: images → volume → model → findings → DICOM objects → published."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from pydicom import Dataset
+from pydicom.uid import Comprehensive3DSRStorage
+
+from ai_engine.encode.equipment import Equipment
+from ai_engine.encode.publication import EncodedResult, encode
+from ai_engine.encode.source import InstanceReference, Making
+from ai_engine.encode.uids import UidSource
+from ai_engine.findings import Findings
+from ai_engine.interpret import interpret
+from ai_engine.preprocess.volume import Volume, build_volume
+from ai_engine.runners.port import RunnerInput
+from ai_engine.runners.process import RunnerPolicy
+from dicomweb.worklist.attempts import standing_output
+from dicomweb.worklist.workitem import Claim, SeriesReference
+from server.kernel.services import Services
+from server.workflows.model_input import load_input
+from server.workflows.models import LoadedModel, LoadedModels
+from server.workflows.publish import publish
+from server.workflows.worker import Progress, Worker, WorkerSettings
+
+DECODING_THREADS = 2
+
+ENGINE = f"Isthmus {version('isthmus')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Analyst:
+    """Analyses the workitems of one worker process, one at a time."""
+
+    services: Services
+    models: LoadedModels
+
+    async def work(self, claim: Claim, progress: Progress) -> None:
+        """Analyse and publish one workitem.
+
+        Raises:
+            Fault: it cannot be done, or not now; nothing is published then.
+        """
+        progress.at(5, "loading the images")
+        model = await self.models.get(claim.model_name, claim.model_version)
+        datasets = await load_input(self.services, claim)
+        progress.at(25, "building the volume")
+        wants = model.bundle.manifest.wants
+        volume = await asyncio.to_thread(build_volume, datasets, wants, DECODING_THREADS)
+        del datasets
+        progress.at(40, f"running {model.bundle.manifest.title}")
+        findings = await self._run(model, volume)
+        progress.at(80, "encoding the findings")
+        superseded = await self.services.database.transact(lambda unit: standing_output(unit, claim))
+        result = await asyncio.to_thread(_encode, findings, volume.slices, claim, superseded)
+        progress.at(95, "publishing")
+        await publish(self.services, claim, result, superseded)
+
+    async def _run(self, model: LoadedModel, volume: Volume) -> Findings:
+        manifest = model.bundle.manifest
+        work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters)
+        output = await model.runner.run(work)
+        return await asyncio.to_thread(interpret, manifest, output, volume.remarks)
+
+
+def _encode(
+    findings: Findings, slices: Sequence[Dataset], claim: Claim, superseded: Sequence[SeriesReference]
+) -> EncodedResult:
+    making = Making(Equipment.of(findings.model, ENGINE), datetime.now(UTC), UidSource(claim.workitem_uid))
+    return encode(findings, slices, making, [*_documents(superseded)])
+
+
+def _documents(superseded: Sequence[SeriesReference]) -> list[InstanceReference]:
+    """The SRs among what the result replaces: its predecessor documents."""
+    return [
+        InstanceReference(each.study_instance_uid, each.series_instance_uid, each.sop_class_uid, uid)
+        for each in superseded
+        if each.sop_class_uid == Comprehensive3DSRStorage
+        for uid in each.sop_instance_uids
+    ]
+
+
+def build_worker(
+    services: Services, settings: WorkerSettings, policy: RunnerPolicy
+) -> tuple[Worker, LoadedModels]:
+    """A worker with its models; the caller closes the models at the end."""
+    models = LoadedModels(services.database, policy)
+    return Worker(services, settings, Analyst(services, models).work), models
