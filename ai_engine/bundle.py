@@ -1,0 +1,158 @@
+"""A model's bundle folder, loaded and checked: the MONAI layout with our manifest beside it.
+
+    configs/metadata.json   configs/inference.json   [models/]   [scripts/]   isthmus.json
+
+Rule: nothing of the bundle is executed here; its files are read as data.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ai_engine.findings import ModelIdentity
+from ai_engine.manifest import Manifest
+from ai_engine.wants import uid_of
+from server.kernel.faults import Fault, FaultKind
+
+Json = Any
+
+MANIFEST_FILE = "isthmus.json"
+METADATA_FILE = "configs/metadata.json"
+INFERENCE_FILE = "configs/inference.json"
+LARGEST_CONFIG_BYTES = 4 << 20  # configs are text; weights live in models/
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(\.slice)?\}")
+SHIPPED_BUNDLES = Path(__file__).parent / "bundles"
+
+
+class BundleInvalid(Fault):
+    """The folder is no bundle that can be run; the text names the file and the element."""
+
+    kind = FaultKind.UNPROCESSABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A checked bundle. `digest` is the SHA-256 of its files' paths and contents, in hex."""
+
+    path: Path
+    manifest: Manifest
+    metadata: Json
+    digest: str
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Who the results are by."""
+        return self.manifest.identity
+
+
+def load_bundle(path: Path) -> Bundle:
+    """The bundle in this folder.
+
+    Raises:
+        BundleInvalid: a file is missing or says something that cannot be.
+    """
+    path = path.resolve()
+    if not path.is_dir():
+        raise BundleInvalid("the bundle is not a folder")
+    manifest = decode_manifest(_read(path, MANIFEST_FILE))
+    metadata = _json(path, METADATA_FILE)
+    _json(path, INFERENCE_FILE)
+    faults = [*disagreements(manifest), *_against_files(path, manifest, metadata)]
+    if faults:
+        raise BundleInvalid(f"{MANIFEST_FILE}: {'; '.join(faults)}")
+    return Bundle(path, manifest, metadata, digest_of(path))
+
+
+def shipped_bundles() -> tuple[Path, ...]:
+    """The folders of the bundles that come with the package."""
+    return tuple(sorted(file.parent for file in SHIPPED_BUNDLES.glob(f"*/{MANIFEST_FILE}")))
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """The manifest in these bytes, each field checked; the fault names the element's path."""
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise BundleInvalid(f"{MANIFEST_FILE}: {error}") from error
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 over every file's relative path and content, in the order of paths; byte code is no part."""
+    digest = hashlib.sha256()
+    for file in _files(path):
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{file.relative_to(path).as_posix()}\x00{content}\n".encode())
+    return digest.hexdigest()
+
+
+def disagreements(manifest: Manifest) -> Iterator[str]:
+    """What the manifest says that does not fit together."""
+    outputs = {output.name for output in manifest.outputs}
+    findings = {finding.tracking_id for finding in manifest.findings}
+    segments = {segment.number: segment.tracking_id for segment in manifest.segments}
+    yield from _repeated("outputs: name", (output.name for output in manifest.outputs))
+    yield from _repeated("findings: tracking_id", (finding.tracking_id for finding in manifest.findings))
+    yield from _repeated("segments: number", (segment.number for segment in manifest.segments))
+    yield from _repeated("segments: tracking_id", (segment.tracking_id for segment in manifest.segments))
+    for output in manifest.outputs:
+        if output.finding is not None and output.finding not in findings:
+            yield f"outputs: {output.name} belongs to the unknown finding {output.finding}"
+    for finding in manifest.findings:
+        if finding.segment is not None and segments.get(finding.segment) != finding.tracking_id:
+            yield f"findings: {finding.tracking_id} must have the tracking_id of its segment"
+    texts = " ".join(text for group in manifest.conclusion.sentences for text in group)
+    for name, _ in PLACEHOLDER.findall(texts):
+        if name not in outputs:
+            yield f"conclusion: {{{name}}} is no output"
+    for keyword in manifest.wants.sop_classes:
+        if uid_of(keyword) is None:
+            yield f"wants: {keyword} is not the keyword of a SOP Class"
+
+
+def _against_files(path: Path, manifest: Manifest, metadata: Json) -> Iterator[str]:
+    """What the manifest says that the bundle's other files do not bear out."""
+    if not isinstance(metadata, dict) or metadata.get("version") != manifest.version:
+        yield f"version is not the version of {METADATA_FILE}"
+    if manifest.runtime.kind == "python":
+        module, colon, function = manifest.runtime.entry.partition(":")
+        if not (colon and function.isidentifier() and all(map(str.isidentifier, module.split(".")))):
+            yield 'runtime.entry is not "package.module:function"'
+        elif not path.joinpath(*module.split(".")).with_suffix(".py").is_file():
+            yield f"runtime.entry: the bundle has no module {module}"
+
+
+def _files(path: Path) -> list[Path]:
+    """Every file that counts, by relative path; links are refused, for they lead out of what is hashed."""
+    entries = sorted(path.rglob("*"), key=lambda entry: entry.relative_to(path).as_posix())
+    if linked := [entry for entry in entries if entry.is_symlink()]:
+        raise BundleInvalid(f"{linked[0].relative_to(path).as_posix()} is a symbolic link")
+    return [entry for entry in entries if entry.is_file() and "__pycache__" not in entry.parts]
+
+
+def _read(path: Path, name: str) -> bytes:
+    file = path / name
+    if not file.is_file():
+        raise BundleInvalid(f"{name} is missing")
+    if file.stat().st_size > LARGEST_CONFIG_BYTES:
+        raise BundleInvalid(f"{name} is larger than {LARGEST_CONFIG_BYTES} bytes")
+    return file.read_bytes()
+
+
+def _json(path: Path, name: str) -> Json:
+    try:
+        return msgspec.json.decode(_read(path, name))
+    except msgspec.DecodeError as error:
+        raise BundleInvalid(f"{name}: {error}") from error
+
+
+def _repeated(what: str, values: Iterable[object]) -> Iterator[str]:
+    for value, count in Counter(values).items():
+        if count > 1:
+            yield f"{what} {value} occurs {count} times"

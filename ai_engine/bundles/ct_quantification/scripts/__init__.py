@@ -1,0 +1,1 @@
+"""CT quantification: deterministic measurements of lungs and body tissue; needs numpy and scipy only."""

@@ -1,0 +1,176 @@
+"""What a model returned, given the meaning that its manifest states; pure.
+
+The conclusion is worded from the rounded values, so it says the same numbers as the SR and the Observations.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_engine.bundle import PLACEHOLDER
+from ai_engine.findings import Finding, Findings, Measurement, NotMeasured, Segment
+from ai_engine.manifest import ConclusionRules, FindingMeaning, Manifest, OutputMeaning, SegmentMeaning
+from ai_engine.runners.port import ModelOutputInvalid, NamedValue, RunnerOutput
+
+NO_REASON = "the model gave no value and no reason"
+
+
+def interpret(manifest: Manifest, output: RunnerOutput, remarks: Sequence[str] = ()) -> Findings:
+    """The findings of one run.
+
+    Args:
+        manifest: of the bundle that ran.
+        output: what it returned.
+        remarks: sentences about the input that a reader should know; they follow the measurements.
+
+    Raises:
+        ModelOutputInvalid: it returned a value or a segment that the manifest does not describe.
+    """
+    values = _values_by_name(manifest, output.values)
+    present = segments_present(manifest, output.labels)
+    missing = tuple(_not_measured(manifest, values, output))
+    return Findings(
+        model=manifest.identity,
+        segments=tuple(_segment(segment) for segment in present),
+        labels=output.labels if present else None,
+        findings=tuple(_findings(manifest, values, {segment.number for segment in present})),
+        not_measured=missing,
+        conclusion=conclusion_of(manifest.conclusion, values, missing, remarks),
+    )
+
+
+def segments_present(manifest: Manifest, labels: NDArray[np.uint8] | None) -> tuple[SegmentMeaning, ...]:
+    """The segments that have at least one voxel."""
+    if labels is None:
+        return ()
+    numbers = set(np.flatnonzero(np.bincount(labels.ravel(), minlength=1)).tolist()) - {0}
+    unknown = numbers - {segment.number for segment in manifest.segments}
+    if unknown:
+        raise ModelOutputInvalid(f"labels hold {min(unknown)}, which the manifest does not describe")
+    return tuple(segment for segment in manifest.segments if segment.number in numbers)
+
+
+def conclusion_of(
+    rules: ConclusionRules,
+    values: Mapping[str, NamedValue],
+    missing: Sequence[NotMeasured],
+    remarks: Sequence[str],
+) -> str:
+    """The conclusion in plain sentences."""
+    said = [text for group in rules.sentences if (text := _first_said(group, values))]
+    reasons = [_reason_sentence(reason, missing) for reason in dict.fromkeys(each.reason for each in missing)]
+    return " ".join([*(said or [rules.nothing]), *reasons, *remarks, rules.statement])
+
+
+def rounded(value: float, decimals: int) -> float:
+    """The value as it is reported everywhere; never a negative zero."""
+    return round(value, decimals) + 0.0
+
+
+def _values_by_name(manifest: Manifest, values: Sequence[NamedValue]) -> dict[str, NamedValue]:
+    """The plausible values, rounded."""
+    meanings = {output.name: output for output in manifest.outputs}
+    unknown = [value.name for value in values if value.name not in meanings]
+    if unknown:
+        raise ModelOutputInvalid("a value has a name that the manifest does not describe")
+    return {
+        value.name: NamedValue(
+            value.name, rounded(value.value, meanings[value.name].decimals), value.slice_index
+        )
+        for value in values
+        if _plausible(meanings[value.name], value.value)
+    }
+
+
+def _plausible(meaning: OutputMeaning, value: float) -> bool:
+    low = -math.inf if meaning.minimum is None else meaning.minimum
+    high = math.inf if meaning.maximum is None else meaning.maximum
+    return math.isfinite(value) and low <= value <= high
+
+
+def _not_measured(
+    manifest: Manifest, values: Mapping[str, NamedValue], output: RunnerOutput
+) -> Iterator[NotMeasured]:
+    """What has no value, with the reason the model gave or ours."""
+    given = {value.name for value in output.values}
+    for meaning in manifest.outputs:
+        if meaning.name in values:
+            continue
+        if meaning.name in output.not_measured:
+            yield NotMeasured(meaning.title, output.not_measured[meaning.name])
+        elif meaning.name in given:
+            yield NotMeasured(meaning.title, "the value was implausible and is withheld")
+        elif not meaning.optional:
+            yield NotMeasured(meaning.title, NO_REASON)
+
+
+def _findings(manifest: Manifest, values: Mapping[str, NamedValue], numbers: set[int]) -> Iterator[Finding]:
+    """The groups that hold a measurement or stand for a segment."""
+    for meaning in manifest.findings:
+        segment = meaning.segment if meaning.segment in numbers else None
+        measurements = tuple(_measurements(manifest, meaning, values))
+        if measurements or segment is not None:
+            yield Finding(
+                tracking_id=meaning.tracking_id,
+                finding=meaning.finding,
+                site=meaning.site,
+                laterality=meaning.laterality,
+                segment_number=segment,
+                measurements=measurements,
+            )
+
+
+def _measurements(
+    manifest: Manifest, finding: FindingMeaning, values: Mapping[str, NamedValue]
+) -> Iterator[Measurement]:
+    for output in manifest.outputs:
+        if output.finding == finding.tracking_id and output.name in values:
+            value = values[output.name]
+            yield Measurement(
+                concept=output.concept,
+                value=value.value,
+                unit=output.unit,
+                derivation=output.derivation,
+                method=output.method,
+                slice_index=value.slice_index,
+            )
+
+
+def _segment(meaning: SegmentMeaning) -> Segment:
+    return Segment(
+        number=meaning.number,
+        label=meaning.label,
+        category=meaning.category,
+        type=meaning.type,
+        type_modifier=meaning.type_modifier,
+        tracking_id=meaning.tracking_id,
+        recommended_rgb=meaning.rgb,
+    )
+
+
+def _first_said(group: Sequence[str], values: Mapping[str, NamedValue]) -> str | None:
+    """The first sentence of a group whose every placeholder has a value, filled in."""
+    for text in group:
+        words = [_word(values.get(name), of_slice=bool(part)) for name, part in PLACEHOLDER.findall(text)]
+        if None not in words:
+            return _filled(text, words)
+    return None
+
+
+def _filled(text: str, words: Sequence[str | None]) -> str:
+    fill = iter(words)
+    return PLACEHOLDER.sub(lambda _: str(next(fill)), text)
+
+
+def _word(value: NamedValue | None, *, of_slice: bool) -> str | None:
+    """A value as the conclusion writes it: at most 15 digits, and no decimals that say nothing."""
+    if value is None or (of_slice and value.slice_index is None):
+        return None
+    return str((value.slice_index or 0) + 1) if of_slice else f"{value.value:.15g}"
+
+
+def _reason_sentence(reason: str, missing: Sequence[NotMeasured]) -> str:
+    names = [each.name for each in missing if each.reason == reason]
+    return f"Not measured: {', '.join(names)} ({reason})."

@@ -1,0 +1,110 @@
+"""The manifest beside a MONAI bundle (`isthmus.json`): what it wants, how it runs, what its outputs mean.
+
+Rule: values only; unknown fields are refused, so that a misspelt limit is not silently none.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ai_engine.findings import Code, ModelIdentity
+from ai_engine.wants import Wants
+
+ModelName = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+OutputName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+TrackingId = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Text = Annotated[str, Meta(min_length=1, max_length=1024)]
+Byte = Annotated[int, Meta(ge=0, le=255)]
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the model runs; the limits are enforced by its runner."""
+
+    kind: Literal["python", "torch", "onnx", "remote"]
+    entry: str  # kind python: "package.module:function" inside the bundle
+    memory_mb: Annotated[int, Meta(ge=64)]
+    timeout_s: Annotated[float, Meta(gt=0)]
+    threads: Annotated[int, Meta(ge=1)] = 1
+
+
+class SegmentMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a number in the label map stands for."""
+
+    number: Annotated[int, Meta(ge=1, le=255)]
+    label: Annotated[str, Meta(min_length=1, max_length=64)]  # VR LO
+    category: Code
+    type: Code
+    type_modifier: Code | None = None
+    tracking_id: TrackingId
+    rgb: tuple[Byte, Byte, Byte]
+
+
+class FindingMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One measurement group, filled by the outputs that name its tracking id."""
+
+    tracking_id: TrackingId
+    finding: Code
+    site: Code | None = None
+    laterality: Code | None = None
+    segment: int | None = None  # the segment it is measured on
+
+
+class OutputMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a named value of the model means.
+
+    A value outside [`minimum`, `maximum`] (inclusive) is taken for a defect and not reported. `optional`:
+    nothing is said when the model gives neither the value nor a reason. `finding` None: for the conclusion's
+    text only.
+    """
+
+    name: OutputName
+    title: Text  # for people, also in "not measured: …"
+    concept: Code
+    unit: Code  # UCUM
+    finding: TrackingId | None = None
+    derivation: Code | None = None
+    method: Text | None = None
+    decimals: Annotated[int, Meta(ge=0, le=6)] = 1
+    minimum: float | None = None
+    maximum: float | None = None
+    optional: bool = False
+
+
+class ConclusionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the conclusion is worded.
+
+    Of each group in `sentences` the first one is used whose every `{name}` (the rounded value) and
+    `{name.slice}` (its image counted from 1 along the slices) has a value. `nothing` stands where no group
+    has one. Then come the reasons for what was not measured, and `statement`.
+    """
+
+    sentences: tuple[tuple[Text, ...], ...]
+    nothing: Text
+    statement: Text
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of `isthmus.json`."""
+
+    manifest_version: Literal[1]
+    name: ModelName
+    title: Annotated[str, Meta(min_length=1, max_length=64)]
+    version: Annotated[str, Meta(pattern=r"^\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?$", max_length=64)]
+    manufacturer: Annotated[str, Meta(min_length=1, max_length=64)]
+    family: Code  # CID 7162
+    intended_use: Text
+    runtime: Runtime
+    wants: Wants
+    outputs: tuple[OutputMeaning, ...]
+    conclusion: ConclusionRules
+    parameters: dict[str, float | str] = {}
+    segments: tuple[SegmentMeaning, ...] = ()
+    findings: tuple[FindingMeaning, ...] = ()
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Who the results are by."""
+        return ModelIdentity(
+            self.name, self.title, self.version, self.manufacturer, self.family, self.intended_use
+        )

@@ -1,0 +1,1 @@
+"""A generated chest CT with known truth, for the demo and for tests; it is modelled on no patient."""
