@@ -1,0 +1,161 @@
+"""Findings' label map as a Segmentation (PS3.3 A.51): BINARY, one bit per voxel, only the planes it spans."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from highdicom import AlgorithmIdentificationSequence
+from highdicom.color import CIELabColor
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationTypeValues,
+    SegmentDescription,
+)
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from ai_engine.encode.codes import coded
+from ai_engine.encode.source import Making, complete, image_contexts
+from ai_engine.encode.uids import tracking_uid
+from ai_engine.encode.wording import content_creator_name, content_label, series_description, series_number
+from ai_engine.findings import Findings, ModelIdentity, Segment
+from server.kernel.faults import Fault, FaultKind
+
+SOURCE_SERIES_ATTRIBUTES = ("BodyPartExamined", "Laterality")
+
+
+class ShapeMismatch(Fault):
+    """The labels do not cover exactly the source slices."""
+
+    kind = FaultKind.INTERNAL
+
+
+class UndescribedLabel(Fault):
+    """The label map holds a number that no segment describes."""
+
+    kind = FaultKind.INTERNAL
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedSeg:
+    """A Segmentation, and which Segment Number in it each segment of the findings got (they count from 1)."""
+
+    dataset: Dataset
+    number_of: Mapping[int, int]
+
+
+def build_seg(slices: Sequence[Dataset], findings: Findings, making: Making) -> EncodedSeg | None:
+    """Encode the segments that have voxels; None when there are none.
+
+    Args:
+        slices: source images (headers suffice) in the order of axis 0 of the labels; one series.
+        findings: `labels` is uint8 with axes (slice, row, column).
+        making: by whom, when, and the UIDs.
+
+    Raises:
+        ShapeMismatch: the labels do not cover exactly these slices.
+        UndescribedLabel: a voxel belongs to no described segment.
+    """
+    if findings.labels is None:
+        return None
+    counts = _count(findings.labels, slices)
+    _check_described(counts, findings.segments)
+    present = [segment for segment in findings.segments if counts[:, segment.number].any()]
+    if not present:
+        return None
+    number_of = {segment.number: number for number, segment in enumerate(present, 1)}
+    spanned = np.flatnonzero(counts[:, 1:].any(axis=1))
+    images = image_contexts(slices)
+    made = _segmentation(
+        [images[at] for at in spanned],
+        _renumbered(findings.labels[spanned], number_of),
+        [_description(segment, number_of, findings.model, slices[0]) for segment in present],
+        (findings.model, slices[0], making),
+    )
+    _complete_seg(made, slices[0], making)
+    return EncodedSeg(made, number_of)
+
+
+def _count(labels: NDArray[np.uint8], slices: Sequence[Dataset]) -> NDArray[np.intp]:
+    """How many voxels of each plane (axis 0) have each value (axis 1)."""
+    expected = (len(slices), int(slices[0].Rows), int(slices[0].Columns))
+    if labels.shape != expected or labels.dtype != np.uint8:
+        raise ShapeMismatch(f"labels are {labels.dtype} {labels.shape}, not uint8 {expected}")
+    return np.stack([np.bincount(plane.ravel(), minlength=256) for plane in labels])
+
+
+def _check_described(counts: NDArray[np.intp], segments: Sequence[Segment]) -> None:
+    held = set(np.flatnonzero(counts.any(axis=0)).tolist())
+    undescribed = held - {0} - {segment.number for segment in segments}
+    if undescribed:
+        raise UndescribedLabel(f"no segment has number {min(undescribed)}")
+
+
+def _renumbered(labels: NDArray[np.uint8], number_of: Mapping[int, int]) -> NDArray[np.uint8]:
+    table = np.zeros(256, np.uint8)
+    for before, after in number_of.items():
+        table[before] = after
+    return table[labels]
+
+
+def _segmentation(
+    images: Sequence[Dataset],
+    labels: NDArray[np.uint8],
+    descriptions: Sequence[SegmentDescription],
+    about: tuple[ModelIdentity, Dataset, Making],
+) -> Segmentation:
+    model, source, making = about
+    return Segmentation(
+        images,
+        labels,
+        SegmentationTypeValues.BINARY,
+        descriptions,
+        series_instance_uid=making.uids.uid("seg-series"),
+        series_number=series_number(source, "SEG"),
+        sop_instance_uid=making.uids.uid("seg"),
+        instance_number=1,
+        series_description=series_description(model, "SEG"),
+        content_label=content_label(model),
+        content_description=series_description(model, "SEG"),
+        content_creator_name=content_creator_name(model),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        **making.made_by.as_attributes(),
+    )
+
+
+def _description(
+    segment: Segment, number_of: Mapping[int, int], model: ModelIdentity, source: Dataset
+) -> SegmentDescription:
+    description = SegmentDescription(
+        segment_number=number_of[segment.number],
+        segment_label=segment.label[:64],
+        segmented_property_category=coded(segment.category),
+        segmented_property_type=coded(segment.type),
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=AlgorithmIdentificationSequence(
+            model.title[:64], coded(model.family), model.version[:64], source=model.manufacturer[:64]
+        ),
+        tracking_uid=tracking_uid(str(source.StudyInstanceUID), model, segment.tracking_id),
+        tracking_id=segment.tracking_id,
+        display_color=CIELabColor.from_rgb(*segment.recommended_rgb),
+    )
+    if segment.type_modifier is not None:
+        item = description.SegmentedPropertyTypeCodeSequence[0]
+        item.SegmentedPropertyTypeModifierCodeSequence = [coded(segment.type_modifier)]
+    return description
+
+
+def _complete_seg(made: Segmentation, source: Dataset, making: Making) -> None:
+    organization = making.uids.uid("seg-dimensions")  # highdicom's own would differ each time
+    made.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
+    for index in made.DimensionIndexSequence:
+        index.DimensionOrganizationUID = organization
+    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    if "SliceThickness" in measures and measures.SliceThickness is None:
+        del measures.SliceThickness  # Type 1C: unknown is absent
+    for keyword in SOURCE_SERIES_ATTRIBUTES:
+        if source.get(keyword):
+            made[keyword] = source[keyword]
+    complete(made, source, making)
