@@ -38,6 +38,8 @@ NOT_R4_TYPES = frozenset({"SubscriptionStatus", "MetadataResource"})
 UNSUPPORTED = {"_text": "string", "_content": "string", "_query": "token"}
 UNSUPPORTED_USAGE = frozenset({"phonetic", "nearby"})
 EVERY_RESOURCE = "Resource"
+# R4 4.0.1 gives these composites the definitions of their two components in the wrong order.
+EXCHANGED_DEFINITIONS = frozenset({"DocumentReference-relationship"})
 
 OWN = ROOT / "fhir" / "definitions" / "own"
 PUBLISHED_AT = "http://hl7.org/fhir/SearchParameter/"
@@ -162,8 +164,17 @@ def row_of(parameter: Json, base: str, by_url: Mapping[str, Json], elements: Jso
         row["targets"] = [t for t in parameter["target"] if t not in NOT_R4_TYPES]
     if parameter["type"] == "composite":
         starts = sorted({path.rpartition(":")[2] for path in row["paths"]}, key=len)
-        row["components"] = [component_of(c, starts, by_url, elements) for c in parameter["component"]]
+        row["components"] = [component_of(c, starts, by_url, elements) for c in components_of(parameter)]
     return row
+
+
+def components_of(parameter: Json) -> list[Json]:
+    """The components of a composite parameter, R4's slips put right."""
+    components = parameter["component"]
+    definitions = [component["definition"] for component in components]
+    if parameter.get("id") in EXCHANGED_DEFINITIONS:
+        definitions.reverse()
+    return [{**c, "definition": d} for c, d in zip(components, definitions, strict=True)]
 
 
 def component_of(component: Json, starts: Sequence[str], by_url: Mapping[str, Json], elements: Json) -> Json:

@@ -48,8 +48,9 @@ def _by_fhirpath(expression: str, kind: Kind) -> Extract:
 @cache
 def _evaluator(expression: str) -> Callable[[Json], Iterable[Json]]:
     import fhirpathpy
+    from fhirpathpy.models import models
 
-    evaluate = fhirpathpy.compile(expression)
+    evaluate = fhirpathpy.compile(expression, models["r4"])  # the model knows which elements are choices
     return lambda resource: evaluate(resource, None)
 
 

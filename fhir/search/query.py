@@ -82,8 +82,8 @@ def parse_query(resource_type: str, pairs: Pairs, *, strict: bool = False) -> Se
     """The search that the name-value pairs of a request describe.
 
     Raises:
-        InvalidSearch: a value or modifier that makes no sense, too many of something, or (strict) an
-        unknown name. UnsupportedSearch: what FHIR defines and this server does not offer.
+        InvalidSearch: a value that makes no sense, too many of something, or (strict) an unknown name.
+        UnsupportedSearch: what FHIR defines and this server does not offer.
     """
     query = SearchQuery(resource_type)
     for at, (name, value) in enumerate(pairs):

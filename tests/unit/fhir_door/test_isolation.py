@@ -1,0 +1,215 @@
+"""Two patients, every route: a confined token never learns of the other's data (DESIGN §8)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+SECRET = "Hidden"
+
+
+@dataclass(frozen=True)
+class World:
+    ada: str
+    ben: str
+    observations: dict[str, str]  # by patient id
+    reports: dict[str, str]
+    unassigned: str
+    device: str
+    device_of_ben: str
+
+
+@pytest.fixture
+async def world(create: Callable[..., Any]) -> World:
+    ada = await create({"resourceType": "Patient", "name": [{"family": "Ada"}]})
+    ben = await create({"resourceType": "Patient", "name": [{"family": SECRET}]})
+    observations, reports = {}, {}
+    for patient in (ada, ben):
+        observation = {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "x" if patient == ada else SECRET},
+            "subject": {"reference": f"Patient/{patient}"},
+        }
+        observations[patient] = await create(observation)
+        report = {
+            "resourceType": "DiagnosticReport",
+            "status": "final",
+            "code": {"text": "r"},
+            "subject": {"reference": f"Patient/{patient}"},
+            # Ada's report points to Ben's observation too: an include must not follow it
+            "result": [{"reference": f"Observation/{o}"} for o in observations.values()],
+        }
+        reports[patient] = await create(report)
+    unassigned = await create({"resourceType": "Observation", "status": "final", "code": {"text": SECRET}})
+    device = await create({"resourceType": "Device"})
+    device_of_ben = await create({"resourceType": "Device", "patient": {"reference": f"Patient/{ben}"}})
+    await create({"resourceType": "Group", "type": "person", "actual": True, "member": [
+        {"entity": {"reference": f"Patient/{p}"}} for p in (ada, ben)]})  # fmt: skip
+    await create({"resourceType": "Binary", "contentType": "text/plain", "data": "SGlkZGVu"})
+    return World(ada, ben, observations, reports, unassigned, device, device_of_ben)
+
+
+async def test_read_and_vread(client: httpx.AsyncClient, world: World, confine: Callable[..., Any]) -> None:
+    as_ada = confine(world.ada)
+    seen = [f"Patient/{world.ada}", f"Observation/{world.observations[world.ada]}", f"Device/{world.device}"]
+    unseen = [
+        f"Patient/{world.ben}",
+        f"Observation/{world.observations[world.ben]}",
+        f"Observation/{world.unassigned}",
+        f"Device/{world.device_of_ben}",
+    ]
+    for path, status in [*((p, 200) for p in seen), *((p, 404) for p in unseen)]:
+        for form in (f"/{path}", f"/{path}/_history/1"):
+            answer = await client.get(form, headers=as_ada)
+            assert (answer.status_code, SECRET in answer.text) == (status, False), form
+            assert (await client.get(form)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("search", "count"),
+    [
+        ("Patient", 1),
+        ("Patient?_summary=count", 1),
+        ("Patient?_total=accurate&_count=1", 1),
+        ("Patient?_id={ben}", 0),
+        ("Patient?name=Hid", 0),
+        ("Observation", 1),
+        ("Observation?_summary=count", 1),
+        ("Observation?subject=Patient/{ben}", 0),
+        ("Observation?patient={ben}&_total=accurate", 0),
+        ("Observation?subject:missing=true", 0),
+        ("Observation?status:not=preliminary", 1),
+        ("Observation?_sort=-_lastUpdated", 1),
+        ("DiagnosticReport?_include=DiagnosticReport:result", 1),
+        ("DiagnosticReport?_include=*", 1),
+        ("Patient?_revinclude=Observation:subject&_revinclude=Observation:*", 1),
+        ("Observation?_include=Observation:subject&_revinclude=DiagnosticReport:result", 1),
+        ("Device?_revinclude=Observation:device", 1),
+        ("Device?patient={ben}", 0),
+        ("Group", 0),
+        ("Binary", 0),
+    ],
+)
+async def test_search(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any], search: str, count: int
+) -> None:
+    path = search.replace("{ben}", world.ben)
+    others = (world.observations[world.ben], world.reports[world.ben], world.unassigned, world.device_of_ben)
+    answers = [await client.get(f"/{path}", headers=confine(world.ada))]
+    base, _, parameters = path.partition("?")
+    headers = confine(world.ada) | {"content-type": "application/x-www-form-urlencoded"}
+    answers.append(await client.post(f"/{base}/_search", content=parameters, headers=headers))
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        bundle = answer.json()
+        resources = [e["resource"]["id"] for e in bundle.get("entry", [])]
+        assert not set(resources) & {world.ben, *others}
+        assert SECRET not in str(bundle.get("entry"))
+        assert bundle["total"] == count
+
+
+async def test_other_patient_sees_the_mirror_image(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    both = await client.get("/Observation", headers=confine(world.ada, world.ben))
+    assert both.json()["total"] == 2
+    ben = await client.get("/Device", headers=confine(world.ben))
+    assert {e["resource"]["id"] for e in ben.json()["entry"]} == {world.device, world.device_of_ben}
+
+
+async def test_page_token_is_bound_to_caller_and_search(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    first = await client.get("/Observation?_count=1")
+    link = next(entry["url"] for entry in first.json()["link"] if entry["relation"] == "next")
+    path = f"/Observation?{urlsplit(link).query}"
+    assert (await client.get(path)).status_code == 200
+    assert (await client.get(path, headers=confine(world.ada))).status_code == 400
+    assert (await client.get(path.replace("_count=1", "_count=2"))).status_code == 400
+    assert (await client.get(path[:-2])).status_code == 400
+    assert (await client.get("/Observation?_page=x")).status_code == 400
+
+
+def observation(*patients: str) -> dict[str, Any]:
+    subject, *performers = patients
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "x"},
+        "subject": {"reference": f"Patient/{subject}"},
+        **({"performer": [{"reference": f"Patient/{p}"} for p in performers]} if performers else {}),
+    }
+
+
+async def test_create_only_inside_the_own_compartment(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    as_ada = confine(world.ada)
+    nobody = observation(world.ada) | {"subject": {"display": "Ada"}}
+    allowed = await client.post("/Observation", json=observation(world.ada), headers=as_ada)
+    assert allowed.status_code == 201
+    for refused in (
+        observation(world.ben),
+        observation(world.ada, world.ben),
+        nobody,
+        {"resourceType": "Patient"},
+        {"resourceType": "Device"},
+        observation(world.ada) | {"focus": [{"reference": f"http://fhir.test/fhir/Patient/{world.ben}"}]},
+    ):
+        answer = await client.post(f"/{refused['resourceType']}", json=refused, headers=as_ada)
+        assert answer.status_code == 403, refused
+
+
+async def test_conditional_create_is_no_oracle(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    condition = {"if-none-exist": f"subject=Patient/{world.ben}"}
+    body = observation(world.ada)
+    made = await client.post("/Observation", json=body, headers=confine(world.ada) | condition)
+    assert made.status_code == 201
+    only_create = confine(world.ada, permissions="c")
+    assert (await client.post("/Observation", json=body, headers=only_create | condition)).status_code == 403
+
+
+async def test_update_only_inside_the_own_compartment(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    as_ada = confine(world.ada)
+    mine, others = world.observations[world.ada], world.observations[world.ben]
+    grab = observation(world.ada) | {"id": others}
+    assert (await client.put(f"/Observation/{others}", json=grab, headers=as_ada)).status_code == 404
+    assert (await client.put("/Observation/new", json=grab | {"id": "new"}, headers=as_ada)).status_code == 404
+    away = observation(world.ben) | {"id": mine}
+    assert (await client.put(f"/Observation/{mine}", json=away, headers=as_ada)).status_code == 403
+    stay = observation(world.ada) | {"id": mine}
+    assert (await client.put(f"/Observation/{mine}", json=stay, headers=as_ada)).status_code == 200
+
+
+async def test_versions_of_another_patient_stay_hidden(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    moved = world.observations[world.ben]
+    body = observation(world.ada) | {"id": moved}
+    assert (await client.put(f"/Observation/{moved}", json=body)).status_code == 200
+    as_ada, as_ben = confine(world.ada), confine(world.ben)
+    assert (await client.get(f"/Observation/{moved}", headers=as_ada)).status_code == 200
+    assert (await client.get(f"/Observation/{moved}/_history/1", headers=as_ada)).status_code == 404
+    assert (await client.get(f"/Observation/{moved}/_history/2", headers=as_ada)).status_code == 200
+    for version in ("", "/_history/1", "/_history/2"):
+        assert (await client.get(f"/Observation/{moved}{version}", headers=as_ben)).status_code == 404
+
+
+async def test_included_types_need_a_grant(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    reports_only = confine(world.ada, resource_type="DiagnosticReport")
+    answer = await client.get(
+        "/DiagnosticReport?_include=DiagnosticReport:result&_include=*", headers=reports_only
+    )
+    assert [e["resource"]["resourceType"] for e in answer.json()["entry"]] == ["DiagnosticReport"]
+    assert (await client.get("/Observation", headers=reports_only)).status_code == 403
+    assert (await client.get(f"/Patient/{world.ada}", headers=reports_only)).status_code == 403
