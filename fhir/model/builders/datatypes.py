@@ -17,7 +17,7 @@ def elements(**values: Json) -> dict[str, Json]:
 
 
 def coding(system: str | None, code: str | None, display: str | None = None) -> dict[str, Json]:
-    """A Coding; what DICOM allows in a code and FHIR does not (blanks in a row) is left out with its system."""
+    """A Coding; a code that FHIR cannot hold (blanks in a row) is left out, and its system with it."""
     if code is not None and not FITS["code"](code):
         system = code = None
     return elements(system=system, code=code, display=display)

@@ -71,6 +71,7 @@ class ReportFacts:
     result: Sequence[dict[str, Json]] = ()
     imaging_study: Sequence[dict[str, Json]] = ()
     conclusion: str | None = None
+    conclusion_code: Sequence[dict[str, Json]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class ProvenanceFacts:
     recorded: str  # instant
     agents: Sequence[tuple[str, str, dict[str, Json]]]  # (code and display of participant type, who)
     sources: Sequence[dict[str, Json]]
+    revised: Sequence[dict[str, Json]] = ()  # earlier documents that this one replaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def diagnostic_report(facts: ReportFacts) -> dict[str, Json]:
         result=list(facts.result),
         imagingStudy=list(facts.imaging_study),
         conclusion=facts.conclusion,
+        conclusionCode=list(facts.conclusion_code),
     )
 
 
@@ -179,7 +182,10 @@ def provenance(facts: ProvenanceFacts) -> dict[str, Json]:
         target=list(facts.targets),
         recorded=facts.recorded,
         agent=agents,
-        entity=[{"role": "source", "what": what} for what in facts.sources],
+        entity=[
+            *({"role": "source", "what": what} for what in facts.sources),
+            *({"role": "revision", "what": what} for what in facts.revised),
+        ],
     )
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydicom import Dataset
+
 from fhir.model import systems
 from fhir.model.builders.datatypes import coding, concept
-from server.workflows.report.content import Concept, Dataset, items_of, text_of, uid_of
+from server.workflows.report.concepts import LATERALITY
+from server.workflows.report.content import Concept, items_of, text_of, uid_of
 
 Json = Any
 
@@ -54,9 +57,6 @@ class Schemes:
         text = f"{site.meaning}, {laterality.meaning}"
         found = self.codeable(site, text)
         if site.scheme == laterality.scheme == "SCT":
-            expression = f"{site.value}:{LATERALITY_ATTRIBUTE}={laterality.value}"
+            expression = f"{site.value}:{LATERALITY[0]}={laterality.value}"
             found["coding"].append(coding(systems.SNOMED_CT, expression, text))
         return found
-
-
-LATERALITY_ATTRIBUTE = "272741003"  # SNOMED CT: Laterality (attribute)

@@ -21,12 +21,9 @@ METHOD_IN_WORDS = ("method-in-words", "99ISTHMUS")
 REFERENCED_SEGMENT = key_of(codes.DCM.ReferencedSegment)
 
 # Categories of CID 7150 that name a part of the body: what is found is where it is.
-BODY_PART_CATEGORIES = frozenset(
-    map(
-        key_of,
-        (codes.SCT.AnatomicalStructure, codes.SCT.BodyStructure, codes.SCT.Organ, codes.SCT.Tissue),
-    )
-)
+BODY_PART_CATEGORIES = frozenset(map(key_of, (codes.cid7150.AnatomicalStructure, codes.cid7150.Tissue)))
+
+DERIVATION = key_of(codes.DCM.Derivation)
 
 # TID 4019 Algorithm Identification
 ALGORITHM_NAME = key_of(codes.DCM.AlgorithmName)

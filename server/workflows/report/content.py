@@ -1,13 +1,14 @@
 """The content tree of an SR document as plain items (PS3.3 C.17.3), read without trusting it.
 
-Rule: what is missing, empty or malformed reads as None and is skipped by whoever asks; other vendors' documents
-are as they are. Concepts of the retired SNOMED-RT schemes read as the SNOMED CT concepts that replaced them.
+Rule: what is missing, empty or malformed reads as None and is skipped by whoever asks; other vendors'
+documents are as they are. Concepts of the retired SNOMED-RT schemes read as the SNOMED CT concepts that replaced them.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from typing import Any
 
 from pydicom import Dataset
@@ -15,7 +16,6 @@ from pydicom.sr._snomed_dict import mapping as snomed_mapping
 from pydicom.sr.coding import Code
 
 RETIRED_SNOMED = frozenset({"SRT", "SNM3", "99SDM"})  # PS3.16 Table 8-1
-MAX_DEPTH = 32  # content items within content items, as deep as ingest lets sequences nest
 MAX_TEXT_CHARACTERS = 1024 * 1024  # FHIR R4 datatypes.html#string
 
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -45,7 +45,7 @@ def key_of(code: Code) -> Key:
     return code.value, code.scheme_designator
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ContentItem:
     """One content item; `concept` is its name."""
 
@@ -59,7 +59,7 @@ class ContentItem:
         """The key of its name."""
         return None if self.concept is None else self.concept.key
 
-    @property
+    @cached_property
     def children(self) -> tuple["ContentItem", ...]:
         """The items below, in order."""
         return tuple(_item(child) for child in items_of(self.dataset, "ContentSequence"))
@@ -135,14 +135,6 @@ def uid_of(dataset: Dataset, keyword: str) -> str | None:
 def first_concept(dataset: Dataset, keyword: str) -> Concept | None:
     """The first concept of a code sequence."""
     return next((c for c in map(_concept, items_of(dataset, keyword)) if c is not None), None)
-
-
-def walk(item: ContentItem, depth: int = 0) -> Iterator[ContentItem]:
-    """Every item below, each before what is below it."""
-    if depth < MAX_DEPTH:
-        for child in item.children:
-            yield child
-            yield from walk(child, depth + 1)
 
 
 def _item(dataset: Dataset) -> ContentItem:

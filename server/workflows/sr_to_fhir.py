@@ -1,0 +1,230 @@
+"""The one mapping from a DICOM SR by TID 1500 to FHIR R4: for our own documents and other vendors'.
+
+It follows the graph of HL7's "DICOM SR to FHIR" guide, laid out in R4: measurement group → Observation with
+members, measurement → Observation, TID 4019 → Device, document → DiagnosticReport. Pure. Rule: the FHIR graph
+says nothing that the SR does not; what the mapping does not understand is left out, and the SR stays the
+original.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom import Dataset
+
+from fhir.model.builders.datatypes import (
+    accession_identifier,
+    concept,
+    instance_reference,
+    narrative,
+    reference,
+    uid_identifier,
+)
+from fhir.model.builders.dicom_values import fhir_date_time, human_names
+from fhir.model.builders.results import (
+    ProvenanceFacts,
+    ReportFacts,
+    completed_task,
+    diagnostic_report,
+    provenance,
+)
+from server.kernel.uids import derived_id
+from server.workflows.report import concepts
+from server.workflows.report.coding import Schemes
+from server.workflows.report.content import Concept, ContentItem, items_of, root_of, text_of, uid_of
+from server.workflows.report.devices import Devices
+from server.workflows.report.graph import ReportContext, ReportGraph
+from server.workflows.report.observations import Common, Observations
+from server.workflows.report.summary import summary_lines
+
+Json = Any
+
+MAX_CONTAINERS = 16  # containers within containers that are looked into
+UNTITLED = "Imaging Measurement Report"
+
+
+@dataclass(slots=True)
+class _Outline:
+    """A document sorted by what its items are."""
+
+    groups: list[ContentItem] = field(default_factory=list)
+    statements: list[ContentItem] = field(default_factory=list)
+    conclusions: list[str] = field(default_factory=list)
+    conclusion_codes: list[Concept] = field(default_factory=list)
+    intended_use: list[str] = field(default_factory=list)
+
+
+def map_sr(document: Dataset, context: ReportContext) -> ReportGraph:
+    """The FHIR resources that say what this SR document says."""
+    root, schemes = root_of(document), Schemes(document)
+    outline = _Outline()
+    _outline(root, outline)
+    devices = Devices(document, schemes, outline.intended_use)
+    observations = Observations(_common(document, context), schemes, devices)
+    for group in outline.groups:
+        observations.add_group(group)
+    for statement in outline.statements:
+        observations.add_statement(statement)
+    ids = frozenset(made["id"] for made in observations.made)
+    return ReportGraph(
+        report=_report(document, context, outline, observations),
+        observations=tuple(observations.made),
+        devices=devices.resources,
+        provenance=_provenance(document, context, observations),
+        task=None if context.task is None else completed_task(context.task, context.report_id),
+        no_longer_held=context.previous_observation_ids - ids,
+    )
+
+
+def _outline(container: ContentItem, outline: _Outline, depth: int = 0) -> None:
+    concludes = container.key in concepts.CONCLUSION_CONTAINERS
+    for item in container.children:
+        if item.value_type == "CONTAINER":
+            if item.key == concepts.MEASUREMENT_GROUP:
+                outline.groups.append(item)
+            elif item.key != concepts.IMAGE_LIBRARY and depth < MAX_CONTAINERS:
+                _outline(item, outline, depth + 1)
+        elif item.relationship == "CONTAINS":
+            _sort_in(item, concludes or item.key in concepts.CONCLUSIONS, outline)
+
+
+def _sort_in(item: ContentItem, concludes: bool, outline: _Outline) -> None:
+    text, code = item.text(), item.code()
+    if concludes and text is not None:
+        outline.conclusions.append(text)
+    elif concludes and code is not None:
+        outline.conclusion_codes.append(code)
+    elif item.key == concepts.INTENDED_USE and text is not None:
+        outline.intended_use.append(text)
+    else:
+        outline.statements.append(item)
+
+
+def report_status(document: Dataset, *, amends: bool) -> str:
+    """DiagnosticReport.status and Observation.status: nobody verified → preliminary (PS3.3 C.17.2)."""
+    if text_of(document, "VerificationFlag") != "VERIFIED":
+        return "preliminary"
+    return "amended" if amends else "final"
+
+
+def _common(document: Dataset, context: ReportContext) -> Common:
+    return Common(
+        report_id=context.report_id,
+        status=report_status(document, amends=context.amends),
+        study=_study(context),
+        subject=reference("Patient", context.patient_id) if context.patient_id else None,
+        effective=_study_time(document, context),
+        issued=context.issued,
+    )
+
+
+def _study(context: ReportContext) -> dict[str, Json]:
+    return reference(
+        "ImagingStudy", context.imaging_study_id, target=uid_identifier(context.study_instance_uid)
+    )
+
+
+def _study_time(document: Dataset, context: ReportContext) -> str | None:
+    return fhir_date_time(
+        text_of(document, "StudyDate"),
+        text_of(document, "StudyTime"),
+        utc_offset=text_of(document, "TimezoneOffsetFromUTC"),
+        timezone=context.timezone,
+    )
+
+
+def _report(
+    document: Dataset, context: ReportContext, outline: _Outline, observations: Observations
+) -> dict[str, Json]:
+    title = root_of(document).concept
+    common, schemes = observations.common, observations.schemes
+    conclusion = "\n".join(outline.conclusions)
+    lines = [*outline.conclusions, *summary_lines(observations.made), *outline.intended_use]
+    return diagnostic_report(
+        ReportFacts(
+            context.report_id,
+            common.status,
+            concept(text=UNTITLED) if title is None else schemes.codeable(title),
+            identifiers=list(_identifiers(document, context)),
+            text=narrative(UNTITLED if title is None else title.meaning, lines),
+            subject=common.subject,
+            based_on=[reference("ServiceRequest", id_) for id_ in context.based_on],
+            effective=common.effective,
+            issued=context.issued,
+            performer=list(_persons(document)),
+            results_interpreter=list(_verifiers(document)),
+            result=observations.results,
+            imaging_study=[common.study],
+            conclusion=conclusion or None,
+            conclusion_code=[schemes.codeable(code) for code in outline.conclusion_codes],
+        )
+    )
+
+
+def _identifiers(document: Dataset, context: ReportContext) -> Iterator[dict[str, Json]]:
+    """The SR instance itself, and the order's accession number."""
+    if uid := uid_of(document, "SOPInstanceUID"):
+        yield uid_identifier(uid)
+    if context.accession_number:
+        yield accession_identifier(context.accession_number, context.accession_system)
+
+
+def _persons(document: Dataset) -> Iterator[dict[str, Json]]:
+    """The person observers (TID 1003)."""
+    for item in root_of(document).children:
+        if item.key == concepts.PERSON_OBSERVER_NAME and (name := item.text()):
+            yield _practitioner(name)
+
+
+def _verifiers(document: Dataset) -> Iterator[dict[str, Json]]:
+    for item in items_of(document, "VerifyingObserverSequence"):
+        if name := text_of(item, "VerifyingObserverName"):
+            yield _practitioner(name)
+
+
+def _practitioner(person_name: str) -> dict[str, Json]:
+    """A person by name only: no FHIR resource is claimed for them."""
+    names = human_names(person_name)
+    parts = [*names[0].get("given", ()), names[0].get("family", "")] if names else [person_name]
+    return {"type": "Practitioner", "display": " ".join(p for p in parts if p) or person_name}
+
+
+def _provenance(document: Dataset, context: ReportContext, observations: Observations) -> dict[str, Json]:
+    """Who made the report and its Observations, from which DICOM instances."""
+    sop_instance_uid = uid_of(document, "SOPInstanceUID")
+    made = [reference("Observation", each["id"]) for each in observations.made]
+    agents = [
+        ("assembler", "Assembler", observations.devices.of_document),
+        *(("author", "Author", person) for person in _persons(document)),
+        *(("verifier", "Verifier", person) for person in _verifiers(document)),
+    ]
+    return provenance(
+        ProvenanceFacts(
+            derived_id("provenance", context.report_id, sop_instance_uid or context.issued),
+            [reference("DiagnosticReport", context.report_id), *made],
+            context.issued,
+            agents,
+            sources=list(_sources(sop_instance_uid, observations)),
+            revised=[instance_reference(uid, "Predecessor document") for uid in _predecessors(document)],
+        )
+    )
+
+
+def _sources(sop_instance_uid: str | None, observations: Observations) -> Iterator[dict[str, Json]]:
+    if sop_instance_uid is not None:
+        yield instance_reference(sop_instance_uid, "Structured report")
+    segmentations = {}
+    for made in observations.made:
+        for basis in made.get("derivedFrom", ()):
+            if basis.get("display") == "Segmentation":
+                segmentations[basis["identifier"]["value"]] = basis
+    yield from segmentations.values()
+    yield observations.common.study
+
+
+def _predecessors(document: Dataset) -> Iterator[str]:
+    for study in items_of(document, "PredecessorDocumentsSequence"):
+        for series in items_of(study, "ReferencedSeriesSequence"):
+            for instance in items_of(series, "ReferencedSOPSequence"):
+                if uid := uid_of(instance, "ReferencedSOPInstanceUID"):
+                    yield uid
