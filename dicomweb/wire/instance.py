@@ -1,4 +1,4 @@
-"""A whole DICOM file (PS3.10) to what the store needs: identity, DICOM JSON, places of bulk data and frames."""
+"""A whole DICOM file (PS3.10) to what the store needs: identity, DICOM JSON, bulk data and frames located."""
 
 import re
 from collections.abc import Mapping

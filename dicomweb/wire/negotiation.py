@@ -68,7 +68,7 @@ class Representation:
     transfer_syntax: str | None = None  # of frames; of files each has its own
 
     def content_type(self, transfer_syntax: str | None = None) -> str:
-        """The Content-Type of the content or of one part; `transfer_syntax`: of that part, where they differ."""
+        """The Content-Type of the content or of one part; `transfer_syntax` where that part has its own."""
         syntax = transfer_syntax or self.transfer_syntax
         return f"{self.media_type}; transfer-syntax={syntax}" if syntax else self.media_type
 

@@ -105,7 +105,7 @@ def _native_frame_bits(attributes: Mapping[str, Json]) -> int:
     if not rows or not columns or not allocated:
         return 0
     interpretation = attributes.get("00280004", {}).get("Value", ("",))[0]
-    if samples == 3 and interpretation in SUBSAMPLED:
+    if samples == 3 and isinstance(interpretation, str) and interpretation in SUBSAMPLED:
         return rows * columns * allocated * 2
     return rows * columns * allocated * samples
 
@@ -141,7 +141,7 @@ def _split_at(fragments: Sequence[Range], starts: Sequence[int]) -> Grouping:
 
 def _indexes_at(pixels: Encapsulated, offsets: Sequence[int]) -> list[int] | None:
     """The fragments that begin at these offsets, counted from the first fragment; None unless all do."""
-    if len(offsets) != pixels.frames or not pixels.fragments:
+    if not offsets or len(offsets) != pixels.frames or not pixels.fragments:
         return None
     base = pixels.fragments[0][0]
     index_of = {offset - base: index for index, (offset, _) in enumerate(pixels.fragments)}

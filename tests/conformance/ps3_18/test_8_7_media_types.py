@@ -1,0 +1,242 @@
+"""PS3.18 §8.7: which media types are understood, and what is answered as stored."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicomweb.definitions import transfer_syntaxes as ts
+from dicomweb.wire.faults import NotAcceptable
+from dicomweb.wire.media_types import MediaRange, parse_accept, parse_media_type
+from dicomweb.wire.negotiation import (
+    MEDIA_TYPE_OF,
+    Representation,
+    select_bulk_data,
+    select_files,
+    select_frames,
+    select_metadata,
+)
+
+EXPLICIT, IMPLICIT, J2K = ts.ExplicitVRLittleEndian, ts.ImplicitVRLittleEndian, ts.JPEG2000Lossless
+OCTETS = "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "parameters"),
+    [
+        ("application/dicom", "application/dicom", {}),
+        ("Application/DICOM ; Transfer-Syntax=*", "application/dicom", {"transfer-syntax": "*"}),
+        (
+            'multipart/related;type="application/dicom";boundary="a b;c\\"d"',
+            "multipart/related",
+            {"type": "application/dicom", "boundary": 'a b;c"d'},
+        ),
+        ("multipart/related; type=application/dicom;;", "multipart/related", {"type": "application/dicom"}),
+    ],
+)
+def test_a_content_type_is_read(text, name, parameters):
+    media_type = parse_media_type(text)
+    assert (media_type.name, media_type.parameters) == (name, parameters)
+
+
+@pytest.mark.parametrize("text", ["", "application", "a/b c", "a/b; =x", 'a/b; x="open', "a/b, c/d", "/"])
+def test_what_is_no_content_type(text):
+    assert parse_media_type(text) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "query", "ranges"),
+    [
+        ([], None, (MediaRange("*/*", transfer_syntax="*"),)),
+        (["", " , "], None, (MediaRange("*/*", transfer_syntax="*"),)),
+        (
+            ["application/json;q=0.5, application/dicom+json"],
+            None,
+            (MediaRange("application/dicom+json"), MediaRange("application/json", quality=0.5)),
+        ),
+        (["text/html"], "application/dicom", (MediaRange("application/dicom"),)),
+        (
+            ["multipart/related; type=application/octet-stream; transfer-syntax=*"],
+            None,
+            (MediaRange("multipart/related", OCTETS, "*"),),
+        ),
+        (
+            ['multipart/related; type="image/jls",multipart/related; type="image/jp2"', "*/*;q=0.1"],
+            None,
+            (
+                MediaRange("multipart/related", "image/jls"),
+                MediaRange("multipart/related", "image/jp2"),
+                MediaRange("*/*", quality=0.1),
+            ),
+        ),
+    ],
+)
+def test_acceptable_media_types_best_first(fields, query, ranges):
+    assert parse_accept(fields, query) == ranges
+
+
+@pytest.mark.parametrize("text", ["garbage", "a/b c/d", "a/b;q", 'a/b; x="', "x" * 9000, "a/b," * 65])
+def test_what_cannot_be_read_is_not_acceptable(text):
+    with pytest.raises(NotAcceptable):
+        parse_accept([text])
+
+
+@given(st.text(alphabet='ab/*;,="\\ q01.', max_size=40))
+def test_any_text_is_read_or_not_acceptable(text):
+    with suppress(NotAcceptable):
+        assert parse_accept([text])
+    parse_media_type(text)
+
+
+RELATED = 'multipart/related; type="application/dicom"'
+
+
+@pytest.mark.parametrize(
+    ("accept", "stored", "many", "multipart"),
+    [
+        (None, {J2K}, True, True),
+        ("*/*", {J2K, EXPLICIT}, True, True),
+        ('multipart/related; type="*/*"', {J2K}, True, True),
+        ("multipart/related", {J2K}, True, True),
+        ("multipart/related; type=application/dicom; transfer-syntax=*", {J2K}, True, True),
+        (RELATED, {EXPLICIT, IMPLICIT}, True, True),
+        (f"{RELATED}; transfer-syntax={EXPLICIT}", {EXPLICIT}, True, True),
+        (f"{RELATED}; transfer-syntax={EXPLICIT}", {IMPLICIT}, True, None),
+        (f"{RELATED}; transfer-syntax={J2K}", {J2K}, True, True),
+        (f"{RELATED}; transfer-syntax={J2K}", {J2K, EXPLICIT}, True, None),
+        (RELATED, {J2K}, True, None),
+        (f"{RELATED}, {RELATED}; transfer-syntax=*;q=0.5", {J2K}, True, True),
+        (RELATED, {ts.ExplicitVRBigEndian}, True, None),
+        ("application/dicom", {EXPLICIT}, False, False),
+        ("application/dicom; transfer-syntax=*", {J2K}, False, False),
+        ("application/dicom", {J2K}, False, None),
+        ("application/dicom", {EXPLICIT}, True, None),
+        ("application/*", {EXPLICIT}, False, True),
+        ("application/dicom+json", {EXPLICIT}, False, None),
+        ("application/dicom;q=0, */*", {EXPLICIT}, False, None),
+        (f"{RELATED}; transfer-syntax=*", set(), True, True),
+    ],
+)
+def test_files_are_answered_as_stored(accept, stored, many, multipart):
+    ranges = parse_accept([accept] if accept else [])
+    if multipart is None:
+        with pytest.raises(NotAcceptable, match="as stored"):
+            select_files(ranges, stored, many=many)
+    else:
+        assert select_files(ranges, stored, many=many) == Representation("application/dicom", multipart)
+
+
+def _frames(media_type, multipart, syntax):
+    return Representation(media_type, multipart, syntax)
+
+
+@pytest.mark.parametrize(
+    ("accept", "stored", "many", "expected"),
+    [
+        (None, EXPLICIT, True, _frames(OCTETS, True, EXPLICIT)),
+        (None, J2K, True, _frames("image/jp2", True, J2K)),
+        ("*/*", J2K, True, _frames("image/jp2", True, J2K)),
+        ('multipart/related; type="*/*"', J2K, True, _frames("image/jp2", True, J2K)),
+        (
+            "multipart/related; type=application/octet-stream; transfer-syntax=*",
+            J2K,
+            True,
+            _frames(OCTETS, True, J2K),
+        ),
+        ("multipart/related; type=application/octet-stream", IMPLICIT, True, _frames(OCTETS, True, EXPLICIT)),
+        ("multipart/related; type=application/octet-stream", J2K, True, None),
+        (
+            f"multipart/related; type={OCTETS}; transfer-syntax={EXPLICIT}",
+            IMPLICIT,
+            True,
+            _frames(OCTETS, True, EXPLICIT),
+        ),
+        (f"multipart/related; type={OCTETS}; transfer-syntax={EXPLICIT}", J2K, True, None),
+        (f"multipart/related; type={OCTETS}; transfer-syntax={J2K}", J2K, True, _frames(OCTETS, True, J2K)),
+        ('multipart/related; type="image/jp2"', J2K, True, _frames("image/jp2", True, J2K)),
+        ('multipart/related; type="image/jp2"', ts.JPEG2000, True, _frames("image/jp2", True, ts.JPEG2000)),
+        (f'multipart/related; type="image/jp2"; transfer-syntax={ts.JPEG2000}', J2K, True, None),
+        ('multipart/related; type="image/jpeg"', J2K, True, None),
+        ('multipart/related; type="image/*"', J2K, True, _frames("image/jp2", True, J2K)),
+        (
+            'multipart/related; type="image/x-dicom-rle"',
+            ts.RLELossless,
+            True,
+            _frames("image/dicom-rle", True, ts.RLELossless),
+        ),
+        ('multipart/related; type="image/jphc"', ts.HTJ2K, True, _frames("image/jphc", True, ts.HTJ2K)),
+        (OCTETS, EXPLICIT, False, _frames(OCTETS, False, EXPLICIT)),
+        (OCTETS, EXPLICIT, True, None),
+        ("image/jp2", J2K, False, _frames("image/jp2", False, J2K)),
+        ("image/jls, image/jp2;q=0.2", J2K, False, _frames("image/jp2", False, J2K)),
+        ("image/jp2;q=0, */*", J2K, False, None),
+        ("*/*", ts.ExplicitVRBigEndian, False, _frames(OCTETS, True, ts.ExplicitVRBigEndian)),
+        ("multipart/related; type=application/octet-stream", ts.ExplicitVRBigEndian, True, None),
+    ],
+)
+def test_frames_are_answered_as_stored(accept, stored, many, expected):
+    ranges = parse_accept([accept] if accept else [])
+    if expected is None:
+        with pytest.raises(NotAcceptable) as caught:
+            select_frames(ranges, stored, many=many)
+        assert caught.value.available
+    else:
+        assert select_frames(ranges, stored, many=many) == expected
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        (None, "application/dicom+json"),
+        ("*/*", "application/dicom+json"),
+        ("application/*", "application/dicom+json"),
+        ("application/json", "application/json"),
+        ("application/dicom+json, application/json", "application/dicom+json"),
+        ("application/json, application/dicom+json;q=0.9", "application/json"),
+        ("application/dicom+json;q=0, */*", "application/json"),
+        ('multipart/related; type="application/dicom+xml", */*;q=0.1', "application/dicom+json"),
+        ('multipart/related; type="application/dicom+xml"', None),
+        ("text/html", None),
+    ],
+)
+def test_metadata_is_json(accept, media_type):
+    ranges = parse_accept([accept] if accept else [])
+    if media_type is None:
+        with pytest.raises(NotAcceptable):
+            select_metadata(ranges)
+    else:
+        assert select_metadata(ranges) == Representation(media_type, multipart=False)
+
+
+@pytest.mark.parametrize(
+    ("accept", "multipart"),
+    [
+        (None, True),
+        (OCTETS, False),
+        ('multipart/related; type="application/octet-stream"; transfer-syntax=*', True),
+        ('multipart/related; type="*/*"', True),
+        ("image/jpeg", None),
+        (f"{OCTETS}; transfer-syntax={J2K}", None),
+    ],
+)
+def test_bulk_data_is_octets(accept, multipart):
+    ranges = parse_accept([accept] if accept else [])
+    if multipart is None:
+        with pytest.raises(NotAcceptable):
+            select_bulk_data(ranges)
+    else:
+        assert select_bulk_data(ranges) == Representation(OCTETS, multipart)
+
+
+def test_content_types_name_the_transfer_syntax():
+    assert Representation("image/jp2", True, J2K).content_type() == f"image/jp2; transfer-syntax={J2K}"
+    assert (
+        Representation("application/dicom", True).content_type(J2K)
+        == f"application/dicom; transfer-syntax={J2K}"
+    )
+    assert Representation("application/json", False).content_type() == "application/json"
+
+
+def test_media_types_are_of_registered_syntaxes():
+    assert set(MEDIA_TYPE_OF) <= set(ts.TRANSFER_SYNTAXES)
