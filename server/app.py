@@ -6,13 +6,13 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.middleware import Middleware
 
 import dicomweb.routes
@@ -21,6 +21,8 @@ import fhir.routes
 import server.auth.routes
 import server.http.health
 import server.workflows.routes
+from fhir.capability import ServerFacts
+from fhir.offer import render_capabilities
 from server.auth.middleware import Authentication, Door
 from server.auth.tokens import AccessTokens
 from server.http.body_limit import BodyLimits
@@ -30,20 +32,22 @@ from server.http.memory import tune_allocator
 from server.http.metrics import Metrics
 from server.http.problem import answer_by_door
 from server.kernel.access import system_access
+from server.kernel.clock import instant_text
 from server.kernel.database import Database
 from server.kernel.faults import Fault
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.logging import configure_logging
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
+from server.kernel.uids import new_id
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.background import Loop, run_loop
 from server.workflows.models import register_shipped
 from server.workflows.projection import project_waiting_studies, project_waiting_tasks
 from server.workflows.settle import settle_waiting
-from server.workflows.worker_metrics import watch_worklist
 from server.workflows.worker_process import keep_worker
+from server.workflows.worklist_metrics import count_workitems, oldest_waiting_s
 
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
@@ -78,7 +82,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     """The ASGI application; its database has the newest schema before it is started."""
     tokens = AccessTokens(services.database)
     metrics = Metrics()
-    watch_worklist(metrics.gauge, metrics.before_scrape, services.database)
+    _watch_worklist(metrics, services)
     answer = answer_by_door(
         {"/dicom-web": dicomweb.routes.fault_response, "/fhir": fhir.routes.fault_response}
     )
@@ -111,9 +115,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     app.include_router(server.auth.routes.build_router(services, tokens))
     app.include_router(dicomweb.routes.build_router(services), prefix="/dicom-web")
     app.include_router(dicomweb.worklist.routes.build_router(services), prefix="/dicom-web")
-    app.include_router(
-        fhir.routes.build_router(services, settings.derive_key("fhir page tokens")), prefix="/fhir"
-    )
+    app.include_router(_fhir_router(settings, services), prefix="/fhir")
     app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
 
     @app.exception_handler(Fault)
@@ -121,6 +123,32 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         return _AsResponse(answer(request.scope, fault))
 
     return app
+
+
+def _fhir_router(settings: Settings, services: Services) -> APIRouter:
+    base = services.public_base
+    facts = ServerFacts(
+        base=f"{base}/fhir",
+        software_version=version("isthmus"),
+        date=instant_text(services.clock()),
+        oauth_uris={"token": f"{base}/auth/token", "introspect": f"{base}/auth/introspect"}
+        if settings.auth
+        else {},
+    )
+    capabilities = cache(lambda: render_capabilities(facts))  # first asked for, first made: start stays quick
+    return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities)
+
+
+def _watch_worklist(metrics: Metrics, services: Services) -> None:
+    states = metrics.gauge("isthmus_workitems", "Workitems by state.", ["state"])
+    oldest = metrics.gauge("isthmus_workitem_oldest_waiting_seconds", "Age of the oldest workitem not ended.")
+
+    async def refresh() -> None:
+        for state, count in (await count_workitems(services)).items():
+            states.labels(state).set(count)
+        oldest.set(await oldest_waiting_s(services))
+
+    metrics.before_scrape(refresh)
 
 
 class _AsResponse(Response):
@@ -134,9 +162,7 @@ class _AsResponse(Response):
         await self._app(scope, receive, send)
 
 
-def _lifespan(
-    settings: Settings, services: Services
-) -> Callable[[FastAPI], Any]:
+def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
@@ -207,7 +233,9 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
-        raise AddressNotAvailable(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+        raise AddressNotAvailable(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+        ) from error
     listener.listen(2048)
     return listener
 
@@ -223,17 +251,21 @@ def run_worker(settings: Settings) -> None:
 
 
 async def _work(settings: Settings) -> None:
+    from ai_engine.runners.process import RunnerPolicy
     from server.workflows.analysis import build_worker
+    from server.workflows.worker import WorkerSettings
 
     await upgrade(settings.database)
     services = build_services(settings)
-    worker = build_worker(services, _worker_options(settings))
+    name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:8]}"
+    policy = RunnerPolicy(settings.allow_unsandboxed, (settings.data.absolute(),))
+    worker, models = build_worker(services, WorkerSettings(name, settings.lease_s), policy)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    log.info("worker ready", worker=worker.settings.name)
+    log.info("worker ready", worker=name)
     try:
         await run_loop(Loop("work", worker.step, 0.25), stop)
     finally:
-        await worker.close()
+        await models.close()
         await close_services(services)

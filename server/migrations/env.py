@@ -1,6 +1,6 @@
 """Alembic's environment: `server.migrations` gives the connection, every package's tables the metadata."""
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from sqlmodel import AutoString
@@ -28,7 +28,7 @@ def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:
     return not (kind == "table" and (name or "").startswith("procrastinate_"))
 
 
-def render(kind: str, thing: Any, _context: object) -> str | bool:
+def render(kind: str, thing: Any, _context: object) -> str | Literal[False]:
     """Write SQLModel's string type as the plain one that it is."""
     return "sa.String()" if kind == "type" and isinstance(thing, AutoString) and not thing.length else False
 

@@ -1,4 +1,4 @@
-"""What a worker does with a claimed workitem: images → volume → model → findings → DICOM objects → published."""
+"""What a worker does with a workitem: images → volume → model → findings → DICOM objects → published."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The content tree of an SR document as plain items (PS3.3 C.17.3), read without trusting it.
 
-Rule: what is missing, empty or malformed reads as None and is skipped by whoever asks; documents of others are
+Rule: what is missing, empty or malformed reads as None and is skipped by whoever asks; others' documents are
 as they are. Concepts of the retired SNOMED-RT schemes read as the SNOMED CT concepts that replaced them.
 """
 

@@ -1,0 +1,211 @@
+"""Publishing a result: SEG and SR into the study, its FHIR graph into the record, at once (DESIGN §2).
+
+The bytes are made durable first. Then the transaction: the attempt is still the current one (fencing), the
+instances are indexed, what they supersede leaves the default answers, Patient and ImagingStudy are brought up
+to date, the graph of the SR is written, the workitem ends. A worker that lost its claim publishes nothing; a
+retry writes the same UIDs and ids, so nothing doubles.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import orjson
+from pydicom import Dataset, dcmread
+from sqlalchemy import RowMapping, select
+
+from ai_engine.encode.publication import EncodedObject, EncodedResult
+from dicomweb.store.index import index_instances, supersede_instances
+from dicomweb.store.instances import (
+    InstanceResult,
+    Origin,
+    ReceivedInstance,
+    StoredInstance,
+    prepare_instance,
+)
+from dicomweb.tables import Study
+from dicomweb.worklist.attempts import complete, fence, standing_output
+from dicomweb.worklist.workitem import Claim, SeriesReference
+from fhir.interactions.authored import put_resource
+from fhir.interactions.read import read_resource
+from server.kernel.access import Principal
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.clock import instant_text
+from server.kernel.database import UnitOfWork
+from server.kernel.faults import Fault, FaultKind
+from server.kernel.rows import table_of
+from server.kernel.services import Services, Site
+from server.workflows.projection import (
+    accession_system,
+    imaging_study_id_of,
+    project_study,
+    study_text,
+    task_facts,
+)
+from server.workflows.report.graph import ReportContext, ReportGraph, entered_in_error, report_id_of
+from server.workflows.sr_to_fhir import map_sr
+
+SIGNED_OFF = frozenset({"final", "amended", "corrected", "appended"})  # DiagnosticReport.status after review
+
+_STUDY = table_of(Study)
+
+Json = dict[str, object]
+
+
+class ResultRefused(Fault):
+    """The archive does not take the result: its study was deleted, or belongs to another patient by now."""
+
+    kind = FaultKind.CONFLICT
+
+
+class ResultOutdated(Fault):
+    """Another result of the same rule was published since this one was encoded."""
+
+    kind = FaultKind.CONFLICT
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A result whose bytes are durable."""
+
+    instances: tuple[StoredInstance, ...]
+    document: Dataset  # the SR
+    superseded: tuple[SeriesReference, ...]
+
+
+async def publish(
+    services: Services, claim: Claim, result: EncodedResult, superseded: tuple[SeriesReference, ...]
+) -> None:
+    """Publish a result and complete its workitem.
+
+    Args:
+        services: of this process.
+        claim: the workitem.
+        result: what the model found, encoded.
+        superseded: the output that `result` replaces, as its SR says.
+
+    Raises:
+        LeaseLost: the claim is not the current one any more.
+        ResultRefused, ResultOutdated: the archive has moved on; nothing was published.
+        Busy: not now; nothing was published.
+    """
+    made = [each for each in (result.seg, result.sr) if each is not None]
+    received = await asyncio.to_thread(_prepare, made)
+    ranges = await services.objects.put([each.part10 for each in made])
+    instances = tuple(map(StoredInstance, received, ranges))
+    document = await asyncio.to_thread(dcmread, BytesIO(result.sr.part10))
+    publication = Publication(instances, document, superseded)
+    await services.database.transact(lambda unit: _publish(unit, claim, publication, services.site))
+
+
+def _prepare(made: Sequence[EncodedObject]) -> list[ReceivedInstance]:
+    return [prepare_instance(each.part10) for each in made]
+
+
+async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, site: Site) -> None:
+    workitem = await fence(unit, claim)
+    if await standing_output(unit, claim) != publication.superseded:
+        raise ResultOutdated("A newer result of this rule was published meanwhile.")
+    await _publish_objects(unit, claim, publication, site)
+    await project_study(unit, claim.study_instance_uid, site)
+    query = select(_STUDY).where(_STUDY.c.study_instance_uid == claim.study_instance_uid)
+    study = (await unit.execute(query)).mappings().one()
+    await _publish_report(unit, claim, publication.document, _Record(workitem, study, site))
+    await complete(unit, claim, _output(publication.instances))
+
+
+async def _publish_objects(unit: UnitOfWork, claim: Claim, publication: Publication, site: Site) -> None:
+    results = await index_instances(unit, publication.instances, Origin.ENGINE, site)
+    for result in results:
+        if result.refusal is not None:
+            raise ResultRefused(f"The archive refuses the result ({result.refusal.reason.name}).")
+        unit.audit(_stored(claim.principal, result))
+    current = {result.sop_instance_uid for result in results}
+    replaced = [
+        uid for each in publication.superseded for uid in each.sop_instance_uids if uid not in current
+    ]
+    if replaced:
+        await supersede_instances(unit, replaced)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What the record knows beside the SR."""
+
+    workitem: RowMapping
+    study: RowMapping
+    site: Site
+
+
+async def _publish_report(unit: UnitOfWork, claim: Claim, document: Dataset, record: _Record) -> None:
+    """Write the graph of the SR; Observations that it does not make any more become entered-in-error."""
+    report_id = report_id_of(claim.study_instance_uid, claim.model_name)
+    before = await read_resource(unit.connection, "DiagnosticReport", report_id)
+    graph = map_sr(document, await _context(unit, record, report_id, before))
+    for resource in graph.resources():
+        await put_resource(unit, resource, claim.principal)
+    await _retract(unit, graph, claim.principal)
+
+
+async def _context(unit: UnitOfWork, record: _Record, report_id: str, before: Json | None) -> ReportContext:
+    attributes = orjson.loads(record.study["attributes"])
+    study_instance_uid = record.study["study_instance_uid"]
+    ended = {**record.workitem, "ended_us": unit.now_us, "patient_id": record.study["patient_id"]}
+    return ReportContext(
+        report_id=report_id,
+        imaging_study_id=imaging_study_id_of(study_instance_uid),
+        study_instance_uid=study_instance_uid,
+        issued=instant_text(unit.now_us),
+        patient_id=record.study["patient_id"],
+        timezone=record.site.timezone,
+        amends=before is not None and before["status"] in SIGNED_OFF,
+        accession_number=study_text(attributes, "AccessionNumber") or None,
+        accession_system=accession_system(attributes),
+        previous_observation_ids=await _observation_ids(unit, before),
+        task=task_facts(ended),
+    )
+
+
+async def _observation_ids(unit: UnitOfWork, report: Json | None) -> frozenset[str]:
+    """The ids of the Observations that a report names, and of their members."""
+    found: set[str] = set()
+    waiting = _references(report, "result")
+    while waiting:
+        observation_id = waiting.pop()
+        if observation_id not in found:
+            found.add(observation_id)
+            observation = await read_resource(unit.connection, "Observation", observation_id)
+            waiting.extend(_references(observation, "hasMember"))
+    return frozenset(found)
+
+
+def _references(resource: Json | None, element: str) -> list[str]:
+    references = [] if resource is None else resource.get(element, [])
+    assert isinstance(references, list)
+    return [each["reference"].removeprefix("Observation/") for each in references]
+
+
+async def _retract(unit: UnitOfWork, graph: ReportGraph, principal: Principal) -> None:
+    for observation_id in sorted(graph.no_longer_held):
+        observation = await read_resource(unit.connection, "Observation", observation_id)
+        if observation is not None:
+            await put_resource(unit, entered_in_error(observation), principal)
+
+
+def _output(instances: Sequence[StoredInstance]) -> tuple[SeriesReference, ...]:
+    return tuple(
+        SeriesReference(
+            each.parsed.study_instance_uid,
+            each.parsed.series_instance_uid,
+            each.parsed.sop_class_uid,
+            (each.parsed.sop_instance_uid,),
+        )
+        for each in instances
+    )
+
+
+def _stored(principal: Principal, result: InstanceResult) -> AuditEntry:
+    return AuditEntry(
+        principal, Action.CREATE, "publish", "ImagingStudy", result.sop_instance_uid, result.patient_id
+    )
