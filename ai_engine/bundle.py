@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ai_engine.findings import ModelIdentity
+from ai_engine.findings import Code, ModelIdentity
 from ai_engine.manifest import Manifest
 from ai_engine.wants import uid_of
 from server.kernel.faults import Fault, FaultKind
@@ -107,13 +107,36 @@ def disagreements(manifest: Manifest) -> Iterator[str]:
     for finding in manifest.findings:
         if finding.segment is not None and segments.get(finding.segment) != finding.tracking_id:
             yield f"findings: {finding.tracking_id} must have the tracking_id of its segment"
+    yield from _unknown_words(manifest, outputs)
+    yield from _codes_too_long(manifest)
+    for keyword in manifest.wants.sop_classes:
+        if uid_of(keyword) is None:
+            yield f"wants: {keyword} is not the keyword of a SOP Class"
+
+
+def codes_of(manifest: Manifest) -> Iterator[Code]:
+    """Every code that the manifest gives to a result."""
+    yield manifest.family
+    for segment in manifest.segments:
+        yield from filter(None, (segment.category, segment.type, segment.type_modifier))
+    for finding in manifest.findings:
+        yield from filter(None, (finding.finding, finding.site, finding.laterality))
+    for output in manifest.outputs:
+        yield from filter(None, (output.concept, output.unit, output.derivation))
+
+
+def _unknown_words(manifest: Manifest, outputs: set[str]) -> Iterator[str]:
     texts = " ".join(text for group in manifest.conclusion.sentences for text in group)
     for name, _ in PLACEHOLDER.findall(texts):
         if name not in outputs:
             yield f"conclusion: {{{name}}} is no output"
-    for keyword in manifest.wants.sop_classes:
-        if uid_of(keyword) is None:
-            yield f"wants: {keyword} is not the keyword of a SOP Class"
+
+
+def _codes_too_long(manifest: Manifest) -> Iterator[str]:
+    """Codes that do not fit SH and LO (PS3.3 8.1, 8.3; PS3.5 6.2)."""
+    for code in codes_of(manifest):
+        if not (0 < len(code.value) <= 16 and 0 < len(code.scheme) <= 16 and 0 < len(code.meaning) <= 64):
+            yield f"code {code.value} or its scheme is not 1 to 16 characters, or its meaning not 1 to 64"
 
 
 def _against_files(path: Path, manifest: Manifest, metadata: Json) -> Iterator[str]:

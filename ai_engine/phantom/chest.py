@@ -83,7 +83,7 @@ class _Plan:
 
 
 def make_phantom(spec: PhantomSpec, frame_of_reference_uid: str, threads: int = 2) -> Phantom:
-    """Generate the phantom, in six seconds of one core at full size; `threads` changes nothing but the time."""
+    """Generate the phantom, in six seconds of one core at full size; `threads` changes only the time."""
     rng = np.random.default_rng(spec.seed)
     nodule_balls = tuple(nodules(rng, spec.nodule_count))
     plan = _plan(rng, spec, nodule_balls)

@@ -1,6 +1,7 @@
 """One single-frame image as a plane in the patient (PS3.3 C.7.6.2, C.7.6.3)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
+from server.kernel.uids import derived_uid
 
 UNIT_TOLERANCE = 0.01  # of a direction cosine vector's length, and of the angle between row and column
 
@@ -46,7 +48,7 @@ def read_plane(dataset: Dataset) -> Plane:
     Raises:
         SeriesRefused: an attribute that the place depends on is missing, empty or impossible.
     """
-    if int(dataset.get("NumberOfFrames") or 1) != 1 or "PerFrameFunctionalGroupsSequence" in dataset:
+    if str(dataset.get("NumberOfFrames") or 1) != "1" or "PerFrameFunctionalGroupsSequence" in dataset:
         raise SeriesRefused(
             RefusalReason.MULTI_FRAME,
             "NumberOfFrames: multi-frame images are not supported by this model's input",
@@ -58,13 +60,19 @@ def read_plane(dataset: Dataset) -> Plane:
     return Plane(
         dataset=dataset,
         sop_instance_uid=text_of(dataset, "SOPInstanceUID"),
-        frame_of_reference_uid=text_of(dataset, "FrameOfReferenceUID"),
+        frame_of_reference_uid=frame_of_reference_of(dataset),
         shape=(count_of(dataset, "Rows"), count_of(dataset, "Columns")),
         spacing_mm=(row_spacing, column_spacing),
         position_lps_mm=np.array(numbers_of(dataset, "ImagePositionPatient", 3)),
         row_direction=row_direction,
         column_direction=column_direction,
     )
+
+
+def frame_of_reference_of(dataset: Dataset) -> str:
+    """The Frame of Reference UID; where a de-identifier took it away, one that stands for the series' own."""
+    stated = str(dataset.get("FrameOfReferenceUID") or "").strip()
+    return stated or derived_uid(text_of(dataset, "SeriesInstanceUID"), "frame")
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
@@ -85,13 +93,13 @@ def count_of(dataset: Dataset, keyword: str) -> int:
 
 def numbers_of(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
     """The `count` finite numbers of a required attribute."""
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        raise SeriesRefused(RefusalReason.MISSING_ATTRIBUTE, f"{keyword} is missing or empty")
-    values = (value,) if count == 1 and not hasattr(value, "__len__") else tuple(value)
     try:
+        value = dataset.get(keyword)
+        values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+        if values in {(), (None,), ("",)}:
+            raise SeriesRefused(RefusalReason.MISSING_ATTRIBUTE, f"{keyword} is missing or empty")
         numbers = tuple(float(each) for each in values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SeriesRefused(RefusalReason.INVALID_ATTRIBUTE, f"{keyword} is not numeric") from error
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise SeriesRefused(
