@@ -26,7 +26,7 @@ from ai_engine.encode import codes as ours
 from ai_engine.encode.codes import coded
 from ai_engine.encode.seg import EncodedSeg
 from ai_engine.encode.uids import tracking_uid
-from ai_engine.findings import Finding, Findings, ModelIdentity
+from ai_engine.findings import Code, Finding, Findings, ModelIdentity
 
 SIGNIFICANT_DIGITS = 9  # the most that always fit VR DS, which has 16 characters
 
@@ -68,8 +68,8 @@ def algorithm_identification(model: ModelIdentity) -> AlgorithmIdentification:
 
 
 def reported(value: float) -> float:
-    """The value that a decimal string can say."""
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    """The value that a decimal string can say; never a negative zero."""
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") + 0.0
 
 
 def _category(finding: Finding, findings: Findings) -> CodedConcept | None:
@@ -93,21 +93,26 @@ def _laterality(finding: Finding) -> list[QualitativeEvaluation] | None:
     return [QualitativeEvaluation(name=coded(ours.LATERALITY), value=coded(finding.laterality))]
 
 
+def _number(concept: Code, value: float, unit: Code, **more: Any) -> Measurement:
+    """TID 300; the decimal string says the number as a person would write it: 2085, not 2085.0."""
+    made = Measurement(name=coded(concept), value=reported(value), unit=coded(unit), **more)
+    made[0].MeasuredValueSequence[0].NumericValue = f"{reported(value):.{SIGNIFICANT_DIGITS}g}"
+    return made
+
+
 def _measurements(finding: Finding, slices: Sequence[Dataset]) -> Iterator[Measurement]:
     for each in finding.measurements:
         yield _measurement(each, slices)
     if finding.probability is not None:
-        yield Measurement(
-            name=coded(ours.PROBABILITY), value=reported(finding.probability), unit=coded(ours.NO_UNITS)
-        )
+        yield _number(ours.PROBABILITY, finding.probability, ours.NO_UNITS)
 
 
 def _measurement(each: found.Measurement, slices: Sequence[Dataset]) -> Measurement:
-    """TID 300, with the slice it was measured on as its source (TID 320)."""
-    made = Measurement(
-        name=coded(each.concept),
-        value=reported(each.value),
-        unit=coded(each.unit),
+    """The number, with the slice it was measured on as its source (TID 320)."""
+    made = _number(
+        each.concept,
+        each.value,
+        each.unit,
         derivation=None if each.derivation is None else coded(each.derivation),
         referenced_images=None if each.slice_index is None else [_source_image(slices[each.slice_index])],
     )

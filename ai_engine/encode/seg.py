@@ -94,6 +94,8 @@ def _check_described(counts: NDArray[np.intp], segments: Sequence[Segment]) -> N
 
 
 def _renumbered(labels: NDArray[np.uint8], number_of: Mapping[int, int]) -> NDArray[np.uint8]:
+    if all(before == after for before, after in number_of.items()):
+        return labels
     table = np.zeros(256, np.uint8)
     for before, after in number_of.items():
         table[before] = after

@@ -64,7 +64,10 @@ class ChildProcess:
 
     @classmethod
     def start(cls, private: str, threads: int) -> "ChildProcess":
-        """Start the program with an empty environment, no open file but the channel, and its own session."""
+        """Start the program with an empty environment, no open file but the channel, and its own session.
+
+        It dies with the thread that calls this (Linux), so call from the thread of the event loop.
+        """
         own, theirs = socket.socketpair()
         own.setblocking(False)
         with theirs:

@@ -1,7 +1,9 @@
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from pathlib import Path
 
 import highdicom as hd
 import numpy as np
@@ -197,6 +199,18 @@ def test_values_fit_a_decimal_string(making: Making, slices: list[Dataset], valu
     assert reported(value) == pytest.approx(value, rel=1e-8)
 
 
+@pytest.mark.parametrize(("value", "text"), [(2085.0, "2085"), (5.4, "5.4"), (-0.0, "0"), (0.1 + 0.2, "0.3")])
+def test_numbers_are_written_as_people_write_them(
+    making: Making, slices: list[Dataset], value: float, text: str
+) -> None:
+    findings = make_findings(None)
+    finding = dataclasses.replace(findings.findings[0], measurements=(), probability=value)
+    sr = read(encode(dataclasses.replace(findings, findings=(finding,)), slices, making).sr.part10)
+    (group,) = children(sr, ours.IMAGING_MEASUREMENTS)[0].ContentSequence
+    (number,) = [item for item in group.ContentSequence if item.ValueType == "NUM"]
+    assert str(number.MeasuredValueSequence[0].NumericValue) == text
+
+
 def emitted_codes(item: Dataset) -> Iterator[tuple[str, str, str]]:
     for each in item.iterall():
         if each.keyword.endswith("CodeSequence"):
@@ -238,3 +252,11 @@ def test_dsrdump_reads_all(result: EncodedResult, run_tool: Callable[..., str]) 
     ):
         assert words in said
     assert not re.search(r"^[EF]: ", said, re.MULTILINE)
+
+
+def test_local_codes_are_published() -> None:
+    definitions = Path(ours.__file__).parents[1] / "definitions" / "isthmus_codes.json"
+    published = {entry["code"]: entry["display"] for entry in json.loads(definitions.read_text())["codes"]}
+    assert {code.value: published.get(code.value) for code in ours.LOCAL_CODES} == {
+        code.value: code.meaning for code in ours.LOCAL_CODES
+    }
