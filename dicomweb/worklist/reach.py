@@ -1,6 +1,6 @@
 """Which workitems a caller may know of (DESIGN §8)."""
 
-from sqlalchemy import ColumnElement, and_, or_, select, true
+from sqlalchemy import ColumnElement, select, true, union_all
 
 from dicomweb.tables import Study
 from dicomweb.worklist.change import WORKITEM
@@ -8,6 +8,7 @@ from server.kernel.access import Reach
 from server.kernel.rows import table_of
 
 _STUDY = table_of(Study).alias("reached_study")
+_REACHED = WORKITEM.alias("reached_workitem")
 
 
 def within(reach: Reach) -> ColumnElement[bool]:
@@ -19,11 +20,9 @@ def within(reach: Reach) -> ColumnElement[bool]:
     if reach.patient_ids is None:
         return true()
     patients = sorted(reach.patient_ids)
-    stored = select(_STUDY.c.study_instance_uid)
-    return or_(
-        WORKITEM.c.study_instance_uid.in_(stored.where(_STUDY.c.patient_id.in_(patients))),
-        and_(
-            WORKITEM.c.patient_id.in_(patients),
-            ~stored.where(_STUDY.c.study_instance_uid == WORKITEM.c.study_instance_uid).exists(),
-        ),
+    of_study = _STUDY.c.study_instance_uid == _REACHED.c.study_instance_uid
+    by_study = select(_REACHED.c.pk).join(_STUDY, of_study).where(_STUDY.c.patient_id.in_(patients))
+    by_itself = select(_REACHED.c.pk).where(
+        _REACHED.c.patient_id.in_(patients), ~select(_STUDY.c.id).where(of_study).exists()
     )
+    return WORKITEM.c.pk.in_(union_all(by_study, by_itself))  # a union: each half has its index

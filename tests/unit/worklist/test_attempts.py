@@ -181,6 +181,16 @@ async def test_failed_attempt_is_repeated_after_a_while(database: Database) -> N
     assert await attempts(database) == [(1, "failed"), (2, "running")]
 
 
+async def test_failed_attempt_can_do_nothing_more(database: Database) -> None:
+    await armed(database)
+    failed = await claimed(database)
+    await fail_attempt(database, failed, REFUSED)
+    with pytest.raises(LeaseLost):
+        await database.transact(lambda unit: complete(unit, failed, (ct(),)))
+    with pytest.raises(LeaseLost):
+        await heartbeat(database, failed, 30)
+
+
 async def test_last_failure_ends_canceled_with_its_reason(database: Database) -> None:
     uid = await armed_uid(database)
     once = RetryPolicy(attempts=1)
@@ -271,6 +281,16 @@ async def test_failure_after_a_request_cancels_for_the_requests_reason(database:
     assert not await fail_attempt(database, taken, Reason(None, "killed"))
     row = await workitem(database, uid)
     assert (row["state"], row["reason_text"]) == ("CANCELED", "stop")
+
+
+async def test_first_request_keeps_its_reason(database: Database) -> None:
+    uid = await armed_uid(database)
+    await claimed(database)
+    for text in ("first", "second"):
+        reason = Reason(None, text)
+        await database.transact(lambda unit, r=reason: request_cancel(unit, uid, EVERYONE, ADA, r))
+    assert (await workitem(database, uid))["reason_text"] == "first"
+    assert [kind for kind, _ in await events(database)].count("workitem.cancel-requested") == 1
 
 
 async def test_request_cancels_a_scheduled_workitem_by_way_of_in_progress(database: Database) -> None:
