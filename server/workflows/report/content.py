@@ -5,7 +5,7 @@ as they are. Concepts of the retired SNOMED-RT schemes read as the SNOMED CT con
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -114,13 +114,15 @@ def root_of(document: Dataset) -> ContentItem:
 def items_of(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
     """The items of a sequence; none when it is absent or no sequence."""
     value = dataset.get(keyword)
-    return [item for item in value if isinstance(item, Dataset)] if _is_sequence(value) else []
+    if not isinstance(value, MutableSequence | tuple):
+        return []
+    return [item for item in value if isinstance(item, Dataset)]
 
 
 def text_of(dataset: Dataset, keyword: str) -> str | None:
     """A text attribute without padding; None: absent or blank. Of several values, the first."""
     value = dataset.get(keyword)
-    if value is not None and not isinstance(value, str) and _is_sequence(value):
+    if isinstance(value, MutableSequence | tuple):
         value = next(iter(value), None)
     text = "" if value is None else str(value).strip(" \x00\t\r\n")[:MAX_TEXT_CHARACTERS]
     return text.replace("\x00", "") or None
@@ -165,14 +167,10 @@ def _decimal_of(measured: Dataset) -> Decimal | None:
     raw: Any = None if element is None else element.value
     if isinstance(raw, bytes):  # not converted yet: the text itself
         raw = raw.decode("ascii", "replace").split("\\")[0]
-    elif raw is not None and not isinstance(raw, str) and _is_sequence(raw):
+    elif isinstance(raw, MutableSequence | tuple):
         raw = next(iter(raw), None)
     try:
         value = None if raw is None else Decimal(str(raw).strip(" \x00"))
     except InvalidOperation:
         return None
     return value if value is not None and value.is_finite() else None
-
-
-def _is_sequence(value: object) -> bool:
-    return hasattr(value, "__iter__") and not isinstance(value, str | bytes | Dataset)
