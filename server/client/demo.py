@@ -135,6 +135,7 @@ def watch_analysis(visit: Visit, study: DemoStudy) -> Sequence[Workitem]:
     say.heading(visit.console, "Analysing (UPS-RS)")
     states: dict[str, list[str]] = {}
     workitems: Sequence[Workitem] = ()
+    started = time.monotonic()
     with _progress(visit.console) as bar:
         task = bar.add_task("  waiting until the study is settled", total=100)
         for workitems in follow_workitems(
@@ -144,6 +145,7 @@ def watch_analysis(visit: Visit, study: DemoStudy) -> Sequence[Workitem]:
                 seen = states.setdefault(workitem.uid, [])
                 if not seen or seen[-1] != workitem.state:
                     seen.append(workitem.state)
+                    say.line(visit.console, f"  {time.monotonic() - started:5.1f} s  {workitem.state}")
                 doing = workitem.description or workitem.label
                 bar.update(task, description=f"  {workitem.state}  {doing}", completed=workitem.progress)
     if not workitems:
@@ -240,7 +242,7 @@ def _batches(instances: Iterator[Dataset]) -> Iterator[list[Dataset]]:
 
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _stay(server: DemoServer, console: Console) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from server.client.demo_results import FoundInstance, Report, Workitem
+from server.client.demo_results import FoundInstance, Measured, Report, Workitem
 
 
 def heading(console: Console, text: str) -> None:
@@ -34,31 +35,36 @@ def tell_workitem(console: Console, workitem: Workitem, states: Sequence[str]) -
 
 def tell_instances(console: Console, instances: Iterable[FoundInstance]) -> None:
     """SEG and SR instances in the study."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
-    for column in ("modality", "SOP Instance UID", "series"):
-        table.add_column(column, style="bold" if column == "modality" else "", overflow="fold")
     for instance in instances:
-        table.add_row(instance.modality, instance.sop_instance_uid, instance.description)
-    console.print(table)
+        line(console, f"  {instance.modality:<4} {instance.sop_instance_uid}")
+        line(console, f"       {instance.description}", "dim")
 
 
 def tell_report(console: Console, report: Report) -> None:
-    """The report's conclusion, and its measurements."""
-    title = f"DiagnosticReport/{report.id} ({report.status})"
+    """The report's conclusion, its measurements, and what could not be measured."""
+    title = Text(f"DiagnosticReport/{report.id} ({report.status})")
     conclusion = Text(report.conclusion or "no conclusion")
-    console.print(Panel(conclusion, title=Text(title), border_style="green", expand=False))
-    if not report.measured:
-        return
-    table = Table(title=f"{report.observations} Observations", title_justify="left")
+    console.print(Panel(conclusion, title=title, border_style="green", expand=False))
+    line(console, f"  {report.observations} Observations")
+    if report.measured:
+        console.print(_measurements(report.measured))
+    for reason, names in report.not_measured.items():
+        line(console, f"  not measured ({reason}):", "yellow")
+        line(console, f"    {', '.join(names)}", "dim")
+
+
+def _measurements(measured: Iterable[Measured]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("measurement")
     table.add_column("value", justify="right")
     table.add_column("unit")
-    table.add_column("where")
-    for measured in report.measured:
+    for each in measured:
+        where = f" ({each.where})" if each.where and each.where != each.name else ""
+        name = f"{each.name}{where}" if each.is_group else f"  {each.name}"
         table.add_row(
-            *(Text(cell) for cell in (measured.name, measured.value, measured.unit, measured.where))
+            *(Text(cell, "bold" if each.is_group else "") for cell in (name, each.value, each.unit))
         )
-    console.print(table)
+    return table
 
 
 def tell_links(

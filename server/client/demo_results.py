@@ -14,6 +14,7 @@ Json = Mapping[str, Any]
 POLL_S = 0.4
 FINAL = frozenset({"COMPLETED", "CANCELED"})  # Procedure Step State, PS3.4 CC.1.1
 MAX_PAGES = 20  # of one search
+SPOKEN_UNITS = {"[hnsf'U]": "HU", "1": ""}  # UCUM codes that people do not read
 
 STATE = "00741000"
 PROGRESS_INFORMATION = "00741002"
@@ -70,7 +71,7 @@ class Measured:
     value: str
     unit: str
     where: str
-    id: str
+    is_group: bool = False  # it names what the lines after it were measured on
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Report:
     conclusion: str
     patient: str  # the reference, "Patient/…"
     measured: tuple[Measured, ...]
+    not_measured: Mapping[str, Sequence[str]]  # reason → names
     observations: int
 
 
@@ -174,6 +176,7 @@ def _report(http: httpx.Client, resource: Json) -> Report:
         conclusion=resource.get("conclusion", ""),
         patient=patient,
         measured=tuple(line for observation in mine for line in _measured(observation)),
+        not_measured=_not_measured(mine),
         observations=len(mine),
     )
 
@@ -192,23 +195,48 @@ def _with_members(wanted: set[str], found: Mapping[str, Json]) -> list[str]:
 
 
 def _measured(observation: Json) -> Iterator[Measured]:
-    """The values of an Observation: its own, and those of its components."""
+    """The values of an Observation: its own, and those of its components.
+
+    A component whose value is a concept (the derivation "Mean", say) belongs to the name of the value.
+    """
     where = _concept(observation.get("bodySite", {}))
-    for part in (observation, *observation.get("component", ())):
+    components = observation.get("component", ())
+    words = [_concept(part["valueCodeableConcept"]) for part in components if "valueCodeableConcept" in part]
+    name = _concept(observation.get("code", {}))
+    value, unit = _value(observation)
+    if "valueCodeableConcept" in observation:
+        yield Measured(value, "", "", where, is_group=True)
+    elif value:
+        yield Measured(f"{name} ({', '.join(words)})" if words else name, value, unit, where)
+    for part in components:
         value, unit = _value(part)
-        if value:
-            yield Measured(_concept(part.get("code", {})), value, unit, where, observation["id"])
+        if value and "valueCodeableConcept" not in part:
+            yield Measured(_concept(part.get("code", {})), value, unit, where)
 
 
 def _value(part: Json) -> tuple[str, str]:
     if quantity := part.get("valueQuantity"):
-        return _number(quantity.get("value")), quantity.get("unit") or quantity.get("code", "")
+        return _number(quantity.get("value")), _unit(quantity)
     if concept := part.get("valueCodeableConcept"):
         return _concept(concept), ""
     for name in ("valueString", "valueInteger", "valueBoolean"):
         if name in part:
             return str(part[name]), ""
-    return (f"not measured: {_concept(absent)}", "") if (absent := part.get("dataAbsentReason")) else ("", "")
+    return "", ""
+
+
+def _not_measured(observations: Sequence[Json]) -> dict[str, list[str]]:
+    """Names of Observations without a value, by the reason they state."""
+    names: dict[str, list[str]] = {}
+    for observation in observations:
+        if reason := observation.get("dataAbsentReason"):
+            names.setdefault(_concept(reason), []).append(_concept(observation.get("code", {})))
+    return names
+
+
+def _unit(quantity: Json) -> str:
+    code = str(quantity.get("code") or quantity.get("unit", ""))
+    return SPOKEN_UNITS.get(code, code)
 
 
 def _number(value: object) -> str:

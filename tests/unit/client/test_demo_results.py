@@ -111,17 +111,24 @@ def test_search_goes_through_pages_and_leaves_out_includes() -> None:
 
 
 def quantity(name: str, value: float, unit: str) -> dict[str, Any]:
-    return {"code": {"text": name}, "valueQuantity": {"value": value, "unit": unit}}
+    return {"code": {"text": name}, "valueQuantity": {"value": value, "unit": "spoken", "code": unit}}
 
 
 def test_report_with_members_components_and_what_was_not_measured() -> None:
     observations = [
         {
             "id": "volume",
-            **quantity("Volume", 2412.51, "mL"),
+            **quantity("Density", -812.51, "[hnsf'U]"),
             "bodySite": {"coding": [{"display": "Left lung"}]},
+            "component": [{"code": {"text": "Derivation"}, "valueCodeableConcept": {"text": "Mean"}}],
         },
-        {"id": "group", "code": {"text": "Left lung"}, "hasMember": [{"reference": "Observation/volume"}]},
+        {
+            "id": "group",
+            "code": {"text": "Finding"},
+            "valueCodeableConcept": {"text": "Lung"},
+            "bodySite": {"text": "Left lung"},
+            "hasMember": [{"reference": "Observation/volume"}],
+        },
         {
             "id": "fat",
             "code": {"coding": [{"code": "F", "display": "Fat area"}]},
@@ -152,10 +159,11 @@ def test_report_with_members_components_and_what_was_not_measured() -> None:
         3,
     )
     assert [(m.name, m.value, m.unit, m.where) for m in found.measured] == [
-        ("Volume", "2413", "mL", "Left lung"),
-        ("Fat area", "not measured: not in the field of view", "", ""),
-        ("Slice", "3", "1", ""),
+        ("Lung", "", "", "Left lung"),
+        ("Density (Mean)", "-812.5", "HU", "Left lung"),
+        ("Slice", "3", "", ""),
     ]
+    assert found.not_measured == {"not in the field of view": ["Fat area"]}
     assert "identifier=urn%3Adicom%3Auid%7Curn%3Aoid%3A1.2.3" in server.asked[0]
     assert any("imaging-study=ImagingStudy%2Fs1" in asked for asked in server.asked)
 
