@@ -29,7 +29,7 @@ def keys_of(keywords: str) -> frozenset[str]:
 
 STUDY_ATTRIBUTES = keys_of("""
 SpecificCharacterSet TimezoneOffsetFromUTC PatientName PatientID IssuerOfPatientID TypeOfPatientID
-IssuerOfPatientIDQualifiersSequence PatientBirthDate PatientBirthTime PatientSex 
+IssuerOfPatientIDQualifiersSequence PatientBirthDate PatientBirthTime PatientSex
 QualityControlSubject OtherPatientIDsSequence OtherPatientNames EthnicGroup PatientComments
 PatientSpeciesDescription PatientSpeciesCodeSequence PatientBreedDescription PatientBreedCodeSequence
 ResponsiblePerson ResponsiblePersonRole ResponsibleOrganization PatientIdentityRemoved

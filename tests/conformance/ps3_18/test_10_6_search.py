@@ -1,4 +1,4 @@
-"""Search transaction: resources, matching, includefield, paging, answers (PS3.18 10.6, 8.3.4; PS3.4 C.2.2.2)."""
+"""Search transaction: resources, matching, includefield, paging, answers (PS3.18 10.6, 8.3.4)."""
 
 from typing import Any
 
