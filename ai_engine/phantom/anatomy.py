@@ -50,6 +50,14 @@ def trunk(x: Plane, y: Plane, z: float, build: Build) -> Plane:
     return depth
 
 
+def diaphragm(x: Plane, y: Plane, side: int, build: Build) -> Plane:
+    """The z of the dome under one lung; the right one is higher."""
+    dome = build.dome_mm * (1 + 0.25 * (side < 0))
+    inside = 1 - ellipse(x, y, (side * 74, -8), (66, 84))
+    height = LUNG_BASE_Z + dome * np.maximum(inside, 0)
+    return height.astype(np.float32, copy=False)
+
+
 def lung(x: Plane, y: Plane, z: float, side: int, build: Build) -> Mask:
     """One lung (side -1 is the right, +1 the left) before mediastinum and heart are taken from it."""
     height = (z - LUNG_BASE_Z) / (LUNG_TOP_Z - LUNG_BASE_Z)
@@ -58,9 +66,7 @@ def lung(x: Plane, y: Plane, z: float, side: int, build: Build) -> Mask:
     taper = np.sqrt(max(0.0, 1 - max(0.0, height) ** 3.2))
     radii = (66 * build.lung_scale * build.scale * taper, 88 * build.lung_scale * build.scale * taper)
     centre = (side * (80 - 22 * max(0.0, height) ** 2) * build.scale, 4.0)
-    dome = build.dome_mm * (1 + 0.25 * (side < 0))
-    floor = LUNG_BASE_Z + dome * np.maximum(0, 1 - ellipse(x, y, (side * 74, -8), (66, 84)))
-    inside: Mask = (ellipse(x, y, centre, radii) < 1) & (z > floor)
+    inside: Mask = (ellipse(x, y, centre, radii) < 1) & (z > diaphragm(x, y, side, build))
     return inside
 
 
@@ -126,8 +132,9 @@ def abdomen(x: Plane, y: Plane, z: float, build: Build) -> Plane:
     hu[(ellipse(x, y, (-58 * s, -2), (82 * s, 84 * s)) < 1) & (x < 30)] = LIVER_HU
     hu[ellipse(x, y, (92 * s, 42), (38 * s, 36 * s)) < 1] = SPLEEN_HU
     stomach = ellipse(x, y, (66 * s, -26), (44 * s, 38 * s)) + ((z + 118) / 46) ** 2
-    hu[stomach < 1] = 25
-    hu[(stomach < 0.8) & (y < -34)] = AIR_HU  # gas gathers in front: a lure for lung masks
+    below_diaphragm = diaphragm(x, y, 1, build) - z
+    hu[(stomach < 1) & (below_diaphragm > 4)] = 25
+    hu[(stomach < 0.75) & (below_diaphragm > 9) & (y < -34)] = AIR_HU  # in front: a lure for lung masks
     return hu
 
 
