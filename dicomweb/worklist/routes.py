@@ -6,11 +6,14 @@ Mounted under the DICOMweb root. Access is that of the FHIR Task: `s`, `r`, `u`.
 from collections.abc import Iterable
 from functools import partial
 from http import HTTPStatus
+from itertools import islice
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import RowMapping
 
+from dicomweb.wire.media_types import parse_accept
+from dicomweb.wire.negotiation import select_metadata
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.cancel_request import MAX_BODY_BYTES, parse_cancel_request
 from dicomweb.worklist.dicom_json import DicomJson
@@ -22,7 +25,8 @@ from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import TooLarge
 from server.kernel.services import Services
 
-DICOM_JSON = "application/dicom+json"
+WARN_CODE_AND_AGENT = "299 isthmus"  # Warning: warn-code, warn-agent (PS3.18 8.3.4, RFC 7234 §5.5)
+MAX_WARNINGS = 10  # of one answer; a long header would be refused on its way
 
 
 def build_router(services: Services) -> APIRouter:
@@ -48,6 +52,7 @@ def build_router(services: Services) -> APIRouter:
 
 
 async def _search(services: Services, request: Request) -> Response:
+    media_type = _media_type(request)
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.SEARCH)
     query = parse_query(request.query_params.multi_items())
@@ -59,10 +64,12 @@ async def _search(services: Services, request: Request) -> Response:
     await services.read_audit.record(
         AuditEntry(access.principal, Action.EXECUTE, "ups-search", "Task", patient_id=patient_id)
     )
-    return _answer([_shown(row, services, instances=query.instances) for row in page], warnings)
+    found = [_shown(row, services, instances=query.instances) for row in page]
+    return _warned(_answer(found, media_type), warnings)
 
 
 async def _retrieve(services: Services, request: Request, workitem_uid: str) -> Response:
+    media_type = _media_type(request)
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.READ)
     async with services.database.read() as connection:
@@ -73,7 +80,7 @@ async def _retrieve(services: Services, request: Request, workitem_uid: str) -> 
     await services.read_audit.record(
         AuditEntry(access.principal, Action.READ, "ups-retrieve", "Task", workitem_uid, row["patient_id"])
     )
-    return _answer([_shown(row, services, instances=True)])
+    return _answer([_shown(row, services, instances=True)], media_type)
 
 
 async def _request_cancellation(services: Services, request: Request, workitem_uid: str) -> Response:
@@ -95,9 +102,19 @@ def _shown(row: RowMapping, services: Services, *, instances: bool) -> DicomJson
     return ups_json(row, View(study, services.public_base, instances))
 
 
-def _answer(workitems: list[DicomJson], warnings: Iterable[str] = ()) -> Response:
-    response = Response(orjson.dumps(workitems), media_type=DICOM_JSON)
-    return _warned(response, warnings)
+def _answer(workitems: list[DicomJson], media_type: str) -> Response:
+    headers = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
+    return Response(orjson.dumps(workitems), headers=headers, media_type=media_type)
+
+
+def _media_type(request: Request) -> str:
+    """The media type of the answer (PS3.18 §8.7.3).
+
+    Raises:
+        NotAcceptable: the client does not take JSON.
+    """
+    accept = parse_accept(request.headers.getlist("accept"), request.query_params.get("accept"))
+    return select_metadata(accept).media_type
 
 
 def _status(status: HTTPStatus, warnings: Iterable[str]) -> Response:
@@ -105,8 +122,8 @@ def _status(status: HTTPStatus, warnings: Iterable[str]) -> Response:
 
 
 def _warned(response: Response, warnings: Iterable[str]) -> Response:
-    for text in warnings:
-        response.headers.append("Warning", f'299 isthmus "{text}"')  # RFC 7234 §5.5
+    for text in islice(warnings, MAX_WARNINGS):
+        response.headers.append("Warning", f'{WARN_CODE_AND_AGENT} "{text}"')
     return response
 
 

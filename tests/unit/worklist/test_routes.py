@@ -122,6 +122,14 @@ async def test_retrieve_names_every_instance(client: Client, database: Database)
     assert ("system:test", "ups-retrieve") in await audited(database)
 
 
+async def test_answer_is_json_or_refused(client: Client) -> None:
+    for accept in ("application/json", "text/html"):
+        answer = await client(EVERYTHING).get("/dicom-web/workitems", headers={"accept": accept})
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            (200, accept) if accept == "application/json" else (406, "application/json")
+        )
+
+
 async def test_unknown_workitem_is_not_found(client: Client) -> None:
     assert (await client(EVERYTHING).get("/dicom-web/workitems/1.9")).status_code == 404
     assert (await client(EVERYTHING).post(CANCEL.format("1.9"))).status_code == 404
