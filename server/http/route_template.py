@@ -11,8 +11,13 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 def route_template(scope: Scope) -> str:
     """The template of the route that took the request; "unmatched" when none did."""
-    path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) else UNMATCHED
+    # Newer FastAPI versions keep an included route as its router made it, and the whole path beside it.
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    for route in (included, scope.get("route")):
+        path = getattr(route, "path", None)
+        if isinstance(path, str):
+            return path
+    return UNMATCHED
 
 
 def method_label(scope: Scope) -> str:

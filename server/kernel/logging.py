@@ -39,6 +39,7 @@ QUIET_LOGGERS: Mapping[str, str] = {
     "sqlalchemy.engine": "WARNING",  # it writes parameters
     "aiosqlite": "WARNING",
     "asyncio": "WARNING",
+    "alembic": "WARNING",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from server.http.body_limit import BodyLimits
@@ -54,7 +54,9 @@ async def busy() -> Response:
 def make_app(floor: HttpFloor) -> FastAPI:
     app = FastAPI(middleware=build_middleware(floor))
     app.include_router(build_router(Readiness([]), floor.metrics))
-    app.add_api_route("/dicom-web/studies/{study}", echo, methods=["GET", "POST"])
+    dicom_web = APIRouter()
+    dicom_web.add_api_route("/studies/{study}", echo, methods=["GET", "POST"])
+    app.include_router(dicom_web, prefix="/dicom-web")
     app.add_api_route("/fhir/Patient", read_wrongly, methods=["POST"])
     app.add_api_route("/fhir/boom", boom)
     app.add_api_route("/boom", boom)
