@@ -11,6 +11,7 @@ from fhir.interactions.door import AUTHORED
 from fhir.interactions.write import Draft, Written, insert_first, lock_and_find, supersede
 from fhir.model.json_codec import decode_json
 from fhir.model.validation.walker import require_valid
+from fhir.search.definitions import own_search_parameters
 from fhir.search.value import Surroundings
 from server.kernel.access import Principal
 from server.kernel.database import UnitOfWork
@@ -39,3 +40,9 @@ async def put_resource(
     if not current.deleted and same_content(decode_json(text), named):
         return Written(resource_id, current.version_id, False, current.last_updated_us, text)
     return await supersede(unit, current, draft, principal, around)
+
+
+async def put_own_definitions(unit: UnitOfWork, principal: Principal) -> None:
+    """Publish the SearchParameters that this server adds to R4's, so that clients can read what they mean."""
+    for parameter in own_search_parameters():
+        await put_resource(unit, dict(parameter), principal)

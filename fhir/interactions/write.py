@@ -19,6 +19,7 @@ from fhir.search.value import Surroundings
 from fhir.tables import FhirCompartment, FhirResource, FhirResourceVersion
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
+from server.kernel.bulk import insert_rows
 from server.kernel.database import UnitOfWork
 from server.kernel.patients import Demographics, PatientIdentifier, fold_name, register_patient
 from server.kernel.rows import table_of
@@ -113,11 +114,12 @@ def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:
 
 
 async def _index(unit: UnitOfWork, rid: int, draft: Draft, around: Surroundings) -> frozenset[str]:
-    for table, rows in index_rows(draft.resource, around).items():
-        await unit.execute(insert(table), [{"rid": rid, **row} for row in rows])
+    indexed = index_rows(draft.resource, around)
+    rows = {table: [{"rid": rid, **row} for row in found] for table, found in indexed.items()}
     patients = patients_of(draft.resource, draft.id, around)
     if patients:
-        await unit.execute(insert(COMPARTMENT), [{"rid": rid, "patient_id": p} for p in sorted(patients)])
+        rows[COMPARTMENT] = [{"rid": rid, "patient_id": patient} for patient in sorted(patients)]
+    await insert_rows(unit, rows)
     if draft.type == PATIENT:
         identifiers = list(identifiers_of(draft.resource))
         await register_patient(unit, draft.id, identifiers, demographics_of(draft.resource))

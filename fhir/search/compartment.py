@@ -21,16 +21,17 @@ PATIENT = "Patient"
 # What a hospital has rather than a patient: actors, places, devices, products, definitions. Each is open to a
 # confined token that has the scope, unless the resource names a patient.
 SHARED_TYPES = frozenset(
-    """
-    ActivityDefinition CapabilityStatement CatalogEntry ChargeItemDefinition CodeSystem
-    CompartmentDefinition ConceptMap Device DeviceDefinition DeviceMetric Endpoint EventDefinition
-    GraphDefinition HealthcareService ImplementationGuide InsurancePlan Library Location Measure
-    Medication MedicationKnowledge MessageDefinition NamingSystem ObservationDefinition
-    OperationDefinition Organization OrganizationAffiliation PlanDefinition Practitioner PractitionerRole
-    Questionnaire SearchParameter SpecimenDefinition StructureDefinition StructureMap Substance
-    SubstanceSpecification TerminologyCapabilities ValueSet
-    """.split()
-)
+    {
+        "ActivityDefinition", "CapabilityStatement", "CatalogEntry", "ChargeItemDefinition", "CodeSystem",
+        "CompartmentDefinition", "ConceptMap", "Device", "DeviceDefinition", "DeviceMetric", "Endpoint",
+        "EventDefinition", "GraphDefinition", "HealthcareService", "ImplementationGuide", "InsurancePlan",
+        "Library", "Location", "Measure", "Medication", "MedicationKnowledge", "MessageDefinition",
+        "NamingSystem", "ObservationDefinition", "OperationDefinition", "Organization",
+        "OrganizationAffiliation", "PlanDefinition", "Practitioner", "PractitionerRole", "Questionnaire",
+        "SearchParameter", "SpecimenDefinition", "StructureDefinition", "StructureMap", "Substance",
+        "SubstanceSpecification", "TerminologyCapabilities", "ValueSet",
+    }
+)  # fmt: skip
 
 
 def patients_of(resource: Json, resource_id: str, around: Surroundings) -> frozenset[str]:

@@ -43,8 +43,8 @@ def grant(resource_type: str = "*", permissions: str = "cruds", context: Context
 
 
 @pytest.fixture
-async def services(tmp_path: Path) -> AsyncIterator[Services]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path}/fhir.db")
+async def services(database_url: str, tmp_path: Path) -> AsyncIterator[Services]:
+    database = Database(database_url)
     async with database._writer.begin() as connection:
         await connection.run_sync(Row.metadata.create_all)
     audit = ReadAudit(database)
@@ -86,7 +86,8 @@ async def client(services: Services, rights: dict[str, Access]) -> AsyncIterator
 
     app.add_exception_handler(Fault, on_fault)
     app.include_router(
-        build_router(services, b"page secret", lambda: b'{"resourceType":"CapabilityStatement"}'), prefix="/fhir"
+        build_router(services, b"page secret", lambda: b'{"resourceType":"CapabilityStatement"}'),
+        prefix="/fhir",
     )
     transport = httpx.ASGITransport(app=Rights(app, rights), raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url=f"{BASE}/fhir") as made:

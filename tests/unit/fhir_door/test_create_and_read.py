@@ -45,7 +45,9 @@ async def test_create_keeps_the_text(client: httpx.AsyncClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_update_makes_versions_and_guards_them(client: httpx.AsyncClient, create: Callable[..., Any]) -> None:
+async def test_update_makes_versions_and_guards_them(
+    client: httpx.AsyncClient, create: Callable[..., Any]
+) -> None:
     one = await create({"resourceType": "Patient", "gender": "female"})
     body = {"resourceType": "Patient", "id": one, "gender": "male"}
     wrong = await client.put(f"/Patient/{one}", json=body, headers={"if-match": 'W/"7"'})
@@ -109,7 +111,11 @@ async def test_unknown_type_is_404(client: httpx.AsyncClient, path: str) -> None
 
 @pytest.mark.parametrize(
     ("prefer", "expected"),
-    [("return=minimal", None), ("return=representation", "Patient"), ("return=OperationOutcome", "OperationOutcome")],
+    [
+        ("return=minimal", None),
+        ("return=representation", "Patient"),
+        ("return=OperationOutcome", "OperationOutcome"),
+    ],
 )
 async def test_prefer_return(client: httpx.AsyncClient, prefer: str, expected: str | None) -> None:
     answer = await client.post("/Patient", json={"resourceType": "Patient"}, headers={"prefer": prefer})
@@ -132,7 +138,9 @@ async def test_if_none_exist_with_several_matches_is_412(
     for _ in range(2):
         await create({"resourceType": "Patient", "gender": "male"})
     body = {"resourceType": "Patient"}
-    assert (await client.post("/Patient", json=body, headers={"if-none-exist": "gender=male"})).status_code == 412
+    assert (
+        await client.post("/Patient", json=body, headers={"if-none-exist": "gender=male"})
+    ).status_code == 412
     for wrong in ("", "_count=1", "nope=1", "gender=male&_count=1"):
         answer = await client.post("/Patient", json=body, headers={"if-none-exist": wrong})
         assert answer.status_code == 400, wrong
@@ -148,7 +156,9 @@ async def test_writes_leave_event_audit_and_identity(services: Services, create:
     one = await create(patient)
     async with services.database.read() as connection:
         events = (await connection.execute(select(EVENT.c.kind, EVENT.c.subject))).all()
-        audit = (await connection.execute(select(AUDIT.c.action, AUDIT.c.resource_id, AUDIT.c.patient_id))).all()
+        audit = (
+            await connection.execute(select(AUDIT.c.action, AUDIT.c.resource_id, AUDIT.c.patient_id))
+        ).all()
         known = (await connection.execute(select(IDENTITY))).one()
     assert events == [("resource.changed", f"Patient/{one}")]
     assert audit == [("C", one, one)]
@@ -156,12 +166,16 @@ async def test_writes_leave_event_audit_and_identity(services: Services, create:
     assert (known.birth_date, known.name_folded) == ("1970-01", "muller anna")
 
 
-async def test_reads_are_audited(services: Services, client: httpx.AsyncClient, create: Callable[..., Any]) -> None:
+async def test_reads_are_audited(
+    services: Services, client: httpx.AsyncClient, create: Callable[..., Any]
+) -> None:
     one = await create({"resourceType": "Patient"})
     await client.get(f"/Patient/{one}")
     await client.get("/Patient")
     async with services.database.read() as connection:
-        rows = (await connection.execute(select(AUDIT.c.action, AUDIT.c.interaction, AUDIT.c.patient_id))).all()
+        rows = (
+            await connection.execute(select(AUDIT.c.action, AUDIT.c.interaction, AUDIT.c.patient_id))
+        ).all()
     assert rows[1:] == [("R", "read", one), ("E", "search-type", None)]
 
 
@@ -185,5 +199,13 @@ async def test_put_resource_writes_only_what_differs(services: Services) -> None
 
 
 async def test_all_types_are_searchable(client: httpx.AsyncClient) -> None:
-    for resource_type in ("Basic", "Task", "Provenance", "ImagingStudy", "Binary", "Measure", "VisionPrescription"):
+    for resource_type in (
+        "Basic",
+        "Task",
+        "Provenance",
+        "ImagingStudy",
+        "Binary",
+        "Measure",
+        "VisionPrescription",
+    ):
         assert (await client.get(f"/{resource_type}")).json()["total"] == 0

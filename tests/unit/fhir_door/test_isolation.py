@@ -182,7 +182,9 @@ async def test_update_only_inside_the_own_compartment(
     mine, others = world.observations[world.ada], world.observations[world.ben]
     grab = observation(world.ada) | {"id": others}
     assert (await client.put(f"/Observation/{others}", json=grab, headers=as_ada)).status_code == 404
-    assert (await client.put("/Observation/new", json=grab | {"id": "new"}, headers=as_ada)).status_code == 404
+    assert (
+        await client.put("/Observation/new", json=grab | {"id": "new"}, headers=as_ada)
+    ).status_code == 404
     away = observation(world.ben) | {"id": mine}
     assert (await client.put(f"/Observation/{mine}", json=away, headers=as_ada)).status_code == 403
     stay = observation(world.ada) | {"id": mine}

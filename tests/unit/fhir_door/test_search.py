@@ -21,7 +21,10 @@ async def names(create: Callable[..., Any]) -> dict[str, str]:
             "name": [{"family": "Müller-Lüdenscheidt", "given": ["Anna", "Zoë"]}],
             "gender": "female",
             "birthDate": "1970-05-17",
-            "telecom": [{"system": "email", "value": "anna@example.org"}, {"system": "phone", "value": "555"}],
+            "telecom": [
+                {"system": "email", "value": "anna@example.org"},
+                {"system": "phone", "value": "555"},
+            ],
             "address": [{"city": "Zürich"}],
             "generalPractitioner": [{"identifier": {"system": "urn:gp", "value": "77"}}],
         },
@@ -117,7 +120,10 @@ async def observations(create: Callable[..., Any]) -> dict[str, str]:
 
     resources: dict[str, dict[str, Any]] = {
         "five": {"valueQuantity": quantity(5.0), "effectiveDateTime": "2024-03-01T10:00:00+02:00"},
-        "fifty": {"valueQuantity": quantity(50), "effectivePeriod": {"start": "2024-03-01", "end": "2024-03-31"}},
+        "fifty": {
+            "valueQuantity": quantity(50),
+            "effectivePeriod": {"start": "2024-03-01", "end": "2024-03-31"},
+        },
         "under": {"valueQuantity": quantity(7, comparator="<"), "effectivePeriod": {"start": "2024-04-01"}},
         "pair": {"component": [component("sys", 120), component("dia", 80)]},
         "riap": {"component": [component("dia", 120), component("sys", 80)]},
@@ -170,7 +176,11 @@ async def test_observations(ids: Ids, observations: dict[str, str], search: str,
 async def test_references(client: httpx.AsyncClient, create: Callable[..., Any], ids: Ids) -> None:
     patient = await create({"resourceType": "Patient"})
     study = await create(
-        {"resourceType": "ImagingStudy", "status": "available", "subject": {"reference": f"Patient/{patient}"}}
+        {
+            "resourceType": "ImagingStudy",
+            "status": "available",
+            "subject": {"reference": f"Patient/{patient}"},
+        }
     )
     report = await create(
         {
@@ -194,7 +204,12 @@ async def test_references(client: httpx.AsyncClient, create: Callable[..., Any],
         "performer=http://other.test/fhir/Organization/1",
     ):
         assert await ids(f"/DiagnosticReport?{search}") == [report], search
-    for search in (f"subject:Group={patient}", "subject=Patient/x", "performer=Organization/1", "performer=1"):
+    for search in (
+        f"subject:Group={patient}",
+        "subject=Patient/x",
+        "performer=Organization/1",
+        "performer=1",
+    ):
         assert await ids(f"/DiagnosticReport?{search}") == [], search
     bundle = (
         await client.get(
@@ -208,7 +223,9 @@ async def test_references(client: httpx.AsyncClient, create: Callable[..., Any],
     }
     assert bundle["total"] == 1
     assert bundle["entry"][0]["fullUrl"] == f"http://fhir.test/fhir/DiagnosticReport/{report}"
-    reverse = (await client.get("/Patient?_revinclude=DiagnosticReport:subject&_revinclude=ImagingStudy:*")).json()
+    reverse = (
+        await client.get("/Patient?_revinclude=DiagnosticReport:subject&_revinclude=ImagingStudy:*")
+    ).json()
     assert [e["resource"]["id"] for e in reverse["entry"]] == [patient, report, study]
 
 
@@ -307,7 +324,9 @@ async def test_unknown_parameters(client: httpx.AsyncClient) -> None:
         ("/Patient", {"x-rights": "reader"}, 403),
     ],
 )
-async def test_negotiation(client: httpx.AsyncClient, path: str, headers: dict[str, str], status: int) -> None:
+async def test_negotiation(
+    client: httpx.AsyncClient, path: str, headers: dict[str, str], status: int
+) -> None:
     assert (await client.get(path, headers=headers)).status_code == status
 
 
@@ -334,7 +353,9 @@ def next_path(bundle: dict[str, Any]) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("sort", ["", "&_sort=birthdate", "&_sort=-birthdate,family", "&_sort=-_lastUpdated,_id"])
+@pytest.mark.parametrize(
+    "sort", ["", "&_sort=birthdate", "&_sort=-birthdate,family", "&_sort=-_lastUpdated,_id"]
+)
 async def test_paging_is_stable_under_inserts(
     client: httpx.AsyncClient, create: Callable[..., Any], sort: str
 ) -> None:
@@ -359,7 +380,8 @@ async def test_paging_is_stable_under_inserts(
 
 async def test_sort_descending_puts_missing_last(create: Callable[..., Any], ids: Ids) -> None:
     made = [
-        await create({"resourceType": "Patient", **({"birthDate": b} if b else {})}) for b in ("1970", None, "1980")
+        await create({"resourceType": "Patient", **({"birthDate": b} if b else {})})
+        for b in ("1970", None, "1980")
     ]
     assert await ids("/Patient?_sort=-birthdate") == [made[2], made[0], made[1]]
     assert await ids("/Patient?_sort=birthdate") == [made[0], made[2], made[1]]

@@ -47,7 +47,13 @@ RESOURCES: list[dict[str, Any]] = [
             {"code": CONCEPT, "valueString": "s"},
         ],
     },
-    {"resourceType": "Observation", "id": "o2", "status": "final", "code": CONCEPT, "valueCodeableConcept": CONCEPT},
+    {
+        "resourceType": "Observation",
+        "id": "o2",
+        "status": "final",
+        "code": CONCEPT,
+        "valueCodeableConcept": CONCEPT,
+    },
     {"resourceType": "Observation", "id": "o3", "valueString": "s", "effectiveDateTime": "2024"},
     {
         "resourceType": "Patient",
@@ -78,7 +84,11 @@ RESOURCES: list[dict[str, Any]] = [
         "subject": REFERENCES[0],
         "basedOn": REFERENCES,
         "series": [
-            {"uid": "1.2.3", "modality": {"code": "CT"}, "instance": [{"uid": "1.2.3.4", "sopClass": {"code": "c"}}]},
+            {
+                "uid": "1.2.3",
+                "modality": {"code": "CT"},
+                "instance": [{"uid": "1.2.3.4", "sopClass": {"code": "c"}}],
+            },
             {"uid": "1.2.4", "performer": [{"actor": r} for r in REFERENCES], "bodySite": {"code": "b"}},
         ],
     },
@@ -90,7 +100,13 @@ RESOURCES: list[dict[str, Any]] = [
         "executionPeriod": PERIOD,
         "input": [{"valueReference": REFERENCES[0]}],
     },
-    {"resourceType": "Provenance", "id": "v", "target": REFERENCES, "occurredDateTime": "2024", "agent": [{"who": r} for r in REFERENCES]},
+    {
+        "resourceType": "Provenance",
+        "id": "v",
+        "target": REFERENCES,
+        "occurredDateTime": "2024",
+        "agent": [{"who": r} for r in REFERENCES],
+    },
     {
         "resourceType": "MedicationRequest",
         "id": "m",
@@ -106,12 +122,29 @@ RESOURCES: list[dict[str, Any]] = [
             {"type": "depends-on", "resource": "http://x.test/1|2"},
             {"type": "composed-of", "resource": "http://x.test/2"},
         ],
-        "useContext": [{"code": {"code": "focus"}, "valueQuantity": QUANTITY}, {"valueCodeableConcept": CONCEPT}],
+        "useContext": [
+            {"code": {"code": "focus"}, "valueQuantity": QUANTITY},
+            {"valueCodeableConcept": CONCEPT},
+        ],
     },
-    {"resourceType": "Bundle", "id": "b", "type": "document", "entry": [{"resource": {"resourceType": "Composition", "id": "c"}}, {"resource": {"resourceType": "Patient", "id": "p"}}]},
-    {"resourceType": "Condition", "id": "c", "onsetAge": {"value": 3}, "abatementString": "x", "subject": REFERENCES[0]},
+    {
+        "resourceType": "Bundle",
+        "id": "b",
+        "type": "document",
+        "entry": [
+            {"resource": {"resourceType": "Composition", "id": "c"}},
+            {"resource": {"resourceType": "Patient", "id": "p"}},
+        ],
+    },
+    {
+        "resourceType": "Condition",
+        "id": "c",
+        "onsetAge": {"value": 3},
+        "abatementString": "x",
+        "subject": REFERENCES[0],
+    },
     {"resourceType": "InsurancePlan", "id": "n", "name": "N", "alias": ["A", "B"]},
-]  # fmt: skip
+]
 
 
 def cases() -> list[Any]:
@@ -179,14 +212,19 @@ def test_numbers_are_unique_per_type_and_parameter() -> None:
 # Numbers live in the index rows of every installation: these must never change.
 @pytest.mark.parametrize(
     ("resource_type", "code", "number"),
-    [("Patient", "identifier", 1322), ("Observation", "subject", 1249), ("DiagnosticReport", "imaging-study", 510)],
+    [
+        ("Patient", "identifier", 1322),
+        ("Observation", "subject", 1249),
+        ("DiagnosticReport", "imaging-study", 510),
+    ],
 )
 def test_numbers_are_pinned(resource_type: str, code: str, number: int) -> None:
     assert parameters_of(resource_type)[code].number == number
 
 
 @pytest.mark.parametrize(
-    "expression", ["Patient.name.first()", "Patient.nope", "Patient.name.where(use='a' or use='b')", "Patient + 1"]
+    "expression",
+    ["Patient.name.first()", "Patient.nope", "Patient.name.where(use='a' or use='b')", "Patient + 1"],
 )
 def test_more_than_paths_is_said(expression: str) -> None:
     def children(holder: str, name: str) -> list[tuple[str, str]]:

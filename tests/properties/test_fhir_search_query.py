@@ -1,0 +1,108 @@
+"""Whatever is asked of a search: a statement or a fault, never an exception of ours (FHIR R4 search.html)."""
+
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql, sqlite
+
+from fhir.search.date import parse_date
+from fhir.search.definitions import SearchType, parameters_of
+from fhir.search.query import parse_query
+from fhir.search.sql import select_count, select_included, select_page
+from fhir.search.value import InvalidSearch, Surroundings, UnsupportedSearch, split_escaped, unescape
+from server.kernel.access import EVERYONE, Reach
+
+AROUND = Surroundings(ZoneInfo("Europe/Zurich"), "http://fhir.test/fhir", 1_700_000_000_000_000)
+REACHES = (EVERYONE, Reach(frozenset({"p1", "p2"})), Reach(frozenset()))
+TYPES = ("Patient", "Observation", "DiagnosticReport", "MolecularSequence", "Device", "ValueSet")
+
+CONTROLS = ("_count", "_sort", "_include", "_revinclude", "_total", "_summary", "_elements", "_page", "_has")
+CODES = sorted({code for resource_type in TYPES for code in parameters_of(resource_type)})
+names = st.sampled_from([*CODES, *CONTROLS]) | st.text(max_size=20)
+modifiers = st.sampled_from(
+    ["", ":missing", ":exact", ":contains", ":not", ":identifier", ":Patient", ":below"]
+)
+pieces = st.sampled_from(
+    [
+        "gt",
+        "ap",
+        "2024",
+        "-02",
+        "-30",
+        "T10:00",
+        "Z",
+        "|",
+        "$",
+        ",",
+        "\\",
+        "1e5",
+        "-0.0",
+        "Patient/1",
+        "true",
+        "*",
+        ":",
+    ]
+) | st.text(max_size=8)
+values = st.lists(pieces, max_size=6).map("".join)
+pairs = st.lists(st.tuples(st.builds("".join, st.tuples(names, modifiers)), values), max_size=5)
+
+
+@given(st.sampled_from(TYPES), pairs, st.booleans(), st.sampled_from(REACHES))
+@settings(deadline=None, max_examples=300)
+def test_every_query_is_sql_or_a_fault(
+    resource_type: str, asked: list[tuple[str, str]], strict: bool, reach: Reach
+) -> None:
+    try:
+        query = parse_query(resource_type, asked, strict=strict)
+        statements = [select_page(query, reach, AROUND, None), select_count(query, reach, AROUND)]
+        statements += [
+            statement
+            for include in query.includes
+            if (statement := select_included(include, [1, 2], {"Patient": reach, "Device": reach}, 10))
+            is not None
+        ]
+    except (InvalidSearch, UnsupportedSearch):
+        return
+    for statement in statements:
+        for dialect in (sqlite.dialect(), postgresql.dialect()):
+            compiled = str(statement.compile(dialect=dialect))
+            assert ("fhir_compartment" in compiled) is (reach is not EVERYONE)
+
+
+@given(st.lists(st.text(max_size=10), min_size=1, max_size=5))
+def test_escaping_comes_back(texts: list[str]) -> None:
+    escaped = [text.replace("\\", "\\\\").replace(",", "\\,") for text in texts]
+    assert [unescape(part) for part in split_escaped(",".join(escaped), ",")] == texts
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_date_lies_within_its_shorter_forms(moment: object) -> None:
+    text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")  # type: ignore[attr-defined]
+    widths = []
+    exact = parse_date(text, UTC)
+    assert exact is not None
+    for length in (10, 7, 4):
+        wide = parse_date(text[:length], UTC)
+        assert wide is not None
+        assert wide.low_us <= exact.low_us < exact.high_us <= wide.high_us
+        widths.append(wide.high_us - wide.low_us)
+    assert widths == sorted(widths)
+
+
+@pytest.mark.parametrize("resource_type", TYPES)
+def test_every_parameter_can_be_asked(resource_type: str) -> None:
+    sample = {
+        SearchType.DATE: "2024",
+        SearchType.NUMBER: "5",
+        SearchType.QUANTITY: "5||mm",
+        SearchType.REFERENCE: "Patient/1",
+    }
+    for parameter in parameters_of(resource_type).values():
+        parts = parameter.components or (parameter,)
+        value = "$".join(sample.get(part.type, "a") for part in parts)
+        query = parse_query(resource_type, [(parameter.code, value), (f"{parameter.code}:missing", "false")])
+        assert len(query.criteria) == 2
+        str(select_page(query, EVERYONE, AROUND, None).compile(dialect=sqlite.dialect()))
