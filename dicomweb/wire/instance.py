@@ -63,7 +63,7 @@ class ParsedInstance:
     bulk: tuple[BulkValue, ...]
     pixels: PixelLayout | None  # None: no pixel data
     data_set_offset: int
-    warnings: tuple[str, ...]  # "code" or "code path"; the codes are in docs/conformance
+    warnings: tuple[str, ...]  # "code" or "code path"; codes: docs/conformance/reading-dicom.md
 
 
 def is_uid(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Every file that pydicom brings: our walk and `Dataset.to_json_dict` agree, or the difference is named here."""
+"""Every file that pydicom brings: our walk and `Dataset.to_json_dict` agree, or why not is said here."""
 
 import warnings
 from pathlib import Path

@@ -1,6 +1,8 @@
 import mmap
+import re
 import time
 import zlib
+from pathlib import Path
 from struct import pack
 
 import orjson
@@ -87,6 +89,14 @@ def test_a_mapped_file_reads_the_same(tmp_path):
         pytest.param(file(*PIXELS) + b"\x10\0", Truncated, id="cut within a tag"),
         pytest.param(
             file() + explicit(0x7FE00010, "OB", b"x", UNDEFINED - 1), Truncated, id="4 GB of 1 byte"
+        ),
+        pytest.param(
+            file() + explicit(0x00409999, "SH", b"abc", 4), Truncated, id="short value over the end"
+        ),
+        pytest.param(
+            file() + explicit(0x7FE00010, "OB", item() + item(b"ab", 4), UNDEFINED),
+            Truncated,
+            id="fragment over the end",
         ),
         pytest.param(file() + explicit(0x00409999, "  "), UnreadableDataSet, id="no VR"),
         pytest.param(file() + implicit(0xFFFEE00D), UnreadableDataSet, id="stray delimiter"),
@@ -248,6 +258,13 @@ def test_unknown_values_are_read_when_the_attribute_is_known():
     assert dicom_json["00081111"] == {"vr": "UN", "InlineBinary": "b3BhcXVl"}
 
 
+def test_unknown_bytes_that_only_look_like_items_leave_no_bulk_data():
+    inner = implicit(0x54001010, bytes(1100))
+    parsed = parse_instance(file(explicit(0x00081111, "UN", item(inner) + b"garbage!")))
+    assert [bulk.path for bulk in parsed.bulk] == ["00081111"]
+    assert "unknown-vr 00081111" in parsed.warnings
+
+
 def test_implicit_vr_resolves_what_the_dictionary_leaves_open():
     data = file(
         implicit(0x00280103, pack("<H", 1)),
@@ -273,10 +290,11 @@ def test_implicit_vr_resolves_what_the_dictionary_leaves_open():
 def test_big_endian_words_become_little_endian():
     uids = ((0x00080016, CT), (0x00080018, SOP), (0x0020000D, STUDY), (0x0020000E, SERIES))
     data = b"".join(explicit(tag, "UI", uid.encode(), order=">") for tag, uid in uids)
-    data += explicit(0x00280010, "US", b"\x01\x00", order=">") + explicit(
-        0x00281201, "OW", b"\1\2\3\4", order=">"
-    )
+    data += explicit(0x00280010, "US", b"\x01\x00", order=">")
+    data += explicit(0x00280110, "UN", b"\1\0", order=">")
+    data += explicit(0x00281201, "OW", b"\1\2\3\4", order=">")
     parsed = parse_instance(meta(ts.ExplicitVRBigEndian) + data)
+    assert parsed.dicom_json["00280110"]["vr"] == "UN"
     assert parsed.dicom_json["00280010"]["Value"] == [256]
     assert parsed.dicom_json["00281201"]["InlineBinary"] == "AgEEAw=="
 
@@ -377,3 +395,13 @@ def test_the_json_is_serializable_whatever_the_values():
     assert dicom_json["00081030"]["Value"] == ["a\ufffdb\ufffd\x1b$B\ufffd"] or "\0" not in str(dicom_json)
     assert dicom_json["00189074"]["Value"] == ["NaN", "Infinity", 1e300]
     assert dicom_json["00280030"]["Value"] == ["1e999", "nan"]
+
+
+def test_every_warning_is_documented():
+    root = Path(__file__).parents[3]
+    source = "".join(path.read_text() for path in (root / "dicomweb" / "wire").glob("*.py"))
+    said = set(re.findall(r'(?:warn\(|append\(|warnings\[|f)"([a-z]+(?:-[a-z]+)+)[ "]', source))
+    documented = set(
+        re.findall(r"^\| `([a-z-]+)`", (root / "docs/conformance/reading-dicom.md").read_text(), re.M)
+    )
+    assert said == documented
