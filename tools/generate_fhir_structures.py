@@ -238,8 +238,15 @@ def included_codes(include: Json, terminology: dict[tuple[str, str], Json]) -> l
 
 def codes_of(concepts: Iterable[Json]) -> Iterator[str]:
     for concept in concepts:
-        yield concept["code"]
+        if not is_abstract(concept):
+            yield concept["code"]
         yield from codes_of(concept.get("concept", ()))
+
+
+def is_abstract(concept: Json) -> bool:
+    """Whether a concept only groups others and is no choice itself."""
+    marks = (p for p in concept.get("property", ()) if p["code"] in ("abstract", "notSelectable"))
+    return any(mark.get("valueBoolean") for mark in marks)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ as they are. Concepts of the retired SNOMED-RT schemes read as the SNOMED CT con
 """
 
 import re
+import struct
 from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -17,6 +18,9 @@ from pydicom.sr.coding import Code
 
 RETIRED_SNOMED = frozenset({"SRT", "SNM3", "99SDM"})  # PS3.16 Table 8-1
 MAX_TEXT_CHARACTERS = 1024 * 1024  # FHIR R4 datatypes.html#string
+
+# What pydicom raises when bytes are not what their value representation says.
+UNREADABLE = (NotImplementedError, OSError, EOFError, ValueError, TypeError, LookupError, struct.error)
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _SCT_OF_SRT = snomed_mapping["SRT"]
@@ -113,7 +117,7 @@ def root_of(document: Dataset) -> ContentItem:
 
 def items_of(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
     """The items of a sequence; none when it is absent or no sequence."""
-    value = dataset.get(keyword)
+    value = _value(dataset, keyword)
     if not isinstance(value, MutableSequence | tuple):
         return []
     return [item for item in value if isinstance(item, Dataset)]
@@ -121,7 +125,7 @@ def items_of(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
 
 def text_of(dataset: Dataset, keyword: str) -> str | None:
     """A text attribute without padding; None: absent or blank. Of several values, the first."""
-    value = dataset.get(keyword)
+    value = _value(dataset, keyword)
     if isinstance(value, MutableSequence | tuple):
         value = next(iter(value), None)
     text = "" if value is None else str(value).strip(" \x00\t\r\n")[:MAX_TEXT_CHARACTERS]
@@ -137,6 +141,14 @@ def uid_of(dataset: Dataset, keyword: str) -> str | None:
 def first_concept(dataset: Dataset, keyword: str) -> Concept | None:
     """The first concept of a code sequence."""
     return next((c for c in map(_concept, items_of(dataset, keyword)) if c is not None), None)
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """The value of an element; pydicom converts when asked, and one that it cannot convert has none."""
+    try:
+        return dataset.get(keyword)
+    except UNREADABLE:
+        return None
 
 
 def _item(dataset: Dataset) -> ContentItem:

@@ -166,6 +166,24 @@ def test_a_damaged_document_never_breaks_the_mapping(seed: int) -> None:
         assert validate(decode_json(encode_json(resource))) == []
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(40))
+def test_bytes_that_are_not_what_they_claim_never_break_the_mapping(seed: int) -> None:
+    chance = random.Random(seed)
+    data = bytearray(part10((LUNG,)))
+    for _ in range(8):
+        at = data.index(
+            chance.choice([b"UI", b"SH", b"LO", b"CS", b"DS", b"UT", b"SQ"]), chance.randrange(1000, 3000)
+        )
+        data[at] = chance.randrange(256)
+    try:
+        sr = dcmread(BytesIO(data))
+    except (OSError, EOFError, NotImplementedError, ValueError):
+        return  # such bytes are refused at the door
+    for resource in map_sr(sr, CONTEXT).resources():
+        assert validate(decode_json(encode_json(resource))) == []
+
+
 def _damage(dataset: Dataset, chance: random.Random) -> None:
     """Remove, empty or garble one element somewhere below."""
     keywords = [e.keyword for e in dataset if e.keyword]
