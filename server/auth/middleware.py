@@ -104,7 +104,7 @@ class Authentication:
                 if replaced:
                     await self._door.answer(scope, outcome)(scope, receive, send)
                 challenge = self._challenge_text(prefix, "insufficient_scope")
-                message = {**message, "headers": [*message.get("headers", ()), challenge]}
+                message = _replacing(message, challenge)
             if not replaced:
                 await send(message)
 
@@ -194,7 +194,13 @@ def _denial(principal: Principal, prefix: str) -> AuditEntry:
 def _with_challenge(send: Send, challenge: tuple[bytes, bytes] | None) -> Send:
     async def challenged(message: Message) -> None:
         if challenge is not None and message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), challenge]}
+            message = _replacing(message, challenge)
         await send(message)
 
     return challenged
+
+
+def _replacing(message: Message, challenge: tuple[bytes, bytes]) -> Message:
+    """The message with this challenge in place of the door's own, which knows less."""
+    kept = [header for header in message.get("headers", ()) if header[0].lower() != challenge[0]]
+    return {**message, "headers": [*kept, challenge]}

@@ -1,0 +1,212 @@
+"""The whole system: in one process for what is decided in it, as real processes for what kills them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from pydicom import Dataset, FileDataset
+
+from ai_engine.phantom.chest import PhantomSpec
+from ai_engine.phantom.datasets import PhantomStudy, phantom_datasets
+
+READY_S = 60.0
+BOUNDARY = "e2e-boundary"
+
+
+def part10(dataset: Dataset) -> bytes:
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def multipart(files: Sequence[bytes]) -> bytes:
+    head = b"--" + BOUNDARY.encode() + b"\r\nContent-Type: application/dicom\r\n\r\n"
+    return b"".join(head + file + b"\r\n" for file in files) + b"--" + BOUNDARY.encode() + b"--\r\n"
+
+
+STOW_HEADERS = {
+    "Content-Type": f'multipart/related; type="application/dicom"; boundary={BOUNDARY}',
+    "Accept": "application/dicom+json",
+}
+
+
+@dataclass
+class ServerProcess:
+    """`isthmus serve` as a process of its own, with its worker beside it."""
+
+    data: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    clients: list[httpx.Client] = field(default_factory=list)
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, *options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        with (self.data / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.command("serve"), "--port", str(self.port), *options],
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wait_until(self._ready, READY_S)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "server", *words, "--data", str(self.data)]
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(self.command(*words), env=self._environment(), capture_output=True, check=True)
+        return done.stdout.decode()
+
+    def token(self, scope: str = "system/*.cruds", *options: str) -> str:
+        return self.run("token", "--scope", scope, *options).split()[-1]
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {token or self.token()}"}
+        client = httpx.Client(base_url=self.base, headers=headers, timeout=60, trust_env=False)
+        self.clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """Whatever is left of it ends, with the connections to it."""
+        for client in self.clients:
+            client.close()
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the server and everything it started, as a power cut would end them."""
+        assert self.process is not None
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        for child in children:
+            child.kill()
+        self.process.wait()
+        psutil.wait_procs(children)
+
+    def worker(self) -> psutil.Process:
+        """The worker process, once it is there."""
+        assert self.process is not None
+        server = psutil.Process(self.process.pid)
+        found: list[psutil.Process] = []
+
+        def look() -> bool:
+            found[:] = [child for child in server.children() if "worker" in child.cmdline()]
+            return bool(found)
+
+        self.wait_until(look, READY_S)
+        return found[0]
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def wait_until(self, condition: Callable[[], Any], seconds: float) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, (self.data / "server.log").read_text()[-4000:]
+            time.sleep(0.05)
+        return value
+
+    def log(self) -> str:
+        return (self.data / "server.log").read_text()
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()[-4000:]
+        try:
+            return httpx.get(f"{self.base}/readyz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+        return {**kept, "ISTHMUS_QUIET_TIME_S": "1", "ISTHMUS_ALLOW_UNSANDBOXED": "true", **self.environment}
+
+
+@pytest.fixture
+def server_process(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that is not started yet; whatever is left of it is killed at the end."""
+    server = ServerProcess(tmp_path)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One started server for a module of tests that do not disturb each other."""
+    server = ServerProcess(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.close()
+
+
+def make_chest(patient_id: str = "DEMO-1") -> list[FileDataset]:
+    """A chest CT of 60 slices of 192 by 192, 5 mm by 2 mm: just fine enough for the shipped model."""
+    study = PhantomStudy(seed=7, salt=os.urandom(8).hex(), patient_id=patient_id)
+    return list(phantom_datasets(study, PhantomSpec(seed=7, slices=60, rows=192, columns=192)))
+
+
+@pytest.fixture
+def chest() -> list[FileDataset]:
+    """A study of its own for each test."""
+    return make_chest()
+
+
+@pytest.fixture
+def new_chest() -> Callable[..., list[FileDataset]]:
+    """More studies, of patients that the test names."""
+    return make_chest
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What the tests of this folder do over and over."""
+
+    part10: Callable[[Dataset], bytes] = part10
+    multipart: Callable[[Sequence[bytes]], bytes] = multipart
+
+    def store(self, http: httpx.Client, datasets: Sequence[Dataset]) -> httpx.Response:
+        """STOW-RS these instances in one request."""
+        body = multipart([part10(dataset) for dataset in datasets])
+        return http.post("/dicom-web/studies", content=body, headers=STOW_HEADERS)
+
+    def workitems(self, http: httpx.Client, study_instance_uid: str) -> list[dict[str, Any]]:
+        """The workitems of a study by UPS-RS, oldest first."""
+        answer = http.get("/dicom-web/workitems", params={"StudyInstanceUID": study_instance_uid})
+        return list(answer.json()) if answer.status_code == 200 else []
+
+    def states(self, http: httpx.Client, study_instance_uid: str) -> list[str]:
+        """Procedure Step State of each."""
+        found = self.workitems(http, study_instance_uid)
+        return [workitem["00741000"]["Value"][0] for workitem in found]
+
+    def instances(self, http: httpx.Client, study_instance_uid: str, modality: str) -> list[str]:
+        """SOP Instance UIDs of one modality that QIDO-RS lists in a study."""
+        path = f"/dicom-web/studies/{study_instance_uid}/instances"
+        answer = http.get(path, params={"Modality": modality})
+        return [each["00080018"]["Value"][0] for each in (answer.json() if answer.content else [])]
+
+
+@pytest.fixture
+def kit() -> Kit:
+    return Kit()
