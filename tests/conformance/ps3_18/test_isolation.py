@@ -1,0 +1,119 @@
+"""A patient's token and every route of the studies service: nothing of another patient (DESIGN §8)."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from dicomweb.routes import build_router
+from dicomweb.tables import Study
+from server.kernel.access import Access
+from server.kernel.services import Services
+from tests.conformance.ps3_18.kit import MULTIPART, confined_to, ct_file, multipart, place
+from tests.conformance.ps3_18.test_10_5_store import rows
+
+MINE, OTHERS, NOBODYS, CONFLICT = place(1), place(2), place(3), place(4)
+STORED = [
+    ct_file(MINE),
+    ct_file(OTHERS, PatientID="P2", PatientName="Other^Patient"),
+    ct_file(NOBODYS, PatientID=None, PatientName="No^Body"),
+    ct_file(CONFLICT, PatientBirthDate="20010101"),
+]
+
+STUDY = "/studies/{study}"
+SERIES = f"{STUDY}/series/{{series}}"
+INSTANCE = f"{SERIES}/instances/{{instance}}"
+SEARCHES = {
+    ("GET", "/studies"),
+    ("GET", "/series"),
+    ("GET", "/instances"),
+    ("GET", f"{STUDY}/series"),
+    ("GET", f"{STUDY}/instances"),
+    ("GET", f"{SERIES}/instances"),
+    ("GET", "/series/{series}/instances"),
+}
+RETRIEVALS = {
+    ("GET", STUDY),
+    ("GET", SERIES),
+    ("GET", INSTANCE),
+    ("GET", f"{STUDY}/metadata"),
+    ("GET", f"{SERIES}/metadata"),
+    ("GET", f"{INSTANCE}/metadata"),
+    ("GET", f"{INSTANCE}/frames/{{frames}}"),
+    ("GET", f"{INSTANCE}/bulkdata/{{path:path}}"),
+}
+STORES = {("POST", "/studies"), ("POST", STUDY)}
+
+
+@pytest.fixture
+async def patient(
+    client: httpx.AsyncClient, accesses: dict[str, Access], services: Services
+) -> httpx.AsyncClient:
+    """A client with the token of the patient of `MINE`, in an archive of four studies."""
+    await client.post("/dicom-web/studies", content=multipart(*STORED), headers={"Content-Type": MULTIPART})
+    studies = {row.study_instance_uid: row for row in await rows(services, Study)}
+    assert studies[CONFLICT.study].link_state == "conflict"
+    assert studies[NOBODYS.study].link_state == "unassigned"
+    accesses["patient"] = confined_to(studies[MINE.study].patient_id)
+    client.headers["Authorization"] = "Bearer patient"
+    return client
+
+
+def url(template: str, where: Any) -> str:
+    filled = template.replace("{path:path}", "7FE00010").replace("{frames}", "1")
+    return "/dicom-web" + filled.format(study=where.study, series=where.series, instance=where.instance)
+
+
+def test_every_route_is_here(services: Services) -> None:
+    routes = {
+        (method, route.path)
+        for route in build_router(services).routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
+    assert routes == SEARCHES | RETRIEVALS | STORES
+
+
+@pytest.mark.parametrize("template", sorted(path for _, path in RETRIEVALS))
+async def test_retrieval(patient: httpx.AsyncClient, template: str) -> None:
+    assert (await patient.get(url(template, MINE))).status_code == 200
+    missing = await patient.get(url(template, place(99)))
+    for where in (OTHERS, NOBODYS, CONFLICT):
+        response = await patient.get(url(template, where))
+        assert response.status_code == 404
+        assert response.content == missing.content
+
+
+@pytest.mark.parametrize("template", sorted(path for _, path in SEARCHES))
+async def test_search(patient: httpx.AsyncClient, template: str) -> None:
+    answers = (await patient.get(url(template, MINE), params={"includefield": "all"})).json()
+    assert [answer["0020000D"]["Value"][0] for answer in answers] == [MINE.study]
+    for where in (OTHERS, NOBODYS, CONFLICT):
+        response = await patient.get(url(template, where), params={"StudyInstanceUID": where.study})
+        assert (response.status_code, response.content) == (200, b"[]")
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"PatientID": "P2"}, {"PatientName": "*"}, {"ModalitiesInStudy": "CT"}]
+)
+async def test_search_for_anothers(patient: httpx.AsyncClient, parameters: dict[str, str]) -> None:
+    found = (await patient.get("/dicom-web/studies", params=parameters)).json()
+    assert {answer["0020000D"]["Value"][0] for answer in found} <= {MINE.study}
+
+
+@pytest.mark.parametrize("template", sorted(path for _, path in STORES))
+async def test_store(patient: httpx.AsyncClient, template: str) -> None:
+    for where, patient_id in ((OTHERS, "P2"), (NOBODYS, None), (CONFLICT, "P1")):
+        another = place(int(where.study[-1]), instance=2)
+        body = multipart(ct_file(another, PatientID=patient_id))
+        response = await patient.post(url(template, where), content=body, headers={"Content-Type": MULTIPART})
+        assert response.status_code == 409
+        assert response.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0x0124]
+
+
+@pytest.mark.parametrize(("method", "template"), sorted(SEARCHES | RETRIEVALS | STORES))
+async def test_no_token_no_answer(client: httpx.AsyncClient, method: str, template: str) -> None:
+    response = await client.request(method, url(template, MINE), headers={"Authorization": ""})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
