@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from pydicom import Dataset
+from pydicom.dataset import validate_file_meta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -62,8 +64,6 @@ class DemoOptions:
 class Visit:
     """The demo's connections to its server."""
 
-    base: str
-    token: str
     http: httpx.Client
     dicom: Any  # dicomweb_client.DICOMwebClient, which is untyped
     console: Console
@@ -104,13 +104,16 @@ def visit_server(server: DemoServer, study: DemoStudy, console: Console) -> int:
     token = issue_token(server)
     say.line(console, f"  {server.base}  data in {server.data}", "dim")
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=server.base, headers=headers, trust_env=False, timeout=60) as http:
-        visit = Visit(server.base, token, http, _dicomweb_client(server.base, headers), console)
+    with (
+        httpx.Client(base_url=server.base, headers=headers, trust_env=False, timeout=60) as http,
+        _dicomweb_client(server.base, headers) as dicom,
+    ):
+        visit = Visit(http, dicom, console)
         store_study(visit, study)
         workitems = watch_analysis(visit, study)
         reports = show_results(visit, study, workitems)
-        say.heading(console, "Go on by hand")
-        say.tell_links(console, server.base, study.study_instance_uid, reports, token)
+    say.heading(console, "Go on by hand")
+    say.tell_links(console, server.base, study.study_instance_uid, reports, token)
     return FINDINGS if reports else NO_FINDINGS
 
 
@@ -199,15 +202,16 @@ def _phantom() -> DemoStudy:
     )
 
 
-def _dicomweb_client(base: str, headers: dict[str, str]) -> Any:
+@contextmanager
+def _dicomweb_client(base: str, headers: dict[str, str]) -> Iterator[Any]:
     try:
         from dicomweb_client import DICOMwebClient
         from dicomweb_client.session_utils import create_session
     except ImportError as error:
         raise DemoNotInstalled("The demo needs dicomweb-client: pip install 'isthmus[demo]'") from error
-    session = create_session()
-    session.trust_env = False  # no proxy stands before this machine's own server
-    return DICOMwebClient(f"{base}/dicom-web", session=session, headers=headers)
+    with create_session() as session:
+        session.trust_env = False  # no proxy stands before this machine's own server
+        yield DICOMwebClient(f"{base}/dicom-web", session=session, headers=headers)
 
 
 def _store(dicom: Any, batch: Sequence[Dataset]) -> Outcome:
@@ -232,12 +236,20 @@ def _check(outcome: Outcome) -> None:
 def _batches(instances: Iterator[Dataset]) -> Iterator[list[Dataset]]:
     batch: list[Dataset] = []
     for instance in instances:
-        batch.append(instance)
+        batch.append(with_file_meta(instance))
         if len(batch) == BATCH:
             yield batch
             batch = []
     if batch:
         yield batch
+
+
+def with_file_meta(instance: Dataset) -> Dataset:
+    """The instance with a complete head (PS3.10 §7.1); dicomweb-client writes only what is there."""
+    instance.preamble = getattr(instance, "preamble", None) or b"\x00" * 128
+    validate_file_meta(instance.file_meta, enforce_standard=True)
+    instance.file_meta.FileMetaInformationGroupLength = 0  # pydicom computes it where it is present
+    return instance
 
 
 def _progress(console: Console) -> Progress:
