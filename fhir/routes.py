@@ -28,7 +28,7 @@ from fhir.negotiation import (
     require_json_body,
 )
 from fhir.outcome import FHIR_JSON_UTF8, operation_outcome, outcome_of
-from fhir.search.definitions import resource_types
+from fhir.search.definitions import stored_types
 from fhir.search.query import MAX_PARAMETERS
 from fhir.search.value import InvalidSearch
 from server.kernel.access import access_of
@@ -38,7 +38,6 @@ from server.kernel.services import Services
 
 MAX_FORM_BYTES = 1 << 20  # of a search by POST
 RETRY_AFTER_S = "5"
-NOT_STORED = frozenset({"Parameters"})  # a resource only ever sent, not kept (FHIR R4 parameters.html)
 
 _HEADERS_OF: Mapping[FaultKind, Mapping[str, str]] = {
     FaultKind.UNAUTHENTICATED: {"WWW-Authenticate": 'Bearer realm="isthmus"'},
@@ -172,7 +171,7 @@ class _Writing:
 
 def _check(request: Request, resource_type: str) -> None:
     access_of(request.scope)  # who may not come in learns nothing, not even which types there are
-    if resource_type not in resource_types() or resource_type in NOT_STORED:
+    if resource_type not in stored_types():
         raise UnknownType("The URL names no resource type that this server keeps.")
     _require_json(request)
 

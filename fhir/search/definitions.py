@@ -65,6 +65,12 @@ def resource_types() -> frozenset[str]:
 
 
 @cache
+def stored_types() -> frozenset[str]:
+    """The resource types that a server keeps; Parameters is only ever sent (FHIR R4 parameters.html)."""
+    return resource_types() - {"Parameters"}
+
+
+@cache
 def unsupported_codes() -> frozenset[str]:
     """Parameters of R4 that narrow a search and that this server does not offer."""
     return frozenset(_file().unsupported)

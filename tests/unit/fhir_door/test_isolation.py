@@ -27,7 +27,7 @@ async def world(create: Callable[..., Any]) -> World:
     ada = await create({"resourceType": "Patient", "name": [{"family": "Ada"}]})
     ben = await create({"resourceType": "Patient", "name": [{"family": SECRET}]})
     observations, reports = {}, {}
-    for patient in (ada, ben):
+    for patient in (ben, ada):
         observation = {
             "resourceType": "Observation",
             "status": "final",
