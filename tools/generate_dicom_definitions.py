@@ -33,8 +33,8 @@ def attributes() -> str:
         NOTICE,
         "from sys import intern",
         "",
-        "# Tag, keyword, VR; a choice of VRs is joined by ' or '. One string, since Python compiles a literal",
-        "# of five thousand entries in a quarter of a second, and reads this in milliseconds.",
+        "# Tag, keyword, VR; a choice of VRs is joined by ' or '. One string, since Python compiles a",
+        "# literal of five thousand entries in a quarter of a second, and reads this in milliseconds.",
         '_TABLE = """\\',
     ]
     for tag, (vr, _, _, _, keyword) in sorted(_dicom_dict.DicomDictionary.items()):

@@ -4,8 +4,8 @@
 
 from sys import intern
 
-# Tag, keyword, VR; a choice of VRs is joined by ' or '. One string, since Python compiles a literal
-# of five thousand entries in a quarter of a second, and reads this in milliseconds.
+# Tag, keyword, VR; a choice of VRs is joined by ' or '. One string, since Python compiles a
+# literal of five thousand entries in a quarter of a second, and reads this in milliseconds.
 _TABLE = """\
 00000000 CommandGroupLength UL
 00000001 CommandLengthToEnd UL
