@@ -88,7 +88,6 @@ class Series(Row, table=True):
     performed_procedure_step_start_date: str = ""
     performed_procedure_step_start_time: str = ""
     created_us: int = Field(sa_type=BigInteger)
-    changed_us: int = Field(sa_type=BigInteger)
     superseded_us: int | None = Field(default=None, sa_type=BigInteger)
     attributes: str = Field(sa_type=Text)  # DICOM JSON object: series attributes as sent
 

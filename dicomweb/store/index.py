@@ -94,15 +94,14 @@ class _Indexing:
         if study is None:
             return result_of(parsed, other_patient(StoreFailure.NOT_AUTHORIZED))
         series = self.known.series.get(parsed.series_instance_uid) or await self._new_series(instance, study)
+        if series.is_superseded:
+            await self._bring_back(series)
         self._add(instance, study, series)
         return replace(result_of(parsed), patient_id=study.patient_id)
 
     async def finish(self) -> None:
-        """Write the instance rows, move the studies' and series' instants, announce the studies."""
+        """Write the instance rows, move the studies' instants, announce the studies."""
         await self._insert_instances()
-        for series in self.known.series.values():
-            if series.added:
-                await self._touch_series(series)
         for study_instance_uid, study in self.known.studies.items():
             if study.added:
                 await self._touch_study(study)
@@ -141,7 +140,6 @@ class _Indexing:
             "study_id": study.id,
             "series_instance_uid": parsed.series_instance_uid,
             "created_us": self.unit.now_us,
-            "changed_us": self.unit.now_us,
             "attributes": orjson.dumps(attributes).decode(),
         }
         inserted = await self.unit.execute(insert(_SERIES).values(row).returning(_SERIES.c.id))
@@ -164,7 +162,6 @@ class _Indexing:
             parsed.series_instance_uid, instance.received.data_set_sha256
         )
         study.added += 1
-        series.added += 1
         if is_input(parsed, self.origin):
             study.has_new_input = True
             _fill_in(study, of_level(parsed.dicom_json, Level.STUDY))
@@ -180,9 +177,10 @@ class _Indexing:
             insert(_METADATA), [_metadata_row(ids[row["sop_instance_uid"]], i) for row, i in self.rows]
         )
 
-    async def _touch_series(self, series: KnownSeries) -> None:
-        changed = update(_SERIES).where(_SERIES.c.id == series.id)
-        await self.unit.execute(changed.values(changed_us=self.unit.now_us, superseded_us=None))
+    async def _bring_back(self, series: KnownSeries) -> None:
+        """A series whose instances are all superseded has a current one again."""
+        await self.unit.execute(update(_SERIES).where(_SERIES.c.id == series.id).values(superseded_us=None))
+        series.is_superseded = False
 
     async def _touch_study(self, study: KnownStudy) -> None:
         columns: dict[str, Any] = {"changed_us": self.unit.now_us}

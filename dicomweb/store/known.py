@@ -36,7 +36,7 @@ class KnownSeries:
 
     id: int
     study_instance_uid: str
-    added: int = 0
+    is_superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstanc
     known = await connection.execute(_select_instances({i.sop_instance_uid for i in parsed}))
     return Known(
         {row.study_instance_uid: _study(row) for row in studies},
-        {row.series_instance_uid: KnownSeries(row.id, row.study_instance_uid) for row in series},
+        {row.series_instance_uid: _series(row) for row in series},
         {row.sop_instance_uid: KnownInstance(row.series_instance_uid, row.data_set_sha256) for row in known},
     )
 
@@ -81,6 +81,10 @@ def _study(row: Row[Any]) -> KnownStudy:
     )
 
 
+def _series(row: Row[Any]) -> KnownSeries:
+    return KnownSeries(row.id, row.study_instance_uid, row.superseded_us is not None)
+
+
 def _select_studies(uids: Iterable[str]) -> Select[Any]:
     c = _STUDY.c
     columns = (c.study_instance_uid, c.id, c.patient_system, c.patient_value, c.patient_id, c.attributes)
@@ -90,7 +94,7 @@ def _select_studies(uids: Iterable[str]) -> Select[Any]:
 def _select_series(uids: Iterable[str]) -> Select[Any]:
     c = _SERIES.c
     return (
-        select(c.series_instance_uid, c.id, _STUDY.c.study_instance_uid)
+        select(c.series_instance_uid, c.id, c.superseded_us, _STUDY.c.study_instance_uid)
         .join_from(_SERIES, _STUDY, c.study_id == _STUDY.c.id)
         .where(c.series_instance_uid.in_(sorted(uids)))
     )
