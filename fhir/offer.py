@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from fhir.capability import ResourceFacts, SearchParameterFacts, ServerFacts, capability_statement
 from fhir.model.json_codec import encode_json
-from fhir.search.definitions import SearchParameter, SearchType, parameters_of, resource_types
+from fhir.search.definitions import SearchParameter, SearchType, parameters_of, stored_types
 
 INTERACTIONS = ("read", "vread", "create", "update", "search-type")
 
 
 def render_capabilities(server: ServerFacts, *, create_on_update: bool = False) -> bytes:
     """The CapabilityStatement's JSON text: every type with its search parameters and includes."""
-    resources = [_offer(name, parameters_of(name), create_on_update) for name in sorted(resource_types())]
+    resources = [_offer(name, parameters_of(name), create_on_update) for name in sorted(stored_types())]
     return encode_json(capability_statement(server, resources))
 
 

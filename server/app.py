@@ -22,6 +22,7 @@ import server.auth.routes
 import server.http.health
 import server.workflows.routes
 from fhir.capability import ServerFacts
+from fhir.interactions.authored import put_own_definitions
 from fhir.offer import render_capabilities
 from server.auth.middleware import Authentication, Door
 from server.auth.tokens import AccessTokens
@@ -43,7 +44,7 @@ from server.kernel.uids import new_id
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.background import Loop, run_loop
-from server.workflows.models import register_shipped
+from server.workflows.models import INSTALLER, register_shipped
 from server.workflows.projection import project_waiting_studies, project_waiting_tasks
 from server.workflows.settle import settle_waiting
 from server.workflows.worker_process import keep_worker
@@ -222,6 +223,7 @@ async def _prepare(settings: Settings) -> None:
     await upgrade(settings.database)
     database = Database(settings.database)
     await register_shipped(database)
+    await database.transact(lambda unit: put_own_definitions(unit, INSTALLER))
     await database.close()
 
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from zoneinfo import ZoneInfo
 
-from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
 
 from ai_engine.encode.equipment import Equipment
-from ai_engine.encode.publication import EncodedResult, encode
+from ai_engine.encode.publication import encode
 from ai_engine.encode.source import InstanceReference, Making
 from ai_engine.encode.uids import UidSource
 from ai_engine.findings import Findings
@@ -20,7 +20,7 @@ from ai_engine.runners.port import RunnerInput
 from ai_engine.runners.process import RunnerPolicy
 from dicomweb.worklist.attempts import standing_output
 from dicomweb.worklist.workitem import Claim, SeriesReference
-from server.kernel.services import Services
+from server.kernel.services import Services, Site
 from server.workflows.model_input import load_input
 from server.workflows.models import LoadedModel, LoadedModels
 from server.workflows.publish import publish
@@ -55,7 +55,11 @@ class Analyst:
         findings = await self._run(model, volume)
         progress.at(80, "encoding the findings")
         superseded = await self.services.database.transact(lambda unit: standing_output(unit, claim))
-        result = await asyncio.to_thread(_encode, findings, volume.slices, claim, superseded)
+        making = Making(
+            Equipment.of(findings.model, ENGINE), local_now(self.services.site), UidSource(claim.workitem_uid)
+        )
+        predecessors = documents_of(superseded)
+        result = await asyncio.to_thread(encode, findings, volume.slices, making, predecessors)
         progress.at(95, "publishing")
         await publish(self.services, claim, result, superseded)
 
@@ -66,15 +70,13 @@ class Analyst:
         return await asyncio.to_thread(interpret, manifest, output, volume.remarks)
 
 
-def _encode(
-    findings: Findings, slices: Sequence[Dataset], claim: Claim, superseded: Sequence[SeriesReference]
-) -> EncodedResult:
-    making = Making(Equipment.of(findings.model, ENGINE), datetime.now(UTC), UidSource(claim.workitem_uid))
-    return encode(findings, slices, making, [*_documents(superseded)])
+def local_now(site: Site) -> datetime:
+    """Now, on the site's clock; without a configured zone on this machine's. DICOM times are local times."""
+    return datetime.now(ZoneInfo(site.timezone)) if site.timezone else datetime.now(UTC).astimezone()
 
 
-def _documents(superseded: Sequence[SeriesReference]) -> list[InstanceReference]:
-    """The SRs among what the result replaces: its predecessor documents."""
+def documents_of(superseded: Sequence[SeriesReference]) -> list[InstanceReference]:
+    """The SRs among what a result replaces: its predecessor documents."""
     return [
         InstanceReference(each.study_instance_uid, each.series_instance_uid, each.sop_class_uid, uid)
         for each in superseded

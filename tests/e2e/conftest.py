@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -50,6 +50,7 @@ class ServerProcess:
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     clients: list[httpx.Client] = field(default_factory=list)
+    authorization: dict[str, str] = field(default_factory=dict)
 
     @property
     def base(self) -> str:
@@ -184,6 +185,7 @@ class Kit:
 
     part10: Callable[[Dataset], bytes] = part10
     multipart: Callable[[Sequence[bytes]], bytes] = multipart
+    stow_headers: Mapping[str, str] = field(default_factory=lambda: STOW_HEADERS)
 
     def store(self, http: httpx.Client, datasets: Sequence[Dataset]) -> httpx.Response:
         """STOW-RS these instances in one request."""
