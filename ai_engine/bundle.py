@@ -98,6 +98,7 @@ def disagreements(manifest: Manifest) -> Iterator[str]:
     findings = {finding.tracking_id for finding in manifest.findings}
     segments = {segment.number: segment.tracking_id for segment in manifest.segments}
     yield from _repeated("outputs: name", (output.name for output in manifest.outputs))
+    yield from _repeated("outputs: title", (output.title for output in manifest.outputs))
     yield from _repeated("findings: tracking_id", (finding.tracking_id for finding in manifest.findings))
     yield from _repeated("segments: number", (segment.number for segment in manifest.segments))
     yield from _repeated("segments: tracking_id", (segment.tracking_id for segment in manifest.segments))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ai_engine.bundle import PLACEHOLDER
 from ai_engine.findings import Finding, Findings, Measurement, NotMeasured, Segment
-from ai_engine.manifest import ConclusionRules, FindingMeaning, Manifest, OutputMeaning, SegmentMeaning
+from ai_engine.manifest import FindingMeaning, Manifest, OutputMeaning, SegmentMeaning
 from ai_engine.runners.port import ModelOutputInvalid, NamedValue, RunnerOutput
 
 NO_REASON = "the model gave no value and no reason"
@@ -37,7 +37,7 @@ def interpret(manifest: Manifest, output: RunnerOutput, remarks: Sequence[str] =
         labels=output.labels if present else None,
         findings=tuple(_findings(manifest, values, {segment.number for segment in present})),
         not_measured=missing,
-        conclusion=conclusion_of(manifest.conclusion, values, missing, remarks),
+        conclusion=conclusion_of(manifest, values, missing, remarks),
     )
 
 
@@ -53,14 +53,18 @@ def segments_present(manifest: Manifest, labels: NDArray[np.uint8] | None) -> tu
 
 
 def conclusion_of(
-    rules: ConclusionRules,
+    manifest: Manifest,
     values: Mapping[str, NamedValue],
     missing: Sequence[NotMeasured],
     remarks: Sequence[str],
 ) -> str:
     """The conclusion in plain sentences."""
+    rules = manifest.conclusion
     said = [text for group in rules.sentences if (text := _first_said(group, values))]
-    reasons = [_reason_sentence(reason, missing) for reason in dict.fromkeys(each.reason for each in missing)]
+    reasons = [
+        f"Not measured: {', '.join(_names_missing(manifest, reason, missing))} ({reason})."
+        for reason in dict.fromkeys(each.reason for each in missing)
+    ]
     return " ".join([*(said or [rules.nothing]), *reasons, *remarks, rules.statement])
 
 
@@ -171,6 +175,17 @@ def _word(value: NamedValue | None, *, of_slice: bool) -> str | None:
     return str((value.slice_index or 0) + 1) if of_slice else f"{value.value:.15g}"
 
 
-def _reason_sentence(reason: str, missing: Sequence[NotMeasured]) -> str:
-    names = [each.name for each in missing if each.reason == reason]
-    return f"Not measured: {', '.join(names)} ({reason})."
+def _names_missing(manifest: Manifest, reason: str, missing: Sequence[NotMeasured]) -> list[str]:
+    """What is missing for this reason; a group by its own name when all of it is."""
+    titles = {each.name for each in missing if each.reason == reason}
+    whole = {
+        group
+        for group in {output.group for output in manifest.outputs if output.group}
+        if titles.issuperset(output.title for output in manifest.outputs if output.group == group)
+    }
+    names = (
+        output.group if output.group in whole else output.title
+        for output in manifest.outputs
+        if output.title in titles
+    )
+    return list(dict.fromkeys(name for name in names if name))

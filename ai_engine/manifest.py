@@ -60,6 +60,9 @@ class OutputMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     name: OutputName
     title: Text  # for people, also in "not measured: …"
+    group: Text | None = (
+        None  # what the conclusion says instead when all outputs of the group are missing alike
+    )
     concept: Code
     unit: Code  # UCUM
     finding: TrackingId | None = None

@@ -77,9 +77,7 @@ def test_what_is_missing_is_said_with_its_reason(manifest: Manifest) -> None:
 def test_an_implausible_value_is_withheld(value: float, manifest: Manifest) -> None:
     found = interpret(manifest, output(NamedValue("lung_volume_right", value)))
     assert found.findings == ()
-    assert (
-        NotMeasured("Volume, right lung", "the value was implausible and is withheld") in found.not_measured
-    )
+    assert NotMeasured("Right lung volume", "the value was implausible and is withheld") in found.not_measured
 
 
 def test_what_the_manifest_does_not_know_is_refused(manifest: Manifest) -> None:
@@ -127,3 +125,15 @@ def test_a_value_for_the_text_alone_is_no_measurement(manifest: Manifest) -> Non
 
 def test_a_manifest_survives_being_written_and_read(manifest: Manifest) -> None:
     assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
+
+
+def test_a_group_missing_as_a_whole_is_named_once(manifest: Manifest) -> None:
+    names = [output.name for output in manifest.outputs if not output.optional]
+    found = interpret(manifest, output(reasons=dict.fromkeys(names, "no body was found in the images")))
+    assert (
+        "Not measured: lungs as a whole, right lung, left lung, Fat area, Area in the muscle window, "
+        "Cross-section of the trunk (no body was found in the images)." in found.conclusion
+    )
+    reasons = dict.fromkeys(["laa950_right", "perc15_right"], "slices lie more than 5 mm apart")
+    part = interpret(manifest, output(NamedValue("lung_volume_right", 2000), reasons=reasons))
+    assert "Right lung LAA-950, Right lung 15th percentile density (slices lie" in part.conclusion

@@ -1,7 +1,6 @@
 """The generated chest CT: reproducible, calibrated, and a proper CT Image."""
 
 import io
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -92,7 +91,6 @@ def test_uids_follow_seed_and_salt() -> None:
         assert all(value.startswith("2.25.") and len(value) <= 64 for value in values)
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
 def test_dciodvfy_finds_no_fault(phantom: Phantom, tmp_path: Path) -> None:
     dataset = slice_dataset(phantom.voxels[3], phantom.geometry, 3, PhantomStudy(accession_number="A1"))
     path = tmp_path / "slice.dcm"
