@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ TOKEN_TTL_S = 24 * 3600
 LOG_TAIL_CHARACTERS = 3000  # shown when the server does not start
 
 SCOPES = "system/*.cruds"
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class ServerDidNotStart(Fault):
@@ -53,15 +55,30 @@ def running_server(data: Path | None, port: int) -> Iterator[DemoServer]:
     folder = data or Path(tempfile.mkdtemp(prefix="isthmus-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        server = _start(folder.absolute(), port or _free_port())
-        try:
-            _wait_until_ready(server)
-            yield server
-        finally:
-            _stop(server.process)
+        with signals_interrupt():
+            server = _start(folder.absolute(), port or _free_port())
+            try:
+                _wait_until_ready(server)
+                yield server
+            finally:
+                _stop(server.process)
     finally:
         if data is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does, so that they too stop its server."""
+    if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
+        yield
+        return
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def issue_token(server: DemoServer) -> str:

@@ -1,7 +1,6 @@
-"""A database with the tables of the authorization server, and a clock that the test moves."""
+"""A clock that the test moves, and a database with the tables of the authorization server."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,8 @@ from server.kernel.rows import Row
 
 
 class MovableClock:
+    """The wall clock, put ahead by `offset_s`."""
+
     def __init__(self) -> None:
         self.offset_s = 0.0
 
@@ -25,8 +26,9 @@ def clock() -> MovableClock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    made = Database(f"sqlite+aiosqlite:///{tmp_path}/auth.db")
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The tables as declared; migrating to them would cost these many small tests most of their time."""
+    made = Database(database_url)
     async with made._writer.begin() as connection:
         await connection.run_sync(Row.metadata.create_all)
     yield made
