@@ -28,6 +28,7 @@ from server.client.store_response import Outcome, read_outcome
 from server.kernel.faults import Fault, FaultKind
 
 BATCH = 20  # instances in one Store request
+REQUEST_BYTES = 1 << 30  # no Store request of the demo is larger
 APPEAR_S = 30.0  # until the first workitem of a study is there, once it is stored
 END_S = 600.0  # until the analysis has ended
 PROJECTION_S = 15.0  # until FHIR knows the study
@@ -211,7 +212,8 @@ def _dicomweb_client(base: str, headers: dict[str, str]) -> Iterator[Any]:
         raise DemoNotInstalled("The demo needs dicomweb-client: pip install 'isthmus[demo]'") from error
     with create_session() as session:
         session.trust_env = False  # no proxy stands before this machine's own server
-        yield DICOMwebClient(f"{base}/dicom-web", session=session, headers=headers)
+        # In one piece: a request sent in chunks is repeated by this client without its body.
+        yield DICOMwebClient(f"{base}/dicom-web", session=session, headers=headers, chunk_size=REQUEST_BYTES)
 
 
 def _store(dicom: Any, batch: Sequence[Dataset]) -> Outcome:
