@@ -1,5 +1,6 @@
 """One search: the page of rows, what is counted for it, and the body (PS3.18 10.6.3)."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from dicomweb.search.query import MORE_RESULTS, Query
 from dicomweb.search.sql import INSTANCE, SERIES, select_matches
 from server.kernel.access import Reach
 from server.kernel.database import Database
+
+MAX_INLINE_ROWS = 200  # rendered on the event loop: a few milliseconds; more goes to a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,10 @@ async def search(database: Database, query: Query, reach: Reach, public_base: st
         page = rows[: query.limit]
         counts = await _count(connection, query.level, page)
     more = len(rows) > query.limit and not query.is_limited
-    body = answer_body(page, query, counts, public_base)
+    if len(page) <= MAX_INLINE_ROWS:
+        body = answer_body(page, query, counts, public_base)
+    else:
+        body = await asyncio.to_thread(answer_body, page, query, counts, public_base)
     return SearchAnswer(body, (*query.warnings, MORE_RESULTS) if more else query.warnings)
 
 

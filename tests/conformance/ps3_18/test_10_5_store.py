@@ -2,15 +2,19 @@
 
 import asyncio
 import io
+from typing import Any
 
 import httpx
 import pydicom
 import pytest
 from pydicom.uid import EnhancedSRStorage, ImplicitVRLittleEndian
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from dicomweb.response_codes import StoreFailure
 from dicomweb.store import limits, receive, service
+from dicomweb.store.index import index_instances
+from dicomweb.store.instances import InstanceResult
 from dicomweb.tables import Instance, Series, Study
 from server.kernel.access import Access
 from server.kernel.faults import StorageFull
@@ -247,6 +251,21 @@ async def test_concurrent_stores_of_the_same_instances(client: httpx.AsyncClient
     responses = await asyncio.gather(*(post(client, *files) for _ in range(6)))
     assert {response.status_code for response in responses} == {200}
     assert [await count(services, row) for row in (Study, Series, Instance)] == [1, 1, 5]
+
+
+@pytest.mark.parametrize(("collisions", "status"), [(1, 200), (service.COLLISION_ATTEMPTS, 503)])
+async def test_a_transaction_that_meets_another_runs_again(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, collisions: int, status: int
+) -> None:
+    left = [IntegrityError("INSERT", {}, Exception("unique"))] * collisions
+
+    async def colliding(*arguments: Any) -> list[InstanceResult]:
+        if left:
+            raise left.pop()
+        return await index_instances(*arguments)
+
+    monkeypatch.setattr(service, "index_instances", colliding)
+    assert (await post(client, ct_file())).status_code == status
 
 
 async def test_derived_objects_do_not_unsettle_a_study(client: httpx.AsyncClient, services: Services) -> None:
