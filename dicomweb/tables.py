@@ -39,7 +39,6 @@ class Study(Row, table=True):
         _prefix_index("referring_physician_name_folded"),
         _prefix_index("study_identifier"),
         Index(None, "link_state"),
-        Index(None, "input_changed_us"),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())

@@ -29,7 +29,9 @@ from server.kernel.services import Site
 _STUDY, _SERIES, _REQUEST = table_of(Study), table_of(Series), table_of(SeriesRequest)
 _INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)
 
-STUDY_CHANGED = "study.changed"  # outbox event; subject: Study Instance UID
+# Outbox event; subject: Study Instance UID. Payload: how many `instances` came, whether `input` for analysis
+# was among them, and the SOP classes of the `derived` objects that were received.
+STUDY_CHANGED = "study.changed"
 
 
 async def index_instances(
@@ -105,7 +107,11 @@ class _Indexing:
         for study_instance_uid, study in self.known.studies.items():
             if study.added:
                 await self._touch_study(study)
-                payload = {"instances": study.added, "input": study.has_new_input}
+                payload = {
+                    "instances": study.added,
+                    "input": study.has_new_input,
+                    "derived": sorted(study.derived_classes),
+                }
                 self.unit.emit(STUDY_CHANGED, study_instance_uid, payload)
 
     async def _new_study(
@@ -165,6 +171,8 @@ class _Indexing:
         if is_input(parsed, self.origin):
             study.has_new_input = True
             _fill_in(study, of_level(parsed.dicom_json, Level.STUDY))
+        elif self.origin is Origin.RECEIVED:
+            study.derived_classes.add(parsed.sop_class_uid)
 
     async def _insert_instances(self) -> None:
         if not self.rows:

@@ -27,6 +27,7 @@ class KnownStudy:
     attributes: DicomJson
     added: int = 0  # instances this transaction added
     has_new_input: bool = False
+    derived_classes: set[str] = field(default_factory=set)  # of received objects this transaction added
     has_new_attributes: bool = False
 
 

@@ -78,7 +78,7 @@ async def settle_now(services: Services, study_instance_uid: str) -> list[Decisi
 
 
 async def _look_until_still(services: Services, rule: str, study_instance_uid: str) -> Decision | None:
-    """Look again when an instance arrives between reading the study and deciding; None: it has no input."""
+    """Look again when an instance arrives while the rule looks; None: they keep arriving."""
     for _ in range(LOOKS):
         if decision := await _look(services, rule, study_instance_uid, told=True):
             return decision
@@ -86,23 +86,28 @@ async def _look_until_still(services: Services, rule: str, study_instance_uid: s
 
 
 async def _note_changes(unit: UnitOfWork, events: Sequence[Event], quiet_time_s: float | None) -> None:
-    """Start the quiet time of each enabled rule for each study with new input."""
-    changed = {event.subject: event.occurred_us for event in events if orjson.loads(event.payload)["input"]}
-    if not changed:
-        return
-    rules = (await unit.execute(select(_RULE.c.name, _RULE.c.quiet_time_s).where(_RULE.c.enabled))).all()
-    await unit.execute(delete(_SETTLING).where(_SETTLING.c.study_instance_uid.in_(changed)))
-    rows = [
-        {
-            "rule": rule.name,
-            "study_instance_uid": study_instance_uid,
-            "due_us": at_us + _quiet_us(rule.quiet_time_s if quiet_time_s is None else quiet_time_s),
-        }
-        for study_instance_uid, at_us in changed.items()
-        for rule in rules
-    ]
-    if rows:
-        await unit.execute(insert(_SETTLING), rows)
+    """Start the quiet time, anew, of each enabled rule for each study with something new for it."""
+    query = select(_RULE.c.name, _RULE.c.quiet_time_s, _RULE.c.selection).where(_RULE.c.enabled)
+    for rule in (await unit.execute(query)).all():
+        named = selection_of(rule.selection).sop_class_uids()
+        changed = {event.subject: event.occurred_us for event in events if _concerns(event, named)}
+        quiet_us = int((rule.quiet_time_s if quiet_time_s is None else quiet_time_s) * SECOND_US)
+        rows = [
+            {"rule": rule.name, "study_instance_uid": study, "due_us": at_us + quiet_us}
+            for study, at_us in changed.items()
+        ]
+        if rows:
+            await unit.execute(delete(_SETTLING).where(_of(rule.name, *changed)))
+            await unit.execute(insert(_SETTLING), rows)
+
+
+def _concerns(event: Event, named_classes: frozenset[str]) -> bool:
+    """Whether a rule that names these SOP classes has something new to look at.
+
+    Derived objects (SR, SEG, KO, PR, SC) count for a rule that names their class; our own never do.
+    """
+    what = orjson.loads(event.payload)
+    return what["input"] or not named_classes.isdisjoint(what["derived"])
 
 
 async def _due(services: Services) -> Sequence[RowMapping]:
@@ -128,7 +133,7 @@ async def _look(
         state = await read_state(connection, study_instance_uid)
         rule = await _rule(connection, rule_name)
         rows = await read_instances(connection, study_instance_uid)
-    if state is None or rule is None or state.input_changed_us is None:
+    if state is None or rule is None:
         await services.database.transact(lambda unit: _forget(unit, rule_name, study_instance_uid))
         return None
     wanted = route(selection_of(rule["selection"]), await asyncio.to_thread(summarise, rows))
@@ -193,9 +198,5 @@ async def _forget(unit: UnitOfWork, rule: str, study_instance_uid: str) -> None:
     await unit.execute(delete(_SETTLING).where(_of(rule, study_instance_uid)))
 
 
-def _of(rule: str, study_instance_uid: str) -> ColumnElement[bool]:
-    return and_(_SETTLING.c.rule == rule, _SETTLING.c.study_instance_uid == study_instance_uid)
-
-
-def _quiet_us(seconds: float) -> int:
-    return int(seconds * SECOND_US)
+def _of(rule: str, *study_instance_uids: str) -> ColumnElement[bool]:
+    return and_(_SETTLING.c.rule == rule, _SETTLING.c.study_instance_uid.in_(study_instance_uids))

@@ -25,16 +25,16 @@ _THICKNESS, _BODY_PART = key_of("SliceThickness"), key_of("BodyPartExamined")
 
 @dataclass(frozen=True, slots=True)
 class StudyState:
-    """Whose study it is, and when its input last changed (None: it has no input)."""
+    """Whose study it is, and when it last changed."""
 
     study_instance_uid: str
     patient_id: str | None
-    input_changed_us: int | None
+    changed_us: int
 
 
 async def read_state(connection: AsyncConnection, study_instance_uid: str) -> StudyState | None:
     """The state of a study; None: there is no such study."""
-    query = select(_STUDY.study_instance_uid, _STUDY.patient_id, _STUDY.input_changed_us).where(
+    query = select(_STUDY.study_instance_uid, _STUDY.patient_id, _STUDY.changed_us).where(
         _STUDY.study_instance_uid == study_instance_uid
     )
     row = (await connection.execute(query)).one_or_none()

@@ -1,12 +1,14 @@
 """The whole system: in one process for what is decided in it, as real processes for what kills them."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +18,23 @@ import httpx
 import psutil
 import pytest
 from pydicom import Dataset, FileDataset
+from sqlalchemy import update
 
+from ai_engine.bundle import SHIPPED_BUNDLES, load_bundle
 from ai_engine.phantom.chest import PhantomSpec
 from ai_engine.phantom.datasets import PhantomStudy, phantom_datasets
+from ai_engine.runners.process import RunnerPolicy
+from ai_engine.tables import ModelVersion
+from server.app import build_app, build_services
+from server.auth.tokens import issue_token
+from server.kernel.database import UnitOfWork
+from server.kernel.rows import table_of
+from server.kernel.services import Services
+from server.migrations import upgrade
+from server.settings import Settings
+from server.workflows.analysis import build_worker
+from server.workflows.models import LoadedModels, register_shipped
+from server.workflows.worker import Worker, WorkerSettings
 
 READY_S = 60.0
 BOUNDARY = "e2e-boundary"
@@ -212,3 +228,71 @@ class Kit:
 @pytest.fixture
 def kit() -> Kit:
     return Kit()
+
+
+@dataclass
+class System:
+    """The whole server and one worker in this process; nothing runs by itself."""
+
+    services: Services
+    http: httpx.AsyncClient
+    worker: Worker
+    models: LoadedModels
+    folder: Path
+
+    async def register(self, script: str, **runtime: Any) -> None:
+        """Put a bundle with this model code in place of the shipped one."""
+        folder = self.folder / "bundle"
+        shutil.copytree(SHIPPED_BUNDLES / "ct_quantification", folder)
+        shutil.rmtree(folder / "scripts")
+        (folder / "scripts").mkdir()
+        (folder / "scripts/__init__.py").write_text("")
+        (folder / "scripts/quantify.py").write_text(script)
+        manifest = json.loads((folder / "isthmus.json").read_text())
+        manifest["runtime"] |= {"entry": "scripts.quantify:run", **runtime}
+        (folder / "isthmus.json").write_text(json.dumps(manifest))
+        bundle = load_bundle(folder)
+
+        async def work(unit: UnitOfWork) -> None:
+            await unit.execute(
+                update(table_of(ModelVersion)).values(path=str(bundle.path), digest=bundle.digest)
+            )
+
+        await self.services.database.transact(work)
+
+    async def analyse(self, kit: Any, datasets: list[FileDataset]) -> dict[str, Any]:
+        """Store a study, settle it, let the worker try once; returns the workitem."""
+        body = kit.multipart([kit.part10(dataset) for dataset in datasets])
+        stored = await self.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
+        assert stored.status_code == 200, stored.text
+        uid = str(datasets[0].StudyInstanceUID)
+        settled = await self.http.post(f"/admin/api/studies/{uid}/settled")
+        assert [each["outcome"] for each in settled.json()] == ["scheduled"], settled.text
+        assert await self.worker.step() == 1
+        return await self.workitem(uid)
+
+    async def workitem(self, study_instance_uid: str) -> dict[str, Any]:
+        answer = await self.http.get("/dicom-web/workitems", params={"StudyInstanceUID": study_instance_uid})
+        (found,) = answer.json()
+        return dict(found)
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    settings = Settings(data=tmp_path / "data", worker=False, allow_unsandboxed=True)
+    settings.data.mkdir()
+    await upgrade(settings.database)
+    services = build_services(settings)
+    await register_shipped(services.database)
+    app = build_app(settings, services)
+    token = await issue_token(services.database, scope="system/*.cruds")
+    worker, models = build_worker(
+        services, WorkerSettings("test-worker", 30), RunnerPolicy(allow_unsandboxed=True)
+    )
+    transport = httpx.ASGITransport(app)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
+        yield System(services, http, worker, models, tmp_path)
+    await models.close()
+    await services.objects.close()
+    await services.database.close()

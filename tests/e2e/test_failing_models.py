@@ -1,100 +1,17 @@
 """Models that do not deliver: each ends as a visible failure, images stay, the worker lives (DESIGN §9)."""
 
 import json
-import shutil
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from pydicom import FileDataset
 from sqlalchemy import update
 
-from ai_engine.bundle import SHIPPED_BUNDLES, load_bundle
-from ai_engine.runners.process import RunnerPolicy
-from ai_engine.tables import ModelVersion, RoutingRule
-from server.app import build_app, build_services
-from server.auth.tokens import issue_token
+from ai_engine.tables import RoutingRule
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
-from server.kernel.services import Services
-from server.migrations import upgrade
-from server.settings import Settings
-from server.workflows.analysis import build_worker
-from server.workflows.models import LoadedModels, register_shipped
 from server.workflows.projection import project_waiting_studies, project_waiting_tasks
-from server.workflows.worker import Worker, WorkerSettings
-
-
-@dataclass
-class System:
-    """The whole server and one worker in this process; nothing runs by itself."""
-
-    services: Services
-    http: httpx.AsyncClient
-    worker: Worker
-    models: LoadedModels
-    folder: Path
-
-    async def register(self, script: str, **runtime: Any) -> None:
-        """Put a bundle with this model code in place of the shipped one."""
-        folder = self.folder / "bundle"
-        shutil.copytree(SHIPPED_BUNDLES / "ct_quantification", folder)
-        shutil.rmtree(folder / "scripts")
-        (folder / "scripts").mkdir()
-        (folder / "scripts/__init__.py").write_text("")
-        (folder / "scripts/quantify.py").write_text(script)
-        manifest = json.loads((folder / "isthmus.json").read_text())
-        manifest["runtime"] |= {"entry": "scripts.quantify:run", **runtime}
-        (folder / "isthmus.json").write_text(json.dumps(manifest))
-        bundle = load_bundle(folder)
-
-        async def work(unit: UnitOfWork) -> None:
-            await unit.execute(
-                update(table_of(ModelVersion)).values(path=str(bundle.path), digest=bundle.digest)
-            )
-
-        await self.services.database.transact(work)
-
-    async def analyse(self, kit: Any, datasets: list[FileDataset]) -> dict[str, Any]:
-        """Store a study, settle it, let the worker try once; returns the workitem."""
-        body = kit.multipart([kit.part10(dataset) for dataset in datasets])
-        stored = await self.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
-        assert stored.status_code == 200, stored.text
-        uid = str(datasets[0].StudyInstanceUID)
-        settled = await self.http.post(f"/admin/api/studies/{uid}/settled")
-        assert [each["outcome"] for each in settled.json()] == ["scheduled"], settled.text
-        assert await self.worker.step() == 1
-        return await self.workitem(uid)
-
-    async def workitem(self, study_instance_uid: str) -> dict[str, Any]:
-        answer = await self.http.get("/dicom-web/workitems", params={"StudyInstanceUID": study_instance_uid})
-        (found,) = answer.json()
-        return dict(found)
-
-
-@pytest.fixture
-async def system(tmp_path: Path) -> AsyncIterator[System]:
-    settings = Settings(data=tmp_path / "data", worker=False, allow_unsandboxed=True)
-    settings.data.mkdir()
-    await upgrade(settings.database)
-    services = build_services(settings)
-    await register_shipped(services.database)
-    app = build_app(settings, services)
-    token = await issue_token(services.database, scope="system/*.cruds")
-    worker, models = build_worker(
-        services, WorkerSettings("test-worker", 30), RunnerPolicy(allow_unsandboxed=True)
-    )
-    transport = httpx.ASGITransport(app)
-    headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
-        yield System(services, http, worker, models, tmp_path)
-    await models.close()
-    await services.objects.close()
-    await services.database.close()
-
 
 RAISES = "def run(voxels, affine, parameters):\n    raise ValueError('patient Demo^Phantom')\n"
 HANGS = "import time\ndef run(voxels, affine, parameters):\n    time.sleep(600)\n"
@@ -123,7 +40,7 @@ STRANGE = (
     ],
 )
 async def test_failing_model_is_tried_again_then_given_up(
-    system: System, kit: Any, chest: list[FileDataset], script: str, runtime: dict[str, Any], says: str
+    system: Any, kit: Any, chest: list[FileDataset], script: str, runtime: dict[str, Any], says: str
 ) -> None:
     await system.register(script, **runtime)
     workitem = await system.analyse(kit, chest)
@@ -137,7 +54,7 @@ async def test_failing_model_is_tried_again_then_given_up(
     await images_stay_and_the_task_says_why(system, chest, says)
 
 
-async def exhaust_attempts(system: System) -> None:
+async def exhaust_attempts(system: Any) -> None:
     """Let the worker use up its attempts without waiting for their back-off."""
     from dicomweb.worklist.tables import Workitem
 
@@ -149,7 +66,7 @@ async def exhaust_attempts(system: System) -> None:
         assert await system.worker.step() == 1
 
 
-async def images_stay_and_the_task_says_why(system: System, chest: list[FileDataset], says: str) -> None:
+async def images_stay_and_the_task_says_why(system: Any, chest: list[FileDataset], says: str) -> None:
     uid = str(chest[0].StudyInstanceUID)
     series = (await system.http.get(f"/dicom-web/studies/{uid}/series")).json()
     assert [each["00080060"]["Value"] for each in series] == [["CT"]]
@@ -164,7 +81,7 @@ async def images_stay_and_the_task_says_why(system: System, chest: list[FileData
     "script", [pytest.param(BABBLES, id="no mapping of values"), pytest.param(STRANGE, id="not a number")]
 )
 async def test_invalid_output_is_given_up_at_once(
-    system: System, kit: Any, chest: list[FileDataset], script: str
+    system: Any, kit: Any, chest: list[FileDataset], script: str
 ) -> None:
     await system.register(script)
     workitem = await system.analyse(kit, chest)
@@ -172,7 +89,7 @@ async def test_invalid_output_is_given_up_at_once(
 
 
 async def test_changed_bundle_is_refused(
-    system: System, kit: Any, chest: list[FileDataset], new_chest: Callable[..., list[FileDataset]]
+    system: Any, kit: Any, chest: list[FileDataset], new_chest: Callable[..., list[FileDataset]]
 ) -> None:
     await system.register(EXITS)
     (system.folder / "bundle/scripts/quantify.py").write_text(RAISES)
@@ -181,7 +98,7 @@ async def test_changed_bundle_is_refused(
     assert "not those that were registered" in json.dumps(workitem)
 
 
-async def test_missing_pixel_spacing_is_named(system: System, kit: Any, chest: list[FileDataset]) -> None:
+async def test_missing_pixel_spacing_is_named(system: Any, kit: Any, chest: list[FileDataset]) -> None:
     for dataset in chest:
         del dataset.PixelSpacing
     workitem = await system.analyse(kit, chest)
@@ -190,7 +107,7 @@ async def test_missing_pixel_spacing_is_named(system: System, kit: Any, chest: l
 
 
 async def test_study_that_no_model_wants_leaves_no_workitem(
-    system: System, kit: Any, chest: list[FileDataset]
+    system: Any, kit: Any, chest: list[FileDataset]
 ) -> None:
     for dataset in chest:
         dataset.Modality = "MR"
@@ -202,7 +119,7 @@ async def test_study_that_no_model_wants_leaves_no_workitem(
 
 
 async def test_cancel_request_stops_a_waiting_workitem(
-    system: System, kit: Any, chest: list[FileDataset]
+    system: Any, kit: Any, chest: list[FileDataset]
 ) -> None:
     await system.register(EXITS)
     workitem = await system.analyse(kit, chest)  # failed once, waits for its second attempt
@@ -214,7 +131,7 @@ async def test_cancel_request_stops_a_waiting_workitem(
     assert workitem["00741000"]["Value"] == ["CANCELED"]
 
 
-async def test_rule_that_is_disabled_sees_nothing(system: System, kit: Any, chest: list[FileDataset]) -> None:
+async def test_rule_that_is_disabled_sees_nothing(system: Any, kit: Any, chest: list[FileDataset]) -> None:
     async def disable(unit: UnitOfWork) -> None:
         await unit.execute(update(table_of(RoutingRule)).values(enabled=False))
 

@@ -1,0 +1,121 @@
+"""When a study is settled, and what starts its analysis again (DESIGN §2)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydicom import FileDataset
+from sqlalchemy import select, update
+
+from ai_engine.bundle import shipped_bundles
+from ai_engine.tables import RoutingRule, SettlingStudy
+from server.kernel.clock import SECOND_US
+from server.kernel.database import UnitOfWork
+from server.kernel.rows import table_of
+from server.workflows.settle import settle_waiting
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+async def store(system: Any, kit: Any, datasets: list[FileDataset]) -> None:
+    body = kit.multipart([kit.part10(dataset) for dataset in datasets])
+    answer = await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
+    assert answer.status_code == 200, answer.text
+
+
+async def workitems(system: Any) -> list[dict[str, Any]]:
+    answer = await system.http.get("/dicom-web/workitems")
+    return list(answer.json())
+
+
+async def settle_all(system: Any, quiet_time_s: float = 0) -> None:
+    while await settle_waiting(system.services, quiet_time_s):
+        pass
+
+
+async def test_study_waits_for_its_quiet_time(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+    await store(system, kit, chest)
+    await settle_all(system, 3600)
+    assert await workitems(system) == []
+
+
+async def test_settled_study_is_scheduled_once(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+    await store(system, kit, chest)
+    await settle_all(system)
+    await settle_all(system)
+    assert len(await workitems(system)) == 1
+
+
+async def test_next_instance_starts_the_quiet_time_anew(
+    system: Any, kit: Any, chest: list[FileDataset]
+) -> None:
+    await store(system, kit, chest[:-1])
+    await settle_waiting(system.services, 3600)
+    first = await due_us(system)
+    await store(system, kit, chest[-1:])
+    await settle_waiting(system.services, 7200)
+    assert await due_us(system) >= first + 3600 * SECOND_US
+
+
+async def due_us(system: Any) -> int:
+    async with system.services.database.read() as connection:
+        query = select(table_of(SettlingStudy).c.due_us)
+        return int((await connection.execute(query)).scalar_one())
+
+
+async def test_same_instances_again_start_nothing(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+    await store(system, kit, chest)
+    await settle_all(system)
+    await store(system, kit, chest)
+    assert await settle_waiting(system.services, 0) == 0
+
+
+async def test_late_instance_updates_a_scheduled_workitem(
+    system: Any, kit: Any, chest: list[FileDataset]
+) -> None:
+    await store(system, kit, chest[:-1])
+    await settle_all(system)
+    await store(system, kit, chest[-1:])
+    await settle_all(system)
+    (workitem,) = await workitems(system)
+    uid = workitem["00080018"]["Value"][0]
+    whole = (await system.http.get(f"/dicom-web/workitems/{uid}")).text
+    assert str(chest[-1].SOPInstanceUID) in whole
+
+
+async def test_own_objects_start_nothing(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+    await system.analyse(kit, chest)
+    await settle_all(system)
+    states = [workitem["00741000"]["Value"][0] for workitem in await workitems(system)]
+    assert states == ["COMPLETED"]
+
+
+def captured(dataset: FileDataset) -> FileDataset:
+    """The same picture as a secondary capture in a series of its own."""
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = SECONDARY_CAPTURE
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{dataset.SOPInstanceUID}1"[:64]
+    dataset.SeriesInstanceUID = f"{dataset.SeriesInstanceUID}1"[:64]
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("sop_classes", "expected"),
+    [
+        pytest.param(["CTImageStorage"], 0, id="no rule names the class"),
+        pytest.param(["SecondaryCaptureImageStorage"], 1, id="a rule names the class"),
+    ],
+)
+async def test_derived_object_counts_only_for_a_rule_that_names_it(
+    system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], sop_classes: list[str], expected: int
+) -> None:
+    manifest = json.loads((shipped_bundles()[0] / "isthmus.json").read_text())
+    selection = json.dumps(manifest["wants"] | {"sop_classes": sop_classes})
+
+    async def choose(unit: UnitOfWork) -> None:
+        await unit.execute(update(table_of(RoutingRule)).values(selection=selection))
+
+    await system.services.database.transact(choose)
+    await store(system, kit, [captured(new_chest()[0])])
+    await settle_all(system)
+    assert len(await workitems(system)) == expected
