@@ -61,7 +61,7 @@ HEAD = b"Content-Type: application/dicom\r\n\r\n"
         pytest.param(b"--XX\r\n" + HEAD + b"abc\r\n--XX--", [(DICOM, b"abc")], id="no line end at the end"),
         pytest.param(b"\r\n--XX\r\n" + HEAD + b"abc\r\n--XX--", [(DICOM, b"abc")], id="blank line first"),
         pytest.param(
-            b"hello\r\n--XY\r\n--XX \t\r\n" + HEAD + b"abc\r\n--XX--\r\nbye --XX\r\n",
+            b"hello--XX\r\n--XY\r\n--XX \t\r\n" + HEAD + b"abc\r\n--XX--\r\nbye --XX\r\n",
             [(DICOM, b"abc")],
             id="preamble, epilogue, blanks",
         ),

@@ -117,6 +117,13 @@ def test_a_wrong_offset_table_gives_way_to_the_fragments(table):
     assert _frames(data, layout) == [b"aa", b"bb"]
 
 
+@pytest.mark.parametrize("lengths", [pack("<QQ", 3, 5), pack("<QQ", 0, 2), pack("<Q", 3)])
+def test_a_wrong_extended_offset_table_gives_way(lengths):
+    tables = (explicit(0x7FE00001, "OV", pack("<QQ", 0, 12)), explicit(0x7FE00002, "OV", lengths))
+    data, layout = _encapsulated(b"aaa\0", b"bb", extra=tables)
+    assert _frames(data, layout) == [b"aaa\0", b"bb"]
+
+
 def test_without_a_table_frames_begin_where_images_do():
     data, layout = _encapsulated(SOI, b"aa", SOI + b"bb", b"cc")
     assert _frames(data, layout) == [SOI + b"aa", SOI + b"bbcc"]
