@@ -70,6 +70,8 @@ def slice_dataset(
 
 def _file(sop_instance_uid: str) -> FileDataset:
     meta = FileMetaDataset()
+    meta.FileMetaInformationGroupLength = 0  # whoever writes the file puts in the length
+    meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -53,6 +53,7 @@ def configure_logging(level: str = "info", *, pretty: bool | None = None, messag
     """
     pretty = sys.stderr.isatty() if pretty is None else pretty
     shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

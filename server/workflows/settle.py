@@ -165,10 +165,10 @@ async def _decide(
         return None  # another server has looked, or its quiet time has begun anew
     await _forget(unit, rule["name"], seen.study_instance_uid)
     if isinstance(wanted, NotWanted):
-        log.info("study not wanted", rule=rule["name"], study=seen.study_instance_uid, reason=wanted.reason)
+        log.info("study not wanted", rule=rule["name"], reason=wanted.reason)
         return Decision(rule["name"], None, wanted.reason)
     armed = await arm(unit, _workitem(rule, seen, wanted))
-    log.info("study settled", rule=rule["name"], study=seen.study_instance_uid, arming=armed.arming.value)
+    log.info("study settled", rule=rule["name"], arming=armed.arming.value, workitem=armed.workitem_uid)
     return Decision(rule["name"], armed, None)
 
 

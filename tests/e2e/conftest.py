@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from fastapi import FastAPI
 from pydicom import Dataset, FileDataset
 from sqlalchemy import update
 
@@ -234,6 +235,7 @@ def kit() -> Kit:
 class System:
     """The whole server and one worker in this process; nothing runs by itself."""
 
+    app: FastAPI
     services: Services
     http: httpx.AsyncClient
     worker: Worker
@@ -292,7 +294,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
     transport = httpx.ASGITransport(app)
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
-        yield System(services, http, worker, models, tmp_path)
+        yield System(app, services, http, worker, models, tmp_path)
     await models.close()
     await services.objects.close()
     await services.database.close()

@@ -1,0 +1,216 @@
+"""Every route, asked with the token of another patient (DESIGN §8); a new route fails until it has a line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from pydicom import FileDataset
+
+from server.auth.tokens import issue_token
+from server.workflows.projection import project_waiting_studies, project_waiting_tasks
+
+PUBLIC = {
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/fhir/metadata"),
+    ("GET", "/fhir/.well-known/smart-configuration"),
+    ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/.well-known/openid-configuration"),
+    ("GET", "/.well-known/oauth-protected-resource/{path}"),
+    ("POST", "/auth/token"),
+    ("POST", "/auth/introspect"),
+    ("POST", "/auth/revoke"),
+}
+
+STUDY = "/dicom-web/studies/{study}"
+SERIES = STUDY + "/series/{series}"
+INSTANCE = SERIES + "/instances/{instance}"
+
+# What a token of patient A gets of patient B: the status, or an empty answer. Names in braces are B's.
+HIDDEN = 404
+EMPTY = "empty"
+FORBIDDEN = 403
+CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
+    ("GET", "/dicom-web/studies"): ("/dicom-web/studies?StudyInstanceUID={study}", EMPTY),
+    ("GET", "/dicom-web/series"): ("/dicom-web/series?SeriesInstanceUID={series}&includefield=all", EMPTY),
+    ("GET", "/dicom-web/series/{series}/instances"): ("/dicom-web/series/{series}/instances", EMPTY),
+    ("GET", "/dicom-web/instances"): ("/dicom-web/instances?SOPInstanceUID={instance}", EMPTY),
+    ("GET", "/dicom-web/studies/{study}/series"): (STUDY + "/series", EMPTY),
+    ("GET", "/dicom-web/studies/{study}/instances"): (STUDY + "/instances", EMPTY),
+    ("GET", "/dicom-web/studies/{study}/series/{series}/instances"): (SERIES + "/instances", EMPTY),
+    ("GET", "/dicom-web/studies/{study}"): (STUDY, HIDDEN),
+    ("GET", "/dicom-web/studies/{study}/metadata"): (STUDY + "/metadata", HIDDEN),
+    ("GET", "/dicom-web/studies/{study}/series/{series}"): (SERIES, HIDDEN),
+    ("GET", "/dicom-web/studies/{study}/series/{series}/metadata"): (SERIES + "/metadata", HIDDEN),
+    ("GET", "/dicom-web/studies/{study}/series/{series}/instances/{instance}"): (INSTANCE, HIDDEN),
+    ("GET", "/dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata"): (
+        INSTANCE + "/metadata",
+        HIDDEN,
+    ),
+    ("GET", "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}"): (
+        INSTANCE + "/frames/1",
+        HIDDEN,
+    ),
+    ("GET", "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}"): (
+        INSTANCE + "/bulkdata/7FE00010",
+        HIDDEN,
+    ),
+    ("GET", "/dicom-web/workitems"): ("/dicom-web/workitems?StudyInstanceUID={study}", EMPTY),
+    ("GET", "/dicom-web/workitems/{workitem}"): ("/dicom-web/workitems/{workitem}", HIDDEN),
+    ("POST", "/dicom-web/workitems/{workitem}/cancelrequest"): (
+        "/dicom-web/workitems/{workitem}/cancelrequest",
+        HIDDEN,
+    ),
+    ("GET", "/fhir/{type}"): ("/fhir/Patient?_id={patient}&_revinclude=Observation:patient", EMPTY),
+    ("POST", "/fhir/{type}/_search"): ("/fhir/ImagingStudy/_search?patient={patient}", EMPTY),
+    ("GET", "/fhir/{type}/{id}"): ("/fhir/Patient/{patient}", HIDDEN),
+    ("GET", "/fhir/{type}/{id}/_history/{version}"): ("/fhir/Patient/{patient}/_history/1", HIDDEN),
+    ("GET", "/admin/api/studies"): ("/admin/api/studies", FORBIDDEN),
+    ("GET", "/admin/api/models"): ("/admin/api/models", FORBIDDEN),
+    ("POST", "/admin/api/studies/{study}/settled"): ("/admin/api/studies/{study}/settled", FORBIDDEN),
+    ("POST", "/admin/api/workitems/{workitem}/rerun"): ("/admin/api/workitems/{workitem}/rerun", FORBIDDEN),
+}
+
+# Writes, which need a body: each has its own test below.
+WRITES = {
+    ("POST", "/dicom-web/studies"),
+    ("POST", "/dicom-web/studies/{study}"),
+    ("POST", "/fhir/{type}"),
+    ("PUT", "/fhir/{type}/{id}"),
+}
+
+SHORT = {
+    "study_instance_uid": "study",
+    "series_instance_uid": "series",
+    "sop_instance_uid": "instance",
+    "workitem_uid": "workitem",
+    "resource_type": "type",
+    "resource_id": "id",
+    "version_id": "version",
+    "frame_list": "frames",
+}
+
+
+@dataclass
+class Names:
+    """What patient B's data is called."""
+
+    study: str
+    series: str
+    instance: str
+    workitem: str
+    patient: str
+
+
+def routes_of(app: Any) -> set[tuple[str, str]]:
+    found = set()
+    for path, operations in app.openapi()["paths"].items():
+        short = path
+        for long, name in SHORT.items():
+            short = short.replace(f"{{{long}}}", f"{{{name}}}")
+        found |= {(method.upper(), short) for method in operations if method != "head"}
+    return found
+
+
+@pytest.fixture
+async def two_patients(
+    system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]]
+) -> tuple[httpx.AsyncClient, Names, str]:
+    """A client confined to patient A, the names of patient B's data, and A's patient id."""
+    a, b = new_chest("PATIENT-A"), new_chest("PATIENT-B")
+    await system.analyse(kit, a[:1])
+    workitem = await system.analyse(kit, b)
+    await project_waiting_studies(system.services)
+    await project_waiting_tasks(system.services)
+    ids = []
+    for value in ("PATIENT-A", "PATIENT-B"):
+        answer = await system.http.get("/fhir/Patient", params={"identifier": value})
+        ids.append(answer.json()["entry"][0]["resource"]["id"])
+    token = await issue_token(system.services.database, scope="patient/*.cruds", patient=ids[0])
+    confined = httpx.AsyncClient(
+        transport=httpx.ASGITransport(system.app),
+        base_url="http://127.0.0.1",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    names = Names(
+        study=str(b[0].StudyInstanceUID),
+        series=str(b[0].SeriesInstanceUID),
+        instance=str(b[0].SOPInstanceUID),
+        workitem=workitem["00080018"]["Value"][0],
+        patient=ids[1],
+    )
+    return confined, names, ids[0]
+
+
+async def test_every_route_has_a_line(system: Any) -> None:
+    assert routes_of(system.app) == PUBLIC | set(CONFINED) | WRITES
+
+
+async def test_routes_without_a_token_are_401(system: Any) -> None:
+    transport = httpx.ASGITransport(system.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as anyone:
+        for method, route in [*CONFINED, *WRITES]:
+            answer = await anyone.request(method, route)
+            assert answer.status_code == 401, route
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_another_patients_token_sees_nothing_on_any_route(
+    system: Any, two_patients: tuple[httpx.AsyncClient, Names, str]
+) -> None:
+    confined, names, _ = two_patients
+    values = {name: getattr(names, name) for name in Names.__dataclass_fields__}
+    for (method, route), (path, expected) in CONFINED.items():
+        asked = path.format(**values)
+        form = (
+            {"headers": {"Content-Type": "application/x-www-form-urlencoded"}} if "_search" in route else {}
+        )
+        everyone = await system.http.request(method, asked, **form)
+        answer = await confined.request(method, asked, **form)
+        if expected == EMPTY:
+            assert everyone.json() not in ([], None), route
+            assert is_empty(answer), (route, answer.text)
+        else:
+            assert everyone.status_code not in (401, 403, 404), (route, everyone.text)
+            assert answer.status_code == expected, (route, answer.text)
+        if expected == HIDDEN:
+            nothing = await confined.request(
+                method, asked.replace(names.study, "1.2.3").replace(names.patient, "x")
+            )
+            assert nothing.status_code == HIDDEN  # what is not there answers alike
+
+
+def is_empty(answer: httpx.Response) -> bool:
+    if answer.status_code == 204:
+        return True
+    body = answer.json()
+    return answer.status_code == 200 and (body == [] or (isinstance(body, dict) and not body.get("entry")))
+
+
+async def test_writes_stay_within_the_patient(
+    system: Any, kit: Any, two_patients: tuple[httpx.AsyncClient, Names, str], new_chest: Any
+) -> None:
+    confined, names, patient_a = two_patients
+    body = kit.multipart([kit.part10(new_chest("PATIENT-B")[0])])
+    for path in ("/dicom-web/studies", f"/dicom-web/studies/{names.study}"):
+        answer = await confined.post(path, content=body, headers=kit.stow_headers)
+        assert answer.status_code == 409, answer.text
+    own = kit.multipart([kit.part10(new_chest("PATIENT-A")[0])])
+    assert (
+        await confined.post("/dicom-web/studies", content=own, headers=kit.stow_headers)
+    ).status_code == 200
+    observation = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "x"},
+        "subject": {"reference": f"Patient/{names.patient}"},
+    }
+    assert (await confined.post("/fhir/Observation", json=observation)).status_code == 403
+    observation["subject"] = {"reference": f"Patient/{patient_a}"}
+    assert (await confined.post("/fhir/Observation", json=observation)).status_code == 201
+    theirs = {"resourceType": "Patient", "id": names.patient}
+    assert (await confined.put(f"/fhir/Patient/{names.patient}", json=theirs)).status_code in (403, 404)
+    await confined.aclose()
