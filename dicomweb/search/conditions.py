@@ -14,6 +14,7 @@ from server.kernel.faults import Fault
 
 MAX_VALUE_CHARACTERS = 4096
 MAX_LISTED_UIDS = 500  # as many UIDs as fit an ordinary request line of 32 KiB
+UID_AND_COMMA = 65  # characters, at most (PS3.5 §9.1)
 _UID = re.compile(r"[0-9.]{1,64}")
 _LIST = re.compile(r"[,\\]")
 
@@ -79,7 +80,8 @@ def parse_condition(vr: str, keyword: str, value: str) -> Condition | None:
     Raises:
         InvalidQuery: the VR does not allow the value; the message names the attribute.
     """
-    if len(value) > MAX_VALUE_CHARACTERS or "\x00" in value:
+    longest = MAX_LISTED_UIDS * UID_AND_COMMA if vr == "UI" else MAX_VALUE_CHARACTERS
+    if len(value) > longest or "\x00" in value:
         raise InvalidQuery(f"{keyword}: the value is too long or holds a NUL.")
     value = value.strip(" ")
     if not value.strip("*"):

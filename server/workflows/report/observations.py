@@ -68,6 +68,7 @@ class Place:
     tracking: str
     body_site: dict[str, Json] | None
     device: dict[str, Json]
+    finding: Concept | None = None  # what was measured, unless it is the body site itself
 
 
 @dataclass(slots=True)
@@ -83,10 +84,10 @@ class Observations:
 
     def add_group(self, group: ContentItem) -> None:
         """One measurement group: its members, then itself."""
-        place = self._place_of(group)
+        finding = _code_of(group, concepts.FINDING)
+        place = self._place_of(group, finding)
         group_id = self._id("group", place.tracking)
         members = [m for item in group.children if (m := self._member(item, place)) is not None]
-        finding = _code_of(group, concepts.FINDING)
         found = ("valueCodeableConcept", self.schemes.codeable(finding)) if finding else None
         facts = ObservationFacts(
             group_id,
@@ -135,9 +136,15 @@ class Observations:
             method=self._method_of(item),
             device=self.devices.of(item) or place.device,
             derived_from=[self.common.study, *_images(item)],
-            components=list(self._components_of(item)),
+            components=[*self._finding_of(place), *self._components_of(item)],
         )
         return self._add(facts)
+
+    def _finding_of(self, place: Place) -> Iterator[dict[str, Json]]:
+        """What a member was measured of: read by itself, an area must say whether it is one of fat."""
+        if place.finding is not None:
+            code = self.schemes.codeable(Concept(*concepts.FINDING, "Finding"))
+            yield {"code": code, "valueCodeableConcept": self.schemes.codeable(place.finding)}
 
     def _not_measured(self, item: ContentItem, place: Place) -> dict[str, Json] | None:
         """Something that could not be measured: an Observation without a value that says why."""
@@ -199,9 +206,12 @@ class Observations:
             return None if text is None else concept(text=text)
         return self.schemes.codeable(method, text)
 
-    def _place_of(self, group: ContentItem) -> Place:
+    def _place_of(self, group: ContentItem, finding: Concept | None) -> Place:
         tracking = next((t for t in (_text_of(group, key) for key in TRACKING) if t), "")
-        return Place(tracking, self._site_of(group), self.devices.of(group) or self.devices.of_document)
+        site = self._site_of(group)
+        sites = {coded.get("code") for coded in (site or {}).get("coding", ())}
+        said = finding if finding is not None and finding.value not in sites else None
+        return Place(tracking, site, self.devices.of(group) or self.devices.of_document, said)
 
     def _site_of(self, item: ContentItem) -> dict[str, Json] | None:
         """Finding Site with its side; without one, a finding that is itself a part of the body."""

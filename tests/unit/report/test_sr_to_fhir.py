@@ -147,7 +147,8 @@ def test_a_measurement_says_what_where_how_and_how_much(rich: Dataset) -> None:
     assert mean["bodySite"]["text"] == "Lung, Left"
     assert mean["bodySite"]["coding"][1]["code"] == "39607008:272741003=7771000"
     assert mean["method"] == {"text": "longest axis"}
-    assert mean["component"][0]["valueCodeableConcept"]["text"] == codes.SCT.Mean.meaning
+    assert mean["component"][0]["valueCodeableConcept"]["text"] == "Nodule"
+    assert mean["component"][1]["valueCodeableConcept"]["text"] == codes.SCT.Mean.meaning
     assert mean["id"] != maximum["id"]
     assert {d["identifier"]["value"] for d in mean["derivedFrom"]} == {"urn:oid:2.25.100", "urn:oid:2.25.902"}
     assert (mean["subject"], mean["issued"]) == ({"reference": "Patient/patient-1"}, CONTEXT.issued)
