@@ -31,8 +31,8 @@ async def insert_rows(unit: UnitOfWork, rows: Mapping[Table, Sequence[Mapping[st
             connection.executemany(statement, values)
 
     raw = await unit.connection.get_raw_connection()
-    driver: Any = raw.driver_connection  # aiosqlite's; it has no public way to run a function in its thread
-    await driver._execute(lambda: run(driver._conn))
+    thread: Any = raw.driver_connection  # our SqliteThread
+    await thread.run(run)
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import CursorResult, Executable, event, insert, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -24,6 +24,7 @@ from server.kernel.audit import AuditEntry
 from server.kernel.clock import now_us
 from server.kernel.faults import Busy, StorageFull
 from server.kernel.rows import table_of
+from server.kernel.sqlite import SqliteConnection
 from server.kernel.tables import AuditRow, OutboxEvent
 
 T = TypeVar("T")
@@ -32,7 +33,6 @@ _EVENT = table_of(OutboxEvent)
 _AUDIT = table_of(AuditRow)
 
 ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
-SQLITE_BUSY_MS = 15_000  # longer than any transaction of ours; the worker process writes too
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 
 
@@ -89,8 +89,8 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            self._reader = _sqlite_engine(url, "BEGIN", readers)
-            self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", 1)
+            self._reader = _sqlite_engine(self.url, readers=readers)
+            self._writer = _sqlite_engine(self.url, readers=None)
         else:
             self._reader = self._writer = create_async_engine(
                 url, pool_size=readers, isolation_level="READ COMMITTED", pool_pre_ping=True
@@ -163,28 +163,22 @@ class _as_faults:  # noqa: N801  reads as a phrase: `with _as_faults():`
             raise Busy("The database is busy; retry later.") from error
 
 
-def _sqlite_engine(url: str, begin: str, connections: int) -> AsyncEngine:
+def _sqlite_engine(url: URL, *, readers: int | None) -> AsyncEngine:
+    """An engine of so many readers, or of the one writer (None)."""
+    arguments, options = url.get_dialect()().create_connect_args(url)
+    is_reader = readers is not None
     engine = create_async_engine(
-        url, poolclass=AsyncAdaptedQueuePool, pool_size=connections, max_overflow=0, pool_timeout=30
+        url,
+        creator=lambda: SqliteConnection(arguments, options, is_reader=is_reader),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=readers or 1,
+        max_overflow=0,
+        pool_timeout=30,
     )
+    if not is_reader:
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # we send BEGIN ourselves
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={SQLITE_BUSY_MS}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "cache_size=-16384",
-            "temp_store=MEMORY",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def start(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
+        @event.listens_for(engine.sync_engine, "begin")
+        def start(connection: Any) -> None:
+            connection.connection.dbapi_connection.begin_immediate()
 
     return engine

@@ -1,0 +1,72 @@
+"""What the floor costs by itself, without HTTP: `python tests/benchmarks/unit_of_work.py [--count N]`."""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+
+import uvloop
+from sqlalchemy import insert, select
+
+from server.kernel.access import Principal
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.read_audit import ReadAudit
+from server.kernel.rows import table_of
+from server.kernel.tables import PatientIdentity
+from server.migrations import upgrade
+
+ENTRY = AuditEntry(Principal("client:a", "A"), Action.READ, "read", "Patient", "1")
+PATIENT = table_of(PatientIdentity)
+ONE = select(PATIENT.c.patient_id).where(PATIENT.c.system == "s", PATIENT.c.value == "0")
+
+
+async def measure(name: str, count: int, operation: Callable[[int], Awaitable[object]]) -> None:
+    """Print the CPU time of this process for one operation, the median of ten blocks."""
+    costs = []
+    for block in range(10):
+        begun = time.process_time()
+        for number in range(count // 10):
+            await operation(block * count + number)
+        costs.append((time.process_time() - begun) / (count // 10) * 1e6)
+    print(f"{name:<48} {sorted(costs)[5]:>8.0f} µs", flush=True)
+
+
+async def run(folder: str, count: int) -> None:
+    """Every row."""
+    url = f"sqlite+aiosqlite:///{folder}/benchmark.db"
+    await upgrade(url)
+    database = Database(url)
+    audit = ReadAudit(database)
+
+    async def selects(statements: int) -> None:
+        async with database.read() as connection:
+            for _ in range(statements):
+                (await connection.execute(ONE)).all()
+
+    async def nothing(_unit: UnitOfWork) -> None:
+        return None
+
+    async def add(number: int) -> None:
+        async def work(unit: UnitOfWork) -> None:
+            row = {"system": "s", "value": str(number), "patient_id": "p"}
+            await unit.execute(insert(PATIENT), [row])
+            unit.emit("patient.added", "p")
+            unit.audit(ENTRY)
+
+        await database.transact(work)
+
+    await measure("read nothing", count, lambda _: selects(0))
+    await measure("read: 1 indexed select", count, lambda _: selects(1))
+    await measure("read: 4 indexed selects", count, lambda _: selects(4))
+    await measure("transact: nothing", count, lambda _: database.transact(nothing))
+    await measure("transact: 1 row, event, audit entry", count, add)
+    await measure("audit of one read", count, lambda _: audit.record(ENTRY))
+    await database.close()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--count", type=int, default=1000, help="operations of a row")
+    with tempfile.TemporaryDirectory(prefix="isthmus-benchmark-") as made:
+        uvloop.run(run(made, arguments.parse_args().count))

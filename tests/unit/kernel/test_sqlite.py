@@ -1,0 +1,141 @@
+"""The SQLite connections: hand-overs, snapshots, cancelled statements, ends."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.sqlite import SqliteThread
+
+SLOW = text(
+    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) SELECT max(x) FROM n"
+)
+
+
+@pytest.fixture
+async def numbers(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/numbers.db")
+    await database.transact(lambda unit: unit.execute(text("CREATE TABLE n (x INTEGER PRIMARY KEY)")))
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def hand_overs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    seen: list[object] = []
+    original = SqliteThread._hand_over
+
+    def counted(thread: SqliteThread, work: Any) -> Any:
+        seen.append(work)
+        return original(thread, work)
+
+    monkeypatch.setattr(SqliteThread, "_hand_over", counted)
+    return seen
+
+
+async def add(database: Database, number: int) -> None:
+    await database.transact(lambda unit: unit.execute(text(f"INSERT INTO n VALUES ({number})")))
+
+
+async def count(database: Database) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM n"))).scalar_one())
+
+
+async def test_a_read_costs_one_hand_over_for_each_statement(
+    numbers: Database, hand_overs: list[object]
+) -> None:
+    await count(numbers)  # connects
+    hand_overs.clear()
+    await count(numbers)
+    assert len(hand_overs) == 1
+
+
+async def test_a_write_costs_one_for_its_begin_and_one_for_its_commit(
+    numbers: Database, hand_overs: list[object]
+) -> None:
+    await add(numbers, 1)
+    assert len(hand_overs) == 3
+
+
+async def test_the_snapshot_begins_with_the_first_statement_and_ends_with_the_read(numbers: Database) -> None:
+    counted = text("SELECT count(*) FROM n")
+    async with numbers.read() as connection:
+        await add(numbers, 1)
+        assert (await connection.execute(counted)).scalar_one() == 1
+        await add(numbers, 2)
+        assert (await connection.execute(counted)).scalar_one() == 1
+    assert await count(numbers) == 2
+
+
+async def test_a_cancelled_statement_leaves_its_connection_clean(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/one.db", readers=1)
+
+    async def slow() -> None:
+        async with database.read() as connection:
+            await connection.execute(SLOW)
+
+    running = asyncio.create_task(slow())
+    await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+    await database.close()
+
+
+async def test_a_cancelled_write_leaves_nothing(numbers: Database) -> None:
+    async def slow(unit: UnitOfWork) -> None:
+        await unit.execute(text("INSERT INTO n VALUES (1)"))
+        await unit.execute(SLOW)
+
+    running = asyncio.create_task(numbers.transact(slow))
+    await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await count(numbers) == 0
+    await add(numbers, 2)
+    assert await count(numbers) == 1
+
+
+async def test_a_failed_statement_is_raised_where_it_was_awaited(numbers: Database) -> None:
+    await add(numbers, 1)
+    with pytest.raises(IntegrityError):
+        await add(numbers, 1)
+    await add(numbers, 2)
+    assert await count(numbers) == 2
+
+
+async def test_a_database_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:
+    before = threading.active_count()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/nowhere/t.db")
+    with pytest.raises(OperationalError):
+        async with database.read():
+            pass
+    await asyncio.to_thread(_await_threads, before + 1)  # to_thread's own
+    assert threading.active_count() <= before + 1
+
+
+async def test_closing_ends_the_threads_and_takes_the_log_into_the_file(tmp_path: Path) -> None:
+    before = threading.active_count()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/t.db")
+    await database.transact(lambda unit: unit.execute(text("CREATE TABLE n (x INTEGER)")))
+    assert await count(database) == 0
+    await database.close()
+    assert not (tmp_path / "t.db-wal").exists()
+    await asyncio.to_thread(_await_threads, before + 1)
+    assert threading.active_count() <= before + 1
+
+
+def _await_threads(wanted: int) -> None:
+    for thread in [each for each in threading.enumerate() if each.name == "sqlite"]:
+        if threading.active_count() > wanted:
+            thread.join(2)
