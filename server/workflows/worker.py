@@ -6,8 +6,9 @@ the reason; what may pass (a busy database, a lost runner) is tried again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -47,7 +48,7 @@ class Progress:
         self.percent, self.text = percent, text
 
 
-Work = Callable[[Claim, Progress], Awaitable[None]]  # analyse and publish
+Work = Callable[[Claim, Progress], Coroutine[Any, Any, None]]  # analyse and publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,13 @@ def verdict_on(error: BaseException) -> tuple[Reason, bool]:
     return Reason(UNSPECIFIED_REASON, f"The engine failed ({type(error).__name__})."), True
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Worker:
     """One worker process: one workitem at a time."""
 
     services: Services
     settings: WorkerSettings
     work: Work
-    performed: int = field(default=0)
 
     async def step(self) -> int:
         """Do one workitem, if one waits; returns how many were done."""
@@ -104,34 +104,31 @@ class Worker:
             return 0
         with structlog.contextvars.bound_contextvars(workitem=taken.workitem_uid, attempt=taken.attempt):
             await self._perform(taken)
-        self.performed += 1
         return 1
 
     async def _perform(self, taken: Claim) -> None:
+        """Let the work run while heartbeats hold the claim; then write down how it ended."""
         progress = Progress()
-        work = asyncio.ensure_future(self.work(taken, progress))
-        beat = asyncio.create_task(self._beat(taken, progress, work))
+        work = asyncio.create_task(self.work(taken, progress))
         try:
-            await asyncio.shield(work)
-            log.info("workitem completed", model=taken.model_name)
-        except LeaseLost:
-            log.warning("lease lost; the work is dropped")
-        except asyncio.CancelledError:
-            if not await self._ended_by_beat(beat, taken):
-                work.cancel()
-                raise  # the process is asked to stop; the lease runs out and another worker goes on
-        except Exception as error:  # noqa: BLE001  whatever the work raises becomes the attempt's outcome
-            await self._fail(taken, error)
+            asked_to_cancel = await self._watch(taken, progress, work)
         finally:
-            beat.cancel()
+            work.cancel()  # only when this process must stop; the lease runs out and another worker goes on
+        if asked_to_cancel:
+            await self._cancel(taken)
+        elif work.cancelled():
+            log.warning("lease lost; the work is dropped")
+        elif error := work.exception():
+            await self._fail(taken, error)
+        else:
+            log.info("workitem completed", model=taken.model_name)
 
-    async def _beat(self, taken: Claim, progress: Progress, work: "asyncio.Future[None]") -> bool:
-        """Prolong the lease until the work ends; stop the work when it must not go on.
+    async def _watch(self, taken: Claim, progress: Progress, work: "asyncio.Task[None]") -> bool:
+        """Prolong the lease until the work has ended; stop it when it must not go on.
 
-        Returns whether the work was stopped because somebody asked to cancel it.
+        Returns whether it was stopped because somebody asked to cancel the workitem.
         """
-        while not work.done():
-            await asyncio.sleep(self.settings.beat_s)
+        while not (await asyncio.wait([work], timeout=self.settings.beat_s))[0]:
             try:
                 answer = await heartbeat(
                     self.services.database,
@@ -140,26 +137,28 @@ class Worker:
                     progress=progress.percent,
                     text=progress.text,
                 )
-            except LeaseLost:
-                work.cancel()
-                return False
             except Busy:
                 continue  # the lease lasts three beats
-            if answer.cancel_requested:
+            except LeaseLost:
                 work.cancel()
-                return True
+            else:
+                if answer.cancel_requested and work.cancel():
+                    await asyncio.wait([work])
+                    return work.cancelled()
         return False
 
-    async def _ended_by_beat(self, beat: "asyncio.Task[bool]", taken: Claim) -> bool:
-        """Whether the work was stopped by the heartbeat, not by the end of this process."""
-        if not beat.done():
-            return False
-        if beat.result():
-            log.info("cancelled on request")
+    async def _cancel(self, taken: Claim) -> None:
+        try:
             await self.services.database.transact(lambda unit: cancel(unit, taken))
-        return True
+        except LeaseLost:
+            log.warning("lease lost before the cancellation was recorded")
+        else:
+            log.info("cancelled on request")
 
-    async def _fail(self, taken: Claim, error: Exception) -> None:
+    async def _fail(self, taken: Claim, error: BaseException) -> None:
+        if isinstance(error, LeaseLost):
+            log.warning("lease lost; the work is dropped")
+            return
         reason, retryable = verdict_on(error)
         log.warning("attempt failed", reason=reason.text, retryable=retryable, exc_info=not_a_fault(error))
         try:

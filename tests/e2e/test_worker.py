@@ -1,0 +1,92 @@
+"""The worker holds its claim while it works, and stops when it must (DESIGN §2)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydicom import FileDataset
+from sqlalchemy import update
+
+from dicomweb.worklist.attempts import claim
+from dicomweb.worklist.tables import WorkitemAttempt
+from dicomweb.worklist.workitem import Claim
+from server.kernel.database import UnitOfWork
+from server.kernel.rows import table_of
+from server.workflows.worker import Progress, Worker, WorkerSettings
+
+SOON_S = 30.0
+
+
+@pytest.fixture
+async def scheduled(system: Any, kit: Any, chest: list[FileDataset]) -> str:
+    """A study with a workitem; returns the Study Instance UID."""
+    body = kit.multipart([kit.part10(dataset) for dataset in chest])
+    await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
+    uid = str(chest[0].StudyInstanceUID)
+    await system.http.post(f"/admin/api/studies/{uid}/settled")
+    return uid
+
+
+class Endless:
+    """Work that goes on until it is stopped."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.stopped = False
+
+    async def __call__(self, _claim: Claim, progress: Progress) -> None:
+        progress.at(42, "thinking")
+        self.started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped = True
+
+
+async def test_progress_is_seen_and_a_cancel_request_stops_the_work(system: Any, scheduled: str) -> None:
+    work = Endless()
+    worker = Worker(system.services, WorkerSettings("w", 0.6), work)
+    step = asyncio.create_task(worker.step())
+    await work.started.wait()
+    async with asyncio.timeout(SOON_S):
+        while "thinking" not in str(workitem := await system.workitem(scheduled)):
+            await asyncio.sleep(0.05)
+    assert workitem["00741002"]["Value"][0]["00741004"]["Value"] == [42]
+    uid = workitem["00080018"]["Value"][0]
+    assert (await system.http.post(f"/dicom-web/workitems/{uid}/cancelrequest")).status_code == 202
+    assert await asyncio.wait_for(step, SOON_S) == 1
+    assert work.stopped
+    workitem = await system.workitem(scheduled)
+    assert workitem["00741000"]["Value"] == ["CANCELED"]
+
+
+async def test_worker_that_lost_its_lease_drops_the_work(system: Any, scheduled: str) -> None:
+    work = Endless()
+    slow = Worker(system.services, WorkerSettings("slow", 0.6), work)
+    step = asyncio.create_task(slow.step())
+    await work.started.wait()
+
+    async def expire(unit: UnitOfWork) -> None:
+        await unit.execute(update(table_of(WorkitemAttempt)).values(lease_until_us=0))
+
+    taken = None
+    async with asyncio.timeout(SOON_S):
+        while taken is None:
+            await system.services.database.transact(expire)
+            taken = await claim(system.services.database, "quick", 30)
+    assert taken.attempt == 2
+    assert await asyncio.wait_for(step, SOON_S) == 1
+    assert work.stopped
+    workitem = await system.workitem(scheduled)
+    assert workitem["00741000"]["Value"] == ["IN PROGRESS"]  # the other worker's
+
+
+async def test_defect_of_ours_is_a_retryable_failure_without_its_message(system: Any, scheduled: str) -> None:
+    async def broken(_claim: Claim, _progress: Progress) -> None:
+        raise KeyError("Demo^Phantom")
+
+    assert await Worker(system.services, WorkerSettings("w", 30), broken).step() == 1
+    workitem = await system.workitem(scheduled)
+    assert workitem["00741000"]["Value"] == ["IN PROGRESS"]
+    assert "KeyError" in str(workitem)
+    assert "Demo^Phantom" not in str(workitem["00741002"])
