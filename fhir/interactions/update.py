@@ -6,14 +6,25 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.engine import Row as ResultRow
 
+from fhir.interactions.body import unpack
 from fhir.interactions.create import read_draft, require_within
 from fhir.interactions.door import Door
-from fhir.interactions.write import Draft, Written, insert_first, lock_and_find, supersede
+from fhir.interactions.write import (
+    Draft,
+    Written,
+    demographics_of,
+    identifiers_of,
+    insert_first,
+    lock_and_find,
+    supersede,
+)
+from fhir.model.json_codec import Json, decode_json
+from fhir.search.compartment import PATIENT
 from fhir.search.sql import R, within_reach
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import Fault, FaultKind, NotFound
+from server.kernel.faults import Fault, FaultKind, Forbidden, NotFound
 
 _ETAG = re.compile(r'\s*(?:W/)?"(?P<version>\d{1,9})"\s*')
 
@@ -57,6 +68,7 @@ async def update(
         NotFound: no such resource within the caller's reach.
         VersionDiffers: somebody else was first.
         NoUpsert: there is none, and clients may not name resources.
+        Forbidden: no grant, the new version leaves the caller's compartment, or changes who the patient is.
     """
     resource_id, text, if_match = draft_of
     reach = access.reach(resource_type, Permission.UPDATE)
@@ -68,6 +80,7 @@ async def update(
         current = await lock_and_find(unit, resource_type, resource_id)
         await _require_allowed(unit, door, reach, current)
         require_within(reach, draft.resource, resource_id, around)
+        _require_same_identity(reach, current, draft)
         return await _write(unit, (current, expected), draft, access, around)
 
     return await door.services.database.transact(work)
@@ -87,6 +100,26 @@ async def _require_allowed(
         mine = await unit.execute(select(R.c.rid).where(R.c.rid == current.rid, kept))
         if mine.first() is None:
             raise NotFound("No such resource.")
+
+
+def _require_same_identity(reach: Reach, current: ResultRow[Any] | None, draft: Draft) -> None:
+    """Let a confined caller keep the identity of its Patient, and no more: studies are linked by it.
+
+    With an identifier of somebody else, that person's next study would fall to the caller; without the
+    demographics, nothing would contradict.
+
+    Raises:
+        Forbidden: the identifiers, or the name, birth date or gender that are matched, differ.
+    """
+    if reach.is_everyone or draft.type != PATIENT or current is None:
+        return
+    before = {} if current.deleted else decode_json(unpack(current.body))
+    if _identity_of(before) != _identity_of(draft.resource):
+        raise Forbidden("A token confined to a patient changes no identifier, name, birth date or gender.")
+
+
+def _identity_of(patient: Json) -> tuple[object, object]:
+    return frozenset(identifiers_of(patient)), demographics_of(patient)
 
 
 async def _write(

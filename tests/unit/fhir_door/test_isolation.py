@@ -191,6 +191,39 @@ async def test_update_only_inside_the_own_compartment(
     assert (await client.put(f"/Observation/{mine}", json=stay, headers=as_ada)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        pytest.param({"telecom": [{"value": "+1"}]}, 200, id="what is not matched"),
+        pytest.param({"identifier": [{"system": "urn:mrn", "value": "ada"}] * 2}, 200, id="the same twice"),
+        pytest.param(
+            {"identifier": [{"system": "urn:mrn", "value": v} for v in ("ada", "cy")]}, 403, id="one more"
+        ),
+        pytest.param({"identifier": []}, 403, id="none"),
+        pytest.param({"birthDate": "1900-01-01"}, 403, id="birth date"),
+        pytest.param({"birthDate": None}, 403, id="no birth date"),
+        pytest.param({"gender": "male"}, 403, id="gender"),
+        pytest.param({"name": [{"family": "Cy"}]}, 403, id="name"),
+    ],
+)
+async def test_confined_caller_cannot_become_somebody_else(
+    client: httpx.AsyncClient, confine: Callable[..., Any], change: dict[str, Any], status: int
+) -> None:
+    """Studies are linked by identifier: whoever writes another's into its own Patient gets its next study."""
+    ada = {
+        "resourceType": "Patient",
+        "identifier": [{"system": "urn:mrn", "value": "ada"}],
+        "name": [{"family": "Ada"}],
+        "birthDate": "1980-01-01",
+    }
+    ada["id"] = (await client.post("/Patient", json=ada)).json()["id"]
+    changed = {name: value for name, value in (ada | change).items() if value}
+    path = f"/Patient/{ada['id']}"
+    answer = await client.put(path, json=changed, headers=confine(str(ada["id"])))
+    assert answer.status_code == status, answer.text
+    assert (await client.put(path, json=changed)).status_code == 200
+
+
 async def test_versions_of_another_patient_stay_hidden(
     client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
 ) -> None:
