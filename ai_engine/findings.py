@@ -1,9 +1,16 @@
-"""What a model found, in coded terms: the one value that SEG, SR and (through the SR) FHIR are made from."""
+"""What a model found, in coded terms: the one value that SEG, SR and (through the SR) FHIR are made from.
+
+Rule: needs no numpy at run time, because manifests are read by the server, which is installed without it.
+"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,14 +141,26 @@ async def _check_models(_settings: Settings) -> str:
     return ", ".join(f"{bundle.manifest.name} {bundle.manifest.version}" for bundle in shipped_bundles())
 
 
-async def _check_sandbox(settings: Settings) -> str:
+async def _check_engine(settings: Settings) -> str:
+    from server.workflows.worker_process import EngineNotInstalled, require_engine
+
+    try:
+        require_engine()
+    except EngineNotInstalled as missing:
+        if settings.worker:
+            raise
+        return f"{missing} (this server starts none)"
+    return _sandbox(settings)
+
+
+def _sandbox(settings: Settings) -> str:
     from ai_engine.runners.sandbox import probe_sandbox
 
     support = probe_sandbox()
     if support.available:
-        return "available"
+        return "installed; models run in a sandbox"
     if settings.allow_unsandboxed:
-        return f"NOT available ({support.reason}); allow_unsandboxed lets models run without it"
+        return f"installed; NO sandbox ({support.reason}), and allow_unsandboxed lets models run without"
     raise NotUsable(f"{support.reason}; models will be refused unless allow_unsandboxed is set")
 
 
@@ -157,5 +169,5 @@ _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "object store": _check_objects,
     "time zone": _check_timezone,
     "models": _check_models,
-    "sandbox": _check_sandbox,
+    "engine": _check_engine,
 }

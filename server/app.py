@@ -47,7 +47,7 @@ from server.workflows.background import Loop, run_loop
 from server.workflows.models import INSTALLER, register_shipped
 from server.workflows.projection import project_waiting_studies, project_waiting_tasks
 from server.workflows.settle import settle_waiting
-from server.workflows.worker_process import keep_worker
+from server.workflows.worker_process import keep_worker, require_engine
 from server.workflows.worklist_metrics import count_workitems, oldest_waiting_s
 
 MIB = 1 << 20
@@ -202,6 +202,8 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT: first the requests under way end, then the worker, then the database."""
     tune_allocator()
     configure_logging(settings.log_level)
+    if settings.worker:
+        require_engine()
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     asyncio.run(_prepare(settings))
@@ -249,6 +251,7 @@ class AddressNotAvailable(Fault):
 def run_worker(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; the workitem in hand is finished first."""
     configure_logging(settings.log_level)
+    require_engine()
     asyncio.run(_work(settings))
 
 

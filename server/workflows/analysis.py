@@ -21,8 +21,8 @@ from ai_engine.runners.process import RunnerPolicy
 from dicomweb.worklist.attempts import standing_output
 from dicomweb.worklist.workitem import Claim, SeriesReference
 from server.kernel.services import Services, Site
+from server.workflows.loaded_models import LoadedModel, LoadedModels
 from server.workflows.model_input import load_input
-from server.workflows.models import LoadedModel, LoadedModels
 from server.workflows.publish import publish
 from server.workflows.worker import Progress, Worker, WorkerSettings
 

@@ -1,9 +1,7 @@
-"""Models at work: the shipped bundles and their rules in the database, the loaded ones in a worker."""
+"""The shipped bundles and the rules that route studies to them, in the database."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 import msgspec
 import structlog
@@ -11,29 +9,17 @@ from sqlalchemy import insert, select, update
 
 from ai_engine.bundle import Bundle, load_bundle
 from ai_engine.bundle import shipped_bundles as shipped_bundle_folders
-from ai_engine.manifest import Runtime
-from ai_engine.runners.kinds import runner_for
-from ai_engine.runners.port import Runner
-from ai_engine.runners.process import RunnerLimits, RunnerPolicy
 from ai_engine.tables import ModelVersion, RoutingRule
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database, UnitOfWork
-from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 
 _MODEL, _RULE = table_of(ModelVersion), table_of(RoutingRule)
 LIVE, RETIRED = "live", "retired"  # ModelVersion.stage
 INSTALLER = Principal("system:installer", "installer")
 
-
 log = structlog.get_logger(__name__)
-
-
-class ModelNotUsable(Fault):
-    """The model version that a workitem names cannot be loaded as it was registered."""
-
-    kind = FaultKind.NOT_FOUND
 
 
 @cache
@@ -92,64 +78,3 @@ def _default_rule(bundle: Bundle) -> Mapping[str, object]:
         "enabled": True,
         "priority": "MEDIUM",
     }
-
-
-@dataclass(slots=True)
-class LoadedModel:
-    """A registered version, ready to run."""
-
-    bundle: Bundle
-    runner: Runner
-
-
-@dataclass(slots=True)
-class LoadedModels:
-    """The models of one worker process; their runners stay warm."""
-
-    database: Database
-    policy: RunnerPolicy
-    _loaded: dict[tuple[str, str], LoadedModel] = field(default_factory=dict)
-
-    async def get(self, name: str, version: str) -> LoadedModel:
-        """The model, loaded on first use.
-
-        Raises:
-            ModelNotUsable: it is not registered, or its files are not those that were registered.
-            BundleInvalid: its files are no bundle any more.
-        """
-        loaded = self._loaded.get((name, version))
-        if loaded is None:
-            bundle = await self._load(name, version)
-            runner = runner_for(
-                bundle.manifest.runtime.kind,
-                bundle.path,
-                bundle.manifest.runtime.entry,
-                limits_of(bundle.manifest.runtime),
-                self.policy,
-            )
-            loaded = self._loaded[name, version] = LoadedModel(bundle, runner)
-        return loaded
-
-    async def _load(self, name: str, version: str) -> Bundle:
-        query = select(_MODEL.c.path, _MODEL.c.digest).where(
-            _MODEL.c.name == name, _MODEL.c.version == version
-        )
-        async with self.database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            raise ModelNotUsable(f"Model {name} {version} is not registered.")
-        bundle = load_bundle(Path(row.path))
-        if bundle.digest != row.digest:
-            raise ModelNotUsable(f"The files of model {name} {version} are not those that were registered.")
-        return bundle
-
-    async def close(self) -> None:
-        """End every runner."""
-        for model in self._loaded.values():
-            await model.runner.close()
-        self._loaded.clear()
-
-
-def limits_of(runtime: Runtime) -> RunnerLimits:
-    """What one run of the model may take."""
-    return RunnerLimits(runtime.memory_mb, runtime.timeout_s, runtime.threads)

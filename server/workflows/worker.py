@@ -30,8 +30,8 @@ from dicomweb.worklist.workitem import Claim, Reason
 from server.kernel.faults import Busy, Fault
 from server.kernel.services import Services
 from server.workflows.background import not_a_fault
+from server.workflows.loaded_models import ModelNotUsable
 from server.workflows.model_input import InputDamaged, InputGone
-from server.workflows.models import ModelNotUsable
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,7 @@
 """The worker process that `serve` starts beside itself in the embedded default, and keeps alive."""
 
 import asyncio
+import importlib.util
 import os
 import sys
 from collections.abc import Mapping
@@ -8,11 +9,33 @@ from contextlib import suppress
 
 import structlog
 
+from server.kernel.faults import Fault, FaultKind
+
 STOP_TIMEOUT_S = 10.0  # then the workitem in hand is left to its lease, and tried again
 RESTART_DELAYS_S = (0.5, 1.0, 2.0, 5.0, 15.0)  # after deaths in a row; the last one repeats
 STEADY_S = 60.0  # a worker that lived this long died by itself, not of its start
 
 log = structlog.get_logger(__name__)
+
+
+ENGINE_NEEDS = ("numpy", "scipy", "highdicom")  # of the extra [ai]
+
+
+class EngineNotInstalled(Fault):
+    """A worker needs what a server does not."""
+
+    kind = FaultKind.NOT_IMPLEMENTED
+
+
+def require_engine() -> None:
+    """Make sure that a worker can run here.
+
+    Raises:
+        EngineNotInstalled: the extra [ai] is not installed.
+    """
+    missing = [name for name in ENGINE_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EngineNotInstalled(f"A worker needs {', '.join(missing)}: pip install 'isthmus[ai]'.")
 
 
 async def keep_worker(stop: asyncio.Event, environment: Mapping[str, str]) -> None:

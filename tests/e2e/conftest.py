@@ -34,7 +34,8 @@ from server.kernel.services import Services
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.analysis import build_worker
-from server.workflows.models import LoadedModels, register_shipped
+from server.workflows.loaded_models import LoadedModels
+from server.workflows.models import register_shipped
 from server.workflows.worker import Worker, WorkerSettings
 
 READY_S = 60.0

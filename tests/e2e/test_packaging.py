@@ -1,5 +1,6 @@
 """Our `fhir` and the installed `fhir.resources` live side by side, however and wherever we are installed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,9 @@ print(fhir.outcome.__file__)
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
-    )
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
+    words = [str(part) for part in command]
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -51,4 +51,13 @@ def test_wheel_imports_from_elsewhere_and_from_the_root(installed_wheel: Path, e
 def test_wheel_carries_what_it_needs_at_run_time(installed_wheel: Path, elsewhere: Path) -> None:
     isthmus = installed_wheel.with_name("isthmus")
     assert "serve" in run(isthmus, "--help", cwd=elsewhere)
-    run(isthmus, "check-config", "--data", elsewhere / "data", cwd=elsewhere)
+    serving_only = {**os.environ, "ISTHMUS_WORKER": "false"}
+    run(isthmus, "check-config", "--data", elsewhere / "data", cwd=elsewhere, env=serving_only)
+
+
+def test_worker_without_the_engine_says_what_to_install(installed_wheel: Path, elsewhere: Path) -> None:
+    command = [installed_wheel.with_name("isthmus"), "serve", "--data", elsewhere / "data"]
+    done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'isthmus[ai]'" in done.stderr
+    assert "Traceback" not in done.stderr
