@@ -67,7 +67,10 @@ class FhirResourceVersion(Row, table=True):
 
 
 class FhirCompartment(Row, table=True):
-    """A resource belongs to the compartment of a patient (FHIR R4 compartmentdefinition-patient.html)."""
+    """A resource belongs to the compartment of a patient (FHIR R4 compartmentdefinition-patient.html).
+
+    Beside ids there is `fhir.search.compartment.SOMEBODY`: a patient that no token is confined to.
+    """
 
     __tablename__ = "fhir_compartment"
     __table_args__ = (Index(None, "patient_id", "rid"), CLUSTERED)

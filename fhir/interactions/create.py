@@ -88,7 +88,7 @@ def require_within(reach: Reach, resource: Json, resource_id: str, around: Surro
     """Let pass what a confined caller may write: a resource that is, and speaks, of its own patients only.
 
     Raises:
-        Forbidden: it is in nobody's compartment, or names another patient.
+        Forbidden: it is in nobody's compartment, or names another patient, or one that cannot be told.
     """
     if reach.patient_ids is None:
         return

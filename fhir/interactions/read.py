@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fhir.interactions.body import unpack
 from fhir.interactions.door import Door
 from fhir.model.json_codec import Json, decode_json
-from fhir.search.compartment import SHARED_TYPES
+from fhir.search.compartment import SHARED_TYPES, SOMEBODY
 from fhir.search.sql import COMPARTMENT, R, within_reach
 from fhir.tables import FhirResourceVersion
 from server.kernel.access import Access, Permission, Reach
@@ -80,7 +80,8 @@ async def read_resource(connection: AsyncConnection, resource_type: str, resourc
 
 
 def _select_current(resource_type: str, resource_id: str, reach: Reach) -> Select[Any]:
-    patient = select(func.min(COMPARTMENT.c.patient_id)).where(COMPARTMENT.c.rid == R.c.rid).scalar_subquery()
+    member = (COMPARTMENT.c.rid == R.c.rid) & (COMPARTMENT.c.patient_id != SOMEBODY)
+    patient = select(func.min(COMPARTMENT.c.patient_id)).where(member).scalar_subquery()
     query = select(R, patient.label("patient_id")).where(R.c.type == resource_type, R.c.id == resource_id)
     kept = within_reach(reach, resource_type)
     return query if kept is None else query.where(kept)
@@ -103,7 +104,8 @@ def _was_within(reach: Reach, resource_type: str) -> ColumnElement[bool]:
 async def _answer(door: Door, access: Access, row: ResultRow[Any] | None, interaction: str) -> Stored:
     if row is None:
         raise NotFound("No such resource.")
-    entry = AuditEntry(access.principal, Action.READ, interaction, row.type, row.id, row.patient_id or None)
+    patient_id = None if row.patient_id in ("", SOMEBODY) else row.patient_id
+    entry = AuditEntry(access.principal, Action.READ, interaction, row.type, row.id, patient_id)
     await door.services.read_audit.record(entry)
     if row.deleted:
         raise Deleted("The resource was deleted.")

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row as ResultRow
 
 from fhir.interactions.body import pack, with_identity
 from fhir.model.json_codec import Json
-from fhir.search.compartment import PATIENT, patients_of
+from fhir.search.compartment import PATIENT, SOMEBODY, patients_of
 from fhir.search.index import index_rows
 from fhir.search.kinds import TABLES
 from fhir.search.value import Surroundings
@@ -130,14 +130,15 @@ def _announce(
     unit: UnitOfWork, draft: Draft, version_id: int, principal: Principal, patients: Iterable[str]
 ) -> None:
     created = version_id == 1
-    unit.emit(CHANGED, f"{draft.type}/{draft.id}", {"version": version_id, "patients": sorted(patients)})
+    known = sorted(set(patients) - {SOMEBODY})
+    unit.emit(CHANGED, f"{draft.type}/{draft.id}", {"version": version_id, "patients": known})
     entry = AuditEntry(
         principal=principal,
         action=Action.CREATE if created else Action.UPDATE,
         interaction="create" if created else "update",
         resource_type=draft.type,
         resource_id=draft.id,
-        patient_id=min(patients, default=None),
+        patient_id=min(known, default=None),
     )
     unit.audit(entry)
 

@@ -3,20 +3,27 @@
 Stricter than R4 at three spots, so that a patient-confined token never sees another patient's data: a
 Patient is in its own compartment only (R4 adds those it links to; merged patients come with the token), a
 Group of several patients is in none, and a type outside R4's compartment definition (Device, Binary, Bundle
-…) is in that of every patient it refers to anywhere. A confined token sees a resource of such a type only
-through that membership, or if the type is in `SHARED_TYPES` and the resource refers to no patient at all.
+…) is in that of the one patient it names anywhere. A confined token sees a resource of such a type only
+through that membership, or if the type is in `SHARED_TYPES` and the resource names no patient at all.
+What names several patients, or one without an id of ours (another server's URL, an identifier, a contained
+Patient), is `SOMEBODY`'s: no token is confined to that.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 
-from fhir.search.definitions import compartment_codes, parameters_of
+from fhir.search.definitions import SearchType, compartment_codes, parameters_of
 from fhir.search.extract import Extract, extractor
-from fhir.search.path import Json
+from fhir.search.path import Json, Select, compile_path, parse_path
 from fhir.search.reference import Target, targets_of_reference
 from fhir.search.value import Surroundings
 
 PATIENT = "Patient"
+SOMEBODY = "?"  # in place of an id, which it cannot be (FHIR R4 datatypes.html#id)
+_URL_OF_PATIENT = re.compile(
+    r"(?:.*[/:])?Patient(?:[/?#].*)?", re.DOTALL
+)  # also conditional, or with a fragment
 
 # What a hospital has rather than a patient: actors, places, devices, products, definitions. Each is open to a
 # confined token that has the scope, unless the resource names a patient.
@@ -41,19 +48,53 @@ def patients_of(resource: Json, resource_id: str, around: Surroundings) -> froze
         return frozenset({resource_id})
     extracts = _membership(resource_type)
     if not extracts:
-        return patients_mentioned(resource, around)
+        named = patients_mentioned(resource, around)
+        return named if len(named) <= 1 else frozenset({SOMEBODY})
     targets = [target for extract in extracts for target in extract(resource, resource, around)]
     found = frozenset(t.id for t in targets if isinstance(t, Target) and t.type == PATIENT and t.id)
     return frozenset() if resource_type == "Group" and len(found) > 1 else found
 
 
 def patients_mentioned(resource: Json, around: Surroundings) -> frozenset[str]:
-    """The ids of all patients that any reference in the resource names."""
+    """The ids of all patients that the resource names or holds anywhere; `SOMEBODY`: one without."""
     return frozenset(
-        target.id
-        for node in _references(resource)
-        for target in targets_of_reference(node, around)
-        if target.type == PATIENT and target.id
+        patient
+        for node in _objects(resource)
+        for patient in (*_referred_to(node, around), *_held_by(node, resource))
+    ) | _unresolved(resource, around)
+
+
+def _referred_to(node: Json, around: Surroundings) -> Iterator[str]:
+    if not isinstance(node.get("reference"), str) and node.get("type") != PATIENT:
+        return
+    for target in targets_of_reference(node, around):
+        if target.type == PATIENT or (target.url and _URL_OF_PATIENT.fullmatch(target.url)):
+            yield target.id or SOMEBODY
+
+
+def _held_by(node: Json, resource: Json) -> Iterator[str]:
+    """A Patient within: an entry of a Bundle by its id; a contained one has no identity of its own."""
+    if node is not resource and node.get("resourceType") == PATIENT:
+        contained = any(node is one for one in resource.get("contained", ()))
+        yield SOMEBODY if contained else node.get("id") or SOMEBODY
+
+
+def _unresolved(resource: Json, around: Surroundings) -> frozenset[str]:
+    """`SOMEBODY` when an element that refers to patients only has a value that is no patient of ours."""
+    nodes = [
+        node for select in _patient_elements(resource["resourceType"]) for node in select(resource, resource)
+    ]
+    resolved = (any(t.type == PATIENT and t.id for t in targets_of_reference(n, around)) for n in nodes)
+    return frozenset() if all(resolved) else frozenset({SOMEBODY})
+
+
+@cache
+def _patient_elements(resource_type: str) -> tuple[Select, ...]:
+    return tuple(
+        compile_path(parse_path(path))
+        for parameter in parameters_of(resource_type).values()
+        if parameter.type is SearchType.REFERENCE and parameter.targets == (PATIENT,)
+        for path in parameter.paths or ()
     )
 
 
@@ -64,13 +105,12 @@ def _membership(resource_type: str) -> tuple[Extract, ...]:
     return tuple(extractor(parameters[code]) for code in codes if code in parameters)
 
 
-def _references(node: Json) -> Iterator[Json]:
+def _objects(node: Json) -> Iterator[Json]:
     waiting = [node]
     while waiting:
         current = waiting.pop()
         if isinstance(current, dict):
-            if isinstance(current.get("reference"), str):
-                yield current
+            yield current
             waiting += current.values()
         elif isinstance(current, list):
             waiting += current

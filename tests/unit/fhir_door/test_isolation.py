@@ -248,3 +248,69 @@ async def test_included_types_need_a_grant(
     assert [e["resource"]["resourceType"] for e in answer.json()["entry"]] == ["DiagnosticReport"]
     assert (await client.get("/Observation", headers=reports_only)).status_code == 403
     assert (await client.get(f"/Patient/{world.ada}", headers=reports_only)).status_code == 403
+
+
+def device_of(patient: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Device", "patient": patient, **more}
+
+
+def bundle_of(*resources: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"fullUrl": f"urn:uuid:{n}", "resource": each} for n, each in enumerate(resources)],
+    }
+
+
+INLINE = {"resourceType": "Patient", "id": "p", "name": [{"family": SECRET}]}
+
+
+def of_somebody(ada: str, ben: str) -> dict[str, dict[str, Any]]:
+    """Resources of types outside R4's compartment definition that name more than Ada, or not by our id."""
+    return {
+        "another base": device_of({"reference": f"https://ehr.test/fhir/Patient/{ben}"}),
+        "a fragment": device_of({"reference": f"Patient/{ben}#x"}),
+        "a condition": device_of({"reference": "Patient?identifier=urn:mrn|ben"}),
+        "a urn": device_of({"reference": "urn:uuid:7a1cb3ae-29b0-4a3b-8f8a-4b0d8e0a3c11"}),
+        "an identifier": device_of({"type": "Patient", "identifier": {"value": SECRET}}),
+        "a display": device_of({"display": SECRET}),
+        "contained": device_of({"reference": "#p"}, contained=[INLINE]),
+        "contained beside": {"resourceType": "Organization", "name": "x", "contained": [INLINE]},
+        "an extension": {
+            "resourceType": "Practitioner",
+            "extension": [{"url": "http://x.test", "valueReference": {"reference": f"http://x.test/Patient/{ben}"}}],
+        },
+        "two in a bundle": bundle_of(observation(ada), observation(ben)),
+        "a bundle with a patient": bundle_of(observation(ada), {**INLINE, "id": ben}),
+        "a bundle with a nameless patient": bundle_of(observation(ada), {"resourceType": "Patient"}),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", of_somebody("a", "b"))
+async def test_what_names_somebody_else_is_nobodys(
+    client: httpx.AsyncClient,
+    world: World,
+    confine: Callable[..., Any],
+    create: Callable[..., Any],
+    case: str,
+) -> None:
+    resource = of_somebody(world.ada, world.ben)[case]
+    path = f"/{resource['resourceType']}/{await create(resource)}"
+    assert (await client.get(path)).status_code == 200
+    for patient in (world.ada, world.ben):
+        for form in (path, f"{path}/_history/1"):
+            assert (await client.get(form, headers=confine(patient))).status_code == 404
+        answer = await client.post(f"/{resource['resourceType']}", json=resource, headers=confine(patient))
+        assert answer.status_code == 403
+    assert (await client.put(path, json=resource | {"id": path.rpartition("/")[2]})).status_code == 200
+    assert (await client.get(f"{path}/_history/1", headers=confine(world.ada))).status_code == 404
+
+
+async def test_what_names_one_patient_is_that_patients(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any], create: Callable[..., Any]
+) -> None:
+    whole = bundle_of({"resourceType": "Patient", "id": world.ada}, observation(world.ada))
+    for resource in (whole, device_of({"reference": f"Patient/{world.ada}"})):
+        path = f"/{resource['resourceType']}/{await create(resource)}"
+        assert (await client.get(path, headers=confine(world.ada))).status_code == 200
+        assert (await client.get(path, headers=confine(world.ben))).status_code == 404
