@@ -3,7 +3,8 @@
 The issuer of a Patient ID, as FHIR `Identifier.system`, is the first of: the ISO identifier of Issuer of
 Patient ID Qualifiers Sequence (0010,0024) as `urn:oid:`; Issuer of Patient ID (0010,0021) through the site's
 table, or itself when it is a URI or an OID, or else `urn:isthmus:issuer:` and its percent-encoded text;
-the site's own.
+the site's own. An ISO identifier that is no OID counts as text: a system must be a URI, or the record cannot
+hold the patient.
 """
 
 import re
@@ -50,7 +51,7 @@ def demographics(dicom_json: Mapping[str, Json]) -> Demographics:
 def _issuer_system(dicom_json: Mapping[str, Json], site: Site) -> str:
     for item in values(dicom_json, ISSUER_QUALIFIERS_SEQUENCE):
         if text(item, UNIVERSAL_ENTITY_ID_TYPE) == "ISO" and (oid := text(item, UNIVERSAL_ENTITY_ID)):
-            return f"urn:oid:{oid}"
+            return _system_of_text(oid)
     issuer = text(dicom_json, ISSUER_OF_PATIENT_ID)
     if not issuer:
         return site.patient_system

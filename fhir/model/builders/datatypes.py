@@ -34,8 +34,8 @@ def concept(*codings: dict[str, Json], text: str | None = None) -> dict[str, Jso
 
 
 def identifier(system: str | None, value: str, type_: dict[str, Json] | None = None) -> dict[str, Json]:
-    """An Identifier."""
-    return elements(type=type_, system=system, value=value)
+    """An Identifier; a system that is no URI (blanks in it) is left out."""
+    return elements(type=type_, system=system if FITS["uri"](system) else None, value=value)
 
 
 def uid_identifier(uid: str) -> dict[str, Json]:

@@ -20,7 +20,7 @@ from fhir.model.builders.datatypes import (
 Json = Any
 
 MEDICAL_RECORD_NUMBER = concept(coding(systems.IDENTIFIER_TYPE, "MR", "Medical record number"))
-OTHER_MODALITY = "OT"  # PS3.3 C.7.3.1.1.1: "Other", for a series that states none
+OTHER_MODALITY = "OT"  # PS3.3 C.7.3.1.1.1: "Other", for a series that states none a FHIR code can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +89,14 @@ def patient(facts: PatientFacts) -> dict[str, Json]:
 
 def imaging_study(facts: StudyFacts) -> dict[str, Json]:
     """The ImagingStudy; one without a patient says that its subject is unknown."""
-    modalities = sorted({series.modality for series in facts.series if series.modality})
+    modalities = [coding(systems.DICOM, m) for m in sorted({s.modality for s in facts.series if s.modality})]
     subject = absent("unknown") if facts.patient_id is None else reference("Patient", facts.patient_id)
     return elements(
         resourceType="ImagingStudy",
         id=facts.id,
         identifier=_identifiers(facts),
         status=facts.status,
-        modality=[coding(systems.DICOM, modality) for modality in modalities],
+        modality=[modality for modality in modalities if modality],
         subject=subject,
         started=facts.started,
         basedOn=[reference("ServiceRequest", id_) for id_ in facts.based_on],
@@ -119,7 +119,8 @@ def _series(facts: SeriesFacts) -> dict[str, Json]:
     return elements(
         uid=facts.series_instance_uid,
         number=unsigned(facts.number),
-        modality=coding(systems.DICOM, facts.modality or OTHER_MODALITY),
+        modality=coding(systems.DICOM, facts.modality or OTHER_MODALITY)
+        or coding(systems.DICOM, OTHER_MODALITY),
         description=facts.description,
         numberOfInstances=facts.number_of_instances,
         bodySite=coding(None, None, facts.body_part_examined),

@@ -33,6 +33,11 @@ def qualifiers(entity_id: str, kind: str) -> list[Dataset]:
             id="qualifiers first",
         ),
         pytest.param(
+            {"IssuerOfPatientIDQualifiersSequence": qualifiers("2.16 840", "ISO")},
+            "urn:isthmus:issuer:2.16%20840",
+            id="qualifiers that are no OID",
+        ),
+        pytest.param(
             {
                 "IssuerOfPatientID": "WARD",
                 "IssuerOfPatientIDQualifiersSequence": qualifiers("ward.example", "DNS"),

@@ -131,6 +131,19 @@ def test_a_study_counts_its_instances_even_when_it_lists_none() -> None:
     assert [c["code"] for c in study["modality"]] == ["CT"]
 
 
+def test_what_fhir_cannot_hold_never_spoils_a_study() -> None:
+    """One invalid ImagingStudy would stop the projection of every study behind it."""
+    odd = SeriesFacts("2.25.2", 1, modality="C  T", body_part_examined="A  B", number=-1)
+    study = imaging_study(
+        StudyFacts("s", "2.25.1", None, [odd], accession_number="A", accession_system="urn:oid:1 2")
+    )
+    assert validate(study) == []
+    assert "modality" not in study
+    assert study["series"][0]["modality"]["code"] == "OT"
+    assert "system" not in study["identifier"][1]
+    assert validate(patient(PatientFacts("p", [("urn:oid:1 2", "P1")]))) == []
+
+
 def test_a_narrative_is_never_markup() -> None:
     div = narrative("<script>", ['"&\x00'])["div"]
     assert "<script>" not in div
