@@ -82,6 +82,10 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
             say.line(console, f"\nDone in {time.monotonic() - started:.0f} s.", "bold")
             if options.keep:
                 _stay(server, console)
+            else:
+                say.line(
+                    console, "The server stops now; `isthmus demo --keep` leaves it running for you.", "dim"
+                )
     except Fault as fault:
         say.line(console, f"\n{fault}", "red")
         return FAILED
