@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from sqlalchemy.engine import Row as ResultRow
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,11 @@ from server.kernel.faults import Fault, FaultKind, NotFound
 from server.kernel.rows import table_of
 
 VERSION = table_of(FhirResourceVersion)
+
+_PATIENT = select(func.min(COMPARTMENT.c.patient_id)).where(COMPARTMENT.c.rid == R.c.rid).scalar_subquery()
+_CURRENT = select(R, _PATIENT.label("patient_id")).where(  # built once: that costs more than to execute it
+    R.c.type == bindparam("resource_type"), R.c.id == bindparam("resource_id")
+)
 
 
 class Deleted(Fault):
@@ -80,9 +85,7 @@ async def read_resource(connection: AsyncConnection, resource_type: str, resourc
 
 
 def _select_current(resource_type: str, resource_id: str, reach: Reach) -> Select[Any]:
-    member = (COMPARTMENT.c.rid == R.c.rid) & (COMPARTMENT.c.patient_id != SOMEBODY)
-    patient = select(func.min(COMPARTMENT.c.patient_id)).where(member).scalar_subquery()
-    query = select(R, patient.label("patient_id")).where(R.c.type == resource_type, R.c.id == resource_id)
+    query = _CURRENT.params(resource_type=resource_type, resource_id=resource_id)
     kept = within_reach(reach, resource_type)
     return query if kept is None else query.where(kept)
 

@@ -119,7 +119,7 @@ async def _index(unit: UnitOfWork, rid: int, draft: Draft, around: Surroundings)
     patients = patients_of(draft.resource, draft.id, around)
     if patients:
         rows[COMPARTMENT] = [{"rid": rid, "patient_id": patient} for patient in sorted(patients)]
-    await insert_rows(unit, rows)
+    await insert_rows(unit.connection, rows)
     if draft.type == PATIENT:
         identifiers = list(identifiers_of(draft.resource))
         await register_patient(unit, draft.id, identifiers, demographics_of(draft.resource))

@@ -1,7 +1,7 @@
 """Many rows into several tables at once, in the caller's transaction.
 
-A write touches up to ten tables. Through the asynchronous engine each statement on SQLite costs three
-hand-overs to the connection's thread, far more than the insert itself; here all of them cross in one.
+A write touches up to ten tables. Through the asynchronous engine each statement costs far more than the
+insert itself; on SQLite all of them go to the driver together, and its errors come as they are.
 """
 
 import sqlite3
@@ -10,29 +10,59 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Table, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.kernel.database import UnitOfWork
+from server.kernel.sqlite import BEGIN, VALUES_HERE, SqliteThread, count_values
+
+Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
 
 
-async def insert_rows(unit: UnitOfWork, rows: Mapping[Table, Sequence[Mapping[str, Any]]]) -> None:
-    """Insert rows into each table; rows of one table name the same columns, their values of driver types."""
-    if unit.connection.dialect.name != "sqlite":
+async def insert_rows(connection: AsyncConnection, rows: Rows) -> None:
+    """Insert rows into each table; rows of one table name the same columns, their values of driver types.
+
+    No default of a column is filled in.
+    """
+    if connection.dialect.name != "sqlite":
         for table, entries in rows.items():
-            await unit.execute(insert(table), entries)
+            if entries:
+                await connection.execute(insert(table), entries)
         return
-    batches = [
+    batches = _batches(rows)
+    thread = await thread_of(connection)
+    if thread.is_idle and sum(count_values(values) for _, values in batches) <= VALUES_HERE:
+        thread.run_here(lambda raw: _insert_all(raw, batches))
+    else:
+        await thread.run(lambda raw: _insert_all(raw, batches))
+
+
+async def commit_rows(connection: AsyncConnection, rows: Rows) -> None:
+    """Insert rows as a whole transaction of SQLite's, in one hand-over; durable on return."""
+    batches = _batches(rows)
+
+    def run(raw: sqlite3.Connection) -> None:
+        raw.execute(BEGIN)
+        with raw:  # commits, or rolls back
+            _insert_all(raw, batches)
+
+    await (await thread_of(connection)).run(run)
+
+
+async def thread_of(connection: AsyncConnection) -> SqliteThread:
+    """The thread behind a connection to SQLite."""
+    return (await connection.get_raw_connection()).driver_connection  # type: ignore[return-value]
+
+
+def _batches(rows: Rows) -> list[tuple[str, list[tuple[Any, ...]]]]:
+    return [
         (_insert(table, tuple(entries[0])), [tuple(entry.values()) for entry in entries])
         for table, entries in rows.items()
         if entries
     ]
 
-    def run(connection: sqlite3.Connection) -> None:
-        for statement, values in batches:
-            connection.executemany(statement, values)
 
-    raw = await unit.connection.get_raw_connection()
-    thread: Any = raw.driver_connection  # our SqliteThread
-    await thread.run(run)
+def _insert_all(raw: sqlite3.Connection, batches: Sequence[tuple[str, list[tuple[Any, ...]]]]) -> None:
+    for statement, values in batches:
+        raw.executemany(statement, values)
 
 
 @cache

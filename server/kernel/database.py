@@ -8,12 +8,13 @@ advisory locks.
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import CursorResult, Executable, event, insert, text
+from sqlalchemy import CursorResult, Executable, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from server.kernel.audit import AuditEntry
+from server.kernel.bulk import commit_rows, insert_rows
 from server.kernel.clock import now_us
 from server.kernel.faults import Busy, StorageFull
 from server.kernel.rows import table_of
@@ -74,12 +76,15 @@ class UnitOfWork:
 
     async def flush(self) -> None:
         """Write the collected events and audit entries."""
-        if self._events:
-            await self.connection.execute(insert(_EVENT), self._events)
-        if self._entries:
-            rows = [entry.as_row(self.now_us) for entry in self._entries]
-            await self.connection.execute(insert(_AUDIT), rows)
+        entries = [entry.as_row(self.now_us) for entry in self._entries]
+        if self._events or entries:
+            await insert_rows(self.connection, {_EVENT: self._events, _AUDIT: entries})
         self._events, self._entries = [], []
+
+
+async def _audit_all(unit: UnitOfWork, entries: Sequence[AuditEntry]) -> None:
+    for entry in entries:
+        unit.audit(entry)
 
 
 class Database:
@@ -120,6 +125,19 @@ class Database:
                 await asyncio.sleep(random.uniform(0.005, 0.05) * attempt)
         raise AssertionError("unreachable")
 
+    async def record(self, entries: Sequence[AuditEntry]) -> None:
+        """Write audit entries, and nothing else, in a transaction of their own; durable on return.
+
+        Raises:
+            Busy, StorageFull: as `transact`.
+        """
+        if not self.is_sqlite:
+            await self.transact(lambda unit: _audit_all(unit, entries))
+            return
+        with _as_faults():
+            async with self._writer.connect() as connection:
+                await commit_rows(connection, {_AUDIT: [entry.as_row(now_us()) for entry in entries]})
+
     async def _attempt(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         async with self._writer.begin() as connection:
             unit = UnitOfWork(connection, await self._clock(connection))
@@ -152,15 +170,21 @@ class _as_faults:  # noqa: N801  reads as a phrase: `with _as_faults():`
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, PoolTimeout | InterfaceError):
             raise Busy("The database is not available; retry later.") from error
-        if not isinstance(error, DBAPIError):
-            return
-        message = str(error.orig)
-        if getattr(error.orig, "sqlstate", None) in RETRYABLE_SQLSTATES:
-            raise _Retry from error
-        if "disk is full" in message or "disk I/O error" in message:
-            raise StorageFull("The database has no room left; retry later.") from error
-        if "database is locked" in message or error.connection_invalidated:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
             raise Busy("The database is busy; retry later.") from error
+        if getattr(cause, "sqlstate", None) in RETRYABLE_SQLSTATES:
+            raise _Retry from error
+        if isinstance(cause, sqlite3.Error):
+            _raise_fault_of(cause)
+
+
+def _raise_fault_of(cause: sqlite3.Error) -> None:
+    message = str(cause)
+    if "disk is full" in message or "disk I/O error" in message:
+        raise StorageFull("The database has no room left; retry later.") from cause
+    if "database is locked" in message:
+        raise Busy("The database is busy; retry later.") from cause
 
 
 def _sqlite_engine(url: URL, *, readers: int | None) -> AsyncEngine:

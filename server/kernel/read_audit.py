@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from server.kernel.audit import AuditEntry
 from server.kernel.clock import SECOND_US, Clock, now_us
-from server.kernel.database import Database, UnitOfWork
+from server.kernel.database import Database
 from server.kernel.faults import Busy
 
 WINDOW_US = 60 * SECOND_US
@@ -78,14 +78,14 @@ class ReadAudit:
     async def _write_counts(self, windows: list[_Window]) -> None:
         entries = [replace(w.entry, occurrences=w.unwritten) for w in windows if w.unwritten]
         if entries:
-            await self._database.transact(lambda unit: _write(unit, entries))
+            await self._database.record(entries)
 
     async def _write_waiting(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             entries = [entry for entry, _ in batch]
             try:
-                await self._database.transact(lambda unit, entries=entries: _write(unit, entries))  # type: ignore[misc]
+                await self._database.record(entries)
             except Exception as error:  # noqa: BLE001  every waiter must learn of it, whatever it is
                 for _, done in batch:
                     if not done.done():
@@ -94,8 +94,3 @@ class ReadAudit:
                 for _, done in batch:
                     if not done.done():
                         done.set_result(None)
-
-
-async def _write(unit: UnitOfWork, entries: list[AuditEntry]) -> None:
-    for entry in entries:
-        unit.audit(entry)

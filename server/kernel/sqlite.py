@@ -1,15 +1,18 @@
-"""SQLite connections for the asynchronous engine, with one hand-over to a thread for each statement.
+"""SQLite connections for the asynchronous engine: a thread for what may wait, none for what is quick.
 
-A hand-over costs far more CPU than an indexed select (some 70 against 6 µs), and a general driver needs
-four of them to run one and two more around it. Here a statement is executed and its rows are fetched in one,
-a reader's transaction begins in the same, and ends without any. The engine keeps SQLAlchemy's SQLite dialect;
-what is here is the part of PEP 249 that the dialect uses.
+Handing a statement to a thread and its answer back costs ten times and more what an indexed select costs, and
+a general driver does it four times a statement and twice around. Here a connection has a thread for commits,
+long searches and large batches, one hand-over each. What cannot take long runs where it is asked for, on the
+event loop's thread: a few inserted rows, and a select that ends within `STEPS_HERE`; one that does not is
+broken off and begun anew in the thread.
+
+The engine keeps SQLAlchemy's SQLite dialect; what is here is the part of PEP 249 that the dialect uses.
 """
 
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -22,6 +25,9 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_MS = 15_000  # longer than any transaction of ours; the worker process writes too
 CACHED_STATEMENTS = 512  # of one connection; the server has some hundred that differ
+STEPS_HERE = 1_000  # of SQLite's virtual machine, some 50 µs; a look-up by key takes 20 to 60
+VALUES_HERE = 500  # inserted without a hand-over: a resource's index rows
+BEGIN = "BEGIN IMMEDIATE"
 PRAGMAS = (
     f"busy_timeout={BUSY_MS}",
     "journal_mode=WAL",
@@ -30,6 +36,10 @@ PRAGMAS = (
     "cache_size=-16384",
     "temp_store=MEMORY",
 )
+
+
+class TooLong(Exception):
+    """A statement did not end within `STEPS_HERE`."""
 
 
 class SqliteThread:
@@ -66,9 +76,32 @@ class SqliteThread:
         """Whether a transaction is open; asked while idle."""
         return self._raw.in_transaction
 
-    def roll_back_here(self) -> None:
-        """Roll back in the caller's thread, while idle: for a reader, who has nothing to wait for."""
-        self._raw.rollback()
+    def run_here(self, work: Work[T]) -> T:
+        """Run a function in the caller's thread, while idle; for what never takes long."""
+        return work(self._raw)
+
+    def try_here(self, read: Work[T]) -> T:
+        """Run a function that only reads in the caller's thread, while idle.
+
+        Raises:
+            TooLong: it was broken off; the transaction is as it was.
+        """
+        calls = 0
+
+        def is_enough() -> bool:
+            nonlocal calls
+            calls += 1  # SQLite counts on from a statement's last run: the first call may come at once
+            return calls > 1
+
+        self._raw.set_progress_handler(is_enough, STEPS_HERE)
+        try:
+            return read(self._raw)
+        except sqlite3.OperationalError as error:
+            if _code(error) == sqlite3.SQLITE_INTERRUPT:
+                raise TooLong from None
+            raise
+        finally:
+            self._raw.set_progress_handler(None, 0)
 
     def close(self) -> asyncio.Future[None]:
         """Close the connection, after all that came before; the thread ends."""
@@ -116,6 +149,35 @@ class SqliteThread:
             work()
 
 
+class _Done:
+    """What need not be waited for."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+_DONE: Any = _Done()
+
+Here = Callable[[SqliteThread, Work[Any]], Any]
+
+
+def _how_here(statement: str, values: int) -> Here | None:
+    """How a statement may be tried without the thread; None: not at all.
+
+    An update, a delete or an insert from a select may touch any number of rows, and cannot be broken off
+    without losing the transaction.
+    """
+    if statement.startswith("SELECT"):
+        return SqliteThread.try_here
+    is_quick = statement.startswith("INSERT") and values <= VALUES_HERE and "SELECT" not in statement
+    return SqliteThread.run_here if is_quick else None
+
+
+def count_values(rows: Sequence[Sequence[Any]]) -> int:
+    """The values in rows of one length."""
+    return len(rows) * len(rows[0]) if rows else 0
+
+
 class SqliteCursor:
     """A cursor whose rows have all been fetched."""
 
@@ -129,13 +191,14 @@ class SqliteCursor:
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
         """Execute one statement."""
-        self._take(lambda raw: raw.execute(statement, parameters))
+        self._take(lambda raw: raw.execute(statement, parameters), _how_here(statement, len(parameters)))
 
-    def executemany(self, statement: str, parameters: Iterable[Sequence[Any]]) -> None:
+    def executemany(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
         """Execute one statement for each set of parameters."""
-        self._take(lambda raw: raw.executemany(statement, parameters))
+        here = _how_here(statement, count_values(parameters))
+        self._take(lambda raw: raw.executemany(statement, parameters), here)
 
-    def _take(self, execute: Work[sqlite3.Cursor]) -> None:
+    def _take(self, execute: Work[sqlite3.Cursor], here: Here | None) -> None:
         begins = self._connection.is_reader
 
         def run(raw: sqlite3.Connection) -> tuple[list[Any], sqlite3.Cursor]:
@@ -144,7 +207,7 @@ class SqliteCursor:
             cursor = execute(raw)
             return cursor.fetchall(), cursor
 
-        rows, cursor = await_(self._connection.thread.run(run))
+        rows, cursor = self._connection.run(run, here)
         self._rows = iter(rows)
         self.description, self.rowcount, self.lastrowid = (
             cursor.description,
@@ -193,9 +256,22 @@ class SqliteConnection(AdaptedConnection):
         """A new cursor."""
         return SqliteCursor(self)
 
+    def run(self, work: Work[T], here: Here | None = None) -> T:
+        """Run a function on the connection, in the caller's thread where that is allowed and possible."""
+        if here is not None and self.thread.is_idle:
+            try:
+                result: T = here(self.thread, work)
+            except TooLong:
+                pass
+            else:
+                await_(_DONE)  # the engine insists on something to await
+                return result
+        return await_(self.thread.run(work))
+
     def begin_immediate(self) -> None:
-        """Begin a transaction that writes, as soon as no other does."""
-        await_(self.thread.run(lambda raw: raw.execute("BEGIN IMMEDIATE")))
+        """Begin a transaction that writes, as soon as no other process does."""
+        if not (self.thread.is_idle and self.thread.run_here(_begin_unless_locked)):
+            await_(self.thread.run(lambda raw: raw.execute(BEGIN)))
 
     def create_function(self, *arguments: Any, **options: Any) -> None:
         """Give SQL a function of Python's."""
@@ -206,11 +282,11 @@ class SqliteConnection(AdaptedConnection):
         await_(self.thread.run(sqlite3.Connection.commit))
 
     def rollback(self) -> None:
-        """Roll back; nothing to do is done without a hand-over, which is the case after every commit."""
+        """Roll back; a reader has nothing to wait for, and after a commit there is nothing to do."""
         if not self.thread.is_idle:  # a statement whose caller was cancelled
             await_(self.thread.run(sqlite3.Connection.rollback))
         elif self.is_reader:
-            self.thread.roll_back_here()
+            self.thread.run_here(sqlite3.Connection.rollback)
         elif self.thread.in_transaction:
             await_(self.thread.run(sqlite3.Connection.rollback))
 
@@ -221,3 +297,20 @@ class SqliteConnection(AdaptedConnection):
     def terminate(self) -> None:
         """Close without waiting for it; also called where no loop runs."""
         self.thread.abandon()
+
+
+def _begin_unless_locked(raw: sqlite3.Connection) -> bool:
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        raw.execute(BEGIN)
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    return True
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    return getattr(error, "sqlite_errorcode", None)  # None: the module's own

@@ -1,20 +1,25 @@
 """The SQLite connections: hand-overs, snapshots, cancelled statements, ends."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Column, Integer, MetaData, Table, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+import server.kernel.sqlite
+from server.kernel.bulk import insert_rows
 from server.kernel.database import Database, UnitOfWork
-from server.kernel.sqlite import SqliteThread
+from server.kernel.faults import Busy
+from server.kernel.sqlite import VALUES_HERE, SqliteThread
 
 SLOW = text(
-    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) SELECT max(x) FROM n"
+    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 300000) SELECT max(x) FROM n"
 )
 
 
@@ -48,20 +53,67 @@ async def count(database: Database) -> int:
         return int((await connection.execute(text("SELECT count(*) FROM n"))).scalar_one())
 
 
-async def test_a_read_costs_one_hand_over_for_each_statement(
+async def test_a_quick_read_costs_no_hand_over_and_a_long_one_costs_one(
     numbers: Database, hand_overs: list[object]
 ) -> None:
     await count(numbers)  # connects
     hand_overs.clear()
-    await count(numbers)
-    assert len(hand_overs) == 1
+    for _ in range(100):
+        await count(numbers)
+    assert not hand_overs
+    async with numbers.read() as connection:
+        await connection.execute(text("SELECT count(*) FROM n"))
+        await add(numbers, 1)
+        hand_overs.clear()
+        assert (await connection.execute(SLOW)).scalar_one() == 300_000
+        assert len(hand_overs) == 1
+        assert (await connection.execute(text("SELECT count(*) FROM n"))).scalar_one() == 0  # same snapshot
 
 
-async def test_a_write_costs_one_for_its_begin_and_one_for_its_commit(
+async def test_a_small_write_costs_one_hand_over_its_commit(
     numbers: Database, hand_overs: list[object]
 ) -> None:
     await add(numbers, 1)
-    assert len(hand_overs) == 3
+    assert len(hand_overs) == 1
+
+
+async def test_many_rows_change_hands(numbers: Database, hand_overs: list[object]) -> None:
+    table = Table("n", MetaData(), Column("x", Integer))
+
+    async def work(unit: UnitOfWork) -> None:
+        await insert_rows(unit.connection, {table: [{"x": number} for number in range(VALUES_HERE)]})
+        assert not hand_overs
+        await insert_rows(unit.connection, {table: [{"x": -1 - number} for number in range(VALUES_HERE + 1)]})
+        assert len(hand_overs) == 1
+
+    await numbers.transact(work)
+    assert await count(numbers) == 2 * VALUES_HERE + 1
+
+
+async def test_a_search_in_a_transaction_that_writes_keeps_what_was_written(numbers: Database) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        await unit.execute(text("INSERT INTO n VALUES (1)"))
+        assert (await unit.execute(SLOW)).scalar_one() == 300_000
+
+    await numbers.transact(work)
+    assert await count(numbers) == 1
+
+
+async def test_another_process_that_writes_is_waited_for_then_busy(
+    numbers: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.kernel.sqlite, "BUSY_MS", 100)
+    await add(numbers, 1)  # takes the shorter time over
+    with closing(sqlite3.connect(tmp_path / "numbers.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Busy):
+            await add(numbers, 2)
+        monkeypatch.setattr(server.kernel.sqlite, "BUSY_MS", 15_000)
+        waiting = asyncio.create_task(add(numbers, 3))
+        await asyncio.sleep(0.01)
+        other.execute("COMMIT")
+        await waiting
+    assert await count(numbers) == 2
 
 
 async def test_the_snapshot_begins_with_the_first_statement_and_ends_with_the_read(numbers: Database) -> None:
