@@ -1,5 +1,6 @@
 """Every route stands in docs/ as `METHOD /path`, and no such route is documented that is not there."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from server.app import build_app, build_services
+from server.app import build_app, build_services, close_services
 from server.settings import Settings
 
 METHODS = "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS"
@@ -26,7 +27,10 @@ def routes_of(app: FastAPI) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     settings = Settings(data=tmp_path_factory.mktemp("data"), worker=False)
-    return set(routes_of(build_app(settings, build_services(settings))))
+    services = build_services(settings)
+    found = set(routes_of(build_app(settings, services)))
+    asyncio.run(close_services(services))
+    return found
 
 
 def test_every_route_stands_in_docs(routes: set[str], reference: dict[str, str]) -> None:
