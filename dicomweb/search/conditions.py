@@ -15,6 +15,7 @@ from server.kernel.faults import Fault
 MAX_VALUE_CHARACTERS = 4096
 MAX_LISTED_UIDS = 500  # as many UIDs as fit an ordinary request line of 32 KiB
 UID_AND_COMMA = 65  # characters, at most (PS3.5 §9.1)
+MAX_LISTED_CODES = 100  # alternatives of one expression: SQLite takes no tree that is deeper than 1000
 _UID = re.compile(r"[0-9.]{1,64}")
 _LIST = re.compile(r"[,\\]")
 
@@ -121,7 +122,10 @@ def _any_uid(value: str) -> AnyUid:
 
 
 def _any_code(value: str) -> AnyText:
-    return AnyText(tuple(Text(code.strip().upper()) for code in _LIST.split(value) if code.strip()))
+    codes = dict.fromkeys(code.strip().upper() for code in _LIST.split(value) if code.strip())
+    if not 0 < len(codes) <= MAX_LISTED_CODES:
+        raise ValueError(f"no code, or more than {MAX_LISTED_CODES}")
+    return AnyText(tuple(map(Text, codes)))
 
 
 def _name(value: str) -> Name:

@@ -22,6 +22,7 @@ DEFAULT_COUNT = 50
 MAX_COUNT = 1_000  # entries of a page; what a client may hold at once
 MAX_PARAMETERS = 100  # each is a subquery
 MAX_VALUES = 500  # joined by commas in one parameter
+MAX_VALUES_TOGETHER = 2_000  # of one search: each binds a few variables, and databases bound their number
 MAX_SORT_KEYS = 5
 MAX_INCLUDES = 50  # parameters `_include` and `_revinclude`
 MAX_NAME_CHARACTERS = 100
@@ -131,6 +132,8 @@ def _take_criterion(query: SearchQuery, code: str, modifier: str | None, value: 
     values = tuple(split_escaped(value, ","))
     if len(values) > MAX_VALUES:
         raise InvalidSearch(f"The search parameter '{code}' has more than {MAX_VALUES} values.")
+    if sum(len(each.values) for each in query.criteria) + len(values) > MAX_VALUES_TOGETHER:
+        raise InvalidSearch(f"A search has at most {MAX_VALUES_TOGETHER} values.")
     query.criteria.append(Criterion(parameter, modifier, values))
     return True
 

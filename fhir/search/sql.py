@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, SelectBase, and_, false, func, or_, select, union_all
 
 from fhir.search.compartment import SHARED_TYPES
 from fhir.search.composite import select_composite
@@ -25,6 +25,8 @@ from server.kernel.rows import table_of
 R = table_of(FhirResource)
 COMPARTMENT = table_of(FhirCompartment)
 REFERENCE = table_of(SearchReference)
+
+ALTERNATIVES = 100  # of one expression; SQLite takes no tree that is deeper than 1000
 
 SHOWN = (R.c.rid, R.c.type, R.c.id, R.c.version_id, R.c.last_updated_us, R.c.body)
 
@@ -120,10 +122,19 @@ def _criterion(criterion: Criterion, around: Surroundings) -> ColumnElement[bool
     asked = [_asked(criterion, text, around) for text in criterion.values]
     if parameter.type is SearchType.COMPOSITE:
         return or_(*(R.c.rid.in_(select_composite(parameter, one)) for one in asked))
+    matching = _rids_matching(parameter, asked)
+    return R.c.rid.not_in(matching) if criterion.modifier == "not" else R.c.rid.in_(matching)
+
+
+def _rids_matching(parameter: SearchParameter, asked: Sequence[Asked]) -> SelectBase:
+    """The resources that any of these values matches; a few alternatives in each SELECT."""
     kind = KINDS[parameter.type]
     c = kind.table.c
-    matching = select(c.rid).where(c.param == parameter.number, or_(*(kind.match(c, one) for one in asked)))
-    return R.c.rid.not_in(matching) if criterion.modifier == "not" else R.c.rid.in_(matching)
+    parts = [
+        select(c.rid).where(c.param == parameter.number, or_(*(kind.match(c, one) for one in some)))
+        for some in (asked[at : at + ALTERNATIVES] for at in range(0, len(asked), ALTERNATIVES))
+    ]
+    return parts[0] if len(parts) == 1 else union_all(*parts)
 
 
 def _rids_with_value(parameter: SearchParameter) -> Select[tuple[int]]:

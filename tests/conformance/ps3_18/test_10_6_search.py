@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, SegmentationStorage
 
 from dicomweb.search import query
+from dicomweb.search.conditions import MAX_LISTED_CODES
 from dicomweb.store.index import supersede_instances
 from server.kernel.access import Access
 from server.kernel.services import Services
@@ -292,6 +293,15 @@ async def test_what_is_ignored_is_said_with_299(
     assert response.status_code == 200
     assert len(response.json()) == 3
     assert response.headers["Warning"].startswith('299 isthmus "')
+
+
+async def test_a_list_of_codes_is_as_long_as_it_may_be(archive: httpx.AsyncClient) -> None:
+    codes = [f"X{n}" for n in range(MAX_LISTED_CODES)]
+    assert len(await search(archive, "/studies", ModalitiesInStudy=",".join(["SEG"] * 1000))) == 1
+    assert await search(archive, "/studies", ModalitiesInStudy=",".join(codes)) == []
+    for refused in (",".join([*codes, "Y"]), ","):
+        response = await archive.get("/dicom-web/studies", params={"ModalitiesInStudy": refused})
+        assert response.status_code == 400
 
 
 async def test_no_match_is_an_empty_array(archive: httpx.AsyncClient) -> None:

@@ -7,6 +7,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
+from fhir.search.query import MAX_VALUES, MAX_VALUES_TOGETHER
+
 Ids = Callable[..., Any]
 
 
@@ -399,3 +401,29 @@ async def test_counts(client: httpx.AsyncClient, create: Callable[..., Any]) -> 
     ):
         bundle = (await client.get(f"/Patient?{search}")).json()
         assert (bundle.get("total"), len(bundle.get("entry", []))) == (total, entries), search
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "identifier=urn:s|v{n}",
+        "birthdate=20{n:02}",
+        "name=n{n}",
+        "organization=o{n}",
+        "_lastUpdated=20{n:02}",
+    ],
+)
+async def test_a_parameter_takes_all_the_values_it_may(client: httpx.AsyncClient, value: str) -> None:
+    name, _, template = value.partition("=")
+    listed = ",".join(template.format(n=n % 100) for n in range(MAX_VALUES))
+    answer = await client.post("/Patient/_search", data={name: listed})
+    assert answer.status_code == 200, answer.text
+    answer = await client.post("/Patient/_search", data={f"{name}": f"{listed},{template.format(n=1)}"})
+    assert answer.status_code == 400
+
+
+async def test_the_values_of_a_search_are_bounded_together(client: httpx.AsyncClient) -> None:
+    most = {f"{name}": ",".join(["2001"] * MAX_VALUES) for name in ("identifier", "birthdate", "name", "_id")}
+    assert sum(value.count(",") + 1 for value in most.values()) == MAX_VALUES_TOGETHER
+    assert (await client.post("/Patient/_search", data=most)).status_code == 200
+    assert (await client.post("/Patient/_search", data=most | {"phone": "1"})).status_code == 400
