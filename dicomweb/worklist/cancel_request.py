@@ -46,8 +46,8 @@ def parse_cancel_request(body: bytes, content_type: str) -> Reason:
 def _data_set(body: bytes) -> dict[str, Json]:
     try:
         payload = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CancelRequestInvalid("The payload is not JSON.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CancelRequestInvalid("The payload is not JSON, or nested without end.") from error
     data_sets = payload if isinstance(payload, list) else [payload]
     if not data_sets:
         return {}
@@ -75,8 +75,8 @@ def _text(data_set: dict[str, Json], keyword: str, limit: int) -> str | None:
     value = _first(data_set, keyword)
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > limit:
-        raise CancelRequestInvalid(f"{keyword} is no text of at most {limit} characters.")
+    if not isinstance(value, str) or len(value) > limit or "\x00" in value:
+        raise CancelRequestInvalid(f"{keyword} is no text of at most {limit} characters, without NUL.")
     return value
 
 

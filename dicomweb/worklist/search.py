@@ -53,7 +53,7 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> WorkitemQuery:
     """Read the query parameters of Search for Workitems (PS3.18 §11.9.1.2).
 
     Raises:
-        QueryInvalid: limit or offset is no number, or there are too many parameters.
+        QueryInvalid: limit or offset is no number, a value holds NUL, or there are too many parameters.
     """
     controls: dict[str, str] = {}
     matches: list[tuple[str, str]] = []
@@ -139,6 +139,8 @@ def _bounded(parameters: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     read = list(parameters)
     if len(read) > MAX_PARAMETERS:
         raise QueryInvalid("Too many query parameters.")
+    if any("\x00" in value for _, value in read):
+        raise QueryInvalid("A query parameter holds NUL.")
     return read
 
 

@@ -58,6 +58,7 @@ def test_other_media_type_is_refused() -> None:
         [{"0074100E": {"vr": "SQ", "Value": [{"00080100": {"vr": "SH", "Value": ["110500"]}}]}}],
         [{"00741238": {"vr": "LT", "Value": [7]}}],
         [{"00741238": {"vr": "LT", "Value": ["x" * 10241]}}],
+        [{"00741238": {"vr": "LT", "Value": ["a\0b"]}}],
     ],
 )
 def test_payload_that_is_no_action_information_is_refused(payload: object) -> None:
@@ -65,7 +66,7 @@ def test_payload_that_is_no_action_information_is_refused(payload: object) -> No
         parsed(payload)
 
 
-@pytest.mark.parametrize("body", [b"{", b"\xff", b'["\xff"]'])
+@pytest.mark.parametrize("body", [b"{", b"\xff", b'["\xff"]', b"[" * 60_000, b'{"a":' * 12_000])
 def test_body_that_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(CancelRequestInvalid):
         parse_cancel_request(body, JSON)

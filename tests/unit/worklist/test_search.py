@@ -74,3 +74,8 @@ def test_too_many_uids_are_refused() -> None:
 def test_instances_are_named_when_asked_for(field: str) -> None:
     assert parse_query([("includefield", field)]).instances
     assert not parse_query([("includefield", "PatientID")]).instances
+
+
+def test_nul_in_a_value_is_refused() -> None:
+    with pytest.raises(QueryInvalid, match="NUL"):
+        parse_query([("PatientID", "a\0b")])
