@@ -7,7 +7,7 @@ names in one object, NUL, lone surrogates. Floats never occur: numbers are `int`
 
 import json
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -70,8 +70,15 @@ def encode_json(value: Json) -> bytes:
 
 def _exact_decimal(written: str) -> Decimal:
     """The number as written; msgspec passes what is no plain integer."""
-    number = Decimal(written)
-    if len(written) > MAX_NUMBER_CHARACTERS or abs(number.adjusted()) > MAX_DECIMAL_EXPONENT:
+    try:
+        number = Decimal(written)
+    except InvalidOperation:  # an exponent that not even Decimal holds
+        number = None
+    if (
+        number is None
+        or len(written) > MAX_NUMBER_CHARACTERS
+        or abs(number.adjusted()) > MAX_DECIMAL_EXPONENT
+    ):
         raise InvalidJson("A number is longer or larger than this server keeps.")
     return number
 

@@ -45,6 +45,8 @@ def test_numbers_are_int_or_decimal() -> None:
         pytest.param(b'{"a":' + b"1" * 6000 + b"}", id="very long integer"),
         pytest.param(b'{"a":0.' + b"1" * 400 + b"}", id="long decimal"),
         pytest.param(b'{"a":1e400}', id="large exponent"),
+        pytest.param(b'{"a":1e99999999999999999999}', id="exponent beyond Decimal's"),
+        pytest.param(b'{"a":1e-99999999999999999999}', id="negative exponent beyond Decimal's"),
         pytest.param(b'{"a":1e-999999999}', id="small exponent"),
         pytest.param(b'{"a":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", id="one too deep"),
         pytest.param(b'{"a":' * 100_000, id="far too deep"),
