@@ -96,8 +96,9 @@ def _add_search(router: APIRouter, services: Services) -> None:
         reach = access.reach("ImagingStudy", Permission.SEARCH)
         query = parse_query(level, request.query_params.multi_items(), target)
         study = next((uid for key, uid in target if key is STUDY_INSTANCE_UID), None)
+        patient_id = reach.audited_patient_id
         await services.read_audit.record_retrieval(
-            AuditEntry(access.principal, Action.EXECUTE, "qido", "ImagingStudy", study)
+            AuditEntry(access.principal, Action.EXECUTE, "qido", "ImagingStudy", study, patient_id)
         )
         found = await search(services.database, query, reach, services.public_base)
         response = Response(found.body, media_type=representation.media_type)

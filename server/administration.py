@@ -1,6 +1,5 @@
 """What administrators do on the data folder or database directly, while a server runs or not (DESIGN §4)."""
 
-import zoneinfo
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -125,16 +124,6 @@ async def _check_objects(settings: Settings) -> str:
     return "writes and reads"
 
 
-async def _check_timezone(settings: Settings) -> str:
-    if settings.timezone is None:
-        return "none; DICOM times without an offset become dates"
-    try:
-        zoneinfo.ZoneInfo(settings.timezone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-        raise NotUsable(f"{settings.timezone} is no IANA time zone") from error
-    return settings.timezone
-
-
 async def _check_models(_settings: Settings) -> str:
     from server.workflows.models import shipped_bundles
 
@@ -167,7 +156,6 @@ def _sandbox(settings: Settings) -> str:
 _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "database": _check_database,
     "object store": _check_objects,
-    "time zone": _check_timezone,
     "models": _check_models,
     "engine": _check_engine,
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 import dicomweb.routes
@@ -28,10 +28,12 @@ from server.auth.middleware import Authentication, Door
 from server.auth.tokens import AccessTokens
 from server.http.body_limit import BodyLimits
 from server.http.floor import HttpFloor, build_middleware
+from server.http.head import HeadAsGet
 from server.http.health import Readiness, check_database, check_objects
 from server.http.memory import tune_allocator
 from server.http.metrics import Metrics
 from server.http.problem import answer_by_door
+from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
 from server.kernel.clock import instant_text
 from server.kernel.database import Database
@@ -108,8 +110,9 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         version=version("isthmus"),
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=_lifespan(settings, services),
-        middleware=build_middleware(floor, [Middleware(Authentication, door)]),
+        middleware=build_middleware(floor, [Middleware(HeadAsGet), Middleware(Authentication, door)]),
     )
     readiness = Readiness([check_database(services.database), check_objects(services.objects)])
     app.include_router(server.http.health.build_router(readiness, metrics))
@@ -119,10 +122,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
     app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
 
-    @app.exception_handler(Fault)
-    async def fault_becomes_answer(request: Request, fault: Fault) -> Response:
-        return _AsResponse(answer(request.scope, fault))
-
+    answer_unrouted(app, answer)
     return app
 
 
@@ -152,17 +152,6 @@ def _watch_worklist(metrics: Metrics, services: Services) -> None:
     metrics.before_scrape(refresh)
 
 
-class _AsResponse(Response):
-    """An ASGI application where Starlette wants a Response."""
-
-    def __init__(self, app: Any) -> None:
-        super().__init__()
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._app(scope, receive, send)
-
-
 def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -185,6 +174,7 @@ def _background(
     loops = (
         Loop("project studies", lambda: project_waiting_studies(services), 0.25),
         Loop("project tasks", lambda: project_waiting_tasks(services), 0.25),
+        Loop("close audit windows", services.read_audit.close_ended, 5.0),
         Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5),
     )
     work = [run_loop(loop, stop) for loop in loops]
@@ -194,8 +184,13 @@ def _background(
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:
-    """The settings that a worker process must share with this server, as environment variables."""
-    return {"ISTHMUS_DATA": str(settings.data.absolute()), "ISTHMUS_PUBLIC_BASE": settings.base}
+    """What the command line may have changed, for a worker process that reads the same settings otherwise."""
+    return {
+        "ISTHMUS_DATA": str(settings.data.absolute()),
+        "ISTHMUS_PUBLIC_BASE": settings.base,
+        "ISTHMUS_HOST": settings.host,
+        "ISTHMUS_AUTH": str(settings.auth),
+    }
 
 
 def run(settings: Settings) -> None:

@@ -5,12 +5,14 @@ process stays small.
 """
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from server.kernel.faults import Fault
@@ -31,6 +33,7 @@ cli.add_typer(client, name="client")
 cli.add_typer(models, name="models")
 
 errors = Console(stderr=True)
+PRIVATE = 0o077  # umask: what the commands write is patients' data and keys
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the database, objects and keys.")]
 Url = Annotated[str, typer.Option("--url", help="The server.")]
@@ -39,6 +42,7 @@ Token = Annotated[str | None, typer.Option("--token", envvar="ISTHMUS_TOKEN", he
 
 def main() -> None:
     """Run the command line; a fault is one line and exit code 1, not a traceback."""
+    os.umask(PRIVATE)
     try:
         cli()
     except Fault as fault:
@@ -54,6 +58,9 @@ def load_settings(**given: Any) -> Settings:
         for problem in invalid.errors(include_input=False, include_url=False):
             name = ".".join(map(str, problem["loc"])) or "settings"
             errors.print(f"isthmus: {name}: {problem['msg']}", markup=False, highlight=False)
+        raise typer.Exit(2) from None
+    except (SettingsError, OSError) as unreadable:
+        errors.print(f"isthmus: settings cannot be read: {unreadable}", markup=False, highlight=False)
         raise typer.Exit(2) from None
 
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import zoneinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,10 +31,11 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 class SecretFiles(PydanticBaseSettingsSource):
     """Values from files: `ISTHMUS_DATABASE_URL_FILE=/run/secrets/db` sets `database_url`."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  the base's signature
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The stripped text of the file that the environment names for this field."""
         path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
-        return (Path(path).read_text().strip() if path else None), field_name, False
+        text = Path(path).read_text().strip() if path else None
+        return self.prepare_field_value(field_name, field, text, False), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """Every field that a file provides."""
@@ -124,6 +126,16 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.rstrip("/") or parts.query:
             raise ValueError("must be scheme://host[:port]")
         return value.rstrip("/")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                zoneinfo.ZoneInfo(value)
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+                raise ValueError("must be an IANA time zone, such as Europe/Berlin") from None
+        return value
 
     @model_validator(mode="after")
     def _open_only_on_loopback(self) -> "Settings":

@@ -60,9 +60,8 @@ async def _search(services: Services, request: Request) -> Response:
         rows = (await connection.execute(select_workitems(query, reach))).mappings().all()
     page = rows[: query.limit]
     warnings = (*query.warnings, MORE_RESULTS) if len(rows) > query.limit else query.warnings
-    patient_id = min(reach.patient_ids) if reach.patient_ids else None
     await services.read_audit.record(
-        AuditEntry(access.principal, Action.EXECUTE, "ups-search", "Task", patient_id=patient_id)
+        AuditEntry(access.principal, Action.EXECUTE, "ups-search", "Task", None, reach.audited_patient_id)
     )
     found = [_shown(row, services, instances=query.instances) for row in page]
     return _warned(_answer(found, media_type), warnings)

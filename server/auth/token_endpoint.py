@@ -259,7 +259,7 @@ class Introspection(_TokenQueries, IntrospectionEndpoint):
         record = token.record
         described = {
             "active": True,
-            "iss": self.server.public_base + "/fhir",
+            "iss": self.server.public_base,
             "sub": record.subject,
             "client_id": record.client_id,
             "token_type": "Bearer",

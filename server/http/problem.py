@@ -6,11 +6,11 @@
 from collections.abc import Callable, Mapping
 
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 
 from server.kernel.faults import Busy, Fault
 
-Answer = Callable[[Scope, Fault], ASGIApp]  # the response of a fault
+Answer = Callable[[Scope, Fault], Response]  # the response of a fault
 FaultResponse = Callable[[Fault], Response]  # the same, in one door's format
 
 RETRY_AFTER_S = 5  # of a 503: about the time a locked database or a full journal takes
@@ -32,7 +32,7 @@ def retry_after(fault: Fault) -> dict[str, str]:
 def answer_by_door(doors: Mapping[str, FaultResponse]) -> Answer:
     """An `Answer` that speaks as the door under whose prefix the path lies, elsewhere by RFC 9457."""
 
-    def answer(scope: Scope, fault: Fault) -> ASGIApp:
+    def answer(scope: Scope, fault: Fault) -> Response:
         path = scope["path"]
         for prefix, respond in doors.items():
             if path == prefix or path.startswith(prefix + "/"):

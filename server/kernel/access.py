@@ -68,6 +68,11 @@ class Reach:
         """Whether nothing confines this reach."""
         return self.patient_ids is None
 
+    @property
+    def audited_patient_id(self) -> str | None:
+        """The patient that audit names for a search within this reach; None: not confined to patients."""
+        return min(self.patient_ids) if self.patient_ids else None
+
     def includes(self, patient_id: str | None) -> bool:
         """Whether data of this patient is within reach; None (unassigned data) only when unconfined."""
         return self.patient_ids is None or patient_id in self.patient_ids

@@ -60,7 +60,7 @@ class ReadAudit:
         if window is not None and window.ends_us > self._clock():
             window.unwritten += 1
             return
-        await self._close_ended()
+        await self.close_ended()
         await self.record(entry)
         if len(self._windows) < MAX_OPEN_WINDOWS:
             self._windows[key] = _Window(entry, self._clock() + WINDOW_US)
@@ -70,10 +70,12 @@ class ReadAudit:
         await self._write_counts(list(self._windows.values()))
         self._windows.clear()
 
-    async def _close_ended(self) -> None:
+    async def close_ended(self) -> int:
+        """Write the counts of windows that have ended; returns how many windows that were."""
         now = self._clock()
         ended = [key for key, window in self._windows.items() if window.ends_us <= now]
         await self._write_counts([self._windows.pop(key) for key in ended])
+        return len(ended)
 
     async def _write_counts(self, windows: list[_Window]) -> None:
         entries = [replace(w.entry, occurrences=w.unwritten) for w in windows if w.unwritten]
