@@ -27,6 +27,7 @@ from fhir.offer import render_capabilities
 from server.auth.middleware import Authentication, Door
 from server.auth.tokens import AccessTokens
 from server.http.body_limit import BodyLimits
+from server.http.bounded_heads import BoundedHeads
 from server.http.floor import HttpFloor, build_middleware
 from server.http.head import HeadAsGet
 from server.http.health import Readiness, check_database, check_objects
@@ -207,6 +208,7 @@ def run(settings: Settings) -> None:
         build_app(settings, services),
         log_config=None,
         access_log=False,
+        http=BoundedHeads,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
