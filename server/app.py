@@ -37,7 +37,7 @@ from server.http.problem import answer_by_door
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
 from server.kernel.clock import instant_text
-from server.kernel.database import Database
+from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.logging import configure_logging
@@ -48,6 +48,7 @@ from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.background import Loop, run_loop
 from server.workflows.models import INSTALLER, register_shipped
+from server.workflows.own_codes import publish_own_codes
 from server.workflows.projection import project_waiting_studies, project_waiting_tasks
 from server.workflows.settle import settle_waiting
 from server.workflows.worker_process import keep_worker, require_engine
@@ -173,10 +174,10 @@ def _background(
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the requests."""
     loops = (
-        Loop("project studies", lambda: project_waiting_studies(services), 0.25),
+        Loop("project studies", lambda: project_waiting_studies(services), 0.25, rest_s=0.5),
         Loop("project tasks", lambda: project_waiting_tasks(services), 0.25),
         Loop("close audit windows", services.read_audit.close_ended, 5.0),
-        Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5),
+        Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5, rest_s=0.25),
     )
     work = [run_loop(loop, stop) for loop in loops]
     if settings.worker:
@@ -222,8 +223,13 @@ async def _prepare(settings: Settings) -> None:
     await upgrade(settings.database)
     database = Database(settings.database)
     await register_shipped(database)
-    await database.transact(lambda unit: put_own_definitions(unit, INSTALLER))
+    await database.transact(_publish_definitions)
     await database.close()
+
+
+async def _publish_definitions(unit: UnitOfWork) -> None:
+    await put_own_definitions(unit, INSTALLER)
+    await publish_own_codes(unit, INSTALLER)
 
 
 def _listen(settings: Settings) -> socket.socket:

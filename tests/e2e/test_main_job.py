@@ -228,3 +228,21 @@ def test_metrics_tell_of_the_worklist(module_server: Any, study: str) -> None:
 def test_log_names_no_patient(module_server: Any, study: str) -> None:
     assert "Demo^Phantom" not in module_server.log()
     assert "E2E-1" not in module_server.log()
+
+
+def test_own_codes_are_published(http: httpx.Client, study: str) -> None:
+    (code_system,) = search(http, "CodeSystem?url=https://isthmus.health/fhir/CodeSystem/isthmus")
+    defined = {concept["code"] for concept in code_system["concept"]}
+    used = {
+        coding["code"]
+        for observation in search(http, "Observation?_count=200")
+        for coding in observation["code"].get("coding", [])
+        if coding.get("system") == code_system["url"]
+    }
+    assert used
+    assert used <= defined
+
+
+def test_own_search_parameter_is_published(http: httpx.Client) -> None:
+    (parameter,) = search(http, "SearchParameter?code=imaging-study")
+    assert parameter["base"] == ["DiagnosticReport"]
