@@ -10,6 +10,7 @@ from server.http.body_limit import BodyLimit, BodyLimits
 from server.http.error_shield import ErrorShield
 from server.http.hosts import HostAllowList
 from server.http.metrics import Metrics
+from server.http.path_text import PathText
 from server.http.problem import Answer
 from server.http.request_id import RequestId
 from server.http.security_headers import SecurityHeaders
@@ -30,7 +31,7 @@ def build_middleware(floor: HttpFloor, inner: Sequence[Middleware] = ()) -> list
     """The list for `FastAPI(middleware=…)`; `inner` (authentication) stands next to the application.
 
     The name comes first, so that every line of the log has it; the log sees what the shield made of an error;
-    a wrong Host and a body that is too large are refused before a token is looked up.
+    a wrong Host, a path with NUL and a body that is too large are refused before a token is looked up.
     """
     return [
         Middleware(RequestId),
@@ -38,6 +39,7 @@ def build_middleware(floor: HttpFloor, inner: Sequence[Middleware] = ()) -> list
         Middleware(SecurityHeaders, https=floor.https),
         Middleware(ErrorShield, floor.answer),
         Middleware(HostAllowList, floor.hosts, floor.answer),
+        Middleware(PathText, floor.answer),
         Middleware(BodyLimit, floor.limits, floor.answer),
         *inner,
     ]

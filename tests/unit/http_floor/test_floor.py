@@ -46,6 +46,12 @@ async def test_host_allow_list(client: httpx.AsyncClient, host: str, status: int
     assert response.status_code == status
 
 
+async def test_path_with_nul_is_400_as_the_door_says_it(client: httpx.AsyncClient) -> None:
+    assert (await client.get(f"{STUDY}%00")).status_code == 400
+    answer = await client.post("/fhir/Patient%00", content=b"{}")
+    assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+
+
 async def test_probe_by_address_is_answered(client: httpx.AsyncClient) -> None:
     assert (await client.get("/livez", headers={"Host": "10.0.0.7:8080"})).status_code == 200
 
