@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from server.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder without isthmus.toml of ours."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "pacs.example.org"])
+def test_no_auth_is_refused_beyond_loopback(host: str) -> None:
+    with pytest.raises(ValidationError, match="loopback"):
+        Settings(auth=False, host=host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_no_auth_is_allowed_on_loopback(host: str) -> None:
+    assert not Settings(auth=False, host=host).auth
+
+
+def test_argument_wins_over_environment_over_file_over_toml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "isthmus.toml").write_text('log_level = "error"\nport = 1\nlease_s = 11\nhost = "::1"\n')
+    (tmp_path / "secret").write_text("2\n")
+    monkeypatch.setenv("ISTHMUS_PORT_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("ISTHMUS_LEASE_S", "22")
+    settings = Settings(log_level="debug")
+    assert (settings.log_level, settings.lease_s, settings.port, settings.host) == ("debug", 22, 2, "::1")
+
+
+def test_unknown_setting_in_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "isthmus.toml").write_text("porto = 1\n")
+    with pytest.raises(ValidationError, match="porto"):
+        Settings()
+
+
+def test_lists_come_from_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hosts").write_text('["a.example", "b.example"]')
+    monkeypatch.setenv("ISTHMUS_ALLOWED_HOSTS_FILE", str(tmp_path / "hosts"))
+    assert {"a.example", "b.example", "localhost"} <= Settings().hosts
+
+
+def test_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISTHMUS_MASTER_KEY", "tooshort")
+    with pytest.raises(ValidationError) as raised:
+        Settings()
+    assert "tooshort" not in str(raised.value)
+
+
+def test_public_base_is_an_origin() -> None:
+    assert Settings(public_base="https://pacs.example.org/").base == "https://pacs.example.org"
+    with pytest.raises(ValidationError):
+        Settings(public_base="pacs.example.org/dicom")
+
+
+def test_unknown_time_zone_is_refused() -> None:
+    with pytest.raises(ValidationError, match="IANA"):
+        Settings(timezone="Foo/Bar")
+
+
+def test_master_key_is_made_once_and_private(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data")
+    key = settings.derive_key("purpose")
+    assert settings.derive_key("purpose") == key != settings.derive_key("other")
+    file = tmp_path / "data/master.key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["master.key"]
