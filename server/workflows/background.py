@@ -18,11 +18,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A step that is run again at once while there is work, else after `idle_s`."""
+    """A step that is run again after `rest_s` while there is work, else after `idle_s`."""
 
     name: str
     step: Step
     idle_s: float
+    rest_s: float = 0.0  # lets a burst gather, for what is done once however much has come
 
 
 async def run_loop(loop: Loop, stop: asyncio.Event) -> None:
@@ -36,8 +37,14 @@ async def run_loop(loop: Loop, stop: asyncio.Event) -> None:
             did = 0
             failures += 1
             log.warning("step failed", loop=loop.name, failures=failures, exc_info=not_a_fault(error))
-        if did == 0:
-            await _pause(stop, BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else loop.idle_s)
+        if seconds := _seconds_until_next(loop, did, failures):
+            await _pause(stop, seconds)
+
+
+def _seconds_until_next(loop: Loop, did: int, failures: int) -> float:
+    if failures:
+        return BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
+    return loop.rest_s if did else loop.idle_s
 
 
 def not_a_fault(error: BaseException) -> BaseException | None:
