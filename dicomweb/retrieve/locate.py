@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, bindparam, select
 
 from dicomweb.reach import within_reach
 from dicomweb.tables import Instance, InstanceMetadata, Series, Study
@@ -54,30 +54,11 @@ class InstanceDetail:
 
 def select_located(resource: Resource, reach: Reach) -> Select[Any]:
     """The instances of `resource` within `reach`, series by series in the order of their numbers."""
-    c = _INSTANCE.c
-    statement = (
-        select(
-            c.id.label("key"),
-            _STUDY.c.patient_id,
-            _STUDY.c.study_instance_uid,
-            _SERIES.c.series_instance_uid,
-            c.sop_instance_uid,
-            c.transfer_syntax_uid,
-            c.file_sha256,
-            c.object_name,
-            c.object_offset,
-            c.object_length,
-        )
-        .join_from(_INSTANCE, _SERIES, c.series_id == _SERIES.c.id)
-        .join(_STUDY, c.study_id == _STUDY.c.id)
-        .where(_STUDY.c.study_instance_uid == resource.study, within_reach(reach))
-        .order_by(c.series_id, c.instance_number.is_(None), c.instance_number, c.id)
-    )
+    statement = _SELECT.where(within_reach(reach))
     if resource.series is not None:
-        statement = statement.where(_SERIES.c.series_instance_uid == resource.series)
-    if resource.instance is not None:
-        return statement.where(c.sop_instance_uid == resource.instance)
-    return statement.where(c.superseded_us.is_(None))
+        statement = statement.where(_OF_SERIES)
+    statement = statement.where(_CURRENT if resource.instance is None else _OF_INSTANCE)
+    return statement.params(study=resource.study, series=resource.series, instance=resource.instance)
 
 
 async def locate(database: Database, resource: Resource, reach: Reach) -> list[Located]:
@@ -91,6 +72,34 @@ async def locate(database: Database, resource: Resource, reach: Reach) -> list[L
     if not rows:
         raise NotFound("There is no such study, series or instance.")
     return [_located(row) for row in rows]
+
+
+_SELECT = (  # built once: that costs more than to execute it
+    select(
+        _INSTANCE.c.id.label("key"),
+        _STUDY.c.patient_id,
+        _STUDY.c.study_instance_uid,
+        _SERIES.c.series_instance_uid,
+        _INSTANCE.c.sop_instance_uid,
+        _INSTANCE.c.transfer_syntax_uid,
+        _INSTANCE.c.file_sha256,
+        _INSTANCE.c.object_name,
+        _INSTANCE.c.object_offset,
+        _INSTANCE.c.object_length,
+    )
+    .join_from(_INSTANCE, _SERIES, _INSTANCE.c.series_id == _SERIES.c.id)
+    .join(_STUDY, _INSTANCE.c.study_id == _STUDY.c.id)
+    .where(_STUDY.c.study_instance_uid == bindparam("study"))
+    .order_by(
+        _INSTANCE.c.series_id,
+        _INSTANCE.c.instance_number.is_(None),
+        _INSTANCE.c.instance_number,
+        _INSTANCE.c.id,
+    )
+)
+_OF_SERIES = _SERIES.c.series_instance_uid == bindparam("series")
+_OF_INSTANCE = _INSTANCE.c.sop_instance_uid == bindparam("instance")
+_CURRENT = _INSTANCE.c.superseded_us.is_(None)
 
 
 async def read_detail(database: Database, located: Located) -> InstanceDetail:

@@ -21,6 +21,7 @@ from dicomweb.store.judgement import Verdict, judge, other_patient
 from dicomweb.store.known import Known, KnownInstance, KnownSeries, KnownStudy, load_known
 from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study
 from server.kernel.access import EVERYONE, Reach
+from server.kernel.bulk import insert_rows
 from server.kernel.database import UnitOfWork
 from server.kernel.patients import PatientIdentifier, link_patient
 from server.kernel.rows import table_of
@@ -28,6 +29,10 @@ from server.kernel.services import Site
 
 _STUDY, _SERIES, _REQUEST = table_of(Study), table_of(Series), table_of(SeriesRequest)
 _INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)
+
+_INSERT_STUDY = insert(_STUDY).returning(_STUDY.c.id)
+_INSERT_SERIES = insert(_SERIES).returning(_SERIES.c.id)
+_INSERT_INSTANCES = insert(_INSTANCE).returning(_INSTANCE.c.id, _INSTANCE.c.sop_instance_uid)
 
 # Outbox event; subject: Study Instance UID. Payload: how many `instances` came, whether `input` for analysis
 # was among them, and the SOP classes of the `derived` objects that were received.
@@ -134,7 +139,7 @@ class _Indexing:
             "changed_us": self.unit.now_us,
             "attributes": orjson.dumps(attributes).decode(),
         }
-        study_id = (await self.unit.execute(insert(_STUDY).values(row).returning(_STUDY.c.id))).scalar_one()
+        study_id = (await self.unit.execute(_INSERT_STUDY, row)).scalar_one()
         study = KnownStudy(study_id, row["patient_system"], row["patient_value"], link.patient_id, attributes)
         self.known.studies[instance.parsed.study_instance_uid] = study
         return study
@@ -148,7 +153,7 @@ class _Indexing:
             "created_us": self.unit.now_us,
             "attributes": orjson.dumps(attributes).decode(),
         }
-        inserted = await self.unit.execute(insert(_SERIES).values(row).returning(_SERIES.c.id))
+        inserted = await self.unit.execute(_INSERT_SERIES, row)
         series = KnownSeries(inserted.scalar_one(), parsed.study_instance_uid)
         self.known.series[parsed.series_instance_uid] = series
         if requests := series_requests(attributes):
@@ -177,13 +182,10 @@ class _Indexing:
     async def _insert_instances(self) -> None:
         if not self.rows:
             return
-        c = _INSTANCE.c
-        statement = insert(_INSTANCE).returning(c.id, c.sop_instance_uid)
-        inserted = await self.unit.execute(statement, [row for row, _ in self.rows])
+        inserted = await self.unit.execute(_INSERT_INSTANCES, [row for row, _ in self.rows])
         ids = {row.sop_instance_uid: row.id for row in inserted}
-        await self.unit.execute(
-            insert(_METADATA), [_metadata_row(ids[row["sop_instance_uid"]], i) for row, i in self.rows]
-        )
+        metadata = [_metadata_row(ids[row["sop_instance_uid"]], i) for row, i in self.rows]
+        await insert_rows(self.unit.connection, {_METADATA: metadata})
 
     async def _bring_back(self, series: KnownSeries) -> None:
         """A series whose instances are all superseded has a current one again."""

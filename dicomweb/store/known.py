@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Select, select
+from sqlalchemy import BindParameter, Row, Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import DicomJson
@@ -59,9 +59,9 @@ class Known:
 
 async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> Known:
     """Read what the index holds of everything these instances name; one statement a level."""
-    studies = await connection.execute(_select_studies({i.study_instance_uid for i in parsed}))
-    series = await connection.execute(_select_series({i.series_instance_uid for i in parsed}))
-    known = await connection.execute(_select_instances({i.sop_instance_uid for i in parsed}))
+    studies = await connection.execute(_naming(_STUDIES, {i.study_instance_uid for i in parsed}))
+    series = await connection.execute(_naming(_ALL_SERIES, {i.series_instance_uid for i in parsed}))
+    known = await connection.execute(_naming(_INSTANCES, {i.sop_instance_uid for i in parsed}))
     return Known(
         {row.study_instance_uid: _study(row) for row in studies},
         {row.series_instance_uid: _series(row) for row in series},
@@ -71,8 +71,7 @@ async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstanc
 
 async def is_any_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> bool:
     """Whether the index holds any of these instances: the quick answer for what is all new."""
-    c = _INSTANCE.c
-    query = select(c.id).where(c.sop_instance_uid.in_(sorted({i.sop_instance_uid for i in parsed}))).limit(1)
+    query = _naming(_ANY_INSTANCE, {i.sop_instance_uid for i in parsed})
     return (await connection.execute(query)).first() is not None
 
 
@@ -86,25 +85,28 @@ def _series(row: Row[Any]) -> KnownSeries:
     return KnownSeries(row.id, row.study_instance_uid, row.superseded_us is not None)
 
 
-def _select_studies(uids: Iterable[str]) -> Select[Any]:
-    c = _STUDY.c
-    columns = (c.study_instance_uid, c.id, c.patient_system, c.patient_value, c.patient_id, c.attributes)
-    return select(*columns).where(c.study_instance_uid.in_(sorted(uids)))
+def _naming(query: Select[Any], uids: Iterable[str]) -> Select[Any]:
+    return query.params(uids=sorted(uids))
 
 
-def _select_series(uids: Iterable[str]) -> Select[Any]:
-    c = _SERIES.c
-    return (
-        select(c.series_instance_uid, c.id, c.superseded_us, _STUDY.c.study_instance_uid)
-        .join_from(_SERIES, _STUDY, c.study_id == _STUDY.c.id)
-        .where(c.series_instance_uid.in_(sorted(uids)))
-    )
-
-
-def _select_instances(uids: Iterable[str]) -> Select[Any]:
-    c = _INSTANCE.c
-    return (
-        select(c.sop_instance_uid, _SERIES.c.series_instance_uid, c.data_set_sha256)
-        .join_from(_INSTANCE, _SERIES, c.series_id == _SERIES.c.id)
-        .where(c.sop_instance_uid.in_(sorted(uids)))
-    )
+# Built once: that costs more than to execute them.
+_UIDS: BindParameter[str] = bindparam("uids", expanding=True)
+_ANY_INSTANCE = select(_INSTANCE.c.id).where(_INSTANCE.c.sop_instance_uid.in_(_UIDS)).limit(1)
+_STUDIES = select(
+    _STUDY.c.study_instance_uid,
+    _STUDY.c.id,
+    _STUDY.c.patient_system,
+    _STUDY.c.patient_value,
+    _STUDY.c.patient_id,
+    _STUDY.c.attributes,
+).where(_STUDY.c.study_instance_uid.in_(_UIDS))
+_ALL_SERIES = (
+    select(_SERIES.c.series_instance_uid, _SERIES.c.id, _SERIES.c.superseded_us, _STUDY.c.study_instance_uid)
+    .join_from(_SERIES, _STUDY, _SERIES.c.study_id == _STUDY.c.id)
+    .where(_SERIES.c.series_instance_uid.in_(_UIDS))
+)
+_INSTANCES = (
+    select(_INSTANCE.c.sop_instance_uid, _SERIES.c.series_instance_uid, _INSTANCE.c.data_set_sha256)
+    .join_from(_INSTANCE, _SERIES, _INSTANCE.c.series_id == _SERIES.c.id)
+    .where(_INSTANCE.c.sop_instance_uid.in_(_UIDS))
+)

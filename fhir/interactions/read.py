@@ -85,9 +85,9 @@ async def read_resource(connection: AsyncConnection, resource_type: str, resourc
 
 
 def _select_current(resource_type: str, resource_id: str, reach: Reach) -> Select[Any]:
-    query = _CURRENT.params(resource_type=resource_type, resource_id=resource_id)
     kept = within_reach(reach, resource_type)
-    return query if kept is None else query.where(kept)
+    query = _CURRENT if kept is None else _CURRENT.where(kept)
+    return query.params(resource_type=resource_type, resource_id=resource_id)
 
 
 def _select_version(rid: int, number: int, resource_type: str, reach: Reach) -> Select[Any]:

@@ -18,7 +18,8 @@ class OutboxEvent(Row, table=True):
     """One thing that happened, written in the transaction in which it happened."""
 
     __tablename__ = "outbox_event"
-    __table_args__ = {"sqlite_autoincrement": True}
+    # Readers ask for their kinds after their cursor, several times a second, also when none ever come.
+    __table_args__ = (Index(None, "kind", "sequence"), {"sqlite_autoincrement": True})
 
     sequence: int | None = Field(default=None, sa_column=big_key())
     kind: str

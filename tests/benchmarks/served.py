@@ -84,9 +84,15 @@ def serve() -> Iterator[Served]:
 
 
 def measure(
-    served: Served, name: str, count: int, connections: int, operation: Callable[[Client, int], object]
+    served: Served,
+    name: str,
+    count: int,
+    connections: int,
+    operation: Callable[[Client, int], object],
+    *,
+    operations_each: int = 1,
 ) -> None:
-    """Run an operation `count` times over some connections and print what each cost the server."""
+    """Make `count` requests over some connections and print what each operation in them cost the server."""
     clients = [Client(served) for _ in range(connections)]
     for client in clients:
         operation(client, -1)  # caches and compiled statements
@@ -102,7 +108,8 @@ def measure(
     for thread in threads:
         thread.join()
     cpu, wall = served.cpu_s() - cpu, time.perf_counter() - wall
-    print(f"{name:<48} {connections:>3} {cpu / count * 1e6:>9.0f} µs {count / wall:>8.0f}/s", flush=True)
+    done = count * operations_each
+    print(f"{name:<48} {connections:>3} {cpu / done * 1e6:>9.0f} µs {done / wall:>8.0f}/s", flush=True)
 
 
 def heading() -> None:

@@ -307,6 +307,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_outbox_event")),
         sqlite_autoincrement=True,
     )
+    with op.batch_alter_table("outbox_event", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_outbox_event_kind_sequence"), ["kind", "sequence"], unique=False)
+
     op.create_table(
         "patient_identity",
         sa.Column(
