@@ -74,6 +74,17 @@ class UnitOfWork:
         """Record the act in the audit trail, in its own transaction."""
         self._entries.append(entry)
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What is done within holds together: when it raises, rows, events and audit entries are undone."""
+        events, entries = len(self._events), len(self._entries)
+        try:
+            async with self.connection.begin_nested():
+                yield
+        except BaseException:
+            del self._events[events:], self._entries[entries:]
+            raise
+
     async def flush(self) -> None:
         """Write the collected events and audit entries."""
         entries = [entry.as_row(self.now_us) for entry in self._entries]

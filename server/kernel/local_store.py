@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from server.kernel.faults import Busy, Fault, StorageFull
+from server.kernel.faults import Busy, StorageFull
 from server.kernel.object_store import READ_CHUNK_BYTES, Body, SpooledBody, StoredRange
 
 ROTATE_BYTES = 256 << 20  # a journal over this size is closed and a new one begun
@@ -96,23 +96,20 @@ class LocalObjectStore:
     async def _flush_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            batch, self._waiting = self._waiting, []
+            batch = [request for request in self._waiting if not request.done.done()]
+            self._waiting = []
             try:
-                ranges = await loop.run_in_executor(self._disk, self._write_durably, batch)
-            except Fault as fault:
-                for request in batch:
-                    if not request.done.done():
-                        request.done.set_exception(fault)
-            else:
-                for request, stored in zip(batch, ranges, strict=True):
-                    if not request.done.done():
-                        request.done.set_result(stored)
+                outcomes = await loop.run_in_executor(self._disk, self._write_durably, batch)
+            except Exception as error:  # noqa: BLE001  every waiter must learn of it, whatever it is
+                outcomes = [error] * len(batch)
+            for request, outcome in zip(batch, outcomes, strict=True):
+                _answer(request.done, outcome)
 
-    def _write_durably(self, batch: Sequence[_Put]) -> list[list[StoredRange]]:
+    def _write_durably(self, batch: Sequence[_Put]) -> Sequence[list[StoredRange] | Exception]:
         try:
             journal = self._current_journal()
             start = journal.end
-            ranges = [[self._write(body, journal) for body in request.bodies] for request in batch]
+            outcomes = [self._write_all(request.bodies, journal) for request in batch]
             if journal.end > start:
                 os.fdatasync(journal.descriptor)
         except OSError as error:
@@ -120,7 +117,14 @@ class LocalObjectStore:
             if error.errno in NO_ROOM:
                 raise StorageFull("The object store has no room left; retry later.") from error
             raise Busy("The object store failed; retry later.") from error
-        return ranges
+        return outcomes
+
+    def _write_all(self, bodies: Sequence[Body], journal: _Journal) -> list[StoredRange] | Exception:
+        """The ranges of one request; a spooled body that is gone is that request's trouble alone."""
+        try:
+            return [self._write(body, journal) for body in bodies]
+        except FileNotFoundError:
+            return Busy("A spooled body is not there any more.")
 
     def _write(self, body: Body, journal: _Journal) -> StoredRange:
         if isinstance(body, SpooledBody):
@@ -166,6 +170,15 @@ class LocalObjectStore:
         if len(body) != stored.length:
             raise Busy("Stored bytes are missing from the object store.")
         return body
+
+
+def _answer(done: asyncio.Future[list[StoredRange]], outcome: list[StoredRange] | Exception) -> None:
+    if done.done():  # cancelled
+        return
+    if isinstance(outcome, Exception):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)
 
 
 class _OpenFile:

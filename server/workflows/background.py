@@ -1,13 +1,15 @@
 """Work that no request started: loops that run a step until told to stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from server.kernel.faults import Fault
+from server.kernel.database import UnitOfWork
+from server.kernel.faults import Busy, Fault
 
 Step = Callable[[], Awaitable[int]]  # does what is waiting and returns how much that was
 
@@ -33,10 +35,10 @@ async def run_loop(loop: Loop, stop: asyncio.Event) -> None:
         try:
             did = await loop.step()
             failures = 0
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the outermost layer of background work
             did = 0
             failures += 1
-            log.warning("step failed", loop=loop.name, failures=failures, exc_info=not_a_fault(error))
+            log.warning("step failed", loop=loop.name, failures=failures, **described(error))
         if seconds := _seconds_until_next(loop, did, failures):
             await _pause(stop, seconds)
 
@@ -47,9 +49,26 @@ def _seconds_until_next(loop: Loop, did: int, failures: int) -> float:
     return loop.rest_s if did else loop.idle_s
 
 
-def not_a_fault(error: BaseException) -> BaseException | None:
-    """The error when it is a defect of ours, whose places belong in the log; None for an expected fault."""
-    return None if isinstance(error, Fault) else error
+def described(error: BaseException) -> dict[str, object]:
+    """An error for the log: an expected fault by its text, a defect of ours by where it happened."""
+    return {"reason": str(error)} if isinstance(error, Fault) else {"exc_info": error}
+
+
+async def each_alone(
+    unit: UnitOfWork, subjects: Iterable[str], handle: Callable[[str], Awaitable[None]], task: str
+) -> None:
+    """Handle each subject once; one that cannot be handled is logged by its UID and holds up no other.
+
+    A database that is busy or refuses is everybody's trouble: it ends the transaction, which is run again.
+    """
+    for subject in dict.fromkeys(subjects):
+        try:
+            async with unit.savepoint():
+                await handle(subject)
+        except (Busy, SQLAlchemyError):
+            raise
+        except Exception as error:  # noqa: BLE001  whatever one subject holds, the next one is another
+            log.warning("left out", task=task, subject=subject, **described(error))
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -29,7 +29,7 @@ from dicomweb.worklist.codes import (
 from dicomweb.worklist.workitem import Claim, Reason
 from server.kernel.faults import Busy, Fault
 from server.kernel.services import Services
-from server.workflows.background import not_a_fault
+from server.workflows.background import described
 from server.workflows.loaded_models import ModelNotUsable
 from server.workflows.model_input import InputDamaged, InputGone
 
@@ -160,7 +160,7 @@ class Worker:
             log.warning("lease lost; the work is dropped")
             return
         reason, retryable = verdict_on(error)
-        log.warning("attempt failed", reason=reason.text, retryable=retryable, exc_info=not_a_fault(error))
+        log.warning("attempt failed", retryable=retryable, **described(error))
         try:
             await fail_attempt(self.services.database, taken, reason, retryable=retryable)
         except LeaseLost:

@@ -86,6 +86,30 @@ async def test_failed_flush_is_a_fault_and_the_journal_is_left(
     assert [await objects.read(before), await objects.read(after)] == [b"before", b"after"]
 
 
+async def test_lost_spool_file_fails_its_own_request_only(objects: LocalObjectStore) -> None:
+    gone = objects.put([SpooledBody(objects.spool_path(), 5)])
+    outcomes = await asyncio.gather(
+        objects.put([b"one"]), gone, objects.put([b"two"]), return_exceptions=True
+    )
+    assert isinstance(outcomes[1], Busy)
+    for outcome, body in ((outcomes[0], b"one"), (outcomes[2], b"two")):
+        assert isinstance(outcome, list)
+        assert await objects.read(outcome[0]) == body
+
+
+async def test_unexpected_error_reaches_who_waits(
+    objects: LocalObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> int:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", break_down)
+        with pytest.raises(MemoryError):
+            await asyncio.wait_for(objects.put([b"x"]), 10)
+    await objects.put([b"y"])
+
+
 async def test_group_commit_shares_flushes(
     objects: LocalObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
