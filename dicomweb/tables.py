@@ -23,7 +23,11 @@ def _prefix_index(column: str) -> Index:
 
 
 class Study(Row, table=True):
-    """One study. `patient_id` is the FHIR Patient's id; null unless `link_state` is "linked"."""
+    """One study. `patient_id` is the FHIR Patient's id; null unless `link_state` is "linked".
+
+    `identified_id` is the Patient that carries its identifier. Once that one is merged into another,
+    `patient_id` is the other; unmerging makes them equal again.
+    """
 
     __tablename__ = "study"
     __table_args__ = (
@@ -59,6 +63,7 @@ class Study(Row, table=True):
     patient_system: str | None = None  # issuer of the Patient ID as Identifier.system; null: no Patient ID
     patient_value: str | None = None  # Patient ID (0010,0020); null: none
     patient_id: str | None = None
+    identified_id: str | None = None
     link_state: str  # server.kernel.patients.LinkState
     created_us: int = Field(sa_type=BigInteger)
     input_changed_us: int | None = Field(

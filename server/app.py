@@ -47,9 +47,14 @@ from server.kernel.uids import new_id
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.background import Loop, run_loop
+from server.workflows.follow_patient import follow_patients
 from server.workflows.models import INSTALLER, register_shipped
 from server.workflows.own_codes import publish_own_codes
-from server.workflows.projection import project_waiting_studies, project_waiting_tasks
+from server.workflows.projection import (
+    project_waiting_orders,
+    project_waiting_studies,
+    project_waiting_tasks,
+)
 from server.workflows.settle import settle_waiting
 from server.workflows.worker_process import keep_worker, require_engine
 from server.workflows.worklist_metrics import count_workitems, oldest_waiting_s
@@ -176,6 +181,8 @@ def _background(
     loops = (
         Loop("project studies", lambda: project_waiting_studies(services), 0.25, rest_s=0.5),
         Loop("project tasks", lambda: project_waiting_tasks(services), 0.25),
+        Loop("project orders", lambda: project_waiting_orders(services), 0.25, rest_s=0.5),
+        Loop("follow patients", lambda: follow_patients(services), 0.25),
         Loop("close audit windows", services.read_audit.close_ended, 5.0),
         Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5, rest_s=0.25),
     )

@@ -134,6 +134,7 @@ class _Indexing:
             "patient_system": identifier.system if identifier else None,
             "patient_value": identifier.value if identifier else None,
             "patient_id": link.patient_id,
+            "identified_id": link.identified_id,
             "link_state": link.state.value,
             "created_us": self.unit.now_us,
             "changed_us": self.unit.now_us,

@@ -52,6 +52,17 @@ def with_elements(text: bytes, elements: frozenset[str]) -> bytes:
     return _joined(chosen | {"meta": _joined(meta)})
 
 
+def members_of(text: bytes) -> Mapping[str, bytes]:
+    """The top-level elements of a resource's text, each as its own text."""
+    return {name: bytes(value) for name, value in _MEMBERS.decode(text).items()}
+
+
+def with_members(text: bytes, changed: Mapping[str, bytes | None]) -> bytes:
+    """The resource's text with these top-level elements set, or left out where None; others stay as sent."""
+    members = {**members_of(text), **changed}
+    return _joined({name: value for name, value in members.items() if value is not None})
+
+
 def same_content(one: Json, other: Json) -> bool:
     """Whether two resources say the same, decimals to the digit, whatever their `meta` and order of names."""
     return _content(one) == _content(other)

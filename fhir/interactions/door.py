@@ -38,5 +38,11 @@ class Door:
 
     def surroundings(self) -> Surroundings:
         """What dates and references mean here and now."""
-        zone = self.services.site.timezone
-        return Surroundings(ZoneInfo(zone) if zone else UTC, self.base_url, self.services.clock())
+        return surroundings_of(self.services)
+
+
+def surroundings_of(services: Services) -> Surroundings:
+    """What the values of a resource that a client sent mean on this server."""
+    zone = services.site.timezone
+    base_url = services.public_base + MOUNTED_AT
+    return Surroundings(ZoneInfo(zone) if zone else UTC, base_url, services.clock())

@@ -1,7 +1,8 @@
 """Access tokens: issue, look up, revoke (RFC 6750, RFC 7009).
 
 A token is 256 random bits; the database holds its SHA-256. Lookups are cached for `CACHE_US` in the process,
-so a revocation made elsewhere holds after at most that time (DESIGN §5); one made here holds at once.
+so a revocation made elsewhere holds after at most that time (DESIGN §5); one made here holds at once. A merge
+of Patients holds for their tokens after at most that time too.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import SECOND_US, Clock, now_us
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault
+from server.kernel.patient_merge import patients_opened_by
 from server.kernel.rows import table_of
 from server.kernel.uids import new_secret
 
@@ -67,10 +69,9 @@ class TokenRecord:
     issued_us: int
     expires_us: int
 
-    def as_access(self) -> Access:
-        """What the bearer may do; the compartment is the launch patient's."""
+    def as_access(self, patient_ids: frozenset[str] | None) -> Access:
+        """What the bearer may do; `patient_ids` as in `Access`."""
         principal = Principal(self.subject, self.client_name or self.subject)
-        patient_ids = None if self.patient_id is None else frozenset({self.patient_id})
         return access_from(principal, parse_scopes(self.scope), patient_ids)
 
 
@@ -130,10 +131,10 @@ class AccessTokens:
             self._cache.move_to_end(token_hash)
             return cached[1]
         self._cache.pop(token_hash, None)
-        record = await self._find(token_hash, now)
-        if record is None:
+        found = await self._find(token_hash, now)
+        if found is None:
             return None
-        access = record.as_access()
+        record, access = found
         self._cache[token_hash] = (record, access, now + CACHE_US)
         if len(self._cache) > CACHE_TOKENS:
             self._cache.popitem(last=False)
@@ -143,10 +144,15 @@ class AccessTokens:
         """Drop a token from the cache, because it was revoked."""
         self._cache.pop(token_hash, None)
 
-    async def _find(self, token_hash: str, now: int) -> TokenRecord | None:
+    async def _find(self, token_hash: str, now: int) -> tuple[TokenRecord, Access] | None:
         async with self._database.read() as connection:
             row = (await connection.execute(select_token(token_hash, now))).one_or_none()
-        return None if row is None else TokenRecord(**row._mapping)
+            if row is None:
+                return None
+            record = TokenRecord(**row._mapping)
+            if record.patient_id is None:
+                return record, record.as_access(None)
+            return record, record.as_access(await patients_opened_by(connection, record.patient_id))
 
 
 async def issue_token(

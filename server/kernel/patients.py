@@ -2,17 +2,19 @@
 
 An identifier is (system, value); matching is by identifier only, never by demographics. Demographics only
 raise a *conflict*: another birth date, or sex and name both different, closes a study to patient-scoped
-tokens until a person has looked. A value that is not known (None) never differs.
+tokens until a person has looked. A value that is not known (None) never differs. An identifier of a Patient
+that was merged leads to the one it was merged into (`server/kernel/patient_merge.py`).
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from sqlalchemy import ColumnElement, and_, delete, insert, select
 
 from server.kernel.database import UnitOfWork
+from server.kernel.patient_merge import survivor_of
 from server.kernel.rows import table_of
 from server.kernel.tables import PatientIdentity
 from server.kernel.uids import new_id
@@ -57,6 +59,9 @@ class PatientLink:
 
     state: LinkState
     patient_id: str | None
+    identified_id: str | None = (
+        None  # the Patient that carries the identifier: `patient_id`, before any merge
+    )
 
 
 UNASSIGNED = PatientLink(LinkState.UNASSIGNED, None)
@@ -79,19 +84,20 @@ async def link_patient(
     """
     if identifier is None:
         return UNASSIGNED
-    await unit.lock([f"patient-identity:{identifier.system}|{identifier.value}"])
+    await unit.lock([_lock_of(identifier)])
     c = _IDENTITY.c
     query = select(c.patient_id, c.birth_date, c.sex, c.name_folded).where(_names(identifier))
     known = (await unit.execute(query)).one_or_none()
     if known is not None:
         if Demographics(known.birth_date, known.sex, known.name_folded).contradicts(demographics):
             return PatientLink(LinkState.CONFLICT, None)
-        return PatientLink(LinkState.LINKED, known.patient_id)
+        patient_id = await survivor_of(unit.connection, known.patient_id)
+        return PatientLink(LinkState.LINKED, patient_id, known.patient_id)
     if not create:
         return UNASSIGNED
     patient_id = new_id()
     await unit.execute(insert(_IDENTITY), [_row(patient_id, identifier, demographics)])
-    return PatientLink(LinkState.LINKED, patient_id)
+    return PatientLink(LinkState.LINKED, patient_id, patient_id)
 
 
 async def register_patient(
@@ -102,12 +108,24 @@ async def register_patient(
     An identifier that another Patient already holds stays with that Patient: moving it is a merge,
     never the side effect of a write.
     """
-    await unit.lock(f"patient-identity:{i.system}|{i.value}" for i in identifiers)
+    await unit.lock(_lock_of(identifier) for identifier in identifiers)
     await unit.execute(delete(_IDENTITY).where(_IDENTITY.c.patient_id == patient_id))
     for identifier in dict.fromkeys(identifiers):
         held = select(_IDENTITY.c.id).where(_names(identifier))
         if (await unit.execute(held)).first() is None:
             await unit.execute(insert(_IDENTITY), [_row(patient_id, identifier, demographics)])
+
+
+async def lock_identifiers(unit: UnitOfWork, patient_ids: Iterable[str]) -> None:
+    """Let nobody link a study by an identifier of these Patients until the transaction ends."""
+    c = _IDENTITY.c
+    query = select(c.system, c.value).where(c.patient_id.in_(sorted(patient_ids)))
+    held = (await unit.execute(query)).all()
+    await unit.lock(_lock_of(PatientIdentifier(row.system, row.value)) for row in held)
+
+
+def _lock_of(identifier: PatientIdentifier) -> str:
+    return f"patient-identity:{identifier.system}|{identifier.value}"
 
 
 def _row(patient_id: str, identifier: PatientIdentifier, demographics: Demographics) -> dict[str, str | None]:

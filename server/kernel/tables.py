@@ -57,7 +57,10 @@ class AuditRow(Row, table=True):
 
 
 class PatientIdentity(Row, table=True):
-    """A patient identifier and the FHIR Patient that carries it (DESIGN §5, Identity)."""
+    """A patient identifier and the FHIR Patient that carries it (DESIGN §5, Identity).
+
+    A merge leaves `patient_id` as it is: it is followed from there by `PatientMerge`.
+    """
 
     __tablename__ = "patient_identity"
     __table_args__ = (UniqueConstraint("system", "value"),)
@@ -69,3 +72,14 @@ class PatientIdentity(Row, table=True):
     birth_date: str | None = None  # FHIR date; None: not known
     sex: str | None = None  # FHIR administrative gender; None: not known
     name_folded: str | None = None  # case- and accent-folded family and given name; None: not known
+
+
+class PatientMerge(Row, table=True):
+    """A Patient that is merged into another now; unmerging takes the row away, audit keeps the history."""
+
+    __tablename__ = "patient_merge"
+
+    source: str = Field(primary_key=True)  # Patient id; into one other at most
+    target: str = Field(index=True)
+    source_active: bool | None = None  # Patient.active of the source before; None: it said nothing
+    merged_us: int = Field(sa_type=BigInteger)

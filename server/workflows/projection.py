@@ -3,13 +3,14 @@
 Each projection writes a resource only where it says something new, so a burst of instances makes one version.
 Access never depends on a projection: it is decided by the study's own row. A Patient that the record holds
 already is the record's; the projection makes only those that nobody has written yet.
+An order that arrives after its study is looked at too: `basedOn` of the ImagingStudy follows it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, case, func, select
 
 from dicomweb.attributes import DicomJson, integer, text, values
 from dicomweb.store.index import STUDY_CHANGED
@@ -20,6 +21,7 @@ from dicomweb.worklist.state import State
 from dicomweb.worklist.tables import Workitem
 from fhir.interactions.authored import put_resource
 from fhir.interactions.read import read_resource
+from fhir.interactions.write import CHANGED as RESOURCE_CHANGED
 from fhir.model.builders.datatypes import coding
 from fhir.model.builders.dicom_values import (
     administrative_gender,
@@ -43,6 +45,7 @@ from server.kernel.outbox import Event, consume
 from server.kernel.rows import table_of
 from server.kernel.services import Services, Site
 from server.kernel.uids import derived_id
+from server.workflows.orders import ORDER, Accession, orders_of, studies_of_order
 from server.workflows.report.coding import SYSTEM_OF_SCHEME
 from server.workflows.report.graph import report_id_of
 
@@ -83,8 +86,26 @@ async def project_waiting_tasks(services: Services) -> int:
     return await consume(services.database, "project-tasks", [WORKITEM_CHANGED], handle)
 
 
+async def project_waiting_orders(services: Services) -> int:
+    """Bring the ImagingStudies up to date that a written ServiceRequest concerns."""
+
+    async def handle(unit: UnitOfWork, events: Sequence[Event]) -> None:
+        written = (event.subject.partition("/") for event in events)
+        orders = dict.fromkeys(id_ for resource_type, _, id_ in written if resource_type == ORDER)
+        concerned = [await studies_of_order(unit.connection, order) for order in orders]
+        for study_instance_uid in sorted(frozenset().union(*concerned)):
+            await project_study(unit, study_instance_uid, services.site)
+
+    return await consume(services.database, "project-orders", [RESOURCE_CHANGED], handle)
+
+
 async def project_study(unit: UnitOfWork, study_instance_uid: str, site: Site) -> None:
-    """Write the ImagingStudy of a study, and its Patient when the record has none."""
+    """Write the ImagingStudy of a study, and its Patient when the record has none.
+
+    One at a time for a study, from here to the end of the transaction: what is written of it last was also
+    read last.
+    """
+    await unit.lock([f"project:{study_instance_uid}"])
     query = select(_STUDY).where(_STUDY.c.study_instance_uid == study_instance_uid)
     study = (await unit.execute(query)).mappings().one_or_none()
     if study is None:
@@ -92,13 +113,21 @@ async def project_study(unit: UnitOfWork, study_instance_uid: str, site: Site) -
     attributes: DicomJson = orjson.loads(study["attributes"])
     if study["patient_id"] and await read_resource(unit.connection, "Patient", study["patient_id"]) is None:
         await put_resource(unit, patient(_patient_facts(study, attributes)), PROJECTION)
-    facts = _study_facts(study, attributes, await _series_of(unit, study["id"], site), site)
+    series = await _series_of(unit, study["id"], site)
+    orders = await orders_of(unit.connection, study["patient_id"], accession_of(attributes))
+    facts = _study_facts(study, attributes, series, orders, site)
     await put_resource(unit, imaging_study(facts), PROJECTION)
 
 
 async def project_task(unit: UnitOfWork, workitem_uid: str) -> None:
-    """Write the Task of a workitem, in the caller's transaction."""
-    query = select(_WORKITEM).where(_WORKITEM.c.workitem_uid == workitem_uid)
+    """Write the Task of a workitem, in the caller's transaction; of a stored study's, for its patient."""
+    columns = [column for column in _WORKITEM.c if column.name != "patient_id"]
+    of_study = case((_STUDY.c.id.is_not(None), _STUDY.c.patient_id), else_=_WORKITEM.c.patient_id)
+    query = (
+        select(*columns, of_study.label("patient_id"))
+        .outerjoin(_STUDY, _STUDY.c.study_instance_uid == _WORKITEM.c.study_instance_uid)
+        .where(_WORKITEM.c.workitem_uid == workitem_uid)
+    )
     workitem = (await unit.execute(query)).mappings().one_or_none()
     if workitem is not None:
         await put_resource(unit, task_of(workitem), PROJECTION)
@@ -179,17 +208,23 @@ def _patient_facts(study: RowMapping, attributes: DicomJson) -> PatientFacts:
 
 
 def _study_facts(
-    study: RowMapping, attributes: DicomJson, series: Sequence[SeriesFacts], site: Site
+    study: RowMapping,
+    attributes: DicomJson,
+    series: Sequence[SeriesFacts],
+    orders: Sequence[str],
+    site: Site,
 ) -> StudyFacts:
+    accession = accession_of(attributes)
     return StudyFacts(
         id=imaging_study_id_of(study["study_instance_uid"]),
         study_instance_uid=study["study_instance_uid"],
         patient_id=study["patient_id"],
         series=series,
-        accession_number=study_text(attributes, "AccessionNumber") or None,
-        accession_system=accession_system(attributes),
+        accession_number=accession.number if accession else None,
+        accession_system=accession.system if accession else None,
         started=_started(attributes, "StudyDate", "StudyTime", site),
         description=study_text(attributes, "StudyDescription") or None,
+        based_on=orders,
     )
 
 
@@ -207,14 +242,17 @@ def _series_facts(series: RowMapping, instances: Sequence[InstanceFacts], site: 
     )
 
 
-def accession_system(attributes: DicomJson) -> str | None:
-    """The issuer of the accession number as Identifier.system; None: it is not stated by an OID."""
+def accession_of(attributes: DicomJson) -> Accession | None:
+    """The accession number of a study; None: it has none. Its issuer counts when it is stated by an OID."""
+    number = study_text(attributes, "AccessionNumber")
+    if not number:
+        return None
     for item in values(attributes, key_of("IssuerOfAccessionNumberSequence")):
         if study_text(item, "UniversalEntityIDType") == "ISO" and (
             oid := study_text(item, "UniversalEntityID")
         ):
-            return f"urn:oid:{oid}"
-    return None
+            return Accession(number, f"urn:oid:{oid}")
+    return Accession(number, None)
 
 
 def _started(attributes: DicomJson, date: str, time: str, site: Site) -> str | None:

@@ -36,11 +36,11 @@ from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 from server.kernel.services import Services, Site
+from server.workflows.orders import orders_of
 from server.workflows.projection import (
-    accession_system,
+    accession_of,
     imaging_study_id_of,
     project_study,
-    study_text,
     task_facts,
 )
 from server.workflows.report.graph import ReportContext, ReportGraph, entered_in_error, report_id_of
@@ -151,6 +151,8 @@ async def _publish_report(unit: UnitOfWork, claim: Claim, document: Dataset, rec
 async def _context(unit: UnitOfWork, record: _Record, report_id: str, before: Json | None) -> ReportContext:
     attributes = orjson.loads(record.study["attributes"])
     study_instance_uid = record.study["study_instance_uid"]
+    accession = accession_of(attributes)
+    orders = await orders_of(unit.connection, record.study["patient_id"], accession)
     ended = {**record.workitem, "ended_us": unit.now_us, "patient_id": record.study["patient_id"]}
     return ReportContext(
         report_id=report_id,
@@ -160,8 +162,9 @@ async def _context(unit: UnitOfWork, record: _Record, report_id: str, before: Js
         patient_id=record.study["patient_id"],
         timezone=record.site.timezone,
         amends=before is not None and before["status"] in SIGNED_OFF,
-        accession_number=study_text(attributes, "AccessionNumber") or None,
-        accession_system=accession_system(attributes),
+        accession_number=accession.number if accession else None,
+        accession_system=accession.system if accession else None,
+        based_on=orders,
         previous_observation_ids=await _observation_ids(unit, before),
         task=task_facts(ended),
     )

@@ -1,5 +1,9 @@
 """The administration API, `/admin/api` (DESIGN §4): every route needs an administrator and is audited."""
 
+import re
+from collections.abc import Awaitable, Callable
+
+import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
@@ -7,22 +11,28 @@ from sqlalchemy import select
 from ai_engine.tables import ModelVersion, RoutingRule
 from dicomweb.tables import Study
 from dicomweb.worklist.schedule import rerun
-from server.kernel.access import Access, access_of
+from server.kernel.access import Access, Principal, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import instant_text
 from server.kernel.faults import Fault
 from server.kernel.patients import LinkState
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.workflows.merge import Pair, merge, unmerge
 from server.workflows.settle import Decision, settle_now
 
 PAGE = 100  # studies in one answer
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # FHIR R4 datatypes.html#id
 
 _STUDY, _MODEL, _RULE = table_of(Study), table_of(ModelVersion), table_of(RoutingRule)
 
 
 class UnknownLinkState(Fault):
     """The query names no link state."""
+
+
+class InvalidPair(Fault):
+    """The body does not name two Patients."""
 
 
 def build_router(services: Services) -> APIRouter:
@@ -71,6 +81,16 @@ def build_router(services: Services) -> APIRouter:
         uid = await services.database.transact(lambda unit: rerun(unit, workitem_uid, access.principal))
         return JSONResponse({"workitem": uid}, 201)
 
+    @router.post("/patients/merge")
+    async def merge_patients(request: Request) -> Response:
+        """Merge the Patient `source` into the Patient `target`."""
+        return await _act_on_pair(request, services, merge)
+
+    @router.post("/patients/unmerge")
+    async def unmerge_patients(request: Request) -> Response:
+        """Take the merge of `source` into `target` back."""
+        return await _act_on_pair(request, services, unmerge)
+
     @router.get("/models")
     async def models(request: Request) -> Response:
         """The registered model versions, and the rules that route studies to them."""
@@ -99,6 +119,34 @@ async def _administrator(
         AuditEntry(access.principal, action, interaction, "Administration", subject)
     )
     return access
+
+
+async def _act_on_pair(
+    request: Request, services: Services, act: Callable[[Services, Pair, Principal], Awaitable[int]]
+) -> Response:
+    access = access_of(request.scope)
+    access.require_administrator()  # the act is audited in its own transaction
+    pair = read_pair(await request.body())
+    moved = await act(services, pair, access.principal)
+    return JSONResponse({"source": pair.source, "target": pair.target, "studies": moved})
+
+
+def read_pair(body: bytes) -> Pair:
+    """The Patients that a request to merge or unmerge names.
+
+    Raises:
+        InvalidPair: the body is not `{"source": id, "target": id}`.
+    """
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = None
+    if not isinstance(said, dict) or said.keys() != {"source", "target"}:
+        raise InvalidPair('The body must be JSON: {"source": "…", "target": "…"}.')
+    for name, value in said.items():
+        if not isinstance(value, str) or not _ID.fullmatch(value):
+            raise InvalidPair(f"'{name}' is not the id of a Patient.")
+    return Pair(said["source"], said["target"])
 
 
 def _decision(decision: Decision) -> dict[str, str | None]:

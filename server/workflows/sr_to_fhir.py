@@ -28,12 +28,11 @@ from fhir.model.builders.results import (
     diagnostic_report,
     provenance,
 )
-from server.kernel.uids import derived_id
 from server.workflows.report import concepts
 from server.workflows.report.coding import Schemes
 from server.workflows.report.content import Concept, ContentItem, items_of, root_of, text_of, uid_of
 from server.workflows.report.devices import Devices
-from server.workflows.report.graph import ReportContext, ReportGraph
+from server.workflows.report.graph import ReportContext, ReportGraph, provenance_id_of
 from server.workflows.report.observations import Common, Observations
 from server.workflows.report.summary import summary_lines
 
@@ -200,7 +199,7 @@ def _provenance(document: Dataset, context: ReportContext, observations: Observa
     ]
     return provenance(
         ProvenanceFacts(
-            derived_id("provenance", context.report_id, sop_instance_uid or context.issued),
+            provenance_id_of(context.report_id, sop_instance_uid or context.issued),
             [reference("DiagnosticReport", context.report_id), *made],
             context.issued,
             agents,

@@ -328,6 +328,17 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_patient_identity_patient_id"), ["patient_id"], unique=False)
 
     op.create_table(
+        "patient_merge",
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("source_active", sa.Boolean(), nullable=True),
+        sa.Column("merged_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source", name=op.f("pk_patient_merge")),
+    )
+    with op.batch_alter_table("patient_merge", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_patient_merge_target"), ["target"], unique=False)
+
+    op.create_table(
         "routing_rule",
         sa.Column(
             "pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
@@ -379,6 +390,7 @@ def upgrade() -> None:
         sa.Column("patient_system", sa.String(), nullable=True),
         sa.Column("patient_value", sa.String(), nullable=True),
         sa.Column("patient_id", sa.String(), nullable=True),
+        sa.Column("identified_id", sa.String(), nullable=True),
         sa.Column("link_state", sa.String(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("input_changed_us", sa.BigInteger(), nullable=True),

@@ -58,6 +58,11 @@ def report_id_of(study_instance_uid: str, model_name: str) -> str:
     return derived_id("diagnostic-report", study_instance_uid, model_name)
 
 
+def provenance_id_of(report_id: str, sop_instance_uid: str) -> str:
+    """The id of the Provenance of one version of a report: that of one SR document."""
+    return derived_id("provenance", report_id, sop_instance_uid)
+
+
 def entered_in_error(observation: Resource) -> Resource:
     """A stored Observation as it reads once it no longer holds (FHIR R4 valueset-observation-status)."""
     return {**observation, "status": "entered-in-error"}

@@ -72,7 +72,7 @@ async def test_registered_patient_is_found(database: Database) -> None:
 
     await database.transact(register)
     await database.transact(register)
-    assert await link(database, MRN, ADA) == PatientLink(LinkState.LINKED, "p1")
+    assert await link(database, MRN, ADA) == PatientLink(LinkState.LINKED, "p1", "p1")
 
 
 async def test_registering_does_not_take_an_identifier_from_another_patient(database: Database) -> None:
