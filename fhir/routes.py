@@ -94,7 +94,7 @@ class _Reading:
         _check(request, resource_type)
         stored = await read(self._door, access_of(request.scope), resource_type, resource_id)
         headers = _version_headers(stored)
-        if headers["ETag"] in _tags(request.headers.get("if-none-match")):
+        if _names(request.headers.getlist("if-none-match"), headers["ETag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return _json(stored.text, headers=headers)
 
@@ -217,8 +217,10 @@ def _version_headers(version: Stored | Written) -> dict[str, str]:
     }
 
 
-def _tags(if_none_match: str | None) -> list[str]:
-    return [tag.strip() for tag in (if_none_match or "").split(",")]
+def _names(if_none_match: Sequence[str], etag: str) -> bool:
+    """Whether If-None-Match names this ETag, by weak comparison; `*` names every one (RFC 9110 §13.1.2)."""
+    tags = {tag.strip().removeprefix("W/") for line in if_none_match for tag in line.split(",")}
+    return "*" in tags or etag.removeprefix("W/") in tags
 
 
 def _json(text: bytes, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:

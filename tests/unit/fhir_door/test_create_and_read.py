@@ -45,6 +45,27 @@ async def test_create_keeps_the_text(client: httpx.AsyncClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (['W/"1"'], 304),
+        (['"1"'], 304),
+        (["*"], 304),
+        (['W/"7", "1"'], 304),
+        (['"7"', 'W/"1"'], 304),
+        (['"7"'], 200),
+        (["1"], 200),
+        ([""], 200),
+    ],
+)
+async def test_if_none_match_compares_weakly(
+    client: httpx.AsyncClient, create: Callable[..., Any], sent: list[str], status: int
+) -> None:
+    one = await create({"resourceType": "Patient"})
+    answer = await client.get(f"/Patient/{one}", headers=[("if-none-match", each) for each in sent])
+    assert (answer.status_code, answer.headers["etag"]) == (status, 'W/"1"')
+
+
 async def test_update_makes_versions_and_guards_them(
     client: httpx.AsyncClient, create: Callable[..., Any]
 ) -> None:
