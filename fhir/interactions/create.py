@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+from sqlalchemy import select
 from sqlalchemy.engine import Row as ResultRow
 
 from fhir.interactions.body import unpack
@@ -14,7 +15,7 @@ from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.model.validation.walker import require_valid
 from fhir.search.compartment import patients_mentioned, patients_of
 from fhir.search.query import PAGE, RESULT_PARAMETERS, SearchQuery, parse_query
-from fhir.search.sql import select_page
+from fhir.search.sql import AUDITED_PATIENT, R, select_page
 from fhir.search.value import InvalidSearch, Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
@@ -78,7 +79,7 @@ async def create(
             await unit.lock([condition.lock])
             existing = await _find(unit, condition, around)
             if existing is not None:
-                return _as_written(unit, access, existing)
+                return await _as_written(unit, access, existing)
         return await insert_first(unit, draft, access.principal, around)
 
     return await door.services.database.transact(work)
@@ -125,6 +126,7 @@ async def _find(unit: UnitOfWork, condition: Condition, around: Surroundings) ->
     return rows[0] if rows else None
 
 
-def _as_written(unit: UnitOfWork, access: Access, row: ResultRow[Any]) -> Written:
-    unit.audit(AuditEntry(access.principal, Action.READ, "create", row.type, row.id))
+async def _as_written(unit: UnitOfWork, access: Access, row: ResultRow[Any]) -> Written:
+    patient_id = (await unit.execute(select(AUDITED_PATIENT).where(R.c.rid == row.rid))).scalar_one()
+    unit.audit(AuditEntry(access.principal, Action.READ, "create", row.type, row.id, patient_id))
     return Written(row.id, row.version_id, False, row.last_updated_us, unpack(row.body))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
 from sqlalchemy.engine import Row as ResultRow
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,7 +11,7 @@ from fhir.interactions.body import unpack
 from fhir.interactions.door import Door
 from fhir.model.json_codec import Json, decode_json
 from fhir.search.compartment import SHARED_TYPES, SOMEBODY
-from fhir.search.sql import COMPARTMENT, R, within_reach
+from fhir.search.sql import AUDITED_PATIENT, R, within_reach
 from fhir.tables import FhirResourceVersion
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
@@ -20,8 +20,9 @@ from server.kernel.rows import table_of
 
 VERSION = table_of(FhirResourceVersion)
 
-_PATIENT = select(func.min(COMPARTMENT.c.patient_id)).where(COMPARTMENT.c.rid == R.c.rid).scalar_subquery()
-_CURRENT = select(R, _PATIENT.label("patient_id")).where(  # built once: that costs more than to execute it
+_CURRENT = select(
+    R, AUDITED_PATIENT.label("patient_id")
+).where(  # built once: that costs more than to execute it
     R.c.type == bindparam("resource_type"), R.c.id == bindparam("resource_id")
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, SelectBase, and_, false, func, or_, select, union_all
 
-from fhir.search.compartment import SHARED_TYPES
+from fhir.search.compartment import SHARED_TYPES, SOMEBODY
 from fhir.search.composite import select_composite
 from fhir.search.date import match_range
 from fhir.search.definitions import SearchParameter, SearchType
@@ -27,6 +27,13 @@ COMPARTMENT = table_of(FhirCompartment)
 REFERENCE = table_of(SearchReference)
 
 ALTERNATIVES = 100  # of one expression; SQLite takes no tree that is deeper than 1000
+
+# Of a row of R: the patient that audit names, one of several; null for none.
+AUDITED_PATIENT = (
+    select(func.min(COMPARTMENT.c.patient_id))
+    .where(COMPARTMENT.c.rid == R.c.rid, COMPARTMENT.c.patient_id != SOMEBODY)
+    .scalar_subquery()
+)
 
 SHOWN = (R.c.rid, R.c.type, R.c.id, R.c.version_id, R.c.last_updated_us, R.c.body)
 

@@ -200,6 +200,20 @@ async def test_reads_are_audited(
     assert rows[1:] == [("R", "read", one), ("E", "search-type", None)]
 
 
+async def test_conditional_create_that_finds_one_is_audited_with_its_patient(
+    services: Services, client: httpx.AsyncClient, create: Callable[..., Any]
+) -> None:
+    patient = await create({"resourceType": "Patient"})
+    device = {"resourceType": "Device", "patient": {"reference": f"Patient/{patient}"}, "lotNumber": "7"}
+    one = await create(device)
+    condition = {"if-none-exist": f"_id={one}"}
+    assert (await client.post("/Device", json=device, headers=condition)).status_code == 200
+    async with services.database.read() as connection:
+        columns = (AUDIT.c.action, AUDIT.c.resource_id, AUDIT.c.patient_id)
+        rows = (await connection.execute(select(*columns).order_by(AUDIT.c.sequence))).all()
+    assert rows[-1] == ("R", one, patient)
+
+
 async def test_put_resource_writes_only_what_differs(services: Services) -> None:
     worker = Principal("system:worker", "worker")
     device = {"resourceType": "Device", "id": "d1", "deviceName": [{"name": "a", "type": "model-name"}]}
