@@ -45,6 +45,7 @@ from server.kernel.outbox import Event, consume
 from server.kernel.rows import table_of
 from server.kernel.services import Services, Site
 from server.kernel.uids import derived_id
+from server.workflows.background import each_alone
 from server.workflows.orders import ORDER, Accession, orders_of, studies_of_order
 from server.workflows.report.coding import SYSTEM_OF_SCHEME
 from server.workflows.report.graph import report_id_of
@@ -70,8 +71,8 @@ async def project_waiting_studies(services: Services) -> int:
     """Bring the ImagingStudy of every changed study up to date, and make Patients that are new."""
 
     async def handle(unit: UnitOfWork, events: Sequence[Event]) -> None:
-        for study_instance_uid in dict.fromkeys(event.subject for event in events):
-            await project_study(unit, study_instance_uid, services.site)
+        studies = [event.subject for event in events]
+        await each_alone(unit, studies, lambda uid: project_study(unit, uid, services.site), "project study")
 
     return await consume(services.database, "project-studies", [STUDY_CHANGED], handle)
 
@@ -80,8 +81,8 @@ async def project_waiting_tasks(services: Services) -> int:
     """Bring the Task of every changed workitem up to date."""
 
     async def handle(unit: UnitOfWork, events: Sequence[Event]) -> None:
-        for workitem_uid in dict.fromkeys(event.subject for event in events):
-            await project_task(unit, workitem_uid)
+        workitems = [event.subject for event in events]
+        await each_alone(unit, workitems, lambda uid: project_task(unit, uid), "project task")
 
     return await consume(services.database, "project-tasks", [WORKITEM_CHANGED], handle)
 
@@ -93,8 +94,8 @@ async def project_waiting_orders(services: Services) -> int:
         written = (event.subject.partition("/") for event in events)
         orders = dict.fromkeys(id_ for resource_type, _, id_ in written if resource_type == ORDER)
         concerned = [await studies_of_order(unit.connection, order) for order in orders]
-        for study_instance_uid in sorted(frozenset().union(*concerned)):
-            await project_study(unit, study_instance_uid, services.site)
+        studies = sorted(frozenset().union(*concerned))
+        await each_alone(unit, studies, lambda uid: project_study(unit, uid, services.site), "project order")
 
     return await consume(services.database, "project-orders", [RESOURCE_CHANGED], handle)
 

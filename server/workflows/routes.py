@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
 
@@ -22,6 +23,7 @@ from server.workflows.merge import Pair, merge, unmerge
 from server.workflows.settle import Decision, settle_now
 
 PAGE = 100  # studies in one answer
+After = Annotated[int, Query(ge=0, lt=2**63)]  # a key of the database
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # FHIR R4 datatypes.html#id
 
 _STUDY, _MODEL, _RULE = table_of(Study), table_of(ModelVersion), table_of(RoutingRule)
@@ -48,7 +50,7 @@ def build_router(services: Services) -> APIRouter:
 
     @router.get("/studies")
     async def studies(
-        request: Request, link_state: str = LinkState.CONFLICT.value, after: int = 0
+        request: Request, link_state: str = LinkState.CONFLICT.value, after: After = 0
     ) -> Response:
         """Studies by how they stand to the patients of the record: those that a person must look at."""
         if link_state not in {state.value for state in LinkState}:

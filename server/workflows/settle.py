@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import orjson
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.routing import Demand, NotWanted, route, selection_of
@@ -22,14 +23,16 @@ from dicomweb.worklist.state import Priority
 from dicomweb.worklist.workitem import NewWorkitem, SeriesReference
 from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import NotFound
+from server.kernel.faults import Busy, NotFound
 from server.kernel.outbox import Event, consume
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.workflows.background import described
 from server.workflows.models import LIVE
 from server.workflows.study_summary import StudyState, read_instances, read_state, summarise
 
 READER = "settle"
+POSTPONED_US = 300 * SECOND_US  # until a study that could not be looked at is tried again
 LOOKS = 3  # at a study that keeps changing; its quiet time goes on then
 STUDIES_PER_STEP = 20  # looked at before the loop breathes
 
@@ -59,8 +62,24 @@ async def settle_waiting(services: Services, quiet_time_s: float | None = None) 
     noted = await consume(services.database, READER, [STUDY_CHANGED], note)
     due = await _due(services)
     for row in due:
-        await _look(services, row["rule"], row["study_instance_uid"])
+        await _look_or_postpone(services, row["rule"], row["study_instance_uid"])
     return noted + len(due)
+
+
+async def _look_or_postpone(services: Services, rule: str, study_instance_uid: str) -> None:
+    """Look at one study; one that cannot be looked at is tried again later and holds up no other."""
+    try:
+        await _look(services, rule, study_instance_uid)
+    except (Busy, SQLAlchemyError):
+        raise  # everybody's trouble
+    except Exception as error:  # noqa: BLE001  whatever one study holds, the next one is another
+        log.warning("left out", task="settle", subject=study_instance_uid, **described(error))
+
+        async def postpone(unit: UnitOfWork) -> None:
+            later = update(_SETTLING).where(_of(rule, study_instance_uid))
+            await unit.execute(later.values(due_us=unit.now_us + POSTPONED_US))
+
+        await services.database.transact(postpone)
 
 
 async def settle_now(services: Services, study_instance_uid: str) -> list[Decision]:

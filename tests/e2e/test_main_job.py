@@ -1,6 +1,7 @@
 """A study goes in, findings come out: real HTTP, real processes, real clients (DESIGN §2)."""
 
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
+from fhirpy import SyncFHIRClient
 from pydicom import Dataset, FileDataset
 
 ANALYSIS_S = 120.0
@@ -246,3 +248,25 @@ def test_own_codes_are_published(http: httpx.Client, study: str) -> None:
 def test_own_search_parameter_is_published(http: httpx.Client) -> None:
     (parameter,) = search(http, "SearchParameter?code=imaging-study")
     assert parameter["base"] == ["DiagnosticReport"]
+
+
+def test_a_fhir_client_reads_the_report(module_server: Any, study: str) -> None:
+    client = SyncFHIRClient(f"{module_server.base}/fhir", authorization=f"Bearer {module_server.token()}")
+    imaging_study = client.resources("ImagingStudy").search(identifier=f"urn:oid:{study}").get()
+    report = (
+        client.resources("DiagnosticReport")
+        .search(imaging_study=imaging_study.to_reference().reference)
+        .include("DiagnosticReport", "result")
+        .fetch_raw()
+    )
+    kinds = Counter(entry.resource.resourceType for entry in report.entry)
+    assert kinds["DiagnosticReport"] == 1
+    assert kinds["Observation"] >= 3
+    patient = client.reference(reference=imaging_study["subject"]["reference"]).to_resource()
+    observations = client.resources("Observation").search(patient=patient.id).limit(5).fetch_all()
+    assert len(observations) > 5  # through more than one page
+    made = client.resource(
+        "Observation", status="final", code={"text": "by hand"}, subject=patient.to_reference()
+    )
+    made.save()
+    assert client.resources("Observation").search(_id=made.id).first()["code"]["text"] == "by hand"

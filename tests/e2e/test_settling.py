@@ -13,6 +13,7 @@ from ai_engine.tables import RoutingRule, SettlingStudy
 from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
+from server.workflows import projection, settle
 from server.workflows.settle import settle_waiting
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -119,3 +120,46 @@ async def test_derived_object_counts_only_for_a_rule_that_names_it(
     await store(system, kit, [captured(new_chest()[0])])
     await settle_all(system)
     assert len(await workitems(system)) == expected
+
+
+async def test_study_that_cannot_be_looked_at_holds_up_no_other(
+    system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, healthy = new_chest("POISON"), new_chest("HEALTHY")
+    await store(system, kit, poisoned)
+    await store(system, kit, healthy)
+    real = settle.summarise
+
+    def stumble(rows: list[Any]) -> Any:
+        if any(row["sop_instance_uid"] == str(poisoned[0].SOPInstanceUID) for row in rows):
+            raise ValueError("a study like no other")
+        return real(rows)
+
+    monkeypatch.setattr(settle, "summarise", stumble)
+    await settle_all(system)
+    (workitem,) = await workitems(system)
+    assert str(healthy[0].StudyInstanceUID) in str(workitem)
+    assert await due_us(system) > 0  # the other one waits for its next try
+
+
+async def test_study_that_cannot_be_projected_holds_up_no_other(
+    system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, healthy = new_chest("POISON")[:1], new_chest("HEALTHY")[:1]
+    await store(system, kit, poisoned)
+    await store(system, kit, healthy)
+    real = projection.imaging_study
+
+    def stumble(facts: Any) -> Any:
+        if facts.study_instance_uid == str(poisoned[0].StudyInstanceUID):
+            raise ValueError("a study like no other")
+        return real(facts)
+
+    monkeypatch.setattr(projection, "imaging_study", stumble)
+    while await projection.project_waiting_studies(system.services):
+        pass
+    listed = (await system.http.get("/fhir/ImagingStudy")).json()
+    assert listed["total"] == 1
+    assert str(healthy[0].StudyInstanceUID) in str(listed)
+    patients = (await system.http.get("/fhir/Patient")).json()
+    assert patients["total"] == 1  # what was begun for the other one is undone
