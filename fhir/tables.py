@@ -52,8 +52,8 @@ class FhirResource(Row, table=True):
 class FhirResourceVersion(Row, table=True):
     """A superseded version, moved here by the write that superseded it; append-only.
 
-    `patient_id` is the patient in whose compartment that version was: "" for none, NULL for several. A
-    resource may have been another patient's before.
+    `patient_id` is the patient in whose compartment that version was: "" for none, NULL for several, whom
+    no confined token reaches together any more. A resource may have been another patient's before.
     """
 
     __tablename__ = "fhir_resource_history"
@@ -67,9 +67,10 @@ class FhirResourceVersion(Row, table=True):
 
 
 class FhirCompartment(Row, table=True):
-    """A resource belongs to the compartment of a patient (FHIR R4 compartmentdefinition-patient.html).
+    """A resource is part of a patient's record (FHIR R4 compartmentdefinition-patient.html).
 
-    Beside ids there is `fhir.search.compartment.SOMEBODY`: a patient that no token is confined to.
+    With several rows it is within reach of who reaches all of these patients. Beside ids there is
+    `fhir.search.compartment.SOMEBODY`: a patient that no token is confined to.
     """
 
     __tablename__ = "fhir_compartment"

@@ -1,12 +1,13 @@
 """Whose record a resource belongs to: the patient compartment (FHIR R4 compartmentdefinition-patient.html).
 
-Stricter than R4 at three spots, so that a patient-confined token never sees another patient's data: a
-Patient is in its own compartment only (R4 adds those it links to; merged patients come with the token), a
-Group of several patients is in none, and a type outside R4's compartment definition (Device, Binary, Bundle
-…) is in that of the one patient it names anywhere. A confined token sees a resource of such a type only
-through that membership, or if the type is in `SHARED_TYPES` and the resource names no patient at all.
-What names several patients, or one without an id of ours (another server's URL, an identifier, a contained
-Patient), is `SOMEBODY`'s: no token is confined to that.
+Stricter than R4 at three spots, so that a patient-confined token never sees another patient's data. A
+Patient is in its own compartment only (R4 adds those it links to; merged patients come with the token). A
+type outside R4's compartment definition (Device, Binary, Bundle …) is in that of every patient it names
+anywhere. And a resource in one patient's compartment that names others, wherever, counts as theirs too: a
+confined token sees it only when all of them are its own (`fhir.search.sql.within_reach`). One without an id
+of ours (another server's URL, an identifier, a contained Patient) is `SOMEBODY`: no token is confined to that.
+
+A resource in nobody's compartment is out of reach, unless its type is in `SHARED_TYPES`.
 """
 
 import re
@@ -20,6 +21,7 @@ from fhir.search.reference import Target, targets_of_reference
 from fhir.search.value import Surroundings
 
 PATIENT = "Patient"
+MAX_PATIENTS = 100  # that one resource counts as part of; of more it is nobody's: no token has so many
 SOMEBODY = "?"  # in place of an id, which it cannot be (FHIR R4 datatypes.html#id)
 _URL_OF_PATIENT = re.compile(
     r"(?:.*[/:])?Patient(?:[/?#].*)?", re.DOTALL
@@ -42,25 +44,31 @@ SHARED_TYPES = frozenset(
 
 
 def patients_of(resource: Json, resource_id: str, around: Surroundings) -> frozenset[str]:
-    """The ids of the patients in whose compartment the resource is."""
+    """The patients whose record the resource is part of; a confined token needs to reach all of them."""
+    patients = _patients_of(resource, resource_id, around)
+    return patients if len(patients) <= MAX_PATIENTS else frozenset({SOMEBODY})
+
+
+def _patients_of(resource: Json, resource_id: str, around: Surroundings) -> frozenset[str]:
     resource_type = resource["resourceType"]
-    if resource_type == PATIENT:
-        return frozenset({resource_id})
+    if resource_type == PATIENT:  # it is its own whomever it links to: a link names, it does not tell
+        unlinked = {name: value for name, value in resource.items() if name != "link"}
+        return patients_mentioned(unlinked, around) | {resource_id}
     extracts = _membership(resource_type)
     if not extracts:
-        named = patients_mentioned(resource, around)
-        return named if len(named) <= 1 else frozenset({SOMEBODY})
+        return patients_mentioned(resource, around)
     targets = [target for extract in extracts for target in extract(resource, resource, around)]
     found = frozenset(t.id for t in targets if isinstance(t, Target) and t.type == PATIENT and t.id)
-    return frozenset() if resource_type == "Group" and len(found) > 1 else found
+    return found | patients_mentioned(resource, around) if found else found
 
 
 def patients_mentioned(resource: Json, around: Surroundings) -> frozenset[str]:
     """The ids of all patients that the resource names or holds anywhere; `SOMEBODY`: one without."""
+    contained = frozenset(id(one) for one in resource.get("contained", ()))
     return frozenset(
         patient
         for node in _objects(resource)
-        for patient in (*_referred_to(node, around), *_held_by(node, resource))
+        for patient in (*_referred_to(node, around), *_held_by(node, resource, contained))
     ) | _unresolved(resource, around)
 
 
@@ -72,11 +80,10 @@ def _referred_to(node: Json, around: Surroundings) -> Iterator[str]:
             yield target.id or SOMEBODY
 
 
-def _held_by(node: Json, resource: Json) -> Iterator[str]:
+def _held_by(node: Json, resource: Json, contained: frozenset[int]) -> Iterator[str]:
     """A Patient within: an entry of a Bundle by its id; a contained one has no identity of its own."""
     if node is not resource and node.get("resourceType") == PATIENT:
-        contained = any(node is one for one in resource.get("contained", ()))
-        yield SOMEBODY if contained else node.get("id") or SOMEBODY
+        yield SOMEBODY if id(node) in contained else node.get("id") or SOMEBODY
 
 
 def _unresolved(resource: Json, around: Surroundings) -> frozenset[str]:

@@ -47,16 +47,18 @@ class After:
 
 
 def within_reach(reach: Reach, resource_type: str) -> ColumnElement[bool] | None:
-    """The predicate that keeps resources of this type within reach; None: nothing is kept out."""
+    """The predicate that keeps resources of this type within reach; None: nothing is kept out.
+
+    A resource of several patients is within reach when all of them are.
+    """
     if reach.patient_ids is None:
         return None
-    mine = R.c.rid.in_(
-        select(COMPARTMENT.c.rid).where(COMPARTMENT.c.patient_id.in_(sorted(reach.patient_ids)))
-    )
-    if resource_type not in SHARED_TYPES:
-        return mine
-    nobodys = ~select(COMPARTMENT.c.rid).where(COMPARTMENT.c.rid == R.c.rid).exists()
-    return or_(mine, nobodys)
+    ours = sorted(reach.patient_ids)
+    c = COMPARTMENT.c
+    nobody_elses = ~select(c.rid).where(c.rid == R.c.rid, c.patient_id.not_in(ours)).exists()
+    if resource_type in SHARED_TYPES:
+        return nobody_elses
+    return and_(R.c.rid.in_(select(c.rid).where(c.patient_id.in_(ours))), nobody_elses)
 
 
 def conditions(query: SearchQuery, reach: Reach, around: Surroundings) -> list[ColumnElement[bool]]:

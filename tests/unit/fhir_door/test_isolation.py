@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from fhir.search.compartment import MAX_PATIENTS
+
 SECRET = "Hidden"
 
 
@@ -314,3 +316,133 @@ async def test_what_names_one_patient_is_that_patients(
         path = f"/{resource['resourceType']}/{await create(resource)}"
         assert (await client.get(path, headers=confine(world.ada))).status_code == 200
         assert (await client.get(path, headers=confine(world.ben))).status_code == 404
+
+
+def of_two(one: str, other: str) -> dict[str, dict[str, Any]]:
+    """Resources that R4 puts into the compartment of `one`, or of both, and that name `other` too."""
+    mine, others = {"reference": f"Patient/{one}"}, {"reference": f"Patient/{other}"}
+    final = {"status": "final", "code": {"text": SECRET}}
+    agent = {"who": others}
+    return {
+        "performer": {"resourceType": "Observation", **final, "subject": others, "performer": [mine]},
+        "focus": {"resourceType": "Observation", **final, "subject": mine, "focus": [others]},
+        "extension": {
+            "resourceType": "Condition",
+            "subject": mine,
+            "extension": [{"url": "http://x.test", "valueReference": others}],
+        },
+        "account": {"resourceType": "Account", "status": "active", "subject": [mine, others]},
+        "appointment": {
+            "resourceType": "Appointment",
+            "status": "proposed",
+            "participant": [{"actor": each, "status": "accepted"} for each in (mine, others)],
+        },
+        "provenance": {
+            "resourceType": "Provenance",
+            "target": [mine],
+            "recorded": "2026-01-01T00:00:00Z",
+            "agent": [agent],
+        },
+        "audit event": {
+            "resourceType": "AuditEvent",
+            "type": {"code": "rest"},
+            "recorded": "2026-01-01T00:00:00Z",
+            "agent": [{**agent, "requestor": True}],
+            "source": {"observer": {"display": "x"}},
+            "entity": [{"what": mine}],
+        },
+        "schedule": {"resourceType": "Schedule", "actor": [mine, others]},
+        "task": {
+            "resourceType": "Task",
+            "status": "draft",
+            "intent": "order",
+            "owner": mine,
+            "for": others,
+        },
+        "list": {
+            "resourceType": "List",
+            "status": "current",
+            "mode": "working",
+            "subject": mine,
+            "entry": [{"item": others}],
+        },
+        "group": {
+            "resourceType": "Group",
+            "type": "person",
+            "actual": True,
+            "member": [{"entity": each} for each in (mine, others)],
+        },
+        "communication": {
+            "resourceType": "Communication",
+            "status": "completed",
+            "recipient": [mine],
+            "contained": [INLINE],
+        },
+        "bundle": bundle_of(observation(one), observation(other)),
+    }
+
+
+@pytest.mark.parametrize("case", of_two("a", "b"))
+async def test_what_names_two_patients_needs_both(
+    client: httpx.AsyncClient,
+    world: World,
+    confine: Callable[..., Any],
+    create: Callable[..., Any],
+    case: str,
+) -> None:
+    resource = of_two(world.ada, world.ben)[case]
+    resource_type, one = resource["resourceType"], await create(resource)
+    path = f"/{resource_type}/{one}"
+    both = 404 if case == "communication" else 200  # the contained Patient is nobody that we know
+    for patients, status in (((world.ada,), 404), ((world.ben,), 404), ((world.ada, world.ben), both)):
+        headers = confine(*patients)
+        for form in (path, f"{path}/_history/1"):
+            assert (await client.get(form, headers=headers)).status_code == status, patients
+        for search in (f"_id={one}", f"_id={one}&_total=accurate", f"_id={one}&_summary=count"):
+            found = (await client.get(f"/{resource_type}?{search}", headers=headers)).json()
+            assert found["total"] == (status == 200), search
+        pulled = await client.get(f"/Patient?_revinclude={resource_type}:*", headers=headers)
+        assert (one in pulled.text) <= (status == 200)
+    assert (await client.get(path)).status_code == 200
+    assert (await client.put(path, json=resource | {"id": one})).status_code == 200
+    for patients in ((world.ada,), (world.ben,)):
+        assert (await client.get(f"{path}/_history/1", headers=confine(*patients))).status_code == 404
+
+
+async def test_included_resources_of_two_patients_need_both(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any], create: Callable[..., Any]
+) -> None:
+    shared = await create(of_two(world.ada, world.ben)["performer"])
+    report = {
+        "resourceType": "DiagnosticReport",
+        "status": "final",
+        "code": {"text": "r"},
+        "subject": {"reference": f"Patient/{world.ada}"},
+        "result": [{"reference": f"Observation/{shared}"}],
+    }
+    path = f"/DiagnosticReport?_id={await create(report)}&_include=DiagnosticReport:result"
+    for patients, included in (((world.ada,), False), ((world.ada, world.ben), True)):
+        entries = (await client.get(path, headers=confine(*patients))).json()["entry"]
+        assert (shared in [e["resource"]["id"] for e in entries]) is included
+    pulled = await client.get("/Patient?_revinclude=Observation:performer", headers=confine(world.ada))
+    assert shared not in pulled.text
+
+
+async def test_own_patient_stays_open_whomever_it_links_to(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any], create: Callable[..., Any]
+) -> None:
+    link = {"other": {"reference": f"Patient/{world.ben}"}, "type": "seealso"}
+    one = await create({"resourceType": "Patient", "link": [link]})
+    assert (await client.get(f"/Patient/{one}", headers=confine(one))).status_code == 200
+    assert (await client.get(f"/Patient/{one}", headers=confine(world.ben))).status_code == 404
+
+
+async def test_resource_of_very_many_patients_is_nobodys(
+    client: httpx.AsyncClient, confine: Callable[..., Any], create: Callable[..., Any]
+) -> None:
+    many = [f"p{n}" for n in range(MAX_PATIENTS + 1)]
+    for members, status in ((many, 404), (many[1:], 200)):
+        entities = [{"entity": {"reference": f"Patient/{each}"}} for each in members]
+        group = {"resourceType": "Group", "type": "person", "actual": True, "member": entities}
+        path = f"/Group/{await create(group)}"
+        assert (await client.get(path, headers=confine(*many))).status_code == status
