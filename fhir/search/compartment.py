@@ -4,8 +4,8 @@ Stricter than R4 at three spots, so that a patient-confined token never sees ano
 Patient is in its own compartment only (R4 adds those it links to; merged patients come with the token). A
 type outside R4's compartment definition (Device, Binary, Bundle …) is in that of every patient it names
 anywhere. And a resource in one patient's compartment that names others, wherever, counts as theirs too: a
-confined token sees it only when all of them are its own (`fhir.search.sql.within_reach`). One without an id
-of ours (another server's URL, an identifier, a contained Patient) is `SOMEBODY`: no token is confined to that.
+confined token sees it only when all of them are its own (`fhir.search.sql.within_reach`). One that has no id
+of ours (another server's URL, an identifier, a contained Patient) is `SOMEBODY`: no token reaches that.
 
 A resource in nobody's compartment is out of reach, unless its type is in `SHARED_TYPES`.
 """
