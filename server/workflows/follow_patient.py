@@ -6,6 +6,7 @@ stay in the record of the other. What clients wrote says what they said.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from sqlalchemy import select
 
@@ -23,6 +24,7 @@ from server.kernel.database import UnitOfWork
 from server.kernel.outbox import Event, consume
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.workflows.background import each_alone
 from server.workflows.projection import PROJECTION, project_study, project_task
 from server.workflows.report.graph import provenance_id_of, report_id_of
 
@@ -32,12 +34,16 @@ _STUDY, _WORKITEM = table_of(Study), table_of(Workitem)
 async def follow_patients(services: Services) -> int:
     """Bring what the record says of studies up to date whose patient was merged or unmerged."""
 
+    async def project(unit: UnitOfWork, study_instance_uid: str) -> None:
+        await project_study(unit, study_instance_uid, services.site)
+
+    async def move_reports(unit: UnitOfWork, study_instance_uid: str) -> None:
+        await _move_reports(unit, study_instance_uid, surroundings_of(services))
+
     async def handle(unit: UnitOfWork, events: Sequence[Event]) -> None:
-        around = surroundings_of(services)
-        for study_instance_uid in dict.fromkeys(event.subject for event in events):
-            await project_study(unit, study_instance_uid, services.site)
-            await _project_tasks(unit, study_instance_uid)
-            await _move_reports(unit, study_instance_uid, around)
+        studies = [event.subject for event in events]
+        for follow in (project, _project_tasks, move_reports):
+            await each_alone(unit, studies, partial(follow, unit), "follow patient")
 
     return await consume(services.database, "follow-patients", [PATIENT_CHANGED], handle)
 
