@@ -15,9 +15,10 @@ from dicomweb.wire.multipart import Part, PartHead
 from dicomweb.wire.negotiation import Representation
 from dicomweb.wire.pixel_data import PixelLayout, decode_layout
 from server.kernel.faults import Fault, NotFound
-from server.kernel.object_store import ObjectStore
+from server.kernel.object_store import READ_CHUNK_BYTES, ObjectStore
 
 MAX_FRAMES_LISTED = 10_000  # of one request
+MAX_WHOLE_FRAME_BYTES = 16 << 20  # a longer frame is read and sent piece by piece
 _FRAME_LIST = re.compile(r"[1-9][0-9]{0,8}(?:,[1-9][0-9]{0,8})*")
 
 
@@ -28,14 +29,18 @@ class InvalidFrameList(Fault):
 def parse_frame_list(text: str) -> tuple[int, ...]:
     """Frame numbers from 1, in the order asked for.
 
+    No number twice: so no answer is longer than the instance.
+
     Raises:
-        InvalidFrameList: not a list of positive integers, or a very long one.
+        InvalidFrameList: not a list of different positive integers, or a very long one.
     """
     if not _FRAME_LIST.fullmatch(text):
         raise InvalidFrameList("The frame list must be positive integers, separated by commas.")
     numbers = tuple(map(int, text.split(",")))
     if len(numbers) > MAX_FRAMES_LISTED:
         raise InvalidFrameList("The frame list is too long.")
+    if len(set(numbers)) < len(numbers):
+        raise InvalidFrameList("The frame list names a frame twice.")
     return numbers
 
 
@@ -101,10 +106,24 @@ async def open_file(objects: ObjectStore, located: Located) -> FileReader:
     return FileReader(objects, located, bytes(await asyncio.to_thread(inflated_file, body)))
 
 
-async def read_frame(reader: FileReader, layout: PixelLayout, number: int) -> bytes:
-    """One frame as stored; native one-bit frames begin at bit 0."""
-    data = await reader.read(layout.frame_ranges(number))
-    return layout.align_frame(number, data)
+async def frame_content(reader: FileReader, layout: PixelLayout, number: int) -> bytes | AsyncIterator[bytes]:
+    """One frame as stored, native one-bit frames from bit 0; a long one piece by piece."""
+    if _frame_length(layout, number) > MAX_WHOLE_FRAME_BYTES:
+        return _frame_pieces(reader, layout, number)
+    return layout.align_frame(number, await reader.read(layout.frame_ranges(number)))
+
+
+async def _frame_pieces(reader: FileReader, layout: PixelLayout, number: int) -> AsyncIterator[bytes]:
+    if layout.is_byte_aligned:
+        for start, length in layout.frame_ranges(number):
+            for at in range(0, length, READ_CHUNK_BYTES):
+                yield await reader.read([(start + at, min(READ_CHUNK_BYTES, length - at))])
+        return
+    ((start, length),) = layout.frame_ranges(number)
+    for at in range(0, layout.frame_length, READ_CHUNK_BYTES):
+        # One byte more than a piece: where the frame begins within a byte, its last bits are there.
+        stored = await reader.read([(start + at, min(READ_CHUNK_BYTES + 1, length - at))])
+        yield layout.align_bits(number, stored, min(READ_CHUNK_BYTES * 8, layout.frame_bits - at * 8))
 
 
 async def frame_parts(
@@ -112,7 +131,7 @@ async def frame_parts(
 ) -> AsyncIterator[Part]:
     """The parts of a frame list, read one after another."""
     for number, head in zip(numbers, heads, strict=True):
-        yield Part(head, await read_frame(reader, layout, number))
+        yield Part(head, await frame_content(reader, layout, number))
 
 
 def bulk_range(detail: InstanceDetail, path: str) -> tuple[int, int]:

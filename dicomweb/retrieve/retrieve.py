@@ -13,11 +13,11 @@ from dicomweb.retrieve.content import file_content, heads_of, multipart_answer, 
 from dicomweb.retrieve.frames import (
     FileReader,
     bulk_range,
+    frame_content,
     frame_heads,
     frame_parts,
     layout_of,
     open_file,
-    read_frame,
     require_frames,
 )
 from dicomweb.retrieve.locate import (
@@ -145,7 +145,7 @@ async def _answer_frames(
     if many or representation.multipart:
         parts = frame_parts(reader, layout, numbers, heads)
         return await multipart_answer(parts, heads, representation.media_type, {"ETag": tag})
-    return single_answer(await read_frame(reader, layout, numbers[0]), heads[0], {"ETag": tag})
+    return single_answer(await frame_content(reader, layout, numbers[0]), heads[0], {"ETag": tag})
 
 
 async def _locate(services: Services, request: RetrieveRequest, resource: Resource) -> list[Located]:

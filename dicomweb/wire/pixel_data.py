@@ -60,16 +60,26 @@ class PixelLayout:
         start, stop = first_bit // 8, (first_bit + self.frame_bits + 7) // 8
         return ((self.first_offset + start, stop - start),)
 
+    @property
+    def is_byte_aligned(self) -> bool:
+        """Whether the bytes of `frame_ranges` are the frame as they are."""
+        return self.encapsulated or not self.frame_bits % 8
+
     def frame_shift(self, frame_number: int) -> int:
         """Bits to skip in the first byte of a native frame, where frames do not fill whole bytes."""
         return (frame_number - 1) * self.frame_bits % 8
 
     def align_frame(self, frame_number: int, data: bytes) -> bytes:
         """The frame from the bytes of `frame_ranges`: from bit 0, zeros behind its last bit."""
-        if self.encapsulated or not self.frame_bits % 8:
-            return data
+        return data if self.is_byte_aligned else self.align_bits(frame_number, data, self.frame_bits)
+
+    def align_bits(self, frame_number: int, data: bytes, count: int) -> bytes:
+        """`count` bits of a frame that is not byte-aligned, as whole bytes, zeros behind the last bit.
+
+        `data` begins so many whole bytes behind the start of `frame_ranges` as are already answered.
+        """
         bits = int.from_bytes(data, "little") >> self.frame_shift(frame_number)
-        return (bits & ((1 << self.frame_bits) - 1)).to_bytes(self.frame_length, "little")
+        return (bits & ((1 << count) - 1)).to_bytes((count + 7) // 8, "little")
 
 
 def encode_layout(layout: PixelLayout) -> bytes:

@@ -1,5 +1,6 @@
 """Retrieve transaction: instances, metadata, frames, bulk data (PS3.18 10.4, 8.7.3)."""
 
+from random import Random
 from typing import Any
 
 import httpx
@@ -8,7 +9,8 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from dicomweb.retrieve import content, retrieve
+from dicomweb.retrieve import content, frames, retrieve
+from dicomweb.retrieve.frames import FileReader
 from dicomweb.store.index import supersede_instances
 from server.kernel.access import Access
 from server.kernel.local_store import LocalObjectStore
@@ -200,13 +202,70 @@ async def test_ranges_of_bulk_data(
 
 
 @pytest.mark.parametrize(
-    ("frames", "expected"),
-    [("1", [PIXELS]), ("2", [PIXELS]), ("2,1", [PIXELS, PIXELS]), ("1,1,2", [PIXELS] * 3)],
+    ("listed", "expected"),
+    [("1", [PIXELS]), ("2", [PIXELS]), ("2,1", [PIXELS, PIXELS])],
 )
-async def test_native_frames(archive: httpx.AsyncClient, frames: str, expected: list[bytes]) -> None:
-    response = await get(archive, f"{MANY.path}/frames/{frames}", OCTETS)
+async def test_native_frames(archive: httpx.AsyncClient, listed: str, expected: list[bytes]) -> None:
+    response = await get(archive, f"{MANY.path}/frames/{listed}", OCTETS)
     assert [body for _, body in parts(response)] == expected
     assert parts(response)[0][0]["Content-Type"].startswith("application/octet-stream")
+
+
+def odd_frames() -> bytes:
+    """Three one-bit frames of 31 x 33: the second and third begin within a byte."""
+    bits = Random(1).getrandbits(3 * 31 * 33)
+    return ct_file(
+        place(2, 1, 1),
+        Rows=31,
+        Columns=33,
+        NumberOfFrames=3,
+        BitsAllocated=1,
+        BitsStored=1,
+        HighBit=0,
+        PixelData=bits.to_bytes(384, "little"),
+    )
+
+
+@pytest.mark.parametrize("whole", [1 << 20, 0], ids=["whole", "piece by piece"])
+@pytest.mark.parametrize(
+    ("path", "accept", "listed"),
+    [
+        pytest.param(MANY.path, OCTETS, (1, 2), id="native"),
+        pytest.param(CODED_IMAGE.path, "*/*", (1, 2), id="encapsulated"),
+        pytest.param(place(2, 1, 1).path, OCTETS, (1, 2, 3), id="one bit"),
+    ],
+)
+async def test_long_frames_are_never_read_whole(
+    archive: httpx.AsyncClient,
+    path: str,
+    accept: str,
+    listed: tuple[int, ...],
+    whole: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = multipart(odd_frames())
+    await archive.post("/dicom-web/studies", content=body, headers={"Content-Type": MULTIPART})
+    expected = parts(await get(archive, f"{path}/frames/{','.join(map(str, listed))}", accept))
+    monkeypatch.setattr(frames, "MAX_WHOLE_FRAME_BYTES", whole)
+    monkeypatch.setattr(frames, "READ_CHUNK_BYTES", 7)
+    longest = 0
+    read = FileReader.read
+
+    async def watched(reader: FileReader, ranges: Any) -> bytes:
+        nonlocal longest
+        data = await read(reader, ranges)
+        longest = max(longest, len(data))
+        return data
+
+    monkeypatch.setattr(FileReader, "read", watched)
+    response = await get(archive, f"{path}/frames/{','.join(map(str, listed))}", accept)
+    assert [body for _, body in parts(response)] == [body for _, body in expected]
+    single = expected[0][0]["Content-Type"]
+    for number, (_, frame) in zip(listed, expected, strict=True):
+        response = await get(archive, f"{path}/frames/{number}", single)
+        assert response.content == frame
+        assert int(response.headers["Content-Length"]) == len(frame)
+    assert longest <= 8 or whole
 
 
 async def test_single_frame_as_single_part(archive: httpx.AsyncClient) -> None:
@@ -231,9 +290,9 @@ async def test_coded_frames_are_not_decoded(archive: httpx.AsyncClient) -> None:
     assert (await get(archive, f"{CODED_IMAGE.path}/frames/1", OCTETS)).status_code == 406
 
 
-@pytest.mark.parametrize("frames", ["0", "-1", "one", "1,", "1;2", "1,,2", "9" * 10])
-async def test_frame_lists_that_are_none(archive: httpx.AsyncClient, frames: str) -> None:
-    assert (await get(archive, f"{PLAIN.path}/frames/{frames}")).status_code == 400
+@pytest.mark.parametrize("listed", ["0", "-1", "one", "1,", "1;2", "1,,2", "9" * 10, "1,1", "1,2,1"])
+async def test_frame_lists_that_are_none(archive: httpx.AsyncClient, listed: str) -> None:
+    assert (await get(archive, f"{PLAIN.path}/frames/{listed}")).status_code == 400
 
 
 async def test_deflated_instances(client: httpx.AsyncClient) -> None:
