@@ -20,7 +20,9 @@ test: $(VENV)/.installed-dev lint types contracts ## everything CI runs
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: test ## also what takes long
-	$(BIN)/pytest tests/benchmarks --override-ini 'testpaths=tests/benchmarks'
+	$(BIN)/python tests/benchmarks/unit_of_work.py
+	$(BIN)/python tests/benchmarks/fhir_door.py
+	$(BIN)/python tests/benchmarks/dicomweb_door.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
