@@ -1,6 +1,7 @@
 """The schema's history: forward-only Alembic revisions, one set for SQLite and PostgreSQL."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from server.kernel.faults import Busy
+
 HERE = Path(__file__).parent
 HEAD = "0001"  # newest revision; a test holds it to the files in versions/
+WAL_TRIES = 100  # five seconds
 LOCK_KEY = 4_716_530_918_245_163_021  # advisory lock of whoever migrates; any fixed number
 
 
@@ -42,7 +46,7 @@ def _engine(database_url: str) -> AsyncEngine:
             connection.isolation_level = None  # BEGIN is ours, so that DDL is transactional
             cursor = connection.cursor()
             cursor.execute("PRAGMA busy_timeout=60000")
-            cursor.execute("PRAGMA journal_mode=WAL")
+            _use_write_ahead_log(cursor)
             # A batch rewrite drops the parent table; with foreign keys on, its children would cascade away.
             cursor.execute("PRAGMA foreign_keys=OFF")
             cursor.close()
@@ -52,6 +56,20 @@ def _engine(database_url: str) -> AsyncEngine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _use_write_ahead_log(cursor: Any) -> None:
+    """Switch a database to WAL for good; while another process does the same, SQLite says "locked" at once."""
+    for _ in range(WAL_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except Exception as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.05)
+        else:
+            return
+    raise Busy("The database is locked by another process; retry later.")
 
 
 def _upgrade(connection: Connection) -> None:
