@@ -13,8 +13,10 @@ from dicomweb.attributes import Level
 from dicomweb.response_codes import RETRY_AFTER_S
 from dicomweb.retrieve.byte_range import RangeNotSatisfiable
 from dicomweb.retrieve.frames import parse_frame_list
+from dicomweb.retrieve.inflated import InflatedFiles
 from dicomweb.retrieve.locate import Resource
 from dicomweb.retrieve.retrieve import (
+    Archive,
     RetrieveRequest,
     retrieve_bulk_data,
     retrieve_files,
@@ -182,6 +184,8 @@ def _add_retrieve(router: APIRouter, services: Services) -> None:
 
 
 def _add_instance_parts(router: APIRouter, services: Services) -> None:
+    archive = Archive(services, InflatedFiles(services.objects))
+
     @router.get("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}")
     async def instance_frames(
         request: Request, study: str, series: str, instance: str, frames: str
@@ -189,7 +193,7 @@ def _add_instance_parts(router: APIRouter, services: Services) -> None:
         """Retrieve frames of an instance (PS3.18 10.4.1.1.6)."""
         asked = _retrieve_request(request)
         numbers = parse_frame_list(frames)
-        return _response(await retrieve_frames(services, asked, Resource(study, series, instance), numbers))
+        return _response(await retrieve_frames(archive, asked, Resource(study, series, instance), numbers))
 
     @router.get("/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:path}")
     async def instance_bulk_data(
@@ -197,7 +201,7 @@ def _add_instance_parts(router: APIRouter, services: Services) -> None:
     ) -> Response:
         """Retrieve a bulk value of an instance by the URI that its metadata gives (PS3.18 10.4.1.1.5)."""
         asked = _retrieve_request(request)
-        return _response(await retrieve_bulk_data(services, asked, Resource(study, series, instance), path))
+        return _response(await retrieve_bulk_data(archive, asked, Resource(study, series, instance), path))
 
 
 def _accept(request: Request) -> tuple[MediaRange, ...]:

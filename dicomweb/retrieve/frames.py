@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import orjson
 
-from dicomweb.retrieve.content import read_ranges, read_whole
+from dicomweb.retrieve.content import read_ranges
+from dicomweb.retrieve.inflated import InflatedFile, InflatedFiles
 from dicomweb.retrieve.locate import InstanceDetail, Located
 from dicomweb.wire.file_meta import DEFLATED
-from dicomweb.wire.instance import inflated_file
 from dicomweb.wire.multipart import Part, PartHead
 from dicomweb.wire.negotiation import Representation
 from dicomweb.wire.pixel_data import PixelLayout, decode_layout
@@ -88,22 +88,21 @@ class FileReader:
 
     objects: ObjectStore
     located: Located
-    inflated: bytes | None = None
+    inflated: InflatedFile | None = None
 
     async def read(self, ranges: Sequence[tuple[int, int]]) -> bytes:
         """The bytes of (offset, length) ranges, joined."""
         if self.inflated is not None:
-            return b"".join(self.inflated[offset : offset + length] for offset, length in ranges)
+            return await asyncio.to_thread(self.inflated.read, ranges)
         stored = [self.located.stored.part(offset, length) for offset, length in ranges]
         return await read_ranges(self.objects, stored)
 
 
-async def open_file(objects: ObjectStore, located: Located) -> FileReader:
+async def open_file(objects: ObjectStore, inflated: InflatedFiles, located: Located) -> FileReader:
     """A reader in which the offsets of the layout and of the bulk values count."""
     if located.transfer_syntax_uid not in DEFLATED:
         return FileReader(objects, located)
-    body = await read_whole(objects, located)
-    return FileReader(objects, located, bytes(await asyncio.to_thread(inflated_file, body)))
+    return FileReader(objects, located, await inflated.open(located))
 
 
 async def frame_content(reader: FileReader, layout: PixelLayout, number: int) -> bytes | AsyncIterator[bytes]:

@@ -20,6 +20,7 @@ from dicomweb.retrieve.frames import (
     open_file,
     require_frames,
 )
+from dicomweb.retrieve.inflated import InflatedFiles
 from dicomweb.retrieve.locate import (
     InstanceDetail,
     Located,
@@ -51,6 +52,14 @@ class RetrieveRequest:
     accept: Sequence[MediaRange]
     if_none_match: str | None = None
     range: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What reading parts of instances needs; one per process, for requests share the inflated ones."""
+
+    services: Services
+    inflated: InflatedFiles
 
 
 async def retrieve_files(services: Services, request: RetrieveRequest, resource: Resource) -> Answer:
@@ -88,33 +97,33 @@ async def retrieve_metadata(services: Services, request: RetrieveRequest, resour
 
 
 async def retrieve_frames(
-    services: Services, request: RetrieveRequest, resource: Resource, numbers: Sequence[int]
+    archive: Archive, request: RetrieveRequest, resource: Resource, numbers: Sequence[int]
 ) -> Answer:
     """Frames of an instance, coded as stored (PS3.18 10.4.1.1.6)."""
-    located = (await _locate(services, request, resource))[0]
-    layout = layout_of(await read_detail(services.database, located))
+    located = (await _locate(archive.services, request, resource))[0]
+    layout = layout_of(await read_detail(archive.services.database, located))
     require_frames(layout, numbers)
-    return await _answer_frames(services, request, located, layout, numbers)
+    return await _answer_frames(archive, request, located, layout, numbers)
 
 
 async def retrieve_bulk_data(
-    services: Services, request: RetrieveRequest, resource: Resource, path: str
+    archive: Archive, request: RetrieveRequest, resource: Resource, path: str
 ) -> Answer:
     """A value that metadata names by a BulkDataURI (PS3.18 10.4.1.1.5).
 
     Encapsulated pixel data is answered frame by frame, as /frames does; else one range may be asked for.
     """
-    located = (await _locate(services, request, resource))[0]
-    detail = await read_detail(services.database, located)
+    located = (await _locate(archive.services, request, resource))[0]
+    detail = await read_detail(archive.services.database, located)
     offset, length = bulk_range(detail, path)
     layout = _encapsulated_layout(detail, path)
     if layout is not None:
         numbers = range(1, layout.number_of_frames + 1)
-        return await _answer_frames(services, request, located, layout, numbers)
+        return await _answer_frames(archive, request, located, layout, numbers)
     representation = select_bulk_data(request.accept)
     asked = None if representation.multipart else parse_range(request.range, length)
-    await _audit(services, request, located)
-    reader = await open_file(services.objects, located)
+    await _audit(archive.services, request, located)
+    reader = await open_file(archive.services.objects, archive.inflated, located)
     start, count = (offset + asked.start, asked.length) if asked else (offset, length)
     head = PartHead(representation.content_type(), count)
     content = _chunks(reader, start, count)
@@ -128,7 +137,7 @@ async def retrieve_bulk_data(
 
 
 async def _answer_frames(
-    services: Services,
+    archive: Archive,
     request: RetrieveRequest,
     located: Located,
     layout: PixelLayout,
@@ -139,8 +148,8 @@ async def _answer_frames(
     tag = _entity_tag(f"frames {','.join(map(str, numbers))}".encode(), [located])
     if names_tag(request.if_none_match, tag):
         return not_modified(tag)
-    await _audit(services, request, located)
-    reader = await open_file(services.objects, located)
+    await _audit(archive.services, request, located)
+    reader = await open_file(archive.services.objects, archive.inflated, located)
     heads = frame_heads(layout, numbers, representation)
     if many or representation.multipart:
         parts = frame_parts(reader, layout, numbers, heads)

@@ -1,6 +1,7 @@
 """Deflated data sets inflated within limits (PS3.5 A.5, RFC 1951)."""
 
 import zlib
+from collections.abc import Iterator
 
 from dicomweb.wire.faults import TooComplex, Truncated, UnreadableDataSet
 from dicomweb.wire.walk import Buffer
@@ -18,6 +19,51 @@ def _limit(deflated_bytes: int) -> int:
     return min(MAX_INFLATED_BYTES, max(FREE_INFLATED_BYTES, deflated_bytes * MAX_RATIO))
 
 
+class Inflater:
+    """Inflates one data set that is fed to it in pieces."""
+
+    def __init__(self, deflated_bytes: int) -> None:
+        self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._left = _limit(deflated_bytes)
+        self._length = 0
+        self._crc = 0
+        self._rest = b""  # the beginning of what follows the stream
+
+    def inflate(self, data: bytes) -> Iterator[bytes]:
+        """What `data` adds, in pieces of at most `CHUNK_BYTES`; to be read to its end.
+
+        Raises:
+            TooComplex: it inflates beyond the limits.
+            UnreadableDataSet: it is not deflate data.
+        """
+        while not self._stream.eof:
+            try:
+                piece = self._stream.decompress(data, CHUNK_BYTES)
+            except zlib.error:
+                raise UnreadableDataSet("the data set is not deflate data") from None
+            data = self._stream.unused_data or self._stream.unconsumed_tail
+            if not piece and not self._stream.eof:  # a full piece may have more behind it, without more input
+                return
+            self._length += len(piece)
+            if self._length > self._left:
+                raise TooComplex("the deflated data set inflates beyond the limits")
+            self._crc = zlib.crc32(piece, self._crc)
+            yield piece
+        self._rest = (self._rest + data)[: GZIP_TRAILER_BYTES + 2]
+
+    def finish(self) -> None:
+        """No more data comes.
+
+        Raises:
+            Truncated: the deflated stream has no end.
+            UnreadableDataSet: something follows it.
+        """
+        if not self._stream.eof:
+            raise Truncated("the deflated data set has no end")
+        if not _may_follow(self._rest, self._crc, self._length):
+            raise UnreadableDataSet("bytes follow the deflated data set")
+
+
 def inflate_data_set(buffer: Buffer, data_set_offset: int) -> bytearray:
     """The file with its data set inflated; what lies before `data_set_offset` is as it was.
 
@@ -26,33 +72,18 @@ def inflate_data_set(buffer: Buffer, data_set_offset: int) -> bytearray:
         Truncated: the deflated stream has no end.
         UnreadableDataSet: the stream is not deflate data, or something follows it.
     """
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     out = bytearray(buffer[:data_set_offset])
-    limit = data_set_offset + _limit(len(buffer) - data_set_offset)
-    pending = b""
-    pos = data_set_offset
-    while not inflater.eof:
-        if not pending:
-            pending = bytes(buffer[pos : pos + CHUNK_BYTES])
-            pos += len(pending)
-        if not pending:
-            raise Truncated("the deflated data set has no end")
-        try:
-            out += inflater.decompress(pending, CHUNK_BYTES)
-        except zlib.error:
-            raise UnreadableDataSet("the data set is not deflate data") from None
-        if len(out) > limit:
-            raise TooComplex("the deflated data set inflates beyond the limits")
-        pending = inflater.unconsumed_tail
-    rest = inflater.unused_data + bytes(buffer[pos : pos + GZIP_TRAILER_BYTES + 2])
-    if not _may_follow(rest, memoryview(out)[data_set_offset:]):
-        raise UnreadableDataSet("bytes follow the deflated data set")
+    inflater = Inflater(len(buffer) - data_set_offset)
+    for at in range(data_set_offset, len(buffer), CHUNK_BYTES):
+        for piece in inflater.inflate(bytes(buffer[at : at + CHUNK_BYTES])):
+            out += piece
+    inflater.finish()
     return out
 
 
-def _may_follow(rest: bytes, data_set: memoryview) -> bool:
+def _may_follow(rest: bytes, crc: int, length: int) -> bool:
     """One zero to make the length even (PS3.5 A.5), or the gzip trailer that some writers leave there."""
     if rest in (b"", b"\0"):
         return True
-    trailer = zlib.crc32(data_set).to_bytes(4, "little") + (len(data_set) & 0xFFFFFFFF).to_bytes(4, "little")
+    trailer = crc.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little")
     return rest in (trailer, trailer + b"\0")

@@ -1,0 +1,124 @@
+"""Deflated instances inflated once, into the spool (PS3.5 A.5): of each, memory holds one piece at a time."""
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from weakref import WeakSet
+
+from dicomweb.retrieve.content import DamagedObject
+from dicomweb.retrieve.locate import Located
+from dicomweb.wire.deflate import Inflater
+from dicomweb.wire.faults import TransferSyntaxUnknown, UnreadableDataSet
+from dicomweb.wire.file_meta import MAX_META_BYTES, read_file_meta
+from server.kernel.faults import Busy, StorageFull
+from server.kernel.object_store import READ_CHUNK_BYTES, ObjectStore, StoredRange
+
+MAX_SPOOLED_BYTES = 2 << 30  # of inflated instances: those kept for the next request and those being read
+DAMAGED = "A stored instance is damaged and is not delivered."
+HEAD_BYTES = MAX_META_BYTES + READ_CHUNK_BYTES  # certainly holds the preamble and the file meta
+
+
+class InflatedFile:
+    """An inflated instance in the spool, without a name, so that it goes with its last reader."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        path.unlink()
+        self.length = 0
+
+    def append(self, data: bytes) -> None:
+        """Add bytes to the end; blocks.
+
+        Raises:
+            StorageFull: no room.
+        """
+        view = memoryview(data)
+        while view:
+            try:
+                written = os.pwrite(self._descriptor, view, self.length)
+            except OSError as error:
+                raise StorageFull("The spool has no room left; retry later.") from error
+            self.length += written
+            view = view[written:]
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> bytes:
+        """The bytes of (offset, length) ranges, joined; blocks."""
+        return b"".join(os.pread(self._descriptor, length, offset) for offset, length in ranges)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+class InflatedFiles:
+    """The inflated files of one process; whose last use is longest ago makes room for the next.
+
+    One is inflated at a time, and who asks meanwhile waits: so each is inflated once for all of them.
+    """
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._kept: OrderedDict[bytes, InflatedFile] = OrderedDict()  # by the SHA-256 of the file as stored
+        self._open: WeakSet[InflatedFile] = WeakSet()  # kept or not, every one that still takes room
+        self._inflating = asyncio.Lock()
+
+    async def open(self, located: Located) -> InflatedFile:
+        """The inflated file of a deflated instance, proven.
+
+        Raises:
+            DamagedObject: the stored bytes are not those that were stored.
+            Busy: readers hold all the room there is.
+        """
+        found = self._kept.get(located.file_sha256)
+        if found is None:
+            async with self._inflating:
+                found = self._kept.get(located.file_sha256) or await self._inflate(located)
+                self._kept[located.file_sha256] = found
+        if located.file_sha256 in self._kept:
+            self._kept.move_to_end(located.file_sha256)
+        return found
+
+    async def _inflate(self, located: Located) -> InflatedFile:
+        file = await asyncio.to_thread(InflatedFile, self._objects.spool_path())
+        try:
+            digest = await self._fill(file, located.stored)
+        except (UnreadableDataSet, TransferSyntaxUnknown) as fault:  # it was readable when it was stored
+            raise DamagedObject(DAMAGED) from fault
+        if digest != located.file_sha256:
+            raise DamagedObject(DAMAGED)
+        self._open.add(file)
+        return file
+
+    async def _fill(self, file: InflatedFile, stored: StoredRange) -> bytes:
+        """Inflate what is stored into `file`; returns the SHA-256 of what is stored."""
+        head = await self._objects.read(stored.part(0, min(HEAD_BYTES, stored.length)))
+        data_set_offset = read_file_meta(head).data_set_offset
+        await asyncio.to_thread(file.append, head[:data_set_offset])
+        digest = sha256(head[:data_set_offset])
+        inflater = Inflater(stored.length - data_set_offset)
+        for at in range(data_set_offset, stored.length, READ_CHUNK_BYTES):
+            data = await self._objects.read(stored.part(at, min(READ_CHUNK_BYTES, stored.length - at)))
+            await asyncio.to_thread(digest.update, data)
+            pieces = inflater.inflate(data)
+            while await asyncio.to_thread(_append_next, file, pieces):
+                self._make_room(file.length)
+        inflater.finish()
+        return digest.digest()
+
+    def _make_room(self, needed: int) -> None:
+        while needed + sum(file.length for file in self._open) > MAX_SPOOLED_BYTES:
+            if not self._kept:
+                raise Busy("Too many deflated instances are being read; retry later.")
+            self._kept.popitem(last=False)
+
+
+def _append_next(file: InflatedFile, pieces: Iterator[bytes]) -> bool:
+    """Write one piece; False: there was none."""
+    piece = next(pieces, None)
+    if piece is None:
+        return False
+    file.append(piece)
+    return True
