@@ -67,7 +67,8 @@ class Counts:
 def answer_body(rows: Sequence[Row[Any]], query: Query, counts: Counts, public_base: str) -> bytes:
     """The response body: an array of DICOM JSON objects, members in the order of their tags."""
     render = _Rendering(query, counts, public_base)
-    return orjson.dumps([render.row(row) for row in rows], option=orjson.OPT_SORT_KEYS)
+    answers = (orjson.dumps(render.row(row), option=orjson.OPT_SORT_KEYS) for row in rows)
+    return b"[" + b",".join(answers) + b"]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ A parameter that this server does not match on is ignored, and the answer says s
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomweb.attributes import ATTRIBUTES_OF, COLUMNS_OF_INSTANCE, Level
 from dicomweb.search.conditions import Condition, InvalidQuery, parse_condition
@@ -15,6 +15,7 @@ from dicomweb.wire.dictionary import tag_of
 
 MAX_PARAMETERS = 200
 MAX_RESULTS = 5000  # of one answer: about 5 MB of JSON; the rest is had by offset
+MAX_RESULTS_WITH_METADATA = 500  # of one whose results come from whole instances, 14 KB of JSON each
 MAX_OFFSET = 2**31 - 1
 
 NOT_FOR_SEARCH = frozenset({"accept", "charset"})  # PS3.18 8.3.3: handled before the query is read
@@ -91,16 +92,17 @@ def parse_query(
         if count >= MAX_PARAMETERS:
             raise InvalidQuery("Too many query parameters.")
         _read_parameter(draft, level, name, value)
-    return Query(
+    query = Query(
         level=level,
         matches=tuple(draft.matches),
         included=frozenset(draft.included),
         include_all=draft.include_all,
-        limit=MAX_RESULTS if draft.limit is None else min(draft.limit, MAX_RESULTS),
         offset=draft.offset,
-        is_limited=draft.limit is not None and draft.limit <= MAX_RESULTS,
         warnings=tuple(draft.warnings),
     )
+    most = MAX_RESULTS_WITH_METADATA if query.needs_metadata else MAX_RESULTS
+    asked = most + 1 if draft.limit is None else draft.limit
+    return replace(query, limit=min(asked, most), is_limited=asked <= most)
 
 
 def _required(key: Key, uid: str) -> Condition:

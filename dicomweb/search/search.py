@@ -15,7 +15,7 @@ from dicomweb.search.sql import INSTANCE, SERIES, select_matches
 from server.kernel.access import Reach
 from server.kernel.database import Database
 
-MAX_INLINE_ROWS = 200  # rendered on the event loop: a few milliseconds; more goes to a thread
+MAX_INLINE_ROWS = 200  # rendered on the event loop: a few milliseconds; more, and metadata, goes to a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ async def search(database: Database, query: Query, reach: Reach, public_base: st
         page = rows[: query.limit]
         counts = await _count(connection, query.level, page)
     more = len(rows) > query.limit and not query.is_limited
-    if len(page) <= MAX_INLINE_ROWS:
+    if len(page) <= MAX_INLINE_ROWS and not query.needs_metadata:
         body = answer_body(page, query, counts, public_base)
     else:
         body = await asyncio.to_thread(answer_body, page, query, counts, public_base)

@@ -1,5 +1,6 @@
 """Search transaction: resources, matching, includefield, paging, answers (PS3.18 10.6, 8.3.4)."""
 
+from threading import current_thread, main_thread
 from typing import Any
 
 import httpx
@@ -7,7 +8,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, SegmentationStorage
 
-from dicomweb.search import query
+from dicomweb.metadata import unpack_metadata
+from dicomweb.search import answers, query
 from dicomweb.search.conditions import MAX_LISTED_CODES
 from dicomweb.store.index import supersede_instances
 from server.kernel.access import Access
@@ -342,6 +344,38 @@ async def test_cut_by_the_server_is_said(archive: httpx.AsyncClient, monkeypatch
     assert len(response.json()) == 2
     assert "additional results" in response.headers["Warning"]
     assert "Warning" not in (await archive.get("/dicom-web/studies", params={"limit": 2})).headers
+
+
+WHOLE = [{"includefield": "all"}, {"includefield": "PhotometricInterpretation"}]
+
+
+@pytest.mark.parametrize("parameters", WHOLE, ids=["all", "one attribute"])
+async def test_pages_of_whole_instances_are_smaller(
+    archive: httpx.AsyncClient, parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "MAX_RESULTS_WITH_METADATA", 4)
+    for more in ({}, {"limit": 5}):
+        response = await archive.get("/dicom-web/instances", params=parameters | more)
+        assert len(response.json()) == 4
+        assert "additional results" in response.headers["Warning"]
+    response = await archive.get("/dicom-web/instances", params=parameters | {"limit": 4, "offset": 4})
+    assert (len(response.json()), "Warning" in response.headers) == (2, False)
+    assert len(await search(archive, "/instances", includefield="PatientName")) == 6
+
+
+@pytest.mark.parametrize("parameters", WHOLE, ids=["all", "one attribute"])
+async def test_whole_instances_are_rendered_beside_the_event_loop(
+    archive: httpx.AsyncClient, parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def watched(packed: bytes, instance_url: str) -> bytes:
+        threads.append(current_thread())
+        return unpack_metadata(packed, instance_url)
+
+    monkeypatch.setattr(answers, "unpack_metadata", watched)
+    assert len(await search(archive, "/instances", **parameters)) == len(threads) == 6
+    assert main_thread() not in threads
 
 
 async def test_superseded_leave_every_search(archive: httpx.AsyncClient, services: Services) -> None:
