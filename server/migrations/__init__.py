@@ -59,7 +59,7 @@ def _engine(database_url: str) -> AsyncEngine:
 
 
 def _use_write_ahead_log(cursor: Any) -> None:
-    """Switch a database to WAL for good; while another process does the same, SQLite says "locked" at once."""
+    """Switch a database to WAL for good; while another process does so too, SQLite says "locked" at once."""
     for _ in range(WAL_TRIES):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
