@@ -182,7 +182,7 @@ async def test_hanging_model_is_killed_while_the_loop_runs(
 async def test_cancelling_kills_the_child(make_runner: MakeRunner, work: RunnerInput) -> None:
     runner = make_runner("def run(*a):\n    while True: pass")
     task = asyncio.create_task(runner.run(work))
-    while runner._child is None:  # noqa: ASYNC110 - polled from outside
+    while runner._child is None:
         await asyncio.sleep(0.01)
     pid = runner._child.pid
     task.cancel()
@@ -318,7 +318,7 @@ async def test_processes_left_behind_die_with_a_killed_child(
 ) -> None:
     runner = make_runner(STRAY.format(seconds=600, then="time.sleep(600)"))
     task = asyncio.create_task(runner.run(work))
-    while len(family := _family()) < 3:  # noqa: ASYNC110 - another process's doing
+    while len(family := _family()) < 3:
         await asyncio.sleep(0.02)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
