@@ -15,7 +15,7 @@ MAX_ELEMENTS = 1_000_000  # elements and items; a 10 000-frame enhanced object h
 MAX_WARNINGS = 64  # kept of one instance
 INLINE_BINARY_BYTES = 1024  # of OB, OW, … UN; longer values become bulk data
 SHORT_VALUE_BYTES = 64  # read without looking at the budget of bytes
-MAX_INLINE_BYTES = 32 << 20  # of longer values of one instance; then they become bulk data, to bound memory
+MAX_INLINE_BYTES = 8 << 20  # of longer values of one instance; then they become bulk data, to bound memory
 INLINE_VALUE_BYTES = 65536  # of any other VR; Contour Data and LUTs of common size stay in the JSON
 
 UNDEFINED = 0xFFFFFFFF

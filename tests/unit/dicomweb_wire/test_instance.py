@@ -378,8 +378,8 @@ def test_what_stays_inline_is_bounded():
     value = explicit(0x00111000, "US", bytes(60_000))
     parsed = parse_instance(file(explicit(0x0040A730, "SQ", item(value) * 600)))
     paths = [bulk.path for bulk in parsed.bulk]
-    assert paths[0] == "0040A730/560/00111000"  # 32 MiB stay
-    assert len(paths) == 41
+    assert paths[0] == "0040A730/140/00111000"  # 8 MiB stay
+    assert len(paths) == 461
     (bulk,) = parse_instance(file(explicit(0x00420011, "UT", b"x" * 65_538))).bulk
     assert bulk.path == "00420011"
 
