@@ -209,6 +209,7 @@ def _change_root(walls: Walls) -> None:
     root = walls.mount_point
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
     _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
+    _make_temp(root, walls.memory_mb)  # first: Python may be installed below it
     for path in _shown_paths(walls.libraries):
         if Path(path).is_symlink():
             Path(root + path).parent.mkdir(parents=True, exist_ok=True)
@@ -219,8 +220,8 @@ def _change_root(walls: Walls) -> None:
         _cover(root + os.path.realpath(path))
     for device in DEVICES:
         _show_device(root, device)
+    Path(root + "/dev/shm").symlink_to(TEMP_INSIDE)  # noqa: S108 - of the new root
     _show(root, os.path.realpath(walls.bundle), BUNDLE_INSIDE)
-    _make_temp(root, walls.memory_mb)
     _mount_proc(root)
     _make_read_only(root, recursive=False)
     _enter_root(root)
@@ -244,7 +245,6 @@ def _cover(path: str) -> None:
 def _make_temp(root: str, memory_mb: int) -> None:
     Path(root + TEMP_INSIDE).mkdir()
     _mount("tmpfs", root + TEMP_INSIDE, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=700,size={memory_mb}m")
-    Path(root + "/dev/shm").symlink_to(TEMP_INSIDE)  # noqa: S108 - of the new root
 
 
 def _mount_proc(root: str) -> None:

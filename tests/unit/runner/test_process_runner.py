@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -182,8 +184,9 @@ async def test_hanging_model_is_killed_while_the_loop_runs(
 async def test_cancelling_kills_the_child(make_runner: MakeRunner, work: RunnerInput) -> None:
     runner = make_runner("def run(*a):\n    while True: pass")
     task = asyncio.create_task(runner.run(work))
-    while runner._child is None:
+    while runner._child is None and not task.done():
         await asyncio.sleep(0.01)
+    assert runner._child is not None, task.exception()
     pid = runner._child.pid
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -386,3 +389,20 @@ async def test_voxels_must_fit_their_geometry(make_runner: MakeRunner, work: Run
     other = Geometry((4, 5, 7), work.geometry.affine, "2.25.1")
     with pytest.raises(ValueError, match="shape of their geometry"):
         await make_runner(GOOD).run(RunnerInput(work.voxels, other, {}))
+
+
+async def test_libraries_below_the_temporary_folder_are_seen(
+    make_runner: MakeRunner, work: RunnerInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Path(tempfile.mkdtemp(prefix="isthmus-library-"))  # as of an environment made below /tmp
+    (library / "somewhere.py").write_text("NUMBER = 7")
+    monkeypatch.setattr(sandbox, "LIBRARIES", (*sandbox.LIBRARIES, str(library)))
+    try:
+        output = await make_runner("""
+            import somewhere
+            def run(*a):
+                return {"values": [{"name": "number", "value": somewhere.NUMBER}]}
+            """).run(work)
+    finally:
+        shutil.rmtree(library)
+    assert output.values[0].value == 7
