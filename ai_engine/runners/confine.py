@@ -4,7 +4,7 @@ Enforced on Linux 5.12+ where user namespaces are allowed:
 - no network (an empty network namespace: not even loopback is up), no System V IPC of others;
 - no process of others in sight, and every descendant dies with the child (process id namespace);
 - the file system is a new root that holds, read-only: the system's libraries, the Python installation, the
-  bundle at `/bundle`; and a private, bounded `/tmp`. Whatever else the machine has (the data folder, homes,
+  bundle at `/bundle`; and a private, bounded folder where `/tmp` leads. Whatever else the machine has (the data folder, homes,
   secrets) is not there; `hidden` paths inside the shown ones are covered as well;
 - no capability, no new privileges, no further user namespace (where /proc can be mounted).
 Enforced everywhere: address space, file size, open files and core dumps by limits; where the process counter
@@ -36,7 +36,7 @@ LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 NOBODY = 65534  # who the child is inside its user namespace
 BUNDLE_INSIDE = "/bundle"
-TEMP_INSIDE = "/tmp"  # noqa: S108 - the private tmpfs of the new root
+TEMP_INSIDE = "/model-temp"  # the private tmpfs of the new root, where nothing else is ever shown
 MAX_OPEN_FILES = 256
 MAX_PROCESSES = 256  # threads count; numerical libraries start one per core in places
 SYSTEM_PATHS = (
@@ -209,7 +209,6 @@ def _change_root(walls: Walls) -> None:
     root = walls.mount_point
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
     _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
-    _make_temp(root, walls.memory_mb)  # first: Python may be installed below it
     for path in _shown_paths(walls.libraries):
         if Path(path).is_symlink():
             Path(root + path).parent.mkdir(parents=True, exist_ok=True)
@@ -220,7 +219,7 @@ def _change_root(walls: Walls) -> None:
         _cover(root + os.path.realpath(path))
     for device in DEVICES:
         _show_device(root, device)
-    Path(root + "/dev/shm").symlink_to(TEMP_INSIDE)  # noqa: S108 - of the new root
+    _make_temp(root, walls.memory_mb)
     _show(root, os.path.realpath(walls.bundle), BUNDLE_INSIDE)
     _mount_proc(root)
     _make_read_only(root, recursive=False)
@@ -245,6 +244,9 @@ def _cover(path: str) -> None:
 def _make_temp(root: str, memory_mb: int) -> None:
     Path(root + TEMP_INSIDE).mkdir()
     _mount("tmpfs", root + TEMP_INSIDE, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=700,size={memory_mb}m")
+    for usual in ("/tmp", "/dev/shm"):  # noqa: S108 - of the new root
+        if not Path(root + usual).exists():  # Python may be installed below it
+            Path(root + usual).symlink_to(TEMP_INSIDE)
 
 
 def _mount_proc(root: str) -> None:
