@@ -4,8 +4,8 @@ Enforced on Linux 5.12+ where user namespaces are allowed:
 - no network (an empty network namespace: not even loopback is up), no System V IPC of others;
 - no process of others in sight, and every descendant dies with the child (process id namespace);
 - the file system is a new root that holds, read-only: the system's libraries, the Python installation, the
-  bundle at `/bundle`; and a private, bounded folder where `/tmp` leads. Whatever else the machine has (the data folder, homes,
-  secrets) is not there; `hidden` paths inside the shown ones are covered as well;
+  bundle at `/bundle`; and a private, bounded folder where `/tmp` leads. Whatever else the machine has (the
+  data folder, homes, secrets) is not there; `hidden` paths inside the shown ones are covered as well;
 - no capability, no new privileges, no further user namespace (where /proc can be mounted).
 Enforced everywhere: address space, file size, open files and core dumps by limits; where the process counter
 is per user namespace (Linux 5.14+, not started by root) the number of processes too.
