@@ -53,28 +53,8 @@ def build_router(services: Services) -> APIRouter:
         request: Request, link_state: str = LinkState.CONFLICT.value, after: After = 0
     ) -> Response:
         """Studies by how they stand to the patients of the record: those that a person must look at."""
-        if link_state not in {state.value for state in LinkState}:
-            raise UnknownLinkState(f"link_state is one of {', '.join(s.value for s in LinkState)}.")
         await _administrator(request, services, Action.READ, "list-studies", None)
-        c = _STUDY.c
-        query = (
-            select(c.id, c.study_instance_uid, c.patient_system, c.patient_value, c.created_us)
-            .where(c.link_state == link_state, c.id > after)
-            .order_by(c.id)
-            .limit(PAGE)
-        )
-        async with services.database.read() as connection:
-            rows = (await connection.execute(query)).all()
-        listed = [
-            {
-                "studyInstanceUID": row.study_instance_uid,
-                "patientSystem": row.patient_system,
-                "patientID": row.patient_value,
-                "created": instant_text(row.created_us),
-            }
-            for row in rows
-        ]
-        return JSONResponse({"studies": listed, "after": rows[-1].id if len(rows) == PAGE else None})
+        return JSONResponse(await _list_studies(services, link_state, after))
 
     @router.post("/workitems/{workitem_uid}/rerun")
     async def run_again(request: Request, workitem_uid: str) -> Response:
@@ -97,18 +77,44 @@ def build_router(services: Services) -> APIRouter:
     async def models(request: Request) -> Response:
         """The registered model versions, and the rules that route studies to them."""
         await _administrator(request, services, Action.READ, "list-models", None)
-        versions = select(_MODEL.c.name, _MODEL.c.version, _MODEL.c.stage, _MODEL.c.digest).order_by(
-            _MODEL.c.pk
-        )
-        rules = select(_RULE.c.name, _RULE.c.model_name, _RULE.c.quiet_time_s, _RULE.c.enabled).order_by(
-            _RULE.c.pk
-        )
-        async with services.database.read() as connection:
-            listed = [dict(row) for row in (await connection.execute(versions)).mappings()]
-            routing = [dict(row) for row in (await connection.execute(rules)).mappings()]
-        return JSONResponse({"models": listed, "rules": routing})
+        return JSONResponse(await _list_models(services))
 
     return router
+
+
+async def _list_studies(services: Services, link_state: str, after: int) -> dict[str, object]:
+    """One page of studies; `after` in the answer leads to the next, None: this is the last."""
+    if link_state not in {state.value for state in LinkState}:
+        raise UnknownLinkState(f"link_state is one of {', '.join(s.value for s in LinkState)}.")
+    c = _STUDY.c
+    query = (
+        select(c.id, c.study_instance_uid, c.patient_system, c.patient_value, c.created_us)
+        .where(c.link_state == link_state, c.id > after)
+        .order_by(c.id)
+        .limit(PAGE)
+    )
+    async with services.database.read() as connection:
+        rows = (await connection.execute(query)).all()
+    listed = [
+        {
+            "studyInstanceUID": row.study_instance_uid,
+            "patientSystem": row.patient_system,
+            "patientID": row.patient_value,
+            "created": instant_text(row.created_us),
+        }
+        for row in rows
+    ]
+    return {"studies": listed, "after": rows[-1].id if len(rows) == PAGE else None}
+
+
+async def _list_models(services: Services) -> dict[str, object]:
+    m, r = _MODEL.c, _RULE.c
+    versions = select(m.name, m.version, m.stage, m.digest).order_by(m.pk)
+    rules = select(r.name, r.model_name, r.quiet_time_s, r.enabled).order_by(r.pk)
+    async with services.database.read() as connection:
+        listed = [dict(row) for row in (await connection.execute(versions)).mappings()]
+        routing = [dict(row) for row in (await connection.execute(rules)).mappings()]
+    return {"models": listed, "rules": routing}
 
 
 async def _administrator(

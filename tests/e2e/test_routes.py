@@ -216,3 +216,11 @@ async def test_writes_stay_within_the_patient(
     theirs = {"resourceType": "Patient", "id": names.patient}
     assert (await confined.put(f"/fhir/Patient/{names.patient}", json=theirs)).status_code in (403, 404)
     await confined.aclose()
+
+
+async def test_who_is_no_administrator_learns_nothing_from_a_wrong_query(system: Any) -> None:
+    token = await issue_token(system.services.database, scope="system/*.rs")
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = await system.http.get("/admin/api/studies?link_state=none-such", headers=headers)
+    assert answer.status_code == 403
+    assert (await system.http.get("/admin/api/studies?link_state=none-such")).status_code == 400
