@@ -49,7 +49,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 # torch first: its CPU build, before anything could ask for another one.
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)'
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,torch,postgres,redis]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,torch,postgres,cloud,redis,otel]'
 	@touch $@ $(VENV)/.installed
 
 clean: ## remove what the targets made
