@@ -82,6 +82,7 @@ class Series(Row, table=True):
         Index(None, "study_id", "superseded_us", "modality"),
         Index(None, "modality", "study_id"),
         Index(None, "performed_procedure_step_start_date"),
+        Index(None, "pack_due_us"),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -93,6 +94,9 @@ class Series(Row, table=True):
     performed_procedure_step_start_time: str = ""
     created_us: int = Field(sa_type=BigInteger)
     superseded_us: int | None = Field(default=None, sa_type=BigInteger)
+    pack_due_us: int | None = Field(  # from when on packing looks at it; null: it lies as it should
+        default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"}
+    )
     attributes: str = Field(sa_type=Text)  # DICOM JSON object: series attributes as sent
 
 
@@ -121,6 +125,7 @@ class Instance(Row, table=True):
         Index(None, "study_id", "superseded_us"),
         Index(None, "series_id", "superseded_us", "instance_number"),
         Index(None, "sop_class_uid"),
+        Index(None, "object_name"),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())

@@ -83,3 +83,63 @@ class PatientMerge(Row, table=True):
     target: str = Field(index=True)
     source_active: bool | None = None  # Patient.active of the source before; None: it said nothing
     merged_us: int = Field(sa_type=BigInteger)
+
+
+class Installation(Row, table=True):
+    """Who this database is, in its one row; the object store names the same installation.
+
+    So no database can be started on another one's objects, which all look orphaned to it.
+    """
+
+    __tablename__ = "installation"
+
+    id: int = Field(default=1, primary_key=True)  # always 1
+    name: str  # random, made once
+    objects_prefix: str = ""  # of the names of objects written now; another one: all are to be packed anew
+
+
+class ObjectRemoval(Row, table=True):
+    """An object that is to go from the store; what still lies in it by then is packed away first."""
+
+    __tablename__ = "object_removal"
+
+    object_name: str = Field(primary_key=True)
+    due_us: int = Field(sa_type=BigInteger, index=True)
+    noted_us: int = Field(sa_type=BigInteger)
+    reason: str  # server.kernel.object_removal.Reason
+    problem: str | None = None  # why it could not be removed when it was due; null: it was not tried
+
+
+class MaintenanceHold(Row, table=True):
+    """While one is in force no object is removed: a backup under way renews its own."""
+
+    __tablename__ = "maintenance_hold"
+
+    name: str = Field(primary_key=True)
+    until_us: int = Field(sa_type=BigInteger)
+
+
+class ObjectWalk(Row, table=True):
+    """How far a walk over all objects has come: "scrub" by instance id, "sweep" as a whole."""
+
+    __tablename__ = "object_walk"
+
+    name: str = Field(primary_key=True)
+    after_id: int = Field(default=0, sa_type=BigInteger)
+    next_us: int = Field(sa_type=BigInteger)  # when the next step is due, whichever process takes it
+    begun_us: int = Field(sa_type=BigInteger)
+    finished_us: int | None = Field(default=None, sa_type=BigInteger)  # the last whole walk; null: none yet
+    refused: str | None = None  # why the last walk did nothing; null: it did
+
+
+class DamagedObject(Row, table=True):
+    """An instance whose stored bytes were found damaged or missing; gone once they are found whole."""
+
+    __tablename__ = "damaged_object"
+
+    instance_id: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
+    sop_instance_uid: str
+    object_name: str
+    problem: str
+    found_us: int = Field(sa_type=BigInteger)
+    checked_us: int = Field(sa_type=BigInteger)
