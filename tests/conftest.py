@@ -1,7 +1,14 @@
-"""Fixtures that every test may use: real databases and a real object store, each test its own."""
+"""Fixtures that every test may use: real databases and a real object store, each test its own.
 
-from collections.abc import AsyncIterator
+What touches SQL asks for `database_url`, `database` or `services` and so runs on SQLite and on PostgreSQL.
+"""
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,18 +17,85 @@ from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
 from server.migrations import upgrade
+from tests.services.postgresql import Cluster, cluster
+
+BACKENDS = ("sqlite", "postgresql")
+TEMPLATE = "isthmus_template"  # a database with the newest schema, copied for each test
+
+NewDatabase = Callable[[bool], str]  # the URL of a new database, with the newest schema or empty
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """One PostgreSQL cluster for the tests of this process, started by the first that asks."""
+    with cluster() as running:
+        running.run_sql(f"CREATE DATABASE {TEMPLATE}")
+        asyncio.run(upgrade(running.url(TEMPLATE)))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with the newest schema."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    asyncio.run(upgrade(f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    return f"sqlite+aiosqlite:///{tmp_path}/isthmus.db"
+def new_postgresql(postgresql: Cluster) -> Iterator[NewDatabase]:
+    """Makes databases of the cluster, which go with the test."""
+    made: list[str] = []
+
+    def make(has_schema: bool) -> str:
+        name = f"test_{next(_numbers)}"
+        postgresql.run_sql(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE if has_schema else 'template0'}")
+        made.append(name)
+        return postgresql.url(name)
+
+    yield make
+    for name in made:
+        postgresql.run_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def new_sqlite(sqlite_template: Path, tmp_path: Path) -> NewDatabase:
+    """Makes SQLite databases in the test's folder."""
+
+    def make(has_schema: bool) -> str:
+        path = tmp_path / f"isthmus-{next(_numbers)}.db"
+        if has_schema:
+            shutil.copy(sqlite_template, path)
+        return f"sqlite+aiosqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture(params=BACKENDS)
+def new_database(request: pytest.FixtureRequest) -> NewDatabase:
+    """Makes databases of one kind; a test that asks runs once with each kind."""
+    make: Any = request.getfixturevalue(f"new_{request.param}")
+    return make  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def database_url(new_database: NewDatabase) -> str:
+    """The URL of a database with the newest schema and nothing in it."""
+    return new_database(True)
+
+
+@pytest.fixture
+def empty_database_url(new_database: NewDatabase) -> str:
+    """The URL of a database without a schema."""
+    return new_database(False)
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A database with the newest schema."""
-    await upgrade(database_url)
     database = Database(database_url)
     yield database
     await database.close()

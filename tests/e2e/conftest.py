@@ -31,7 +31,6 @@ from server.auth.tokens import issue_token
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.kernel.services import Services
-from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.analysis import build_worker
 from server.workflows.loaded_models import LoadedModels
@@ -281,10 +280,11 @@ class System:
 
 
 @pytest.fixture
-async def system(tmp_path: Path) -> AsyncIterator[System]:
-    settings = Settings(data=tmp_path / "data", worker=False, allow_unsandboxed=True)
+async def system(tmp_path: Path, database_url: str) -> AsyncIterator[System]:
+    settings = Settings(
+        data=tmp_path / "data", database_url=database_url, worker=False, allow_unsandboxed=True
+    )
     settings.data.mkdir()
-    await upgrade(settings.database)
     services = build_services(settings)
     await register_shipped(services.database)
     app = build_app(settings, services)

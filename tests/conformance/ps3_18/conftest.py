@@ -3,21 +3,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-import dicomweb.tables  # noqa: F401  the tables join the metadata
 from server.kernel.access import Access
-from server.kernel.database import Database
-from server.kernel.rows import Row
 from server.kernel.services import Services
 from tests.conformance.ps3_18.kit import EVERYTHING, Injected, build_app
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    async with database._writer.begin() as connection:
-        await connection.run_sync(Row.metadata.create_all)
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -1,13 +1,8 @@
-"""A clock that the test moves, and a database with the tables of the authorization server."""
-
-from collections.abc import AsyncIterator
+"""A clock that the test moves."""
 
 import pytest
 
-from server.auth import tables  # noqa: F401  registers the tables
 from server.kernel.clock import SECOND_US, now_us
-from server.kernel.database import Database
-from server.kernel.rows import Row
 
 
 class MovableClock:
@@ -23,13 +18,3 @@ class MovableClock:
 @pytest.fixture
 def clock() -> MovableClock:
     return MovableClock()
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    """The tables as declared; migrating to them would cost these many small tests most of their time."""
-    made = Database(database_url)
-    async with made._writer.begin() as connection:
-        await connection.run_sync(Row.metadata.create_all)
-    yield made
-    await made.close()

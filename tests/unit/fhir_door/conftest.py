@@ -14,7 +14,6 @@ from server.kernel.database import Database
 from server.kernel.faults import Fault
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
-from server.kernel.rows import Row
 from server.kernel.services import Services
 
 BASE = "http://fhir.test"
@@ -45,8 +44,6 @@ def grant(resource_type: str = "*", permissions: str = "cruds", context: Context
 @pytest.fixture
 async def services(database_url: str, tmp_path: Path) -> AsyncIterator[Services]:
     database = Database(database_url)
-    async with database._writer.begin() as connection:
-        await connection.run_sync(Row.metadata.create_all)
     audit = ReadAudit(database)
     yield Services(database, LocalObjectStore(tmp_path / "objects"), audit, BASE)
     await audit.close()
