@@ -36,6 +36,7 @@ from server.http.metrics import Metrics
 from server.http.problem import answer_by_door
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
+from server.kernel.audit_months import make_audit_months
 from server.kernel.clock import instant_text
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault
@@ -71,7 +72,7 @@ log = structlog.get_logger(__name__)
 def build_services(settings: Settings) -> Services:
     """The floor's services over the settings' database and data folder."""
     settings.data.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database)
+    database = Database(settings.database, settings.database_limits)
     return Services(
         database=database,
         objects=LocalObjectStore(settings.data / "objects"),
@@ -184,6 +185,7 @@ def _background(
         Loop("project orders", lambda: project_waiting_orders(services), 0.25, rest_s=0.5),
         Loop("follow patients", lambda: follow_patients(services), 0.25),
         Loop("close audit windows", services.read_audit.close_ended, 5.0),
+        Loop("make audit months", lambda: make_audit_months(services.database), 3600.0),
         Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5, rest_s=0.25),
     )
     work = [run_loop(loop, stop) for loop in loops]
@@ -229,6 +231,7 @@ async def _prepare(settings: Settings) -> None:
     settings.data.mkdir(parents=True, exist_ok=True)
     await upgrade(settings.database)
     database = Database(settings.database)
+    await make_audit_months(database)
     await register_shipped(database)
     await database.transact(_publish_definitions)
     await database.close()

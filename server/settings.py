@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from server.kernel.database import DatabaseLimits
 from server.kernel.services import Site
 
 PREFIX = "ISTHMUS_"
@@ -74,6 +75,12 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None,
         description="sqlite+aiosqlite:///… or postgresql+asyncpg://…; default: SQLite in the data folder",
+    )
+    database_connections: int = Field(
+        10, ge=2, le=200, description="connections to the database of each process, at most"
+    )
+    database_timeout_s: float = Field(
+        30, ge=1, description="PostgreSQL: longest statement, wait for a lock, and idle transaction"
     )
     worker: bool = Field(True, description="whether `serve` starts a worker process beside it")
     quiet_time_s: float | None = Field(
@@ -164,6 +171,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data.absolute()}/isthmus.db"
+
+    @property
+    def database_limits(self) -> DatabaseLimits:
+        """How much of the database one process takes."""
+        return DatabaseLimits(self.database_connections, self.database_timeout_s)
 
     @property
     def site(self) -> Site:

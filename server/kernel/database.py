@@ -8,23 +8,22 @@ advisory locks.
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import CursorResult, Executable, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from server.kernel.audit import AuditEntry
 from server.kernel.bulk import commit_rows, insert_rows
 from server.kernel.clock import now_us
-from server.kernel.faults import Busy, StorageFull
+from server.kernel.database_errors import Retry, as_faults, reaching_the_database
+from server.kernel.faults import Busy
 from server.kernel.rows import table_of
 from server.kernel.sqlite import SqliteConnection
 from server.kernel.tables import AuditRow, OutboxEvent
@@ -35,7 +34,27 @@ _EVENT = table_of(OutboxEvent)
 _AUDIT = table_of(AuditRow)
 
 ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
-RETRYABLE_SQLSTATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
+
+_LOCK = text(  # in the order given; unnest keeps it
+    "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(CAST(:names AS text[])) AS name"
+)
+_CLOCK = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+
+
+CONNECT_TIMEOUT_S = 5.0  # of PostgreSQL; a server that does not answer by then counts as gone
+CACHED_STATEMENTS = 500  # prepared, of one connection; the server has some hundred that differ
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLimits:
+    """How much of the database one process takes."""
+
+    connections: int = 10  # SQLite: that read, beside the one that writes; PostgreSQL: of the pool
+    statement_timeout_s: float = 30.0  # PostgreSQL: of a statement, a wait for a lock, an idle transaction
+    wait_s: float = 10.0  # for a free connection, before the answer is Busy
+
+
+DEFAULT_LIMITS = DatabaseLimits()
 
 
 class UnitOfWork:
@@ -60,10 +79,8 @@ class UnitOfWork:
         """
         if self.connection.dialect.name == "sqlite":
             return
-        for name in sorted(set(names)):
-            await self.connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
-            )
+        if wanted := sorted(set(names)):
+            await self.connection.execute(_LOCK, {"names": wanted})
 
     def emit(self, kind: str, subject: str, payload: Mapping[str, Any] | None = None) -> None:
         """Announce what this transaction did; readers of the outbox see it once it is committed."""
@@ -101,36 +118,41 @@ async def _audit_all(unit: UnitOfWork, entries: Sequence[AuditEntry]) -> None:
 class Database:
     """Connections to one database, SQLite (`sqlite+aiosqlite:///…`) or PostgreSQL (`postgresql+asyncpg://…`)."""
 
-    def __init__(self, url: str, *, readers: int = 8) -> None:
+    def __init__(self, url: str, limits: DatabaseLimits = DEFAULT_LIMITS) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            self._reader = _sqlite_engine(self.url, readers=readers)
+            self._reader = _sqlite_engine(self.url, readers=limits.connections)
             self._writer = _sqlite_engine(self.url, readers=None)
         else:
-            self._reader = self._writer = create_async_engine(
-                url, pool_size=readers, isolation_level="READ COMMITTED", pool_pre_ping=True
-            )
+            self._writer = _postgresql_engine(self.url, limits)
+            # The same connections; a read needs no BEGIN and no ROLLBACK around it.
+            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading; on SQLite one consistent snapshot."""
-        with _as_faults():
-            async with self._reader.connect() as connection:
+        """A connection for reading; on SQLite one consistent snapshot.
+
+        Raises:
+            Busy: the database is gone, or has no connection or no time left for this.
+        """
+        with as_faults():
+            async with _connected(self._reader) as connection:
                 yield connection
 
     async def transact(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; `work` may run again after a serialisation failure.
 
         Raises:
-            Busy: the database is locked, gone or kept refusing; nothing of `work` is in it.
+            Busy: the database is locked, gone or kept refusing; nothing of `work` is in it. (When PostgreSQL
+                goes away while it commits, nobody can know: `work` may be in it, whole.)
             StorageFull: no room on the database's disk; nothing of `work` is in it.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with _as_faults():
+                with as_faults():
                     return await self._attempt(work)
-            except _Retry as failure:
+            except Retry as failure:
                 if attempt == ATTEMPTS:
                     raise Busy("The database kept refusing the transaction; retry later.") from failure
                 await asyncio.sleep(random.uniform(0.005, 0.05) * attempt)
@@ -145,12 +167,12 @@ class Database:
         if not self.is_sqlite:
             await self.transact(lambda unit: _audit_all(unit, entries))
             return
-        with _as_faults():
-            async with self._writer.connect() as connection:
+        with as_faults():
+            async with _connected(self._writer) as connection:
                 await commit_rows(connection, {_AUDIT: [entry.as_row(now_us()) for entry in entries]})
 
     async def _attempt(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
-        async with self._writer.begin() as connection:
+        async with _connected(self._writer) as connection, connection.begin():
             unit = UnitOfWork(connection, await self._clock(connection))
             result = await work(unit)
             await unit.flush()
@@ -159,8 +181,7 @@ class Database:
     async def _clock(self, connection: AsyncConnection) -> int:
         if self.is_sqlite:  # the database lives in this machine: its clock is ours
             return now_us()
-        micros = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-        return int((await connection.execute(micros)).scalar_one())
+        return int((await connection.execute(_CLOCK)).scalar_one())
 
     async def close(self) -> None:
         """Close every connection."""
@@ -168,34 +189,41 @@ class Database:
         await self._writer.dispose()
 
 
-class _Retry(Exception):
-    """The database asked for the whole transaction to be run again."""
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    with reaching_the_database():
+        connection = await engine.connect()
+    try:
+        yield connection
+    finally:
+        await asyncio.shield(connection.close())  # also when whoever waits is cancelled: back to the pool
 
 
-class _as_faults:  # noqa: N801  reads as a phrase: `with _as_faults():`
-    """Turn driver errors into the kernel's faults."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, PoolTimeout | InterfaceError):
-            raise Busy("The database is not available; retry later.") from error
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise Busy("The database is busy; retry later.") from error
-        if getattr(cause, "sqlstate", None) in RETRYABLE_SQLSTATES:
-            raise _Retry from error
-        if isinstance(cause, sqlite3.Error):
-            _raise_fault_of(cause)
-
-
-def _raise_fault_of(cause: sqlite3.Error) -> None:
-    message = str(cause)
-    if "disk is full" in message or "disk I/O error" in message:
-        raise StorageFull("The database has no room left; retry later.") from cause
-    if "database is locked" in message:
-        raise Busy("The database is busy; retry later.") from cause
+def _postgresql_engine(url: URL, limits: DatabaseLimits) -> AsyncEngine:
+    """An engine of so many connections, each with its limits set in the server, where they hold."""
+    statement_ms = str(int(limits.statement_timeout_s * 1000))
+    return create_async_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_size=limits.connections,
+        max_overflow=0,
+        pool_timeout=limits.wait_s,
+        pool_pre_ping=True,  # a connection that a restart or a fail-over took is replaced, not handed out
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_S,
+            # The client's own limit only counts when the server does not answer at all.
+            "command_timeout": limits.statement_timeout_s + CONNECT_TIMEOUT_S,
+            "prepared_statement_cache_size": CACHED_STATEMENTS,
+            "server_settings": {
+                "application_name": "isthmus",
+                "statement_timeout": statement_ms,
+                "lock_timeout": statement_ms,
+                "idle_in_transaction_session_timeout": statement_ms,
+                "synchronous_commit": "on",  # acknowledged means durable, whatever the role's default is
+                "jit": "off",  # compiling a look-up costs more than the look-up
+            },
+        },
+    )
 
 
 def _sqlite_engine(url: URL, *, readers: int | None) -> AsyncEngine:

@@ -1,5 +1,10 @@
 """Reading the outbox: every committed event once per reader, in order.
 
+The order is that of `Position`. SQLite commits one transaction after another, so its events are numbered in
+the order in which they became visible. On PostgreSQL a transaction may commit after one that numbered its
+events later; there an event is read only once every transaction that began writing before its own has ended
+(`pg_snapshot_xmin`), and in the order of transactions: what commits late is late, and never skipped.
+
 A reader's effects and its cursor are written in one transaction, so an event is handled once even when the
 process dies in between.
 """
@@ -8,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import BigInteger, Select, insert, literal, literal_column, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.kernel.database import Database, UnitOfWork
@@ -17,19 +22,37 @@ from server.kernel.tables import OutboxCursor, OutboxEvent
 
 _EVENT = table_of(OutboxEvent)
 _CURSOR = table_of(OutboxCursor)
+_OLDEST_WRITER = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 BATCH = 500  # events handled in one transaction
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where a reader is: everything up to here was read."""
+
+    xact: int  # of the writing transaction; 0 on SQLite
+    sequence: int
+
+
+START = Position(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event of the outbox; `payload` is JSON text."""
 
+    xact: int
     sequence: int
     kind: str
     subject: str
     payload: str
     occurred_us: int
+
+    @property
+    def position(self) -> Position:
+        """Where a reader is after this event."""
+        return Position(self.xact, self.sequence)
 
 
 Handler = Callable[[UnitOfWork, Sequence[Event]], Awaitable[None]]
@@ -41,38 +64,53 @@ async def consume(database: Database, reader: str, kinds: Sequence[str], handle:
     `handle` runs in the transaction that moves the cursor.
     """
     async with database.read() as connection:
-        waiting = await connection.execute(_after(await _cursor(connection, reader), kinds).limit(1))
-        if waiting.first() is None:
+        if not await read_events(connection, await _cursor(connection, reader), kinds, 1):
             return 0
 
     async def work(unit: UnitOfWork) -> int:
         await unit.lock([f"outbox:{reader}"])
-        cursor = await _cursor(unit.connection, reader)
-        rows = (await unit.execute(_after(cursor, kinds).limit(BATCH))).all()
-        events = [Event(**row._mapping) for row in rows]
+        events = await read_events(unit.connection, await _cursor(unit.connection, reader), kinds)
         if events:
             await handle(unit, events)
-            await _advance(unit, reader, events[-1].sequence)
+            await _advance(unit, reader, events[-1].position)
         return len(events)
 
     return await database.transact(work)
 
 
-def _after(sequence: int, kinds: Sequence[str]) -> Select[Any]:
-    c = _EVENT.c
-    return (
-        select(c.sequence, c.kind, c.subject, c.payload, c.occurred_us)
-        .where(c.sequence > sequence, c.kind.in_(kinds))
-        .order_by(c.sequence)
+async def read_events(
+    connection: AsyncConnection, after: Position, kinds: Sequence[str], limit: int = BATCH
+) -> list[Event]:
+    """The next events of these kinds, for a reader that keeps its position itself."""
+    query = _select(connection, kinds).where(
+        tuple_(_EVENT.c.xact, _EVENT.c.sequence)
+        > tuple_(literal(after.xact, BigInteger), literal(after.sequence, BigInteger))
     )
+    rows = await connection.execute(query.order_by(_EVENT.c.xact, _EVENT.c.sequence).limit(limit))
+    return [Event(**row._mapping) for row in rows]
 
 
-async def _cursor(connection: AsyncConnection, reader: str) -> int:
-    query = select(_CURSOR.c.sequence).where(_CURSOR.c.reader == reader)
-    return (await connection.execute(query)).scalar_one_or_none() or 0
+async def read_end(connection: AsyncConnection, kinds: Sequence[str]) -> Position:
+    """Where a reader begins that wants only what comes from now on."""
+    newest = _select(connection, kinds).order_by(_EVENT.c.xact.desc(), _EVENT.c.sequence.desc()).limit(1)
+    row = (await connection.execute(newest)).first()
+    return Position(row.xact, row.sequence) if row is not None else START
 
 
-async def _advance(unit: UnitOfWork, reader: str, sequence: int) -> None:
-    moved = await unit.execute(update(_CURSOR).where(_CURSOR.c.reader == reader).values(sequence=sequence))
-    if moved.rowcount == 0:
-        await unit.execute(insert(_CURSOR), [{"reader": reader, "sequence": sequence}])
+def _select(connection: AsyncConnection, kinds: Sequence[str]) -> Select[Any]:
+    c = _EVENT.c
+    query = select(c.xact, c.sequence, c.kind, c.subject, c.payload, c.occurred_us).where(c.kind.in_(kinds))
+    return query if connection.dialect.name == "sqlite" else query.where(c.xact < _OLDEST_WRITER)
+
+
+async def _cursor(connection: AsyncConnection, reader: str) -> Position:
+    query = select(_CURSOR.c.xact, _CURSOR.c.sequence).where(_CURSOR.c.reader == reader)
+    row = (await connection.execute(query)).first()
+    return Position(row.xact, row.sequence) if row is not None else START
+
+
+async def _advance(unit: UnitOfWork, reader: str, position: Position) -> None:
+    moved = {"xact": position.xact, "sequence": position.sequence}
+    known = await unit.execute(update(_CURSOR).where(_CURSOR.c.reader == reader).values(moved))
+    if known.rowcount == 0:
+        await unit.execute(insert(_CURSOR), [{"reader": reader, **moved}])

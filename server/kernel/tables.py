@@ -19,13 +19,15 @@ class OutboxEvent(Row, table=True):
 
     __tablename__ = "outbox_event"
     # Readers ask for their kinds after their cursor, several times a second, also when none ever come.
-    __table_args__ = (Index(None, "kind", "sequence"), {"sqlite_autoincrement": True})
+    __table_args__ = (Index(None, "kind", "xact", "sequence"), {"sqlite_autoincrement": True})
 
     sequence: int | None = Field(default=None, sa_column=big_key())
     kind: str
     subject: str  # the identifier of what changed: a Study Instance UID, "Patient/…", a workitem UID
     payload: str = Field(default="{}", sa_type=Text)  # JSON
     occurred_us: int = Field(sa_type=BigInteger)
+    # The writing transaction, filled in by PostgreSQL (`pg_current_xact_id`); 0 on SQLite.
+    xact: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
 
 class OutboxCursor(Row, table=True):
@@ -35,10 +37,25 @@ class OutboxCursor(Row, table=True):
 
     reader: str = Field(primary_key=True)
     sequence: int = Field(sa_type=BigInteger)
+    xact: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+
+
+class SchemaFloor(Row, table=True):
+    """The oldest revision that a program may be made for and still work on this database; one row at most.
+
+    A revision that takes something away raises it (`server/migrations`); without a row nothing was taken.
+    """
+
+    __tablename__ = "schema_floor"
+
+    revision: str = Field(primary_key=True)
 
 
 class AuditRow(Row, table=True):
-    """One audited act; append-only (IHE ATNA, rendered as BALP AuditEvents on read)."""
+    """One audited act; append-only (IHE ATNA, rendered as BALP AuditEvents on read).
+
+    On PostgreSQL partitioned by months of `recorded_us` (`server/kernel/audit_months.py`).
+    """
 
     __tablename__ = "audit_entry"
     __table_args__ = (Index(None, "patient_id", "recorded_us"), {"sqlite_autoincrement": True})

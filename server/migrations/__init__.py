@@ -1,4 +1,9 @@
-"""The schema's history: forward-only Alembic revisions, one set for SQLite and PostgreSQL."""
+"""The schema's history: forward-only Alembic revisions, one set for SQLite and PostgreSQL.
+
+A release expands the schema; what the release before it needs is taken away one release later (expand, then
+contract), so that two versions run on one database during a rolling upgrade. A program therefore goes on with
+a revision that it does not know, unless that one says by `schema_floor` for which programs it is too new.
+"""
 
 import asyncio
 import time
@@ -9,7 +14,8 @@ from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from server.kernel.faults import Busy
+from server.kernel.database_errors import as_faults, reaching_the_database
+from server.kernel.faults import Busy, Fault, FaultKind
 
 HERE = Path(__file__).parent
 HEAD = "0005"  # newest revision; a test holds it to the files in versions/
@@ -17,8 +23,24 @@ WAL_TRIES = 100  # five seconds
 LOCK_KEY = 4_716_530_918_245_163_021  # advisory lock of whoever migrates; any fixed number
 
 
+class SchemaTooNew(Fault):
+    """A newer release has taken away what this program needs."""
+
+    kind = FaultKind.CONFLICT
+
+
 async def upgrade(database_url: str) -> None:
-    """Bring the schema to `HEAD`; whoever comes second waits and finds nothing to do."""
+    """Bring the schema to `HEAD`; whoever comes second waits and finds nothing to do.
+
+    Raises:
+        SchemaTooNew: the schema is one that this program cannot work on.
+        Busy: the database cannot be reached.
+    """
+    with reaching_the_database(), as_faults():
+        await _upgrade_database(database_url)
+
+
+async def _upgrade_database(database_url: str) -> None:
     engine = _engine(database_url)
     try:
         async with engine.begin() as connection:
@@ -75,7 +97,11 @@ def _use_write_ahead_log(cursor: Any) -> None:
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
-    if _revision(connection) == HEAD:
+    found = _revision(connection)
+    if found == HEAD:
+        return
+    if found is not None and found not in known_revisions():
+        _require_fit(connection, found)
         return
     from alembic import command
     from alembic.config import Config
@@ -88,6 +114,23 @@ def _upgrade(connection: Connection) -> None:
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
             raise RuntimeError(f"the migration leaves rows of {broken[0]} without their parents")
+
+
+def known_revisions() -> frozenset[str]:
+    """The revisions of this program."""
+    return frozenset(path.name.partition("_")[0] for path in (HERE / "versions").glob("[0-9]*.py"))
+
+
+def _require_fit(connection: Connection, found: str) -> None:
+    """Refuse a schema of a newer release unless this program may go on with it."""
+    floor = None
+    if inspect(connection).has_table("schema_floor"):
+        floor = connection.execute(text("SELECT max(revision) FROM schema_floor")).scalar_one()
+    if floor is not None and floor > HEAD:
+        raise SchemaTooNew(
+            f"The database is at revision {found}, for programs of revision {floor} or newer; "
+            f"this one is of revision {HEAD}."
+        )
 
 
 def _revision(connection: Connection) -> str | None:

@@ -23,9 +23,12 @@ TABLES = (  # importing them fills the metadata
 )
 
 
+FOREIGN = ("procrastinate_", "audit_entry_")  # the job queue's own tables, and partitions
+
+
 def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:
-    """Leave the job queue's own tables alone."""
-    return not (kind == "table" and (name or "").startswith("procrastinate_"))
+    """Leave alone what no table of ours declares."""
+    return not (kind == "table" and (name or "").startswith(FOREIGN))
 
 
 def render(kind: str, thing: Any, _context: object) -> str | Literal[False]:

@@ -29,7 +29,7 @@ from dicomweb.worklist.schedule import WorkitemNotEnded, rerun
 from dicomweb.worklist.state import AlreadyCompleted
 from dicomweb.worklist.workitem import Claim, Reason
 from server.kernel.access import EVERYONE, Principal
-from server.kernel.database import Database, UnitOfWork
+from server.kernel.database import Database, DatabaseLimits, UnitOfWork
 from server.kernel.rows import table_of
 from server.kernel.tables import OutboxEvent
 from tests.unit.worklist.kit import (
@@ -57,7 +57,9 @@ class Worklist(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
         self.runner = asyncio.Runner()
-        self.database = Database(f"sqlite+aiosqlite:///{self.folder.name}/t.db", readers=1)
+        self.database = Database(
+            f"sqlite+aiosqlite:///{self.folder.name}/t.db", DatabaseLimits(connections=1)
+        )
         self.ended: dict[str, tuple[Any, ...]] = {}
         self.current: dict[str, Claim] = {}
         self.run(make_schema(self.database))

@@ -13,8 +13,8 @@ from server.migrations import HEAD, current_revision, upgrade
 
 
 def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:
-    """Everything but the tables that the job library brings itself."""
-    return not (kind == "table" and (name or "").startswith("procrastinate_"))
+    """Everything but the tables that the job library brings itself, and the partitions of the audit trail."""
+    return not (kind == "table" and (name or "").startswith(("procrastinate_", "audit_entry_")))
 
 
 VERSIONS = Path(server.migrations.__file__).parent / "versions"

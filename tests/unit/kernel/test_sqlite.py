@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 import server.kernel.sqlite
 from server.kernel.bulk import insert_rows
-from server.kernel.database import Database, UnitOfWork
+from server.kernel.database import Database, DatabaseLimits, UnitOfWork
 from server.kernel.faults import Busy
 from server.kernel.sqlite import VALUES_HERE, SqliteThread
 
@@ -127,7 +127,7 @@ async def test_the_snapshot_begins_with_the_first_statement_and_ends_with_the_re
 
 
 async def test_a_cancelled_statement_leaves_its_connection_clean(tmp_path: Path) -> None:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path}/one.db", readers=1)
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/one.db", DatabaseLimits(connections=1))
 
     async def slow() -> None:
         async with database.read() as connection:
