@@ -13,7 +13,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, insert, literal, literal_column, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    insert,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.kernel.database import Database, UnitOfWork
@@ -22,7 +32,7 @@ from server.kernel.tables import OutboxCursor, OutboxEvent
 
 _EVENT = table_of(OutboxEvent)
 _CURSOR = table_of(OutboxCursor)
-_OLDEST_WRITER = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+_OLDEST_WRITER: ColumnElement[int] = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 BATCH = 500  # events handled in one transaction
 
