@@ -33,6 +33,7 @@ from server.http.head import HeadAsGet
 from server.http.health import Readiness, check_database, check_objects
 from server.http.memory import tune_allocator
 from server.http.metrics import Metrics
+from server.http.operation import Operation, serve_operation
 from server.http.problem import answer_by_door
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
@@ -42,12 +43,15 @@ from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.logging import configure_logging
+from server.kernel.metrics_folder import shared_folder
+from server.kernel.process_metrics import Role, watch_process
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
 from server.kernel.uids import new_id
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.background import Loop, run_loop
+from server.workflows.facts import watch_database, watch_machine
 from server.workflows.follow_patient import follow_patients
 from server.workflows.models import INSTALLER, register_shipped
 from server.workflows.own_codes import publish_own_codes
@@ -58,7 +62,6 @@ from server.workflows.projection import (
 )
 from server.workflows.settle import settle_waiting
 from server.workflows.worker_process import keep_worker, require_engine
-from server.workflows.worklist_metrics import count_workitems, oldest_waiting_s
 
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
@@ -93,7 +96,9 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     """The ASGI application; its database has the newest schema before it is started."""
     tokens = AccessTokens(services.database)
     metrics = Metrics()
-    _watch_worklist(metrics, services)
+    readiness = _readiness(services)
+    watch_machine(metrics, readiness, settings.data)
+    watch_database(metrics, services)
     answer = answer_by_door(
         {"/dicom-web": dicomweb.routes.fault_response, "/fhir": fhir.routes.fault_response}
     )
@@ -110,7 +115,6 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         limits=BodyLimits(
             {"/dicom-web": settings.max_request_mib * MIB, "/fhir": FHIR_BODY_BYTES}, FORM_BODY_BYTES
         ),
-        metrics=metrics,
         https=services.public_base.startswith("https:"),
     )
     app = FastAPI(
@@ -122,7 +126,6 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         lifespan=_lifespan(settings, services),
         middleware=build_middleware(floor, [Middleware(HeadAsGet), Middleware(Authentication, door)]),
     )
-    readiness = Readiness([check_database(services.database), check_objects(services.objects)])
     app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens))
     app.include_router(dicomweb.routes.build_router(services), prefix="/dicom-web")
@@ -148,16 +151,8 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
     return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities)
 
 
-def _watch_worklist(metrics: Metrics, services: Services) -> None:
-    states = metrics.gauge("isthmus_workitems", "Workitems by state.", ["state"])
-    oldest = metrics.gauge("isthmus_workitem_oldest_waiting_seconds", "Age of the oldest workitem not ended.")
-
-    async def refresh() -> None:
-        for state, count in (await count_workitems(services)).items():
-            states.labels(state).set(count)
-        oldest.set(await oldest_waiting_s(services))
-
-    metrics.before_scrape(refresh)
+def _readiness(services: Services) -> Readiness:
+    return Readiness([check_database(services.database), check_objects(services.objects)])
 
 
 def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any]:
@@ -189,6 +184,7 @@ def _background(
         Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5, rest_s=0.25),
     )
     work = [run_loop(loop, stop) for loop in loops]
+    work.append(watch_process(Role.SERVER, stop, services.database.report))
     if settings.worker:
         work.append(keep_worker(stop, worker_environment(settings)))
     return work
@@ -281,9 +277,21 @@ async def _work(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    beside = [asyncio.create_task(watch_process(Role.WORKER, stop, services.database.report))]
+    if operation := _operation(settings, services):
+        beside.append(asyncio.create_task(serve_operation(operation, stop)))
     log.info("worker ready", worker=name)
     try:
-        await run_loop(Loop("work", worker.step, 0.25), stop)
+        await asyncio.gather(run_loop(Loop("work", worker.step, 0.25), stop), *beside)
     finally:
         await models.close()
         await close_services(services)
+
+
+def _operation(settings: Settings, services: Services) -> Operation | None:
+    """What the worker listens for; None: nothing, or the server beside it tells its metrics."""
+    if settings.worker_metrics_port is None or shared_folder() is not None:
+        return None
+    metrics, readiness = Metrics(), _readiness(services)
+    watch_machine(metrics, readiness, settings.data)
+    return Operation(settings.worker_metrics_host, settings.worker_metrics_port, readiness, metrics)

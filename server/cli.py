@@ -16,6 +16,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 
 from server.kernel.faults import Fault
+from server.kernel.metrics_folder import share_metrics
 from server.settings import Settings
 
 cli = typer.Typer(
@@ -73,6 +74,7 @@ def serve(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Start no worker process.")] = False,
 ) -> None:
     """Start the server."""
+    share_metrics()
     from server.app import run
 
     settings = load_settings(

@@ -22,8 +22,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from server.kernel.database import DatabaseLimits
-from server.kernel.services import Site
+from server.kernel.database_limits import DatabaseLimits
+from server.kernel.site import Site
 
 PREFIX = "ISTHMUS_"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -108,6 +108,10 @@ class Settings(BaseSettings):
         min_length=32,
         description="the secret that wraps others; default: a 0600 file in the data folder",
     )
+    worker_metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="port on which a worker by itself tells its health and metrics"
+    )
+    worker_metrics_host: str = Field("127.0.0.1", description="address of that port")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="least severe level logged"
     )

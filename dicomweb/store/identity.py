@@ -15,7 +15,7 @@ from dicomweb.attributes import Json, text, values
 from dicomweb.normal_forms import normal_date
 from dicomweb.wire.dictionary import key_of
 from server.kernel.patients import Demographics, PatientIdentifier, fold_name
-from server.kernel.services import Site
+from server.kernel.site import Site
 
 PATIENT_ID = key_of("PatientID")
 PATIENT_NAME = key_of("PatientName")

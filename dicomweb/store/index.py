@@ -25,7 +25,7 @@ from server.kernel.bulk import insert_rows
 from server.kernel.database import UnitOfWork
 from server.kernel.patients import PatientIdentifier, link_patient
 from server.kernel.rows import table_of
-from server.kernel.services import Site
+from server.kernel.site import Site
 
 _STUDY, _SERIES, _REQUEST = table_of(Study), table_of(Series), table_of(SeriesRequest)
 _INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)

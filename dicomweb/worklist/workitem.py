@@ -79,6 +79,7 @@ class Claim:
     input: tuple[SeriesReference, ...]
     input_hash: str
     predecessor_uid: str | None
+    scheduled_us: int
 
     @property
     def principal(self) -> Principal:
@@ -107,6 +108,7 @@ def claim_of(row: RowMapping, *, attempt: int, worker: str) -> Claim:
         input=decode_series(row["input"]),
         input_hash=row["input_hash"],
         predecessor_uid=row["predecessor_uid"],
+        scheduled_us=row["scheduled_us"],
     )
 
 

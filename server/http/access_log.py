@@ -8,7 +8,8 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.http.metrics import Metrics
+from server.http.metrics import IN_FLIGHT, observe
+from server.http.route_group import RouteGroup, route_group
 from server.http.route_template import method_label, route_template
 
 QUIET = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds: logged only when they fail
@@ -19,9 +20,8 @@ _log = structlog.get_logger("isthmus.access")
 class AccessLog:
     """Pure ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request and write what became of it."""
@@ -34,26 +34,29 @@ class AccessLog:
             seen.take(message)
             await send(message)
 
+        group = route_group(scope)
         started = time.perf_counter()
+        IN_FLIGHT[group].inc()
         try:
-            with self._metrics.in_flight.track_inprogress():
-                await self._app(scope, receive, counting)
+            await self._app(scope, receive, counting)
         finally:
-            self._report(scope, seen, time.perf_counter() - started)
+            IN_FLIGHT[group].dec()
+            _report(group, scope, seen, time.perf_counter() - started)
 
-    def _report(self, scope: Scope, seen: "_Seen", seconds: float) -> None:
-        route, method = route_template(scope), method_label(scope)
-        self._metrics.observe(route, method, seen.status, seconds)
-        if route in QUIET and seen.status < 400:
-            return
-        _log.info(
-            "request",
-            method=method,
-            route=route,
-            status=seen.status,
-            duration_ms=round(seconds * 1000, 1),
-            response_bytes=seen.sent_bytes,
-        )
+
+def _report(group: RouteGroup, scope: Scope, seen: "_Seen", seconds: float) -> None:
+    route, method = route_template(scope), method_label(scope)
+    observe((group.value, method, route), seen.status, seconds)
+    if route in QUIET and seen.status < 400:
+        return
+    _log.info(
+        "request",
+        method=method,
+        route=route,
+        status=seen.status,
+        duration_ms=round(seconds * 1000, 1),
+        response_bytes=seen.sent_bytes,
+    )
 
 
 class _Seen:

@@ -9,7 +9,6 @@ from server.http.access_log import AccessLog
 from server.http.body_limit import BodyLimit, BodyLimits
 from server.http.error_shield import ErrorShield
 from server.http.hosts import HostAllowList
-from server.http.metrics import Metrics
 from server.http.path_text import PathText
 from server.http.problem import Answer
 from server.http.request_id import RequestId
@@ -23,7 +22,6 @@ class HttpFloor:
     answer: Answer
     hosts: Collection[str]  # names accepted in the Host header
     limits: BodyLimits
-    metrics: Metrics
     https: bool  # whether the public base is
 
 
@@ -35,7 +33,7 @@ def build_middleware(floor: HttpFloor, inner: Sequence[Middleware] = ()) -> list
     """
     return [
         Middleware(RequestId),
-        Middleware(AccessLog, floor.metrics),
+        Middleware(AccessLog),
         Middleware(SecurityHeaders, https=floor.https),
         Middleware(ErrorShield, floor.answer),
         Middleware(HostAllowList, floor.hosts, floor.answer),

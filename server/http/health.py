@@ -18,6 +18,7 @@ from server.http.metrics import CONTENT_TYPE, Metrics
 from server.kernel.clock import SECOND_US, Clock, now_us
 from server.kernel.database import Database
 from server.kernel.faults import Busy, Fault
+from server.kernel.metrics import Fact, fact
 from server.kernel.object_store import ObjectStore
 
 TIMEOUT_S = 3.0  # of one check
@@ -80,6 +81,15 @@ class Readiness:
                 self._body = await self._run()
                 self._until_us = self._clock() + FRESH_US
             return self._body
+
+    async def facts(self) -> list[Fact]:
+        """The report as metrics."""
+        body = await self.report()
+        checks = [((name,), float(result == "ok")) for name, result in body["checks"].items()]
+        return [
+            fact("isthmus_ready", "1: everything vital answers.", float(body["status"] == "ready")),
+            Fact("isthmus_check_ok", "1: this check of readiness is well.", ("check",), checks),
+        ]
 
     async def _run(self) -> dict[str, Any]:
         reasons = await asyncio.gather(*(_reason(check) for check in self._checks))

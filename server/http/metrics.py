@@ -1,60 +1,106 @@
-"""Prometheus metrics, in the application's own registry: two of them in one process do not meet."""
+"""Prometheus: what requests cost, and the text of all metrics, whichever of `serve`'s processes is asked."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import structlog
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from server.http.route_group import RouteGroup
+from server.kernel.metrics import (
+    REGISTRY,
+    REQUEST_S,
+    Fact,
+    ReadFacts,
+    counter,
+    gauge,
+    histogram,
+)
+from server.kernel.metrics_folder import folded, shared_folder
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120)  # a cached read … a long upload
+FACTS_TIMEOUT_S = 3.0  # for one reader of facts; then the scrape goes on without them
 
-Refresh = Callable[[], Awaitable[None]]
+_REQUESTS = counter(
+    "isthmus_http_requests",
+    "Requests answered; status 499: the client went away.",
+    ("group", "method", "route", "status"),
+)
+_SECONDS = histogram(
+    "isthmus_http_request_duration_seconds",
+    "Time from the request's head to the answer's end.",
+    ("group", "method", "route"),
+    REQUEST_S,
+)
+_IN_FLIGHT = gauge("isthmus_http_requests_in_flight", "Requests being served.", ("group",))
+IN_FLIGHT = {group: _IN_FLIGHT.labels(group.value) for group in RouteGroup}
+
+log = structlog.get_logger(__name__)
 
 
+def observe(request: tuple[str, str, str], status: int, seconds: float) -> None:
+    """Count one answered request: its group, method and route template."""
+    _REQUESTS.labels(*request, str(status)).inc()
+    _SECONDS.labels(*request).observe(seconds)
+
+
+@dataclass(slots=True)
 class Metrics:
-    """The metrics of one application."""
+    """The scrape of one application: what its processes counted, and facts read now."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        labels = ("method", "route")
-        self._requests = Counter(
-            "isthmus_http_requests", "Requests answered.", (*labels, "status"), registry=self.registry
-        )
-        self._seconds = Histogram(
-            "isthmus_http_request_duration_seconds",
-            "Time from the request's head to the answer's end.",
-            labels,
-            buckets=BUCKETS_S,
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "isthmus_http_requests_in_flight", "Requests being served.", registry=self.registry
-        )
-        self._refreshers: list[Refresh] = []
+    _readers: dict[str, ReadFacts] = field(default_factory=dict)
 
-    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
-
-    def gauge(self, name: str, description: str, labels: Sequence[str] = ()) -> Gauge:
-        """A new gauge; whoever asked for it sets it."""
-        return Gauge(name, description, labels, registry=self.registry)
-
-    def counter(self, name: str, description: str, labels: Sequence[str] = ()) -> Counter:
-        """A new counter."""
-        return Counter(name, description, labels, registry=self.registry)
-
-    def before_scrape(self, refresh: Refresh) -> None:
-        """Have gauges brought up to date just before they are read; `refresh` must be quick."""
-        self._refreshers.append(refresh)
+    def watch(self, name: str, read: ReadFacts) -> None:
+        """Read these facts for every scrape; `read` must be quick. `name` is what they are facts of."""
+        self._readers[name] = read
 
     async def render(self) -> bytes:
-        """The text exposition.
+        """The text exposition. Facts that cannot be read are left out, and `isthmus_facts_read` says so."""
+        read = await asyncio.gather(*(_read(name, reader) for name, reader in self._readers.items()))
+        facts = [each for found in read for each in found or ()]
+        ok = [((name,), float(found is not None)) for name, found in zip(self._readers, read, strict=True)]
+        facts.append(Fact("isthmus_facts_read", "1: these facts could be read for this scrape.", ("of",), ok))
+        return await asyncio.to_thread(_text, facts)
 
-        Raises:
-            Busy: a gauge could not be brought up to date; a scrape that fails says more than a stale number.
-        """
-        for refresh in self._refreshers:
-            await refresh()
-        return generate_latest(self.registry)
+
+async def _read(name: str, read: ReadFacts) -> list[Fact] | None:
+    """The facts; None: they cannot be read now, which must not hide everything else that is known."""
+    try:
+        async with asyncio.timeout(FACTS_TIMEOUT_S):
+            return list(await read())
+    except Exception as error:  # one reader's trouble must not blind the operator to the rest
+        log.warning("facts not read", of=name, exc_info=error)
+        return None
+
+
+def _text(facts: list[Fact]) -> bytes:
+    of_facts = CollectorRegistry()
+    of_facts.register(_Facts(facts))
+    return _counted() + generate_latest(of_facts)
+
+
+def _counted() -> bytes:
+    folder = shared_folder()
+    if folder is None:
+        return generate_latest(REGISTRY)
+    together = CollectorRegistry()
+    MultiProcessCollector(together, path=str(folder))  # type: ignore[no-untyped-call]
+    with folded(folder):
+        return generate_latest(together)
+
+
+class _Facts(Collector):
+    def __init__(self, facts: list[Fact]) -> None:
+        self._facts = facts
+
+    def collect(self) -> Iterable[Metric]:
+        for each in self._facts:
+            family = GaugeMetricFamily(each.name, each.text, labels=each.labels)
+            for labels, value in each.values:
+                family.add_metric(labels, value)
+            yield family

@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
@@ -23,6 +22,8 @@ from server.kernel.audit import AuditEntry
 from server.kernel.bulk import commit_rows, insert_rows
 from server.kernel.clock import now_us
 from server.kernel.database_errors import Retry, as_faults, reaching_the_database
+from server.kernel.database_limits import DEFAULT_LIMITS, DatabaseLimits
+from server.kernel.database_metrics import RETRIES, PoolWatch, counted
 from server.kernel.faults import Busy
 from server.kernel.rows import table_of
 from server.kernel.sqlite import SqliteConnection
@@ -43,18 +44,6 @@ _CLOCK = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 CONNECT_TIMEOUT_S = 5.0  # of PostgreSQL; a server that does not answer by then counts as gone
 CACHED_STATEMENTS = 500  # prepared, of one connection; the server has some hundred that differ
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseLimits:
-    """How much of the database one process takes."""
-
-    connections: int = 10  # SQLite: that read, beside the one that writes; PostgreSQL: of the pool
-    statement_timeout_s: float = 30.0  # PostgreSQL: of a statement, a wait for a lock, an idle transaction
-    wait_s: float = 10.0  # for a free connection, before the answer is Busy
-
-
-DEFAULT_LIMITS = DatabaseLimits()
 
 
 class UnitOfWork:
@@ -121,6 +110,8 @@ class Database:
     def __init__(self, url: str, limits: DatabaseLimits = DEFAULT_LIMITS) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._reads = PoolWatch("read", "read", "read")
+        self._writes = PoolWatch("write", "commit", "rollback")
         if self.is_sqlite:
             self._reader = _sqlite_engine(self.url, readers=limits.connections)
             self._writer = _sqlite_engine(self.url, readers=None)
@@ -136,8 +127,9 @@ class Database:
         Raises:
             Busy: the database is gone, or has no connection or no time left for this.
         """
-        with as_faults():
+        with as_faults(), self._reads.use() as use:
             async with _connected(self._reader) as connection:
+                use.taken()
                 yield connection
 
     async def transact(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
@@ -154,7 +146,9 @@ class Database:
                     return await self._attempt(work)
             except Retry as failure:
                 if attempt == ATTEMPTS:
-                    raise Busy("The database kept refusing the transaction; retry later.") from failure
+                    kept_refusing = Busy("The database kept refusing the transaction; retry later.")
+                    raise counted(kept_refusing) from failure
+                RETRIES.inc()
                 await asyncio.sleep(random.uniform(0.005, 0.05) * attempt)
         raise AssertionError("unreachable")
 
@@ -167,21 +161,29 @@ class Database:
         if not self.is_sqlite:
             await self.transact(lambda unit: _audit_all(unit, entries))
             return
-        with as_faults():
+        with as_faults(), self._writes.use() as use:
             async with _connected(self._writer) as connection:
+                use.taken()
                 await commit_rows(connection, {_AUDIT: [entry.as_row(now_us()) for entry in entries]})
 
     async def _attempt(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
-        async with _connected(self._writer) as connection, connection.begin():
-            unit = UnitOfWork(connection, await self._clock(connection))
-            result = await work(unit)
-            await unit.flush()
-            return result
+        with self._writes.use() as use:
+            async with _connected(self._writer) as connection, connection.begin():
+                use.taken()
+                unit = UnitOfWork(connection, await self._clock(connection))
+                result = await work(unit)
+                await unit.flush()
+        return result
 
     async def _clock(self, connection: AsyncConnection) -> int:
         if self.is_sqlite:  # the database lives in this machine: its clock is ours
             return now_us()
         return int((await connection.execute(_CLOCK)).scalar_one())
+
+    def report(self) -> None:
+        """Bring the gauges of the connections up to date."""
+        self._reads.report()
+        self._writes.report()
 
     async def close(self) -> None:
         """Close every connection."""

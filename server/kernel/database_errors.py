@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from server.kernel.database_metrics import counted
 from server.kernel.faults import Busy, StorageFull
 
 RETRYABLE = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
@@ -41,7 +42,7 @@ def as_faults() -> Iterator[None]:
     try:
         yield
     except (PoolTimeout, InterfaceError, ConnectionError, TimeoutError) as error:
-        raise Busy(_GONE) from error
+        raise counted(Busy(_GONE)) from error
     except DBAPIError as error:
         _raise_fault_of(error.orig or error, error)
         raise
@@ -56,13 +57,13 @@ def reaching_the_database() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Busy(_GONE) from error
+        raise counted(Busy(_GONE)) from error
 
 
 def _raise_fault_of(cause: BaseException, error: BaseException) -> None:
     """Raise the fault that a driver's error stands for, if it stands for one."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        raise Busy(_GONE) from error
+        raise counted(Busy(_GONE)) from error
     if isinstance(cause, sqlite3.Error):
         _raise_fault_of_sqlite(cause)
         return
@@ -71,12 +72,12 @@ def _raise_fault_of(cause: BaseException, error: BaseException) -> None:
         raise Retry from error
     fault = FAULTS.get(sqlstate) or FAULTS.get(sqlstate[:2])
     if fault is not None:
-        raise fault(_FULL if fault is StorageFull else _BUSY) from error
+        raise counted(fault(_FULL if fault is StorageFull else _BUSY)) from error
 
 
 def _raise_fault_of_sqlite(cause: sqlite3.Error) -> None:
     message = str(cause)
     if "disk is full" in message or "disk I/O error" in message:
-        raise StorageFull(_FULL) from cause
+        raise counted(StorageFull(_FULL)) from cause
     if "database is locked" in message:
-        raise Busy(_BUSY) from cause
+        raise counted(Busy(_BUSY)) from cause

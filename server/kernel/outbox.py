@@ -26,7 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.kernel.clock import SECOND_US, now_us
 from server.kernel.database import Database, UnitOfWork
+from server.kernel.metrics import LONG_S, Fact, histogram
 from server.kernel.rows import table_of
 from server.kernel.tables import OutboxCursor, OutboxEvent
 
@@ -35,6 +37,14 @@ _CURSOR = table_of(OutboxCursor)
 _OLDEST_WRITER: ColumnElement[int] = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 BATCH = 500  # events handled in one transaction
+
+_DELAY = histogram(
+    "isthmus_outbox_delay_seconds",
+    "From an event to the commit of what a reader made of it.",
+    ("reader",),
+    LONG_S,
+)
+_readers: dict[str, tuple[str, ...]] = {}  # the readers of this process, and the kinds they read
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,19 +83,39 @@ async def consume(database: Database, reader: str, kinds: Sequence[str], handle:
 
     `handle` runs in the transaction that moves the cursor.
     """
+    _readers[reader] = tuple(kinds)
     async with database.read() as connection:
         if not await read_events(connection, await _cursor(connection, reader), kinds, 1):
             return 0
 
-    async def work(unit: UnitOfWork) -> int:
+    async def work(unit: UnitOfWork) -> Sequence[Event]:
         await unit.lock([f"outbox:{reader}"])
         events = await read_events(unit.connection, await _cursor(unit.connection, reader), kinds)
         if events:
             await handle(unit, events)
             await _advance(unit, reader, events[-1].position)
-        return len(events)
+        return events
 
-    return await database.transact(work)
+    handled = await database.transact(work)
+    for event in handled:
+        _DELAY.labels(reader).observe(age_s(event))
+    return len(handled)
+
+
+def age_s(event: Event) -> float:
+    """Seconds since an event."""
+    return max(0, now_us() - event.occurred_us) / SECOND_US
+
+
+async def outbox_facts(database: Database) -> list[Fact]:
+    """How long the oldest event has waited for each reader of this process; 0: none waits."""
+    waits: list[tuple[tuple[str, ...], float]] = []
+    async with database.read() as connection:
+        for reader, kinds in _readers.items():
+            first = await read_events(connection, await _cursor(connection, reader), kinds, 1)
+            waits.append(((reader,), age_s(first[0]) if first else 0.0))
+    text = "Age of the oldest event not handled."
+    return [Fact("isthmus_outbox_waiting_seconds", text, ("reader",), waits)]
 
 
 async def read_events(

@@ -11,9 +11,14 @@ from server.kernel.audit import AuditEntry
 from server.kernel.clock import SECOND_US, Clock, now_us
 from server.kernel.database import Database
 from server.kernel.faults import Busy
+from server.kernel.metrics import counter, histogram
 
 WINDOW_US = 60 * SECOND_US
 MAX_OPEN_WINDOWS = 10_000  # bounds memory; beyond it every read is written singly
+
+
+_SECONDS = histogram("isthmus_audit_seconds", "Time to make one batch of audit entries of reads durable.")
+_FAILURES = counter("isthmus_audit_failures", "Batches of audit entries that could not be written.")
 
 
 class AuditUnavailable(Busy):
@@ -87,8 +92,10 @@ class ReadAudit:
             batch, self._waiting = self._waiting, []
             entries = [entry for entry, _ in batch]
             try:
-                await self._database.record(entries)
+                with _SECONDS.time():
+                    await self._database.record(entries)
             except Exception as error:  # noqa: BLE001  every waiter must learn of it, whatever it is
+                _FAILURES.inc()
                 for _, done in batch:
                     if not done.done():
                         done.set_exception(AuditUnavailable(error))

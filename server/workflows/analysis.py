@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydicom.uid import Comprehensive3DSRStorage
 
 from ai_engine.encode.equipment import Equipment
-from ai_engine.encode.publication import encode
+from ai_engine.encode.publication import EncodedResult, encode
 from ai_engine.encode.source import InstanceReference, Making
 from ai_engine.encode.uids import UidSource
 from ai_engine.findings import Findings
@@ -20,9 +20,11 @@ from ai_engine.runners.port import RunnerInput
 from ai_engine.runners.process import RunnerPolicy
 from dicomweb.worklist.attempts import standing_output
 from dicomweb.worklist.workitem import Claim, SeriesReference
-from server.kernel.services import Services, Site
+from server.kernel.services import Services
+from server.kernel.site import Site
 from server.workflows.loaded_models import LoadedModel, LoadedModels
 from server.workflows.model_input import load_input
+from server.workflows.model_metrics import Stage, timed
 from server.workflows.publish import publish
 from server.workflows.worker import Progress, Worker, WorkerSettings
 
@@ -45,23 +47,32 @@ class Analyst:
             Fault: it cannot be done, or not now; nothing is published then.
         """
         progress.at(5, "loading the images")
-        model = await self.models.get(claim.model_name, claim.model_version)
-        datasets = await load_input(self.services, claim)
+        with timed(claim, Stage.LOAD):
+            model = await self.models.get(claim.model_name, claim.model_version)
+            datasets = await load_input(self.services, claim)
         progress.at(25, "building the volume")
         wants = model.bundle.manifest.wants
-        volume = await asyncio.to_thread(build_volume, datasets, wants, DECODING_THREADS)
+        with timed(claim, Stage.PREPROCESS):
+            volume = await asyncio.to_thread(build_volume, datasets, wants, DECODING_THREADS)
         del datasets
         progress.at(40, f"running {model.bundle.manifest.title}")
-        findings = await self._run(model, volume)
+        with timed(claim, Stage.MODEL):
+            findings = await self._run(model, volume)
         progress.at(80, "encoding the findings")
-        superseded = await self.services.database.transact(lambda unit: standing_output(unit, claim))
+        with timed(claim, Stage.ENCODE):
+            superseded = await self.services.database.transact(lambda unit: standing_output(unit, claim))
+            result = await self._encode(claim, findings, volume, superseded)
+        progress.at(95, "publishing")
+        with timed(claim, Stage.PUBLISH):
+            await publish(self.services, claim, result, superseded)
+
+    async def _encode(
+        self, claim: Claim, findings: Findings, volume: Volume, superseded: Sequence[SeriesReference]
+    ) -> EncodedResult:
         making = Making(
             Equipment.of(findings.model, ENGINE), local_now(self.services.site), UidSource(claim.workitem_uid)
         )
-        predecessors = documents_of(superseded)
-        result = await asyncio.to_thread(encode, findings, volume.slices, making, predecessors)
-        progress.at(95, "publishing")
-        await publish(self.services, claim, result, superseded)
+        return await asyncio.to_thread(encode, findings, volume.slices, making, documents_of(superseded))
 
     async def _run(self, model: LoadedModel, volume: Volume) -> Findings:
         manifest = model.bundle.manifest

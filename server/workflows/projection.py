@@ -43,7 +43,8 @@ from server.kernel.clock import instant_text
 from server.kernel.database import UnitOfWork
 from server.kernel.outbox import Event, consume
 from server.kernel.rows import table_of
-from server.kernel.services import Services, Site
+from server.kernel.services import Services
+from server.kernel.site import Site
 from server.kernel.uids import derived_id
 from server.workflows.background import each_alone
 from server.workflows.orders import ORDER, Accession, orders_of, studies_of_order

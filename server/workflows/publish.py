@@ -35,7 +35,8 @@ from server.kernel.clock import instant_text
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
-from server.kernel.services import Services, Site
+from server.kernel.services import Services
+from server.kernel.site import Site
 from server.workflows.orders import orders_of
 from server.workflows.projection import (
     accession_of,

@@ -32,6 +32,7 @@ from server.kernel.services import Services
 from server.workflows.background import described
 from server.workflows.loaded_models import ModelNotUsable
 from server.workflows.model_input import InputDamaged, InputGone
+from server.workflows.model_metrics import Ended, count_ended
 
 log = structlog.get_logger(__name__)
 
@@ -114,14 +115,18 @@ class Worker:
             asked_to_cancel = await self._watch(taken, progress, work)
         finally:
             work.cancel()  # only when this process must stop; the lease runs out and another worker goes on
+        count_ended(taken, await self._end(taken, work, asked_to_cancel=asked_to_cancel))
+
+    async def _end(self, taken: Claim, work: "asyncio.Task[None]", *, asked_to_cancel: bool) -> Ended:
         if asked_to_cancel:
-            await self._cancel(taken)
-        elif work.cancelled():
+            return await self._cancel(taken)
+        if work.cancelled():
             log.warning("lease lost; the work is dropped")
-        elif error := work.exception():
-            await self._fail(taken, error)
-        else:
-            log.info("workitem completed", model=taken.model_name)
+            return Ended.LOST
+        if error := work.exception():
+            return await self._fail(taken, error)
+        log.info("workitem completed", model=taken.model_name)
+        return Ended.COMPLETED
 
     async def _watch(self, taken: Claim, progress: Progress, work: "asyncio.Task[None]") -> bool:
         """Prolong the lease until the work has ended; stop it when it must not go on.
@@ -147,21 +152,24 @@ class Worker:
                     return work.cancelled()
         return False
 
-    async def _cancel(self, taken: Claim) -> None:
+    async def _cancel(self, taken: Claim) -> Ended:
         try:
             await self.services.database.transact(lambda unit: cancel(unit, taken))
         except LeaseLost:
             log.warning("lease lost before the cancellation was recorded")
-        else:
-            log.info("cancelled on request")
+            return Ended.LOST
+        log.info("cancelled on request")
+        return Ended.CANCELED
 
-    async def _fail(self, taken: Claim, error: BaseException) -> None:
+    async def _fail(self, taken: Claim, error: BaseException) -> Ended:
         if isinstance(error, LeaseLost):
             log.warning("lease lost; the work is dropped")
-            return
+            return Ended.LOST
         reason, retryable = verdict_on(error)
         log.warning("attempt failed", retryable=retryable, **described(error))
         try:
             await fail_attempt(self.services.database, taken, reason, retryable=retryable)
         except LeaseLost:
             log.warning("lease lost before the failure was recorded")
+            return Ended.LOST
+        return Ended.REFUSED if isinstance(error, SeriesRefused | InputGone) else Ended.FAILED

@@ -29,7 +29,8 @@ from dicomweb.worklist.schedule import WorkitemNotEnded, rerun
 from dicomweb.worklist.state import AlreadyCompleted
 from dicomweb.worklist.workitem import Claim, Reason
 from server.kernel.access import EVERYONE, Principal
-from server.kernel.database import Database, DatabaseLimits, UnitOfWork
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.database_limits import DatabaseLimits
 from server.kernel.rows import table_of
 from server.kernel.tables import OutboxEvent
 from tests.unit.worklist.kit import (

@@ -5,7 +5,7 @@ from pydicom.dataset import Dataset
 
 from dicomweb.store.identity import demographics, patient_identifier
 from server.kernel.patients import Demographics, PatientIdentifier
-from server.kernel.services import Site
+from server.kernel.site import Site
 
 SITE = Site(patient_system="urn:site", system_of_issuer={"WARD": "https://ward.example/ids"})
 

@@ -13,7 +13,8 @@ from dicomweb.store.instances import InstanceResult, Origin, StoredInstance, pre
 from dicomweb.tables import Instance, Series, Study
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
-from server.kernel.services import Services, Site
+from server.kernel.services import Services
+from server.kernel.site import Site
 from tests.conformance.ps3_18.kit import as_file, ct_file, ct_slice, place
 from tests.conformance.ps3_18.test_10_5_store import count, rows
 

@@ -41,12 +41,14 @@ ALSO = (
     "server.auth.tokens.CACHE_US",
     "server.http.health.FRESH_US",
     "server.http.health.TIMEOUT_S",
+    "server.http.metrics.FACTS_TIMEOUT_S",
     "server.http.problem.RETRY_AFTER_S",
     "server.kernel.local_store.MIN_FREE_BYTES",
     "server.kernel.local_store.ROTATE_BYTES",
     "server.kernel.read_audit.WINDOW_US",
     "server.workflows.projection.LISTED_INSTANCES",
     "server.workflows.routes.PAGE",
+    "server.workflows.worklist_metrics.COUNTED_WORKITEMS",
     "server.workflows.worker_process.STOP_TIMEOUT_S",
 )
 

@@ -53,7 +53,7 @@ async def busy() -> Response:
 
 def make_app(floor: HttpFloor) -> FastAPI:
     app = FastAPI(middleware=build_middleware(floor))
-    app.include_router(build_router(Readiness([]), floor.metrics))
+    app.include_router(build_router(Readiness([]), Metrics()))
     dicom_web = APIRouter()
     dicom_web.add_api_route("/studies/{study}", echo, methods=["GET", "POST"])
     app.include_router(dicom_web, prefix="/dicom-web")
@@ -68,7 +68,7 @@ def make_app(floor: HttpFloor) -> FastAPI:
 @pytest.fixture
 def floor() -> HttpFloor:
     limits = BodyLimits({"/dicom-web": 1000, "/dicom-web/studies": 2000, "/fhir": 10}, elsewhere=100)
-    return HttpFloor(answer_by_door({"/fhir": fhir_answer}), {"testserver"}, limits, Metrics(), https=False)
+    return HttpFloor(answer_by_door({"/fhir": fhir_answer}), {"testserver"}, limits, https=False)
 
 
 Client = Callable[..., Any]

@@ -10,6 +10,7 @@ from server.http.health import Check, Readiness, build_router, check_database, c
 from server.http.metrics import Metrics
 from server.kernel.database import Database
 from server.kernel.faults import Busy
+from server.kernel.metrics import Fact, fact
 
 
 class Switch:
@@ -96,27 +97,73 @@ async def test_metrics_name_templates_and_known_methods_only(client: httpx.Async
     await client.request("PATIENTDOE", "/nowhere")
     await client.get("/boom")
     text = (await client.get("/metrics")).text
-    line = 'isthmus_http_requests_total{method="GET",route="/dicom-web/studies/{study}",status="200"} 1.0'
-    assert line in text
-    assert 'route="unmatched",status="404"} 1.0' in text
+    labels = 'group="wado",method="GET",route="/dicom-web/studies/{study}"'
+    assert f'isthmus_http_requests_total{{{labels},status="200"}} ' in text
+    assert f"isthmus_http_request_duration_seconds_count{{{labels}}} " in text
+    assert 'le="2.0"' in text, "an alert asks for what took longer than 2 s"
+    assert 'route="unmatched",status="404"} ' in text
     assert 'method="OTHER"' in text
     assert 'route="/boom",status="500"' in text
     assert "4711" not in text
     assert "Doe" not in text.replace("PATIENTDOE", "Doe")
 
 
-async def test_gauge_is_refreshed_before_a_scrape() -> None:
+async def test_facts_are_read_for_each_scrape() -> None:
+    metrics, lengths = Metrics(), iter((3.0, 4.0))
+
+    async def read() -> list[Fact]:
+        return [Fact("isthmus_queue", "Waiting.", ("queue",), [(("ai",), next(lengths))])]
+
+    metrics.watch("queue", read)
+    for length in (3, 4):
+        text = (await metrics.render()).decode()
+        assert f'isthmus_queue{{queue="ai"}} {length}.0' in text
+        assert 'isthmus_facts_read{of="queue"} 1.0' in text
+
+
+@pytest.mark.parametrize("error", [Busy("gone"), OSError("refused")])
+async def test_facts_that_cannot_be_read_hide_nothing_else(error: Exception) -> None:
     metrics = Metrics()
-    waiting = metrics.gauge("isthmus_workitems_waiting", "Workitems waiting.", ["state"])
 
-    async def refresh() -> None:
-        waiting.labels("SCHEDULED").set(3)
+    async def fail() -> list[Fact]:
+        raise error
 
-    metrics.before_scrape(refresh)
-    assert b'isthmus_workitems_waiting{state="SCHEDULED"} 3.0' in await metrics.render()
+    async def read() -> list[Fact]:
+        return [fact("isthmus_disk", "Room.", 5)]
+
+    metrics.watch("queue", fail)
+    metrics.watch("disk", read)
+    text = (await metrics.render()).decode()
+    assert 'isthmus_facts_read{of="queue"} 0.0' in text
+    assert 'isthmus_facts_read{of="disk"} 1.0' in text
+    assert "isthmus_disk 5.0" in text
+    assert "# TYPE isthmus_http_requests_total counter" in text
 
 
-async def test_two_applications_do_not_meet() -> None:
-    one, other = Metrics(), Metrics()
-    one.observe("/x", "GET", 200, 0.1)
-    assert b'route="/x"' not in await other.render()
+async def test_facts_that_hang_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.http.metrics.FACTS_TIMEOUT_S", 0.01)
+    metrics = Metrics()
+
+    async def hang() -> list[Fact]:
+        await asyncio.Event().wait()
+        return []
+
+    metrics.watch("queue", hang)
+    assert b'isthmus_facts_read{of="queue"} 0.0' in await metrics.render()
+
+
+async def test_readiness_is_told_as_metrics() -> None:
+    database, worker = Switch("database"), Switch("worker", vital=False)
+    worker.reason = "gone"
+    metrics = Metrics()
+    metrics.watch("readiness", Readiness([database.check, worker.check]).facts)
+    text = (await metrics.render()).decode()
+    assert "isthmus_ready 1.0" in text
+    assert 'isthmus_check_ok{check="database"} 1.0' in text
+    assert 'isthmus_check_ok{check="worker"} 0.0' in text
+
+
+async def test_requests_under_way_are_counted_by_group(client: httpx.AsyncClient) -> None:
+    text = (await client.get("/metrics")).text
+    assert 'isthmus_http_requests_in_flight{group="health"} 1.0' in text
+    assert 'isthmus_http_requests_in_flight{group="stow"} 0.0' in text

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from server.kernel.database import Database, DatabaseLimits, UnitOfWork
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.database_limits import DatabaseLimits
 from server.kernel.faults import Busy, StorageFull
 from tests.conftest import NewDatabase
 from tests.services.postgresql import Cluster, cluster, free_port

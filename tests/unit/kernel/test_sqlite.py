@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 import server.kernel.sqlite
 from server.kernel.bulk import insert_rows
-from server.kernel.database import Database, DatabaseLimits, UnitOfWork
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.database_limits import DatabaseLimits
 from server.kernel.faults import Busy
 from server.kernel.sqlite import VALUES_HERE, SqliteThread
 

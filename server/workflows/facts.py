@@ -1,0 +1,28 @@
+"""The facts that every scrape tells: worklist, outbox, readiness, memory, disk."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from server.http.health import Readiness
+from server.http.metrics import Metrics
+from server.kernel.metrics import Fact
+from server.kernel.outbox import outbox_facts
+from server.kernel.process_metrics import disk_facts, memory_facts
+from server.kernel.services import Services
+from server.workflows.worklist_metrics import worklist_facts
+
+
+def watch_machine(metrics: Metrics, readiness: Readiness, data: Path) -> None:
+    """Facts of any process of ours."""
+
+    async def machine() -> Iterable[Fact]:
+        return [*memory_facts(), *disk_facts(data)]
+
+    metrics.watch("readiness", readiness.facts)
+    metrics.watch("machine", machine)
+
+
+def watch_database(metrics: Metrics, services: Services) -> None:
+    """Facts that stand in the database: asked of the servers, which would all say the same."""
+    metrics.watch("worklist", lambda: worklist_facts(services))
+    metrics.watch("outbox", lambda: outbox_facts(services.database))

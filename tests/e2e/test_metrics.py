@@ -1,0 +1,83 @@
+"""Metrics of real processes: one scrape tells of all of them, a worker by itself tells its own."""
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+
+def value(text: str, sample: str) -> float | None:
+    found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def scrape(base: str) -> str:
+    try:
+        answer = httpx.get(f"{base}/metrics", trust_env=False, timeout=10)
+    except httpx.TransportError:
+        return ""
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_one_scrape_tells_of_server_and_worker(module_server: Any) -> None:
+    def workers() -> float | None:
+        return value(scrape(module_server.base), 'isthmus_processes{role="worker"}')
+
+    module_server.wait_until(lambda: workers() == 1, 60)
+    text = scrape(module_server.base)
+    assert value(text, 'isthmus_processes{role="server"}') == 1
+    assert (value(text, 'isthmus_process_resident_memory_bytes{role="worker"}') or 0) > 10 << 20
+    assert value(text, "isthmus_ready") == 1
+    assert value(text, 'isthmus_workitems{state="SCHEDULED"}') == 0
+    for facts in ("readiness", "machine", "worklist", "outbox"):
+        assert value(text, f'isthmus_facts_read{{of="{facts}"}}') == 1
+    reads = 'isthmus_database_seconds_count{use="read"}'
+    assert (value(text, reads) or 0) > 0
+
+
+def test_killed_worker_is_missed_and_its_counts_stay(module_server: Any) -> None:
+    sample = 'isthmus_process_cpu_seconds_total{role="worker"}'
+    module_server.wait_until(lambda: (value(scrape(module_server.base), sample) or 0) > 0, 60)
+    before = value(scrape(module_server.base), sample)
+    worker = module_server.worker()
+    worker.kill()
+    worker.wait()
+    text = scrape(module_server.base)
+    assert (value(text, sample) or 0) >= (before or 0) > 0
+
+    def is_back() -> bool:
+        return value(scrape(module_server.base), 'isthmus_processes{role="worker"}') == 1
+
+    module_server.wait_until(is_back, 60)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_worker_by_itself_tells_its_own(server_process: Any, free_port: int) -> None:
+    wait_until: Callable[..., Any] = server_process.wait_until
+    environment = {**server_process._environment(), "ISTHMUS_WORKER_METRICS_PORT": str(free_port)}
+    base = f"http://127.0.0.1:{free_port}"
+    with (server_process.data / "server.log").open("ab") as log:
+        worker = subprocess.Popen(server_process.command("worker"), env=environment, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: value(scrape(base), 'isthmus_processes{role="worker"}') == 1, 60)
+        assert httpx.get(f"{base}/readyz", trust_env=False).json()["status"] == "ready"
+        second = subprocess.run(
+            server_process.command("worker"), env=environment, capture_output=True, timeout=60, check=False
+        )
+        assert second.returncode == 1
+        assert f"cannot listen on 127.0.0.1:{free_port}" in second.stderr.decode()
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
