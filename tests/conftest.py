@@ -17,11 +17,12 @@ from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
 from server.migrations import upgrade
+from tests.services.databases import DatabasePool
 from tests.services.postgresql import Cluster, cluster
 
 BACKENDS = ("sqlite", "postgresql")
-TEMPLATE = "isthmus_template"  # a database with the newest schema, copied for each test
-
+# For tests with servers as processes of their own (tests/e2e): once with each database.
+on_both_databases = pytest.mark.parametrize("server_database", BACKENDS, indirect=True)
 NewDatabase = Callable[[bool], str]  # the URL of a new database, with the newest schema or empty
 
 
@@ -29,9 +30,15 @@ NewDatabase = Callable[[bool], str]  # the URL of a new database, with the newes
 def postgresql() -> Iterator[Cluster]:
     """One PostgreSQL cluster for the tests of this process, started by the first that asks."""
     with cluster() as running:
-        running.run_sql(f"CREATE DATABASE {TEMPLATE}")
-        asyncio.run(upgrade(running.url(TEMPLATE)))
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases(postgresql: Cluster) -> DatabasePool:
+    """The databases of the cluster."""
+    pool = DatabasePool(postgresql)
+    pool.prepare()
+    return pool
 
 
 @pytest.fixture(scope="session")
@@ -46,19 +53,17 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def new_postgresql(postgresql: Cluster) -> Iterator[NewDatabase]:
-    """Makes databases of the cluster, which go with the test."""
-    made: list[str] = []
+def new_postgresql(postgresql_databases: DatabasePool) -> Iterator[NewDatabase]:
+    """Gives databases of the cluster, which go back with the test."""
+    taken: list[str] = []
 
-    def make(has_schema: bool) -> str:
-        name = f"test_{next(_numbers)}"
-        postgresql.run_sql(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE if has_schema else 'template0'}")
-        made.append(name)
-        return postgresql.url(name)
+    def take(has_schema: bool) -> str:
+        taken.append(postgresql_databases.take(has_schema=has_schema))
+        return postgresql_databases.cluster.url(taken[-1])
 
-    yield make
-    for name in made:
-        postgresql.run_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    yield take
+    for name in taken:
+        postgresql_databases.give_back(name)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -36,6 +37,7 @@ from server.workflows.analysis import build_worker
 from server.workflows.loaded_models import LoadedModels
 from server.workflows.models import register_shipped
 from server.workflows.worker import Worker, WorkerSettings
+from tests.services.postgresql import Cluster, cluster
 
 READY_S = 60.0
 BOUNDARY = "e2e-boundary"
@@ -161,10 +163,30 @@ class ServerProcess:
         return {**kept, "ISTHMUS_QUIET_TIME_S": "1", "ISTHMUS_ALLOW_UNSANDBOXED": "true", **self.environment}
 
 
+@pytest.fixture(scope="session")
+def durable_postgresql() -> Iterator[Cluster]:
+    """A cluster that keeps its promises when the power goes; one for the tests of this process."""
+    with cluster({}) as running:
+        yield running
+
+
 @pytest.fixture
-def server_process(tmp_path: Path) -> Iterator[ServerProcess]:
+def server_database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The environment that names the server's database: SQLite, or what `on_both_databases` says."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield {}
+        return
+    running: Cluster = request.getfixturevalue("durable_postgresql")
+    name = f"server_{uuid.uuid4().hex[:12]}"
+    running.run_sql(f"CREATE DATABASE {name}")
+    yield {"ISTHMUS_DATABASE_URL": running.url(name)}
+    running.run_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def server_process(tmp_path: Path, server_database: dict[str, str]) -> Iterator[ServerProcess]:
     """A server that is not started yet; whatever is left of it is killed at the end."""
-    server = ServerProcess(tmp_path)
+    server = ServerProcess(tmp_path, dict(server_database))
     yield server
     server.close()
 

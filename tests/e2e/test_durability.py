@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from pydicom import FileDataset
 
+from tests.services.postgresql import Cluster
+
 CALL = re.compile(r"^\d+ +(?P<call>\w+)\((?P<fd>\d+<[^>]*>)(?P<rest>.*)")
 
 
@@ -50,6 +52,37 @@ def test_bytes_then_row_then_answer(server_process: Any, kit: Any, chest: list[F
     earlier = [c for c in calls[:committed] if "HTTP/1.1 200" in c[2]]
     assert earlier == []
     assert written < flushed < logged < committed < answered
+
+
+@pytest.mark.parametrize("server_database", ["postgresql"], indirect=True)
+def test_bytes_then_row_then_answer_on_postgresql(
+    server_process: Any, durable_postgresql: Cluster, kit: Any, chest: list[FileDataset]
+) -> None:
+    server_process.start("--no-worker")
+    http = server_process.client()
+    http.get("/dicom-web/studies").raise_for_status()
+    ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'isthmus'"
+    backends = [pid for (pid,) in durable_postgresql.run_sql(ours)]
+    assert backends
+    log = server_process.data / "strace.log"
+    traced = "trace=pwrite64,fdatasync,fsync,writev,sendto,sendmsg,write"
+    followed = [word for pid in (server_process.process.pid, *backends) for word in ("-p", str(pid))]
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-y", "-s", "64", "-e", traced, "-o", str(log), *followed], stderr=subprocess.PIPE
+    )
+    assert tracer.stderr is not None
+    attached = [tracer.stderr.readline() for _ in (0, *backends)]
+    assert all(b"attached" in line for line in attached)
+    kit.store(http, chest[:1]).raise_for_status()
+    tracer.terminate()
+    tracer.communicate()
+    calls = traced_calls(log)
+    written = first(calls, 0, "pwrite64", "/objects/journal/")
+    flushed = first(calls, written, "fdatasync", "/objects/journal/")
+    logged = first(calls, flushed, "pwrite64", "/pg_wal/")
+    committed = first(calls, logged, "fdatasync|fsync", "/pg_wal/")
+    first(calls, committed, "write|writev|sendto|sendmsg", "", "HTTP/1.1 200")
+    assert [call for call in calls[:committed] if "HTTP/1.1 200" in call[2]] == []
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])

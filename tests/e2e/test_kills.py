@@ -12,6 +12,8 @@ import httpx
 import pytest
 from pydicom import FileDataset, dcmread
 
+from tests.conftest import on_both_databases
+
 ANALYSIS_S = 150.0
 
 
@@ -44,6 +46,7 @@ def store_until_killed(
                 acknowledged.append(dataset)
 
 
+@on_both_databases
 @pytest.mark.parametrize("seed", [1, 2])
 def test_acknowledged_instances_survive_a_kill(
     server_process: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], seed: int
@@ -78,6 +81,7 @@ def test_acknowledged_instances_survive_a_kill(
         assert len(kit.instances(http, str(study[0].StudyInstanceUID), "CT")) == len(study)
 
 
+@on_both_databases
 @pytest.mark.parametrize(
     "moment", ["loading the images", "running CT quantification", "encoding the findings"]
 )
@@ -106,6 +110,7 @@ def test_killed_worker_is_replaced_and_the_result_is_there_once(
     assert len(reports["entry"]) == 1
 
 
+@on_both_databases
 def test_killed_server_goes_on_with_the_analysis(
     server_process: Any, kit: Any, chest: list[FileDataset]
 ) -> None:

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
+
+import psycopg
 
 START_S = 60.0
 # A database that nobody needs after the test: nothing waits for the disk. Tests of durability say otherwise.
@@ -29,17 +32,13 @@ class Cluster:
         """The SQLAlchemy URL of one of its databases."""
         return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/{database}"
 
-    def run_sql(self, sql: str, database: str = "postgres") -> str:
-        """Run statements with psql; returns what it prints, bare."""
-        words = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]
-        done = subprocess.run(
-            [*words, "-p", str(self.port), "-d", database, "-c", sql],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+    def run_sql(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement outside of a transaction; returns its rows."""
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, user="postgres", dbname=database, autocommit=True
+        ) as connection:
+            done = connection.execute(sql.encode())
+            return done.fetchall() if done.description else []
 
     def start(self) -> None:
         """Start it and wait until it answers."""
