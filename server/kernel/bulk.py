@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from server.kernel.sqlite import BEGIN, VALUES_HERE, SqliteThread, count_values
 
 Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
+Batches = Sequence[tuple[str, Sequence[tuple[Any, ...]]]]  # statements and the values of each
 
 
 async def insert_rows(connection: AsyncConnection, rows: Rows) -> None:
@@ -27,12 +28,23 @@ async def insert_rows(connection: AsyncConnection, rows: Rows) -> None:
             if entries:
                 await connection.execute(insert(table), entries)
         return
-    batches = _batches(rows)
-    thread = await thread_of(connection)
+    await _run(await thread_of(connection), _batches(rows))
+
+
+async def _run(thread: SqliteThread, batches: Batches) -> None:
+    """In the caller's thread where that cannot take long."""
     if thread.is_idle and sum(count_values(values) for _, values in batches) <= VALUES_HERE:
         thread.run_here(lambda raw: _insert_all(raw, batches))
     else:
         await thread.run(lambda raw: _insert_all(raw, batches))
+
+
+async def upsert_rows(
+    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], conflict: str
+) -> None:
+    """Insert rows as `insert_rows` does, on SQLite only; `conflict` is the clause for those there already."""
+    batches = [(sql + conflict, values) for sql, values in _batches({table: rows})]
+    await _run(await thread_of(connection), batches)
 
 
 async def commit_rows(connection: AsyncConnection, rows: Rows) -> None:
@@ -60,7 +72,7 @@ def _batches(rows: Rows) -> list[tuple[str, list[tuple[Any, ...]]]]:
     ]
 
 
-def _insert_all(raw: sqlite3.Connection, batches: Sequence[tuple[str, list[tuple[Any, ...]]]]) -> None:
+def _insert_all(raw: sqlite3.Connection, batches: Batches) -> None:
     for statement, values in batches:
         raw.executemany(statement, values)
 

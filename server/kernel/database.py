@@ -24,7 +24,9 @@ from server.kernel.clock import now_us
 from server.kernel.database_errors import Retry, as_faults, reaching_the_database
 from server.kernel.database_limits import DEFAULT_LIMITS, DatabaseLimits
 from server.kernel.database_metrics import RETRIES, PoolWatch, counted
+from server.kernel.defer_jobs import write_jobs
 from server.kernel.faults import Busy
+from server.kernel.jobs import Emitted, Job, Subscriptions, jobs_after
 from server.kernel.rows import table_of
 from server.kernel.sqlite import SqliteConnection
 from server.kernel.tables import AuditRow, OutboxEvent
@@ -33,6 +35,8 @@ T = TypeVar("T")
 
 _EVENT = table_of(OutboxEvent)
 _AUDIT = table_of(AuditRow)
+
+NO_SUBSCRIPTIONS: Subscriptions = {}
 
 ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
 
@@ -47,12 +51,16 @@ CACHED_STATEMENTS = 500  # prepared, of one connection; the server has some hund
 
 
 class UnitOfWork:
-    """One transaction. Events and audit entries are written with it, in order, just before it commits."""
+    """One transaction. Events, jobs and audit entries are written with it, just before it commits."""
 
-    def __init__(self, connection: AsyncConnection, started_us: int) -> None:
+    def __init__(
+        self, connection: AsyncConnection, started_us: int, subscriptions: Subscriptions = NO_SUBSCRIPTIONS
+    ) -> None:
         self.connection = connection
         self.now_us = started_us  # the database clock when the transaction began
+        self._subscriptions = subscriptions
         self._events: list[dict[str, Any]] = []
+        self._jobs: list[Job] = []
         self._entries: list[AuditEntry] = []
 
     async def execute(
@@ -72,9 +80,23 @@ class UnitOfWork:
             await self.connection.execute(_LOCK, {"names": wanted})
 
     def emit(self, kind: str, subject: str, payload: Mapping[str, Any] | None = None) -> None:
-        """Announce what this transaction did; readers of the outbox see it once it is committed."""
-        body = orjson.dumps(payload or {}).decode()
+        """Announce what this transaction did; readers of the outbox see it once it is committed.
+
+        The jobs that subscribe to it are deferred with it.
+        """
+        said = payload or {}
+        body = orjson.dumps(said).decode()
         self._events.append({"kind": kind, "subject": subject, "payload": body, "occurred_us": self.now_us})
+        self._jobs += jobs_after(Emitted(kind, subject, said), self._subscriptions)
+
+    def defer(self, job: Job) -> None:
+        """Have a job done once this transaction is committed, and only then."""
+        self._jobs.append(job)
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether this transaction defers any."""
+        return bool(self._jobs)
 
     def audit(self, entry: AuditEntry) -> None:
         """Record the act in the audit trail, in its own transaction."""
@@ -82,20 +104,22 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """What is done within holds together: when it raises, rows, events and audit entries are undone."""
-        events, entries = len(self._events), len(self._entries)
+        """What is done within holds together: when it raises, rows, events, jobs and entries are undone."""
+        events, jobs, entries = len(self._events), len(self._jobs), len(self._entries)
         try:
             async with self.connection.begin_nested():
                 yield
         except BaseException:
-            del self._events[events:], self._entries[entries:]
+            del self._events[events:], self._jobs[jobs:], self._entries[entries:]
             raise
 
     async def flush(self) -> None:
-        """Write the collected events and audit entries."""
+        """Write the collected events, audit entries and jobs; jobs last, whose rows others may wait for."""
         entries = [entry.as_row(self.now_us) for entry in self._entries]
         if self._events or entries:
             await insert_rows(self.connection, {_EVENT: self._events, _AUDIT: entries})
+        if self._jobs:
+            await write_jobs(self.connection, self._jobs, self.now_us)
         self._events, self._entries = [], []
 
 
@@ -107,8 +131,15 @@ async def _audit_all(unit: UnitOfWork, entries: Sequence[AuditEntry]) -> None:
 class Database:
     """Connections to one database, SQLite (`sqlite+aiosqlite:///…`) or PostgreSQL (`postgresql+asyncpg://…`)."""
 
-    def __init__(self, url: str, limits: DatabaseLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        url: str,
+        limits: DatabaseLimits = DEFAULT_LIMITS,
+        subscriptions: Subscriptions = NO_SUBSCRIPTIONS,
+    ) -> None:
         self.url = make_url(url)
+        self.subscriptions = subscriptions
+        self._on_jobs: list[Callable[[], None]] = []
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._reads = PoolWatch("read", "read", "read")
         self._writes = PoolWatch("write", "commit", "rollback")
@@ -166,13 +197,20 @@ class Database:
                 use.taken()
                 await commit_rows(connection, {_AUDIT: [entry.as_row(now_us()) for entry in entries]})
 
+    def on_jobs(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever a transaction of this process has committed with jobs."""
+        self._on_jobs.append(tell)
+
     async def _attempt(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         with self._writes.use() as use:
             async with _connected(self._writer) as connection, connection.begin():
                 use.taken()
-                unit = UnitOfWork(connection, await self._clock(connection))
+                unit = UnitOfWork(connection, await self._clock(connection), self.subscriptions)
                 result = await work(unit)
                 await unit.flush()
+        if unit.has_jobs:
+            for tell in self._on_jobs:
+                tell()
         return result
 
     async def _clock(self, connection: AsyncConnection) -> int:

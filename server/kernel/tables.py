@@ -1,6 +1,6 @@
 """Tables of the floor: outbox, audit, patient identity."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, Text, UniqueConstraint, text
 from sqlmodel import Field
 
 from server.kernel.rows import Row
@@ -160,3 +160,48 @@ class DamagedObject(Row, table=True):
     problem: str
     found_us: int = Field(sa_type=BigInteger)
     checked_us: int = Field(sa_type=BigInteger)
+
+
+IS_WAITING = text("state = 'waiting'")
+
+
+class JobRow(Row, table=True):
+    """A background job on SQLite; on PostgreSQL the tables of Procrastinate carry them (decision 0013)."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        Index(
+            "uq_job_dedupe_key",
+            "dedupe_key",
+            unique=True,
+            sqlite_where=IS_WAITING,
+            postgresql_where=IS_WAITING,
+        ),
+        Index(None, "state", "queue", "due_us"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    task: str
+    args: str = Field(sa_type=Text)  # JSON
+    queue: str
+    priority: int
+    due_us: int = Field(sa_type=BigInteger)
+    dedupe_key: str | None = None
+    exclusive: str | None = None
+    state: str  # server.kernel.jobs.JobState
+    tries: int = 0
+    failures: int = 0
+    problem: str | None = Field(default=None, sa_type=Text)  # of the last try
+    changed_us: int = Field(sa_type=BigInteger)
+    runner: str | None = None  # who has it in hand
+    alive_until_us: int | None = Field(default=None, sa_type=BigInteger)  # then its runner counts as dead
+
+
+class PeriodicJob(Row, table=True):
+    """When a task that recurs is to be deferred next, by whichever process comes first."""
+
+    __tablename__ = "periodic_job"
+
+    task: str = Field(primary_key=True)
+    next_us: int = Field(sa_type=BigInteger)

@@ -43,6 +43,8 @@ ALSO = (
     "server.http.health.TIMEOUT_S",
     "server.http.metrics.FACTS_TIMEOUT_S",
     "server.http.problem.RETRY_AFTER_S",
+    "server.kernel.jobs.BEAT_S",
+    "server.kernel.jobs.DEAD_AFTER_S",
     "server.kernel.local_store.MIN_FREE_BYTES",
     "server.kernel.local_store.ROTATE_BYTES",
     "server.kernel.read_audit.WINDOW_US",

@@ -1,0 +1,478 @@
+"""The job queue, on both databases: nothing lost, nothing twice at once, everything to its end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+
+import server.migrations
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Busy
+from server.kernel.job_queues import job_queue
+from server.kernel.job_runner import JobRunner
+from server.kernel.jobs import (
+    DEFAULT_BEATS,
+    FAILURE_DELAYS_S,
+    LOW,
+    MAX_TRIES,
+    QUEUES,
+    RECORD,
+    ROUTINE,
+    STAT,
+    STORAGE,
+    Args,
+    Beats,
+    Emitted,
+    Job,
+    JobQueue,
+    Next,
+    Taken,
+    after_failure,
+)
+from server.kernel.rows import table_of
+from server.kernel.tables import OutboxEvent
+
+VERSIONS = Path(server.migrations.__file__).parent / "versions"
+SOON_S = 30.0
+QUICK = Beats(beat_s=0.2, dead_after_s=2.0)
+MORTAL = Beats(beat_s=0.2, dead_after_s=0.2)  # dead unless heard of all the time
+
+
+async def defer(database: Database, *jobs: Job) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        for job in jobs:
+            unit.defer(job)
+
+    await database.transact(work)
+
+
+@asynccontextmanager
+async def opened(database: Database, beats: Beats = QUICK) -> AsyncIterator[JobQueue]:
+    queue = job_queue(database, QUEUES, beats)
+    await queue.open()
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@pytest.fixture
+async def queue(database: Database) -> AsyncIterator[JobQueue]:
+    async with opened(database) as queue:
+        yield queue
+
+
+async def count(database: Database, row: type) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(select(func.count()).select_from(table_of(row)))).scalar_one())
+
+
+async def hurry(database: Database) -> None:
+    """Everything that waits is due."""
+    if database.is_sqlite:
+        sql = "UPDATE job SET due_us = 0 WHERE state = 'waiting'"
+    else:
+        sql = "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo'"
+
+    async def work(unit: UnitOfWork) -> None:
+        await unit.execute(text(sql))
+
+    await database.transact(work)
+
+
+async def take(queue: JobQueue, name: str = RECORD) -> Taken:
+    taken = await queue.take(name)
+    assert taken is not None
+    return taken
+
+
+class Act(Exception):
+    """The act fails."""
+
+
+async def test_rollback_leaves_neither_event_nor_job(database: Database, queue: JobQueue) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        unit.emit("study.changed", "1.2.3")
+        unit.defer(Job("a"))
+        await unit.flush()
+        raise Act
+
+    with pytest.raises(Act):
+        await database.transact(work)
+    assert await count(database, OutboxEvent) == 0
+    assert await queue.take(RECORD) is None
+
+
+async def test_commit_leaves_event_and_job(database: Database, queue: JobQueue) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        unit.emit("study.changed", "1.2.3")
+        unit.defer(Job("a", {"study": "1.2.3"}))
+
+    await database.transact(work)
+    assert await count(database, OutboxEvent) == 1
+    taken = await take(queue)
+    assert (taken.task, taken.args, taken.tries, taken.failures) == ("a", {"study": "1.2.3"}, 0, 0)
+    assert await queue.take(RECORD) is None
+
+
+async def test_rollback_to_a_savepoint_drops_its_jobs(database_url: str) -> None:
+    database = Database(database_url, subscriptions={"seen": [lambda event: Job(event.subject)]})
+
+    async def work(unit: UnitOfWork) -> None:
+        unit.emit("seen", "kept")
+        with suppress(ZeroDivisionError):
+            async with unit.savepoint():
+                unit.emit("seen", "dropped")
+                unit.defer(Job("dropped too"))
+                unit.emit("seen", str(1 / 0))
+
+    await database.transact(work)
+    async with opened(database) as queue:
+        assert (await take(queue)).task == "kept"
+        assert await queue.take(RECORD) is None
+    await database.close()
+
+
+async def test_subscribed_events_become_jobs(database_url: str) -> None:
+    def derive(event: Emitted) -> Job | None:
+        return Job("look", {"at": event.subject}) if event.payload["wanted"] else None
+
+    database = Database(database_url, subscriptions={"seen": [derive]})
+
+    async def work(unit: UnitOfWork) -> None:
+        unit.emit("seen", "a", {"wanted": True})
+        unit.emit("seen", "b", {"wanted": False})
+        unit.emit("other", "c", {"wanted": True})
+
+    await database.transact(work)
+    async with opened(database) as queue:
+        assert (await take(queue)).args == {"at": "a"}
+        assert await queue.take(RECORD) is None
+    await database.close()
+
+
+async def test_highest_priority_first_then_the_oldest(database: Database, queue: JobQueue) -> None:
+    order = [("low", LOW), ("first", ROUTINE), ("second", ROUTINE), ("stat", STAT)]
+    for name, priority in order:
+        await defer(database, Job(name, priority=priority))
+    assert [(await take(queue)).task for _ in order] == ["stat", "first", "second", "low"]
+
+
+async def test_queues_do_not_see_each_others_jobs(database: Database, queue: JobQueue) -> None:
+    await defer(database, Job("a", queue=STORAGE))
+    assert await queue.take(RECORD) is None
+    assert (await take(queue, STORAGE)).queue == STORAGE
+
+
+async def test_job_waits_until_it_is_due(database: Database, queue: JobQueue) -> None:
+    await defer(database, Job("a", delay_s=3600))
+    assert await queue.take(RECORD) is None
+    assert 3500 < (await queue.due_in_s(QUEUES))[RECORD] <= 3600
+    await hurry(database)
+    assert (await queue.due_in_s(QUEUES))[RECORD] == 0
+    assert (await take(queue)).task == "a"
+    assert await queue.due_in_s(QUEUES) == {}
+
+
+async def test_burst_makes_one_job_the_soonest_and_most_urgent(database: Database, queue: JobQueue) -> None:
+    await defer(database, Job("a", delay_s=60, dedupe_key="a:1"), Job("a", delay_s=90, dedupe_key="a:1"))
+    await defer(database, Job("other", priority=ROUTINE))
+    await defer(database, Job("a", delay_s=0, dedupe_key="a:1", priority=STAT))
+    await defer(database, Job("a", delay_s=60, dedupe_key="a:1"))
+    assert (await take(queue)).task == "a"
+    assert (await take(queue)).task == "other"
+    assert await queue.due_in_s(QUEUES) == {}
+
+
+async def test_job_in_hand_does_not_stand_for_a_later_act(database: Database, queue: JobQueue) -> None:
+    await defer(database, Job("a", dedupe_key="a:1"))
+    first = await take(queue)
+    await defer(database, Job("a", dedupe_key="a:1"))
+    assert await queue.finish(first)
+    assert (await take(queue)).id != first.id
+
+
+async def test_act_under_way_is_seen_by_the_job_that_it_joins(database: Database, queue: JobQueue) -> None:
+    """The job waits already when the act joins it; a runner must not take it before the act is committed."""
+    await defer(database, Job("a", dedupe_key="a:1"))
+    joined, go_on = asyncio.Event(), asyncio.Event()
+
+    async def work(unit: UnitOfWork) -> None:
+        unit.emit("effect", "1")
+        unit.defer(Job("a", dedupe_key="a:1"))
+        await unit.flush()
+        joined.set()
+        await go_on.wait()
+
+    act = asyncio.create_task(database.transact(work))
+    await joined.wait()
+    taking = asyncio.create_task(
+        queue.take(RECORD)
+    )  # PostgreSQL: finds nothing; SQLite: waits for the writer
+    if not database.is_sqlite:
+        assert await taking is None
+    go_on.set()
+    await act
+    taken = await taking or await take(queue)
+    assert taken.task == "a"
+    assert await count(database, OutboxEvent) == 1  # what a run begun before the commit would have missed
+
+
+async def test_exclusive_jobs_run_one_at_a_time(database: Database, queue: JobQueue) -> None:
+    job = Job("a", dedupe_key="a", exclusive=True)
+    await defer(database, job)
+    first = await take(queue)
+    await defer(database, job)
+    assert await queue.due_in_s(QUEUES) == {}
+    assert await queue.take(RECORD) is None
+    await queue.finish(first)
+    assert (await take(queue)).task == "a"
+
+
+async def test_two_runners_never_have_one_job(database: Database) -> None:
+    await defer(database, *(Job("a", {"n": n}) for n in range(40)))
+    seen: list[int] = []
+
+    async def empty(queue: JobQueue) -> None:
+        while (taken := await queue.take(RECORD)) is not None:
+            seen.append(taken.args["n"])
+            await queue.finish(taken)
+
+    async with opened(database) as one, opened(database) as other:
+        await asyncio.gather(empty(one), empty(other))
+    assert sorted(seen) == list(range(40))
+
+
+async def test_retried_job_waits_and_knows_its_past(database: Database, queue: JobQueue) -> None:
+    await defer(database, Job("a", {"n": 1}))
+    assert await queue.try_again(await take(queue), Next(3600, 1), "it was not there")
+    assert await queue.take(RECORD) is None
+    await hurry(database)
+    again = await take(queue)
+    assert (again.args, again.tries, again.failures) == ({"n": 1}, 1, 1)
+
+
+async def test_retried_job_joins_the_one_that_waits(database: Database, queue: JobQueue) -> None:
+    await defer(database, Job("a", dedupe_key="a:1"))
+    first = await take(queue)
+    await defer(database, Job("a", dedupe_key="a:1"))
+    assert await queue.try_again(first, Next(0, 1), "problem")
+    second = await take(queue)
+    assert (second.tries, second.id != first.id) == (0, True)
+    assert await queue.take(RECORD) is None
+
+
+async def test_failed_job_is_not_run_again(database: Database, queue: JobQueue) -> None:
+    await defer(database, Job("a"))
+    assert await queue.give_up(await take(queue), Next(None, 5), "problem")
+    assert await queue.due_in_s(QUEUES) == {}
+    assert await queue.take(RECORD) is None
+
+
+async def recovered(queue: JobQueue) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not await queue.recover():
+            await asyncio.sleep(0.02)
+            await queue.beat()
+
+
+async def test_job_of_a_dead_runner_is_taken_over_and_the_dead_is_fenced(database: Database) -> None:
+    await defer(database, Job("a"))
+    async with opened(database, MORTAL) as dead, opened(database, MORTAL) as living:
+        lost = await take(dead)
+        await recovered(living)
+        taken = await take(living)
+        assert (taken.id, taken.tries, taken.failures) == (lost.id, 1, 1)
+        assert lost.id not in await dead.beat()
+        assert not await dead.finish(lost)
+        assert not await dead.try_again(lost, Next(0, 0), None)
+        assert not await dead.give_up(lost, Next(None, 1), "late")
+        assert await living.finish(taken)
+
+
+async def test_living_runner_keeps_its_jobs(database: Database) -> None:
+    await defer(database, Job("a"))
+    async with opened(database) as owner, opened(database) as other:
+        taken = await take(owner)
+        for _ in range(12):  # twice as long as a runner may be silent
+            await asyncio.sleep(QUICK.dead_after_s / 6)
+            assert await owner.beat() == {taken.id}
+            assert await other.recover() == 0
+        assert await owner.finish(taken)
+
+
+async def test_job_that_kills_its_runners_ends_as_failed(database: Database) -> None:
+    await defer(database, Job("a"))
+    deaths = 0
+    async with opened(database, MORTAL) as living:
+        while await living.due_in_s(QUEUES):
+            async with opened(database, MORTAL) as dead:
+                await take(dead)
+                await recovered(living)
+                deaths += 1
+    assert deaths == len(FAILURE_DELAYS_S) + 1
+
+
+def taken_after(tries: int, failures: int) -> Taken:
+    return Taken(1, "a", {}, RECORD, tries, failures)
+
+
+def test_back_off_grows_and_ends() -> None:
+    waits = [after_failure(taken_after(n, n), ValueError()).delay_s for n in range(6)]
+    assert waits == [*FAILURE_DELAYS_S, None, None]
+
+
+def test_trouble_of_the_database_is_not_held_against_a_job() -> None:
+    assert after_failure(taken_after(7, 2), Busy()) == Next(60.0, 2)
+    assert after_failure(taken_after(MAX_TRIES - 1, 2), Busy()).delay_s is None
+
+
+class Handlers(dict[str, Callable[[Args], Awaitable[None]]]):
+    """Handlers by task, and what they were called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+        self.called = asyncio.Event()
+
+    def add(self, task: str, handle: Callable[[Args], Awaitable[None]]) -> None:
+        async def note(args: Args) -> None:
+            self.calls.append(args.get("n"))
+            self.called.set()
+            await handle(args)
+
+        self[task] = note
+
+
+async def nothing(_args: Args) -> None:
+    return None
+
+
+@asynccontextmanager
+async def running(
+    database: Database, handlers: Handlers, beats: Beats = DEFAULT_BEATS, **options: Any
+) -> AsyncIterator[asyncio.Event]:
+    """A runner at work; ends when the caller does, or by the event."""
+    stop = asyncio.Event()
+    queue = job_queue(database, (RECORD,), beats)
+    task = asyncio.create_task(JobRunner(queue, handlers, {RECORD: 2}, beats, **options).run(stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, SOON_S)
+
+
+async def test_runner_runs_what_waited_and_what_comes(database: Database) -> None:
+    handlers = Handlers()
+    handlers.add("a", nothing)
+    await defer(database, Job("a", {"n": 1}))
+    async with asyncio.timeout(SOON_S), running(database, handlers):
+        await handlers.called.wait()
+        handlers.called.clear()
+        await defer(database, Job("a", {"n": 2}))
+        await handlers.called.wait()
+    assert handlers.calls == [1, 2]
+    async with opened(database) as queue:
+        assert await queue.due_in_s(QUEUES) == {}
+
+
+async def test_failing_job_is_retried_and_holds_up_no_other(database: Database) -> None:
+    handlers, outcomes = Handlers(), []
+    done = asyncio.Event()
+
+    async def fail(_args: Args) -> None:
+        raise ValueError("Demo^Phantom")
+
+    async def end(_args: Args) -> None:
+        done.set()
+
+    handlers.add("bad", fail)
+    handlers.add("good", end)
+    await defer(database, Job("bad", {"n": 1}), Job("bad", {"n": 2}), Job("good"))
+    async with (
+        asyncio.timeout(SOON_S),
+        running(database, handlers, observe=lambda task, outcome, _: outcomes.append((task, outcome))),
+    ):
+        await done.wait()
+    assert set(outcomes) == {("bad", "retried"), ("good", "done")}
+    async with opened(database) as queue:
+        await hurry(database)
+        assert [(await take(queue)).failures >= 1 for _ in range(2)] == [True, True]
+
+
+async def test_job_of_another_release_is_left_to_it(database: Database) -> None:
+    await defer(database, Job("newer"))
+    async with opened(database) as queue:
+        runner = JobRunner(queue, {}, {RECORD: 1}, QUICK)
+        assert await runner.run_due() == 1
+        await hurry(database)
+        assert (await take(queue)).failures == 0
+
+
+async def test_stopped_runner_finishes_what_it_has(database: Database) -> None:
+    handlers, go_on = Handlers(), asyncio.Event()
+
+    async def wait(_args: Args) -> None:
+        await go_on.wait()
+
+    handlers.add("a", wait)
+    await defer(database, Job("a"))
+    async with asyncio.timeout(SOON_S), running(database, handlers, grace_s=SOON_S) as stop:
+        await handlers.called.wait()
+        stop.set()
+        go_on.set()
+    async with opened(database) as queue:
+        await hurry(database)
+        assert await queue.take(RECORD) is None
+
+
+async def test_runner_gives_back_what_takes_longer_than_the_grace(database: Database) -> None:
+    handlers = Handlers()
+
+    async def never(_args: Args) -> None:
+        await asyncio.Event().wait()
+
+    handlers.add("a", never)
+    await defer(database, Job("a"))
+    async with asyncio.timeout(SOON_S), running(database, handlers, grace_s=0):
+        await handlers.called.wait()
+    async with opened(database) as queue:
+        again = await take(queue)  # at once, without waiting for the runner to count as dead
+        assert again.failures == 0
+
+
+async def test_runner_drops_what_was_taken_from_it(database: Database) -> None:
+    handlers, dropped = Handlers(), asyncio.Event()
+
+    async def endless(_args: Args) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            dropped.set()
+
+    handlers.add("a", endless)
+    await defer(database, Job("a"))
+    if database.is_sqlite:
+        theft = "UPDATE job SET runner = 'another' WHERE state = 'running'"
+    else:
+        theft = "UPDATE procrastinate_jobs SET worker_id = NULL WHERE status = 'doing'"
+
+    async def steal(unit: UnitOfWork) -> None:
+        await unit.execute(text(theft))
+
+    async with asyncio.timeout(SOON_S), running(database, handlers, QUICK):
+        await handlers.called.wait()
+        await database.transact(steal)
+        await dropped.wait()
+
+
+def test_migration_installs_the_schema_of_the_installed_library() -> None:
+    """Jobs go straight into its table: a release that changes it needs a migration, and a look at us."""
+    from procrastinate.schema import SchemaManager
+
+    assert (VERSIONS / "0003_procrastinate.sql").read_text() == SchemaManager.get_schema()
