@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import Any
 
 import structlog
-import uvicorn
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
@@ -22,16 +21,14 @@ import server.auth.routes
 import server.http.health
 import server.workflows.routes
 from fhir.capability import ServerFacts
-from fhir.interactions.authored import put_own_definitions
 from fhir.offer import render_capabilities
 from server.auth.middleware import Authentication, Door
 from server.auth.tokens import AccessTokens
 from server.http.body_limit import BodyLimits
-from server.http.bounded_heads import BoundedHeads
+from server.http.drain import Drain, LastAnswer
 from server.http.floor import HttpFloor, build_middleware
 from server.http.head import HeadAsGet
 from server.http.health import Readiness, check_database, check_objects
-from server.http.memory import tune_allocator
 from server.http.metrics import Metrics
 from server.http.operation import Operation, serve_operation
 from server.http.problem import answer_by_door
@@ -39,8 +36,7 @@ from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
 from server.kernel.audit_months import make_audit_months
 from server.kernel.clock import instant_text
-from server.kernel.database import Database, UnitOfWork
-from server.kernel.faults import Fault
+from server.kernel.database import Database
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.logging import configure_logging
 from server.kernel.metrics_folder import shared_folder
@@ -53,8 +49,6 @@ from server.settings import Settings
 from server.workflows.background import Loop, run_loop
 from server.workflows.facts import watch_database, watch_machine
 from server.workflows.follow_patient import follow_patients
-from server.workflows.models import INSTALLER, register_shipped
-from server.workflows.own_codes import publish_own_codes
 from server.workflows.projection import (
     project_waiting_orders,
     project_waiting_studies,
@@ -66,8 +60,7 @@ from server.workflows.worker_process import keep_worker, require_engine
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
 FORM_BODY_BYTES = 64 << 10
-KEEP_ALIVE_S = 75
-SHUTDOWN_S = 20  # for requests under way
+CLOSE_S = 12.0  # to end what runs beside the requests, and once more to close the services
 
 log = structlog.get_logger(__name__)
 
@@ -87,16 +80,19 @@ def build_services(settings: Settings) -> Services:
 
 async def close_services(services: Services) -> None:
     """Write what is still only in memory, then close."""
-    await services.read_audit.close()
-    await services.objects.close()
-    await services.database.close()
+    try:
+        await services.read_audit.close()
+    finally:
+        await services.objects.close()
+        await services.database.close()
 
 
-def build_app(settings: Settings, services: Services) -> FastAPI:
+def build_app(settings: Settings, services: Services, drain: Drain | None = None) -> FastAPI:
     """The ASGI application; its database has the newest schema before it is started."""
+    drain = drain or Drain()
     tokens = AccessTokens(services.database)
     metrics = Metrics()
-    readiness = _readiness(services)
+    readiness = _readiness(services, drain)
     watch_machine(metrics, readiness, settings.data)
     watch_database(metrics, services)
     answer = answer_by_door(
@@ -124,7 +120,9 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan(settings, services),
-        middleware=build_middleware(floor, [Middleware(HeadAsGet), Middleware(Authentication, door)]),
+        middleware=build_middleware(
+            floor, [Middleware(LastAnswer, drain), Middleware(HeadAsGet), Middleware(Authentication, door)]
+        ),
     )
     app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens))
@@ -151,8 +149,8 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
     return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities)
 
 
-def _readiness(services: Services) -> Readiness:
-    return Readiness([check_database(services.database), check_objects(services.objects)])
+def _readiness(services: Services, drain: Drain | None = None) -> Readiness:
+    return Readiness([check_database(services.database), check_objects(services.objects)], drain=drain)
 
 
 def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any]:
@@ -164,10 +162,19 @@ def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any
             yield
         finally:
             stop.set()
-            await asyncio.gather(*running, return_exceptions=True)
-            await close_services(services)
+            await _end(running)
+            async with asyncio.timeout(CLOSE_S):
+                await close_services(services)
 
     return lifespan
+
+
+async def _end(running: list[asyncio.Task[None]]) -> None:
+    """Let the steps under way end; what hangs is cut, and a later start does it again."""
+    if running:
+        _, late = await asyncio.wait(running, timeout=CLOSE_S)
+        for task in late:
+            task.cancel()
 
 
 def _background(
@@ -198,63 +205,6 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "ISTHMUS_HOST": settings.host,
         "ISTHMUS_AUTH": str(settings.auth),
     }
-
-
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT: first the requests under way end, then the worker, then the database."""
-    tune_allocator()
-    configure_logging(settings.log_level)
-    if settings.worker:
-        require_engine()
-    listener = _listen(settings)
-    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-    asyncio.run(_prepare(settings))
-    services = build_services(settings)
-    config = uvicorn.Config(
-        build_app(settings, services),
-        log_config=None,
-        access_log=False,
-        http=BoundedHeads,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-    )
-    log.info("serving", base=settings.base, auth=settings.auth, worker=settings.worker)
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-async def _prepare(settings: Settings) -> None:
-    settings.data.mkdir(parents=True, exist_ok=True)
-    await upgrade(settings.database)
-    database = Database(settings.database)
-    await make_audit_months(database)
-    await register_shipped(database)
-    await database.transact(_publish_definitions)
-    await database.close()
-
-
-async def _publish_definitions(unit: UnitOfWork) -> None:
-    await put_own_definitions(unit, INSTALLER)
-    await publish_own_codes(unit, INSTALLER)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """The listening socket, bound before anything is started, so that a taken port is one clear line."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        raise AddressNotAvailable(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
-        ) from error
-    listener.listen(2048)
-    return listener
-
-
-class AddressNotAvailable(Fault):
-    """The address cannot be listened on."""
 
 
 def run_worker(settings: Settings) -> None:

@@ -66,19 +66,27 @@ def load_settings(**given: Any) -> Settings:
 
 
 @cli.command()
-def serve(
+def serve(  # noqa: PLR0913, PLR0917  one parameter an option
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     data: Data = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Require no token (loopback only).")] = False,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Start no worker process.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Server processes; more than one needs PostgreSQL.")
+    ] = None,
 ) -> None:
     """Start the server."""
     share_metrics()
-    from server.app import run
+    from server.serve import run
 
     settings = load_settings(
-        host=host, port=port, data=data, auth=False if no_auth else None, worker=False if no_worker else None
+        host=host,
+        port=port,
+        data=data,
+        auth=False if no_auth else None,
+        worker=False if no_worker else None,
+        server_workers=workers,
     )
     run(settings)
 

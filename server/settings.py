@@ -83,6 +83,15 @@ class Settings(BaseSettings):
         30, ge=1, description="PostgreSQL: longest statement, wait for a lock, and idle transaction"
     )
     worker: bool = Field(True, description="whether `serve` starts a worker process beside it")
+    server_workers: int = Field(
+        1, ge=1, description="server processes of one `serve`; more than one needs PostgreSQL"
+    )
+    drain_s: float = Field(
+        0, ge=0, description="seconds that a server asked to stop is not ready and yet serves"
+    )
+    shutdown_s: int = Field(
+        20, ge=0, description="seconds that requests under way have to end, once no new ones are taken"
+    )
     quiet_time_s: float | None = Field(
         None,
         ge=0,
@@ -152,6 +161,15 @@ class Settings(BaseSettings):
     def _open_only_on_loopback(self) -> "Settings":
         if not self.auth and not self.is_loopback:
             raise ValueError("auth can be off only when host is a loopback address")
+        return self
+
+    @model_validator(mode="after")
+    def _one_server_on_sqlite(self) -> "Settings":
+        if self.server_workers > 1 and self.database.startswith("sqlite"):
+            raise ValueError(
+                "several server processes need PostgreSQL (database_url): SQLite has one writer, and they"
+                " would only wait for each other"
+            )
         return self
 
     @property

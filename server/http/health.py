@@ -14,6 +14,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
+from server.http.drain import Drain
 from server.http.metrics import CONTENT_TYPE, Metrics
 from server.kernel.clock import SECOND_US, Clock, now_us
 from server.kernel.database import Database
@@ -67,15 +68,18 @@ def check_heartbeat(
 class Readiness:
     """Runs the checks together, and reuses their results for a moment."""
 
-    def __init__(self, checks: Sequence[Check], clock: Clock = now_us) -> None:
+    def __init__(self, checks: Sequence[Check], clock: Clock = now_us, *, drain: Drain | None = None) -> None:
         self._checks = checks
         self._clock = clock
+        self._drain = drain or Drain()
         self._lock = asyncio.Lock()
         self._body: dict[str, Any] = {}
         self._until_us = 0
 
     async def report(self) -> dict[str, Any]:
         """`{"status": "ready" | "not ready", "checks": {name: "ok" | reason}}`."""
+        if self._drain.has_begun:
+            return {"status": "not ready", "checks": {"drain": "this process is leaving"}}
         async with self._lock:
             if self._clock() >= self._until_us:
                 self._body = await self._run()

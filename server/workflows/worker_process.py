@@ -46,7 +46,11 @@ async def keep_worker(stop: asyncio.Event, environment: Mapping[str, str]) -> No
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "server", "worker", env={**os.environ, **environment}
         )
-        await _until_ended_or_stopped(process, stop)
+        try:
+            await _until_ended_or_stopped(process, stop)
+        except asyncio.CancelledError:  # this process ends at once, and so does what it started
+            process.kill()
+            raise
         if stop.is_set():
             await _end(process)
             return

@@ -20,7 +20,7 @@ def page(reference: dict[str, str]) -> str:
 
 def shown(default: Any) -> str:
     """How the page writes a default."""
-    if not default and not isinstance(default, bool):  # None, and an empty list or table
+    if default is None or default in ((), {}):  # also an empty list or table
         return "none"
     return f"`{str(default).lower() if isinstance(default, bool) else format_number(default)}`"
 

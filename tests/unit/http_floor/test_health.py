@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from server.http.drain import Drain
 from server.http.health import Check, Readiness, build_router, check_database, check_heartbeat
 from server.http.metrics import Metrics
 from server.kernel.database import Database
@@ -167,3 +168,12 @@ async def test_requests_under_way_are_counted_by_group(client: httpx.AsyncClient
     text = (await client.get("/metrics")).text
     assert 'isthmus_http_requests_in_flight{group="health"} 1.0' in text
     assert 'isthmus_http_requests_in_flight{group="stow"} 0.0' in text
+
+
+async def test_not_ready_at_once_when_leaving_whatever_was_known() -> None:
+    database, drain = Switch("database"), Drain()
+    readiness = Readiness([database.check], StoppedClock(), drain=drain)
+    assert (await readiness.report())["status"] == "ready"
+    drain.begin()
+    report = await readiness.report()
+    assert (report["status"], list(report["checks"])) == ("not ready", ["drain"])

@@ -71,3 +71,16 @@ def test_master_key_is_made_once_and_private(tmp_path: Path) -> None:
     file = tmp_path / "data/master.key"
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in file.parent.iterdir()] == ["master.key"]
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_number_of_servers_is_positive(count: int) -> None:
+    with pytest.raises(ValidationError, match="server_workers"):
+        Settings(server_workers=count)
+
+
+def test_several_servers_need_postgresql() -> None:
+    with pytest.raises(ValidationError, match="SQLite has one writer"):
+        Settings(server_workers=2)
+    url = "postgresql+asyncpg://localhost/isthmus"
+    assert Settings(server_workers=2, database_url=url).server_workers == 2

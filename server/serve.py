@@ -1,0 +1,146 @@
+"""`isthmus serve`: one server process, or a parent with several of them on one socket.
+
+The one that is started prepares: it binds the socket, brings the schema up to date and keeps the embedded
+worker. Rule: a server process holds nothing that another needs, so which one answers never matters.
+"""
+
+import asyncio
+import base64
+import pickle
+import socket
+import sys
+
+import structlog
+import uvicorn
+
+from fhir.interactions.authored import put_own_definitions
+from server.app import build_app, build_services, worker_environment
+from server.http.bounded_heads import BoundedHeads
+from server.http.drain import Drain
+from server.http.draining_server import STOP_SIGNALS, DrainingServer, WayOut
+from server.http.lifeline import Lifeline
+from server.http.memory import tune_allocator
+from server.http.supervisor import Plan, Supervisor
+from server.kernel.audit_months import make_audit_months
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Fault
+from server.kernel.logging import configure_logging
+from server.migrations import upgrade
+from server.settings import Settings
+from server.workflows.models import INSTALLER, register_shipped
+from server.workflows.own_codes import publish_own_codes
+from server.workflows.worker_process import keep_worker, require_engine
+
+KEEP_ALIVE_S = 75
+BACKLOG = 2048  # connections that wait to be accepted, of all server processes together
+
+log = structlog.get_logger(__name__)
+
+
+class AddressNotAvailable(Fault):
+    """The address cannot be listened on."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends at once, with exit code 1."""
+    configure_logging(settings.log_level)
+    if settings.worker:
+        require_engine()
+    listener = _listen(settings)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    asyncio.run(_prepare(settings))
+    log.info("serving", base=settings.base, auth=settings.auth, worker=settings.worker)
+    if settings.server_workers == 1:
+        _serve(settings, listener)
+    elif not asyncio.run(_supervise(settings, listener)):
+        sys.exit(1)
+
+
+def serve_supervised(listener: int, lifeline: int) -> None:
+    """Be one of several server processes; `listener` and `lifeline` are descriptors that the parent gave."""
+    supervisor = Lifeline(lifeline)
+    settings: Settings = pickle.loads(base64.b64decode(supervisor.read_settings()))  # noqa: S301  the parent's own
+    configure_logging(settings.log_level)
+    shared = socket.socket(fileno=listener)
+    shared.set_inheritable(False)
+    _serve(settings, shared, supervisor)
+
+
+def _serve(settings: Settings, listener: socket.socket, lifeline: Lifeline | None = None) -> None:
+    """Serve in this process: first the requests under way end, then the worker, then the database."""
+    tune_allocator()
+    drain = Drain()
+    config = uvicorn.Config(
+        build_app(settings, build_services(settings), drain),
+        log_config=None,
+        access_log=False,
+        http=BoundedHeads,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.shutdown_s,
+    )
+    server = DrainingServer(config, WayOut(drain, settings.drain_s, lifeline))
+    server.run(sockets=[listener])
+    if server.force_exit:
+        sys.exit(1)
+
+
+async def _supervise(settings: Settings, listener: socket.socket) -> bool:
+    """Run the server processes and the worker; returns whether all went well until the end."""
+    theirs = settings.model_copy(update={"worker": False})
+    supervisor = Supervisor(
+        Plan(
+            command=(sys.executable, "-m", "server.serve"),
+            listener=listener,
+            settings=base64.b64encode(pickle.dumps(theirs)) + b"\n",
+            servers=settings.server_workers,
+            stop_s=settings.drain_s + settings.shutdown_s,
+        )
+    )
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, supervisor.ask_to_stop)
+    stop = asyncio.Event()
+    worker = asyncio.create_task(keep_worker(stop, worker_environment(settings))) if settings.worker else None
+    await supervisor.run()
+    stop.set()
+    if worker is not None:
+        if supervisor.is_forced:
+            worker.cancel()
+        await asyncio.wait([worker])
+    return not (supervisor.has_failed or supervisor.is_forced)
+
+
+async def _prepare(settings: Settings) -> None:
+    """What is done once, before anybody serves."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.derive_key("nothing")  # makes the master key file, if there is none
+    await upgrade(settings.database)
+    database = Database(settings.database)
+    await make_audit_months(database)
+    await register_shipped(database)
+    await database.transact(_publish_definitions)
+    await database.close()
+
+
+async def _publish_definitions(unit: UnitOfWork) -> None:
+    await put_own_definitions(unit, INSTALLER)
+    await publish_own_codes(unit, INSTALLER)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket, bound before anything is started, so that a taken port is one clear line."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise AddressNotAvailable(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+        ) from error
+    listener.listen(BACKLOG)
+    return listener
+
+
+if __name__ == "__main__":
+    serve_supervised(*map(int, sys.argv[1:3]))
