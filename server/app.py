@@ -32,6 +32,7 @@ from server.http.health import Readiness, check_database, check_objects
 from server.http.metrics import Metrics
 from server.http.operation import Operation, serve_operation
 from server.http.problem import answer_by_door
+from server.http.tracing import NO_TELEMETRY
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
 from server.kernel.audit_months import make_audit_months
@@ -43,6 +44,7 @@ from server.kernel.metrics_folder import shared_folder
 from server.kernel.process_metrics import Role, watch_process
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
+from server.kernel.tracing import close_tracing, configure_tracing
 from server.kernel.uids import new_id
 from server.migrations import upgrade
 from server.settings import Settings
@@ -111,6 +113,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         limits=BodyLimits(
             {"/dicom-web": settings.max_request_mib * MIB, "/fhir": FHIR_BODY_BYTES}, FORM_BODY_BYTES
         ),
+        tracing=settings.tracing is not None,
         https=services.public_base.startswith("https:"),
     )
     app = FastAPI(
@@ -119,6 +122,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
         lifespan=_lifespan(settings, services),
         middleware=build_middleware(
             floor, [Middleware(LastAnswer, drain), Middleware(HeadAsGet), Middleware(Authentication, door)]
@@ -156,6 +160,7 @@ def _readiness(services: Services, drain: Drain | None = None) -> Readiness:
 def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        configure_tracing(settings.tracing, Role.SERVER.value)
         stop = asyncio.Event()
         running = [asyncio.create_task(work) for work in _background(settings, services, stop)]
         try:
@@ -165,6 +170,7 @@ def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any
             await _end(running)
             async with asyncio.timeout(CLOSE_S):
                 await close_services(services)
+            await asyncio.to_thread(close_tracing)
 
     return lifespan
 
@@ -219,6 +225,7 @@ async def _work(settings: Settings) -> None:
     from server.workflows.analysis import build_worker
     from server.workflows.worker import WorkerSettings
 
+    configure_tracing(settings.tracing, Role.WORKER.value)
     await upgrade(settings.database)
     services = build_services(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:8]}"
@@ -236,6 +243,7 @@ async def _work(settings: Settings) -> None:
     finally:
         await models.close()
         await close_services(services)
+        await asyncio.to_thread(close_tracing)
 
 
 def _operation(settings: Settings, services: Services) -> Operation | None:

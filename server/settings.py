@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from server.kernel.database_limits import DatabaseLimits
 from server.kernel.site import Site
+from server.kernel.tracing import TracingSettings
 
 PREFIX = "ISTHMUS_"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -117,6 +118,10 @@ class Settings(BaseSettings):
         min_length=32,
         description="the secret that wraps others; default: a 0600 file in the data folder",
     )
+    otlp_endpoint: str | None = Field(
+        None, pattern="^https?://", description="base URL of an OTLP/HTTP receiver of traces; default: none"
+    )
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="share kept of the traces that begin here")
     worker_metrics_port: int | None = Field(
         None, ge=0, le=65535, description="port on which a worker by itself tells its health and metrics"
     )
@@ -203,6 +208,11 @@ class Settings(BaseSettings):
     def site(self) -> Site:
         """The site's naming as the kernel's value."""
         return Site(self.site_patient_system, self.issuer_systems, self.timezone, self.create_patients)
+
+    @property
+    def tracing(self) -> TracingSettings | None:
+        """Where traces go; None: nowhere."""
+        return TracingSettings(self.otlp_endpoint, self.trace_ratio) if self.otlp_endpoint else None
 
     def derive_key(self, purpose: str) -> bytes:
         """A 256-bit key for one purpose, from the master key, whose file is made if it is missing."""

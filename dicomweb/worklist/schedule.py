@@ -20,6 +20,7 @@ from server.kernel.access import Principal
 from server.kernel.audit import Action
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind
+from server.kernel.tracing import Kind, current_traceparent, span
 from server.kernel.uids import new_uid
 
 _CREATE = Act(ENGINE, "ups-create", Action.CREATE)
@@ -53,6 +54,14 @@ class WorkitemNotEnded(Fault):
 
 async def arm(unit: UnitOfWork, wanted: NewWorkitem) -> Armed:
     """Make the worklist say what a rule wants of a study, once however often it is told."""
+    attributes = {"isthmus.rule": wanted.rule, "isthmus.model": wanted.model_name}
+    with span("enqueue workitem", attributes, Kind.PRODUCER) as one:
+        armed = await _arm(unit, wanted)
+        one.set({"isthmus.arming": armed.arming.value})
+    return armed
+
+
+async def _arm(unit: UnitOfWork, wanted: NewWorkitem) -> Armed:
     await unit.lock([f"workitem:{wanted.study_instance_uid}:{wanted.rule}"])
     latest = await _latest(unit, wanted.study_instance_uid, wanted.rule)
     if latest is None:
@@ -99,7 +108,12 @@ async def _supersede(unit: UnitOfWork, latest: RowMapping, wanted: NewWorkitem) 
 
 
 async def _update(unit: UnitOfWork, latest: RowMapping, wanted: NewWorkitem) -> None:
-    await change(unit, latest, _UPDATE, {**_columns(wanted), "run": await _next_run(unit, wanted)})
+    columns = {
+        **_columns(wanted),
+        "run": await _next_run(unit, wanted),
+        "traceparent": current_traceparent(),
+    }
+    await change(unit, latest, _UPDATE, columns)
     announce(unit, latest, State.SCHEDULED)
 
 
@@ -115,6 +129,7 @@ async def _schedule(unit: UnitOfWork, wanted: NewWorkitem, predecessor: RowMappi
         "scheduled_us": unit.now_us,
         "changed_us": unit.now_us,
         "predecessor_uid": predecessor["workitem_uid"] if predecessor else None,
+        "traceparent": current_traceparent(),
     }
     await unit.execute(insert(WORKITEM), [row])
     if predecessor is not None:

@@ -52,6 +52,7 @@ class Workitem(Row, table=True):
     reason_text: str | None = Field(default=None, sa_type=Text)
     predecessor_uid: str | None = None
     successor_uid: str | None = None
+    traceparent: str | None = None  # W3C: the trace of what asked for it; None: none was made
 
 
 class WorkitemAttempt(Row, table=True):

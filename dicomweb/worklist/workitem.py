@@ -80,6 +80,7 @@ class Claim:
     input_hash: str
     predecessor_uid: str | None
     scheduled_us: int
+    traceparent: str | None  # of what asked for it
 
     @property
     def principal(self) -> Principal:
@@ -109,6 +110,7 @@ def claim_of(row: RowMapping, *, attempt: int, worker: str) -> Claim:
         input_hash=row["input_hash"],
         predecessor_uid=row["predecessor_uid"],
         scheduled_us=row["scheduled_us"],
+        traceparent=row["traceparent"],
     )
 
 

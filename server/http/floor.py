@@ -13,6 +13,7 @@ from server.http.path_text import PathText
 from server.http.problem import Answer
 from server.http.request_id import RequestId
 from server.http.security_headers import SecurityHeaders
+from server.http.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class HttpFloor:
     hosts: Collection[str]  # names accepted in the Host header
     limits: BodyLimits
     https: bool  # whether the public base is
+    tracing: bool = False  # whether requests are traced
 
 
 def build_middleware(floor: HttpFloor, inner: Sequence[Middleware] = ()) -> list[Middleware]:
@@ -33,6 +35,7 @@ def build_middleware(floor: HttpFloor, inner: Sequence[Middleware] = ()) -> list
     """
     return [
         Middleware(RequestId),
+        *([Middleware(Tracing)] if floor.tracing else []),
         Middleware(AccessLog),
         Middleware(SecurityHeaders, https=floor.https),
         Middleware(ErrorShield, floor.answer),

@@ -6,6 +6,7 @@ from types import TracebackType
 
 from server.kernel.faults import Busy, StorageFull
 from server.kernel.metrics import counter, gauge, histogram
+from server.kernel.tracing import Kind, Span, child_span
 
 _SECONDS = histogram(
     "isthmus_database_seconds",
@@ -33,6 +34,7 @@ class PoolWatch:
     """Watches the users of one pool of connections."""
 
     def __init__(self, pool: str, success: str, failure: str) -> None:
+        self.name = pool
         self.waiting = self.in_use = 0
         self.wait = _WAIT.labels(pool)
         self.success, self.failure = _SECONDS.labels(success), _SECONDS.labels(failure)
@@ -53,8 +55,11 @@ class _Use:
     pool: PoolWatch
     begun: float = 0.0
     is_taken: bool = False
+    span: Span | None = None
 
     def __enter__(self) -> "_Use":
+        self.span = child_span(f"database {self.pool.name}", kind=Kind.CLIENT)
+        self.span.__enter__()
         self.pool.waiting += 1
         self.begun = time.perf_counter()
         return self
@@ -69,8 +74,10 @@ class _Use:
         self.begun = now
 
     def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.span is not None:
+            self.span.__exit__(kind, error, trace)
         if not self.is_taken:
             self.pool.waiting -= 1
             return

@@ -18,6 +18,7 @@ import structlog
 
 from server.kernel.faults import Fault
 from server.kernel.request import current_request_id
+from server.kernel.tracing import current_ids
 
 Event = MutableMapping[str, Any]
 
@@ -40,6 +41,7 @@ QUIET_LOGGERS: Mapping[str, str] = {
     "aiosqlite": "WARNING",
     "asyncio": "WARNING",
     "alembic": "WARNING",
+    "urllib3": "WARNING",  # it writes the collector's URL
 }
 
 
@@ -58,6 +60,7 @@ def configure_logging(level: str = "info", *, pretty: bool | None = None, messag
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_request_id,
+        add_trace,
         structlog.stdlib.PositionalArgumentsFormatter(),
     ]
     last = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
@@ -112,6 +115,13 @@ def add_request_id(_logger: object, _method: str, event: Event) -> Event:
     request_id = current_request_id()
     if request_id is not None:
         event.setdefault("request_id", request_id)
+    return event
+
+
+def add_trace(_logger: object, _method: str, event: Event) -> Event:
+    """Name the span that is under way, so that a line is found from its trace and back."""
+    for name, value in current_ids().items():
+        event.setdefault(name, value)
     return event
 
 

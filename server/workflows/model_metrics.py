@@ -8,6 +8,7 @@ from time import perf_counter
 from dicomweb.worklist.workitem import Claim
 from server.kernel.clock import SECOND_US, now_us
 from server.kernel.metrics import LONG_S, counter, histogram
+from server.kernel.tracing import span
 
 _LABELS = ("model", "version")
 
@@ -55,9 +56,10 @@ def count_ended(claim: Claim, ended: Ended) -> None:
 
 @contextmanager
 def timed(claim: Claim, stage: Stage) -> Iterator[None]:
-    """Time one stage, also when it fails."""
+    """Time one stage, also when it fails; it is a span of the workitem's trace."""
     begun = perf_counter()
     try:
-        yield
+        with span(stage.value, {"isthmus.model": claim.model_name, "isthmus.version": claim.model_version}):
+            yield
     finally:
         _STAGE.labels(claim.model_name, claim.model_version, stage.value).observe(perf_counter() - begun)

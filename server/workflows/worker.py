@@ -6,6 +6,7 @@ the reason; what may pass (a busy database, a lost runner) is tried again.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from dicomweb.worklist.codes import (
 from dicomweb.worklist.workitem import Claim, Reason
 from server.kernel.faults import Busy, Fault
 from server.kernel.services import Services
+from server.kernel.tracing import Kind, joined, span
 from server.workflows.background import described
 from server.workflows.loaded_models import ModelNotUsable
 from server.workflows.model_input import InputDamaged, InputGone
@@ -100,14 +102,24 @@ class Worker:
 
     async def step(self) -> int:
         """Do one workitem, if one waits; returns how many were done."""
+        asked_ns = time.time_ns()
         taken = await claim(self.services.database, self.settings.name, self.settings.lease_s)
         if taken is None:
             return 0
-        with structlog.contextvars.bound_contextvars(workitem=taken.workitem_uid, attempt=taken.attempt):
-            await self._perform(taken)
+        with (
+            structlog.contextvars.bound_contextvars(workitem=taken.workitem_uid, attempt=taken.attempt),
+            joined(taken.traceparent),
+            span("workitem", _attributes(taken), Kind.CONSUMER, since_ns=asked_ns) as one,
+        ):
+            with span("claim", since_ns=asked_ns):
+                pass  # it has been, before there was a trace to tell it to
+            ended = await self._perform(taken)
+            one.set({"isthmus.outcome": ended.value})
+            if ended in (Ended.FAILED, Ended.LOST):
+                one.failed(ended.value)
         return 1
 
-    async def _perform(self, taken: Claim) -> None:
+    async def _perform(self, taken: Claim) -> Ended:
         """Let the work run while heartbeats hold the claim; then write down how it ended."""
         progress = Progress()
         work = asyncio.create_task(self.work(taken, progress))
@@ -115,7 +127,9 @@ class Worker:
             asked_to_cancel = await self._watch(taken, progress, work)
         finally:
             work.cancel()  # only when this process must stop; the lease runs out and another worker goes on
-        count_ended(taken, await self._end(taken, work, asked_to_cancel=asked_to_cancel))
+        ended = await self._end(taken, work, asked_to_cancel=asked_to_cancel)
+        count_ended(taken, ended)
+        return ended
 
     async def _end(self, taken: Claim, work: "asyncio.Task[None]", *, asked_to_cancel: bool) -> Ended:
         if asked_to_cancel:
@@ -173,3 +187,14 @@ class Worker:
             log.warning("lease lost before the failure was recorded")
             return Ended.LOST
         return Ended.REFUSED if isinstance(error, SeriesRefused | InputGone) else Ended.FAILED
+
+
+def _attributes(taken: Claim) -> dict[str, str | int | float | bool]:
+    """What a trace says of a workitem: nothing of the study."""
+    return {
+        "isthmus.workitem": taken.workitem_uid,
+        "isthmus.attempt": taken.attempt,
+        "isthmus.rule": taken.rule,
+        "isthmus.model": taken.model_name,
+        "isthmus.version": taken.model_version,
+    }

@@ -1,4 +1,7 @@
-"""Tombstones, legal holds, retention."""
+"""Tombstones, legal holds, retention; the trace of a workitem."""
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0005"
 down_revision = "0004"
@@ -7,4 +10,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    _tracing()
+
+
+def _tracing() -> None:
+    """Which trace asked for a workitem."""
+    with op.batch_alter_table("workitem") as table:
+        table.add_column(sa.Column("traceparent", sa.String(), nullable=True))
