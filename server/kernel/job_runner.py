@@ -28,8 +28,8 @@ from server.kernel.jobs import (
 
 REST_S = 0.1  # when a job is due but cannot be taken yet, such as one that an open transaction touches
 RETRY_DELAYS_S = (0.2, 1.0, 5.0)  # of the runner's own statements while they fail; the last repeats
-GRACE_S = 10.0  # for the jobs in hand when the runner is told to stop
-PUT_DOWN_S = 5.0  # then, for giving them back
+GRACE_S = 6.0  # for the jobs in hand when the runner is told to stop
+PUT_DOWN_S = 3.0  # then, for giving them back
 
 Observe = Callable[[str, str, float], None]  # task, outcome, seconds
 
@@ -152,7 +152,8 @@ class JobRunner:
             if self._hand.get(taken.id) is run:
                 del self._hand[taken.id]
             self._freed.set()
-            self.observe(taken.task, outcome, monotonic() - begun)
+            known = taken.task if taken.task in self.handlers else "unknown"
+            self.observe(known, outcome, monotonic() - begun)
 
     async def _handle(self, run: Run) -> str:
         """Run the handler, and write down how it ended; returns the outcome."""

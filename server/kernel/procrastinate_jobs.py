@@ -47,6 +47,7 @@ WITH ended AS (
     UPDATE procrastinate_jobs
     SET status = %(status)s::procrastinate_job_status, attempts = attempts + 1, worker_id = NULL,
         scheduled_at = now() + %(delay_s)s * interval '1 second', args = args || %(said)s
+            || jsonb_build_object('changed_us', (extract(epoch FROM now()) * 1000000)::bigint)
     WHERE {_THIS_RUN}
     RETURNING id, queue_name, status
 )

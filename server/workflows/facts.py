@@ -1,10 +1,11 @@
-"""The facts that every scrape tells: worklist, outbox, readiness, memory, disk."""
+"""The facts that every scrape tells: worklist, jobs, outbox, readiness, memory, disk."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from server.http.health import Readiness
 from server.http.metrics import Metrics
+from server.kernel.job_overview import job_facts
 from server.kernel.metrics import Fact
 from server.kernel.outbox import outbox_facts
 from server.kernel.process_metrics import disk_facts, memory_facts
@@ -25,4 +26,5 @@ def watch_machine(metrics: Metrics, readiness: Readiness, data: Path) -> None:
 def watch_database(metrics: Metrics, services: Services) -> None:
     """Facts that stand in the database: asked of the servers, which would all say the same."""
     metrics.watch("worklist", lambda: worklist_facts(services))
+    metrics.watch("jobs", lambda: job_facts(services.database))
     metrics.watch("outbox", lambda: outbox_facts(services.database))

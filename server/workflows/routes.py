@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
 
@@ -15,7 +15,11 @@ from dicomweb.worklist.schedule import rerun
 from server.kernel.access import Access, Principal, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import instant_text
+from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault
+from server.kernel.job_overview import PAGE as JOBS_PAGE
+from server.kernel.job_overview import list_jobs, retry_failed
+from server.kernel.jobs import JobState
 from server.kernel.patients import LinkState
 from server.kernel.rows import table_of
 from server.kernel.services import Services
@@ -23,6 +27,7 @@ from server.workflows.merge import Pair, merge, unmerge
 from server.workflows.settle import Decision, settle_now
 
 PAGE = 100  # studies in one answer
+JobId = Annotated[int, Path(ge=0, lt=2**63)]
 After = Annotated[int, Query(ge=0, lt=2**63)]  # a key of the database
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # FHIR R4 datatypes.html#id
 
@@ -31,6 +36,10 @@ _STUDY, _MODEL, _RULE = table_of(Study), table_of(ModelVersion), table_of(Routin
 
 class UnknownLinkState(Fault):
     """The query names no link state."""
+
+
+class UnknownJobState(Fault):
+    """The query names no state of a job."""
 
 
 class InvalidPair(Fault):
@@ -79,7 +88,48 @@ def build_router(services: Services) -> APIRouter:
         await _administrator(request, services, Action.READ, "list-models", None)
         return JSONResponse(await _list_models(services))
 
+    @router.get("/jobs")
+    async def jobs(request: Request, state: str = JobState.FAILED.value, after: After = 0) -> Response:
+        """Background jobs by state."""
+        await _administrator(request, services, Action.READ, "list-jobs", None)
+        return JSONResponse(await _list_jobs(services, state, after))
+
+    @router.post("/jobs/{job_id}/retry")
+    async def retry_job(request: Request, job_id: JobId) -> Response:
+        """Have a failed job tried again."""
+        access = access_of(request.scope)
+        access.require_administrator()  # the act is audited in its own transaction
+
+        async def work(unit: UnitOfWork) -> None:
+            await retry_failed(unit, job_id)
+            unit.audit(_entry(access.principal, Action.EXECUTE, "retry-job", str(job_id)))
+
+        await services.database.transact(work)
+        return Response(status_code=204)
+
     return router
+
+
+async def _list_jobs(services: Services, state: str, after: int) -> dict[str, object]:
+    """One page of jobs; `after` in the answer leads to the next, None: this is the last."""
+    if state not in {each.value for each in JobState}:
+        raise UnknownJobState(f"state is one of {', '.join(each.value for each in JobState)}.")
+    found = await list_jobs(services.database, JobState(state), after)
+    listed = [
+        {
+            "id": job.id,
+            "task": job.task,
+            "arguments": job.args,
+            "queue": job.queue,
+            "priority": job.priority,
+            "tries": job.tries,
+            "problem": job.problem,
+            "due": instant_text(job.due_us),
+            "lastTried": None if job.changed_us is None or not job.tries else instant_text(job.changed_us),
+        }
+        for job in found
+    ]
+    return {"jobs": listed, "after": found[-1].id if len(found) == JOBS_PAGE else None}
 
 
 async def _list_studies(services: Services, link_state: str, after: int) -> dict[str, object]:
@@ -123,10 +173,12 @@ async def _administrator(
     """Let an administrator in, with an audit entry; anyone else is refused."""
     access = access_of(request.scope)
     access.require_administrator()
-    await services.read_audit.record(
-        AuditEntry(access.principal, action, interaction, "Administration", subject)
-    )
+    await services.read_audit.record(_entry(access.principal, action, interaction, subject))
     return access
+
+
+def _entry(principal: Principal, action: Action, interaction: str, subject: str | None) -> AuditEntry:
+    return AuditEntry(principal, action, interaction, "Administration", subject)
 
 
 async def _act_on_pair(

@@ -70,6 +70,8 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("GET", "/fhir/{type}/{id}/_history/{version}"): ("/fhir/Patient/{patient}/_history/1", HIDDEN),
     ("GET", "/admin/api/studies"): ("/admin/api/studies", FORBIDDEN),
     ("GET", "/admin/api/models"): ("/admin/api/models", FORBIDDEN),
+    ("GET", "/admin/api/jobs"): ("/admin/api/jobs", FORBIDDEN),
+    ("POST", "/admin/api/jobs/{job_id}/retry"): ("/admin/api/jobs/1/retry", FORBIDDEN),
     ("POST", "/admin/api/patients/merge"): ("/admin/api/patients/merge", FORBIDDEN),
     ("POST", "/admin/api/patients/unmerge"): ("/admin/api/patients/unmerge", FORBIDDEN),
     ("POST", "/admin/api/studies/{study}/settled"): ("/admin/api/studies/{study}/settled", FORBIDDEN),

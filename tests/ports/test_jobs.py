@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 import server.migrations
+from server.kernel.clock import SECOND_US, now_us
 from server.kernel.database import Database, UnitOfWork
-from server.kernel.faults import Busy
+from server.kernel.faults import Busy, NotFound
+from server.kernel.job_overview import job_facts, list_jobs, retry_failed
 from server.kernel.job_queues import job_queue
 from server.kernel.job_runner import JobRunner
 from server.kernel.jobs import (
     DEFAULT_BEATS,
     FAILURE_DELAYS_S,
+    INFERENCE,
     LOW,
     MAX_TRIES,
     QUEUES,
@@ -29,12 +32,14 @@ from server.kernel.jobs import (
     Emitted,
     Job,
     JobQueue,
+    JobState,
     Next,
     Taken,
     after_failure,
 )
+from server.kernel.periodic_jobs import FIRST_S, Recurring, defer_due, keep_schedule
 from server.kernel.rows import table_of
-from server.kernel.tables import OutboxEvent
+from server.kernel.tables import OutboxEvent, PeriodicJob
 
 VERSIONS = Path(server.migrations.__file__).parent / "versions"
 SOON_S = 30.0
@@ -476,3 +481,94 @@ def test_migration_installs_the_schema_of_the_installed_library() -> None:
     from procrastinate.schema import SchemaManager
 
     assert (VERSIONS / "0003_procrastinate.sql").read_text() == SchemaManager.get_schema()
+
+
+async def test_failed_job_is_seen_and_can_be_tried_again(database: Database, queue: JobQueue) -> None:
+    wanted = Job("a", {"n": 1}, STORAGE, LOW, dedupe_key="a:1", exclusive=True)
+    await defer(database, Job("other"), wanted)
+    await queue.give_up(await take(queue, STORAGE), Next(None, 5), "ValueError")
+    (failed,) = await list_jobs(database, JobState.FAILED, 0)
+    assert (failed.task, failed.args, failed.queue, failed.tries) == ("a", {"n": 1}, STORAGE, 1)
+    assert failed.problem == "ValueError"
+    assert abs((failed.changed_us or 0) - now_us()) < 60 * SECOND_US
+    assert await list_jobs(database, JobState.FAILED, failed.id) == []
+    await database.transact(lambda unit: retry_failed(unit, failed.id))
+    assert await list_jobs(database, JobState.FAILED, 0) == []
+    again = await take(queue, STORAGE)
+    assert (again.task, again.args, again.tries, again.failures) == ("a", {"n": 1}, 0, 0)
+    await defer(database, wanted)
+    assert await queue.take(STORAGE) is None  # it is exclusive as before
+    with pytest.raises(NotFound):
+        await database.transact(lambda unit: retry_failed(unit, failed.id))
+
+
+async def test_facts_tell_what_stands_where(database: Database, queue: JobQueue) -> None:
+    await defer(database, Job("waits"), Job("runs", queue=STORAGE), Job("later", delay_s=60, queue=INFERENCE))
+    await take(queue, STORAGE)
+    await defer(database, Job("fails", priority=STAT))
+    await queue.give_up(await take(queue), Next(None, 5), "ValueError")
+    standing, overdue = await job_facts(database)
+    counted = {labels: value for labels, value in standing.values if value}
+    assert counted == {
+        (RECORD, "waiting"): 1,
+        (RECORD, "failed"): 1,
+        (STORAGE, "running"): 1,
+        (INFERENCE, "waiting"): 1,
+    }
+    ages = dict(overdue.values)
+    assert ages[RECORD,] > 0
+    assert ages[STORAGE,] == ages[INFERENCE,] == 0
+
+
+EVERY = Recurring("care", 3600)
+
+
+async def make_due(database: Database) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        await unit.execute(update(table_of(PeriodicJob)).values(next_us=unit.now_us))
+
+    await database.transact(work)
+
+
+async def test_recurring_task_is_deferred_once_by_several_processes(
+    database: Database, queue: JobQueue
+) -> None:
+    assert 0 < await defer_due(database, [EVERY]) <= FIRST_S
+    assert await queue.take(STORAGE) is None
+    await make_due(database)
+    waits = await asyncio.gather(*(defer_due(database, [EVERY]) for _ in range(5)))
+    assert all(3500 < wait <= 3600 for wait in waits)
+    first = await take(queue, STORAGE)
+    assert first.task == "care"
+    await queue.finish(first)
+    assert await queue.take(STORAGE) is None  # what five deferred at once would leave
+
+
+async def test_recurring_task_does_not_overtake_itself(database: Database, queue: JobQueue) -> None:
+    await defer_due(database, [EVERY])
+    await make_due(database)
+    await defer_due(database, [EVERY])
+    slow = await take(queue, STORAGE)
+    await make_due(database)
+    await defer_due(database, [EVERY])
+    assert await queue.take(STORAGE) is None
+    await queue.finish(slow)
+    assert (await take(queue, STORAGE)).task == "care"
+
+
+async def test_shorter_period_holds_at_once(database: Database) -> None:
+    await defer_due(database, [EVERY])
+    await make_due(database)
+    await defer_due(database, [EVERY])
+    assert await defer_due(database, [Recurring("care", 10)]) <= 10
+
+
+async def test_schedule_runs_until_it_is_stopped(database: Database, queue: JobQueue) -> None:
+    stop, told = asyncio.Event(), asyncio.Event()
+    database.on_jobs(told.set)
+    schedule = asyncio.create_task(keep_schedule(database, [Recurring("care", 0.2)], stop))
+    async with asyncio.timeout(SOON_S):
+        await told.wait()
+        stop.set()
+        await schedule
+    assert (await take(queue, STORAGE)).task == "care"

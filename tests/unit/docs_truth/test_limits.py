@@ -43,6 +43,8 @@ ALSO = (
     "server.http.health.TIMEOUT_S",
     "server.http.metrics.FACTS_TIMEOUT_S",
     "server.http.problem.RETRY_AFTER_S",
+    "server.kernel.job_overview.COUNTED_JOBS",
+    "server.kernel.job_overview.PAGE",
     "server.kernel.jobs.BEAT_S",
     "server.kernel.jobs.DEAD_AFTER_S",
     "server.http.supervisor.FAILED_STARTS",
