@@ -13,12 +13,14 @@ from server.auth.clients import add_client
 from server.auth.tokens import issue_token
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
-from server.kernel.local_store import LocalObjectStore
+from server.kernel.object_stores import open_store
 from server.kernel.rows import table_of
 from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
 
-SECRET_SETTINGS = frozenset({"master_key"})
+SECRET_SETTINGS = frozenset(
+    {"master_key", "previous_master_keys", "objects_secret_key", "objects_encryption_key"}
+)
 
 
 class NotUsable(Fault):
@@ -96,7 +98,7 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
     if settings.database_url is not None:
         values["database_url"] = make_url(settings.database_url).render_as_string(hide_password=True)
     return [
-        (name, "(secret)" if name in SECRET_SETTINGS and value is not None else str(value))
+        (name, "(secret)" if name in SECRET_SETTINGS and value else str(value))
         for name, value in values.items()
     ]
 
@@ -113,15 +115,20 @@ async def _check_database(settings: Settings) -> str:
 
 
 async def _check_objects(settings: Settings) -> str:
-    store = LocalObjectStore(settings.data / "objects")
+    store = open_store(settings.objects)
     try:
         await store.check()
-        (stored,) = await store.put([b"check-config"])
+        (stored,) = await store.pack(_one_body())
         if await store.read(stored) != b"check-config":
             raise NotUsable("does not give back what was written")
+        await store.remove(stored.object_name)
     finally:
         await store.close()
-    return "writes and reads"
+    return "writes, reads and removes"
+
+
+async def _one_body() -> AsyncIterator[bytes]:
+    yield b"check-config"
 
 
 async def _check_models(_settings: Settings) -> str:

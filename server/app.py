@@ -20,6 +20,7 @@ import fhir.routes
 import server.auth.routes
 import server.http.health
 import server.workflows.routes
+import server.workflows.storage.routes
 from fhir.capability import ServerFacts
 from fhir.offer import render_capabilities
 from server.auth.middleware import Authentication, Door
@@ -38,9 +39,9 @@ from server.kernel.access import system_access
 from server.kernel.audit_months import make_audit_months
 from server.kernel.clock import instant_text
 from server.kernel.database import Database
-from server.kernel.local_store import LocalObjectStore
 from server.kernel.logging import configure_logging
 from server.kernel.metrics_folder import shared_folder
+from server.kernel.object_stores import open_store
 from server.kernel.process_metrics import Role, watch_process
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
@@ -57,6 +58,10 @@ from server.workflows.projection import (
     project_waiting_tasks,
 )
 from server.workflows.settle import settle_waiting
+from server.workflows.storage.pack import pack_settled
+from server.workflows.storage.remove import remove_due
+from server.workflows.storage.scrub import scrub
+from server.workflows.storage.sweep import sweep_orphans
 from server.workflows.worker_process import keep_worker, require_engine
 
 MIB = 1 << 20
@@ -73,10 +78,11 @@ def build_services(settings: Settings) -> Services:
     database = Database(settings.database, settings.database_limits)
     return Services(
         database=database,
-        objects=LocalObjectStore(settings.data / "objects"),
+        objects=open_store(settings.objects),
         read_audit=ReadAudit(database),
         public_base=settings.base,
         site=settings.site,
+        storage=settings.storage,
     )
 
 
@@ -134,6 +140,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     app.include_router(dicomweb.worklist.routes.build_router(services), prefix="/dicom-web")
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
     app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
+    app.include_router(server.workflows.storage.routes.build_router(services), prefix="/admin/api")
 
     answer_unrouted(app, answer)
     return app
@@ -194,6 +201,10 @@ def _background(
         Loop("follow patients", lambda: follow_patients(services), 0.25),
         Loop("close audit windows", services.read_audit.close_ended, 5.0),
         Loop("make audit months", lambda: make_audit_months(services.database), 3600.0),
+        Loop("pack objects", lambda: pack_settled(services), 30.0),
+        Loop("remove objects", lambda: remove_due(services), 60.0),
+        Loop("sweep objects", lambda: sweep_orphans(services), 600.0),
+        Loop("scrub objects", lambda: scrub(services), 60.0),
         Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5, rest_s=0.25),
     )
     work = [run_loop(loop, stop) for loop in loops]

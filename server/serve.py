@@ -23,12 +23,14 @@ from server.http.memory import tune_allocator
 from server.http.supervisor import Plan, Supervisor
 from server.kernel.audit_months import make_audit_months
 from server.kernel.database import Database, UnitOfWork
-from server.kernel.faults import Fault
+from server.kernel.faults import Busy, Fault
 from server.kernel.logging import configure_logging
+from server.kernel.object_stores import join_installation, open_store
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.models import INSTALLER, register_shipped
 from server.workflows.own_codes import publish_own_codes
+from server.workflows.storage.pack import follow_prefix
 from server.workflows.worker_process import keep_worker, require_engine
 
 KEEP_ALIVE_S = 75
@@ -119,7 +121,20 @@ async def _prepare(settings: Settings) -> None:
     await make_audit_months(database)
     await register_shipped(database)
     await database.transact(_publish_definitions)
+    await _join_store(settings, database)
     await database.close()
+
+
+async def _join_store(settings: Settings, database: Database) -> None:
+    """See that the object store is ours. One that is down now is asked again before anything is removed."""
+    objects = open_store(settings.objects)
+    try:
+        await join_installation(database, objects)
+    except Busy as fault:
+        log.warning("the object store is not reached", reason=str(fault))
+    finally:
+        await objects.close()
+    await database.transact(lambda unit: follow_prefix(unit, objects.prefix))
 
 
 async def _publish_definitions(unit: UnitOfWork) -> None:

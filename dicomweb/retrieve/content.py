@@ -8,18 +8,11 @@ from dicomweb.answer import Answer
 from dicomweb.retrieve.locate import Located
 from dicomweb.wire.multipart import Part, PartHead, content_type, message_length, stream
 from dicomweb.wire.negotiation import Representation
-from server.kernel.faults import Fault, FaultKind
-from server.kernel.object_store import ObjectStore, StoredRange
+from server.kernel.object_store import DamagedObject, ObjectStore, StoredRange
 from server.kernel.uids import new_secret
 
 MAX_WHOLE_BYTES = 16 << 20  # an object up to this size is read and proven before its first byte leaves
 MAX_JOINED_BYTES = 1 << 20  # a message up to this size goes out in one piece, which costs the server less
-
-
-class DamagedObject(Fault):
-    """Stored bytes do not have the digest that they were stored with."""
-
-    kind = FaultKind.INTERNAL
 
 
 async def read_whole(objects: ObjectStore, located: Located) -> bytes:

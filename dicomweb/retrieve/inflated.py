@@ -8,13 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 from weakref import WeakSet
 
-from dicomweb.retrieve.content import DamagedObject
 from dicomweb.retrieve.locate import Located
 from dicomweb.wire.deflate import Inflater
 from dicomweb.wire.faults import TransferSyntaxUnknown, UnreadableDataSet
 from dicomweb.wire.file_meta import MAX_META_BYTES, read_file_meta
 from server.kernel.faults import Busy, StorageFull
-from server.kernel.object_store import READ_CHUNK_BYTES, ObjectStore, StoredRange
+from server.kernel.object_store import READ_CHUNK_BYTES, DamagedObject, ObjectStore, StoredRange
 
 MAX_SPOOLED_BYTES = 2 << 30  # of inflated instances: those kept for the next request and those being read
 DAMAGED = "A stored instance is damaged and is not delivered."

@@ -103,6 +103,8 @@ class _Indexing:
         series = self.known.series.get(parsed.series_instance_uid) or await self._new_series(instance, study)
         if series.is_superseded:
             await self._bring_back(series)
+        if series.is_packed:
+            await self._have_packed(series)
         self._add(instance, study, series)
         return replace(result_of(parsed), patient_id=study.patient_id)
 
@@ -192,6 +194,11 @@ class _Indexing:
         """A series whose instances are all superseded has a current one again."""
         await self.unit.execute(update(_SERIES).where(_SERIES.c.id == series.id).values(superseded_us=None))
         series.is_superseded = False
+
+    async def _have_packed(self, series: KnownSeries) -> None:
+        """What was packed already is to be looked at again, once its study is settled."""
+        await self.unit.execute(update(_SERIES).where(_SERIES.c.id == series.id).values(pack_due_us=0))
+        series.is_packed = False
 
     async def _touch_study(self, study: KnownStudy) -> None:
         columns: dict[str, Any] = {"changed_us": self.unit.now_us}

@@ -38,6 +38,7 @@ class KnownSeries:
     id: int
     study_instance_uid: str
     is_superseded: bool = False
+    is_packed: bool = False  # its objects lie as they should, so packing would not look at it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _study(row: Row[Any]) -> KnownStudy:
 
 
 def _series(row: Row[Any]) -> KnownSeries:
-    return KnownSeries(row.id, row.study_instance_uid, row.superseded_us is not None)
+    return KnownSeries(row.id, row.study_instance_uid, row.superseded_us is not None, row.pack_due_us is None)
 
 
 def _naming(query: Select[Any], uids: Iterable[str]) -> Select[Any]:
@@ -101,7 +102,13 @@ _STUDIES = select(
     _STUDY.c.attributes,
 ).where(_STUDY.c.study_instance_uid.in_(_UIDS))
 _ALL_SERIES = (
-    select(_SERIES.c.series_instance_uid, _SERIES.c.id, _SERIES.c.superseded_us, _STUDY.c.study_instance_uid)
+    select(
+        _SERIES.c.series_instance_uid,
+        _SERIES.c.id,
+        _SERIES.c.superseded_us,
+        _SERIES.c.pack_due_us,
+        _STUDY.c.study_instance_uid,
+    )
     .join_from(_SERIES, _STUDY, _SERIES.c.study_id == _STUDY.c.id)
     .where(_SERIES.c.series_instance_uid.in_(_UIDS))
 )

@@ -30,6 +30,7 @@ from dicomweb.store.receive import MemoryBudget, ReceivedPart
 from server.kernel.access import Access, Permission
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy, TooLarge
+from server.kernel.object_store import StoredRange
 from server.kernel.services import Services
 
 COLLISION_ATTEMPTS = 5  # runs of a transaction that met another one claiming the same UIDs
@@ -147,11 +148,8 @@ class StoreService:
     async def _write(self, request: StoreRequest, batch: _Batch) -> None:
         """Make the bytes durable, then index them and audit the whole batch in one transaction."""
         fresh = list(batch.received)
-        ranges = await self._services.objects.put([batch.parts[position].body for position in fresh])
-        stored = [
-            StoredInstance(batch.received[position], stored_range)
-            for position, stored_range in zip(fresh, ranges, strict=True)
-        ]
+        ranges = await self._make_durable(batch)
+        stored = [StoredInstance(batch.received[position], ranges[position]) for position in fresh]
         reach = request.access.reach("ImagingStudy", Permission.CREATE)
 
         async def work(unit: UnitOfWork) -> list[InstanceResult]:
@@ -170,6 +168,25 @@ class StoreService:
                 if attempt == COLLISION_ATTEMPTS:
                     raise Busy("The same instances are being stored elsewhere; retry later.") from collision
         batch.settle(fresh, indexed)
+
+    async def _make_durable(self, batch: _Batch) -> dict[int, StoredRange]:
+        """Where the bytes of each position lie now; what is put together is of one study."""
+        studies: dict[str, list[int]] = {}
+        for position, received in batch.received.items():
+            studies.setdefault(received.parsed.study_instance_uid, []).append(position)
+        puts = [
+            self._services.objects.put([batch.parts[position].body for position in positions])
+            for positions in studies.values()
+        ]
+        ranges: dict[int, StoredRange] = {}
+        outcomes = await asyncio.gather(
+            *puts, return_exceptions=True
+        )  # none is under way when one has failed
+        for positions, outcome in zip(studies.values(), outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            ranges |= zip(positions, outcome, strict=True)
+        return ranges
 
 
 def _discard(parts: Iterable[ReceivedPart]) -> None:

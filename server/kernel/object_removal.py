@@ -1,7 +1,8 @@
 """Which objects are to go from the store, noted in the transaction that makes them useless.
 
-Whoever deletes or moves instances notes the objects they lay in. When a row is due, the removal step packs
-away what still lives in the object, then removes it.
+Whoever deletes or moves instances notes the objects they lay in: those that the deleting statement returns,
+or that were read under the lock of the study, for packing may move an instance meanwhile. When a row is due,
+the removal step packs away what still lives in the object, then removes it.
 """
 
 from collections.abc import Iterable

@@ -7,6 +7,7 @@ from server.kernel.database import Database
 from server.kernel.object_store import ObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.site import Site
+from server.kernel.store_config import StoragePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +20,4 @@ class Services:
     public_base: str  # scheme://host[:port] of every URL in answers, without a final slash
     site: Site = field(default_factory=Site)
     clock: Clock = now_us
+    storage: StoragePolicy = field(default_factory=StoragePolicy)

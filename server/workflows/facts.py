@@ -1,4 +1,4 @@
-"""The facts that every scrape tells: worklist, jobs, outbox, readiness, memory, disk."""
+"""The facts that every scrape tells: worklist, jobs, outbox, stored objects, readiness, memory, disk."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +10,7 @@ from server.kernel.metrics import Fact
 from server.kernel.outbox import outbox_facts
 from server.kernel.process_metrics import disk_facts, memory_facts
 from server.kernel.services import Services
+from server.workflows.storage.figures import storage_facts
 from server.workflows.worklist_metrics import worklist_facts
 
 
@@ -27,4 +28,5 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     """Facts that stand in the database: asked of the servers, which would all say the same."""
     metrics.watch("worklist", lambda: worklist_facts(services))
     metrics.watch("jobs", lambda: job_facts(services.database))
+    metrics.watch("storage", lambda: storage_facts(services))
     metrics.watch("outbox", lambda: outbox_facts(services.database))

@@ -12,7 +12,7 @@ from dicomweb.tables import Instance
 from dicomweb.worklist.workitem import Claim
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
-from server.kernel.object_store import StoredRange
+from server.kernel.object_store import DamagedObject, StoredRange
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 
@@ -27,10 +27,8 @@ class InputGone(Fault):
     kind = FaultKind.GONE
 
 
-class InputDamaged(Fault):
-    """Stored bytes are not those that were received."""
-
-    kind = FaultKind.INTERNAL
+class InputDamaged(DamagedObject):
+    """Stored bytes of an input instance are not those that were received."""
 
 
 async def load_input(services: Services, claim: Claim) -> list[Dataset]:

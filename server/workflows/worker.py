@@ -29,11 +29,12 @@ from dicomweb.worklist.codes import (
 )
 from dicomweb.worklist.workitem import Claim, Reason
 from server.kernel.faults import Busy, Fault
+from server.kernel.object_store import DamagedObject
 from server.kernel.services import Services
 from server.kernel.tracing import Kind, joined, span
 from server.workflows.background import described
 from server.workflows.loaded_models import ModelNotUsable
-from server.workflows.model_input import InputDamaged, InputGone
+from server.workflows.model_input import InputGone
 from server.workflows.model_metrics import Ended, count_ended
 
 log = structlog.get_logger(__name__)
@@ -71,7 +72,7 @@ class WorkerSettings:
 _VERDICTS: Mapping[type[BaseException], tuple[Code, bool]] = {
     SeriesRefused: (OBJECT_TYPES_NOT_SUPPORTED, False),
     InputGone: (OBJECT_SET_INCOMPLETE, False),
-    InputDamaged: (OBJECTS_INCORRECTLY_FORMATTED, False),
+    DamagedObject: (OBJECTS_INCORRECTLY_FORMATTED, False),
     ModelNotUsable: (RESOURCE_INADEQUATE, False),
     BundleInvalid: (RESOURCE_INADEQUATE, False),
     UnsupportedRunnerKind: (RESOURCE_INADEQUATE, False),

@@ -119,7 +119,7 @@ async def test_full_disk_turns_readiness_red(system: Any, monkeypatch: pytest.Mo
 async def test_damaged_bytes_are_never_given_out(system: Any, kit: Any, chest: list[FileDataset]) -> None:
     body = kit.multipart([kit.part10(chest[0])])
     await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
-    (journal,) = (system.services.objects._root / "journal").iterdir()
+    (journal,) = (system.services.objects.inner._root / "journal").iterdir()
     content = bytearray(journal.read_bytes())
     content[len(content) // 2] ^= 1
     journal.write_bytes(content)

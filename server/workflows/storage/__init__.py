@@ -1,0 +1,1 @@
+"""Upkeep of stored objects: packing, removal, the sweep for orphans, the scrub."""
