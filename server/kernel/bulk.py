@@ -1,7 +1,7 @@
 """Many rows into several tables at once, in the caller's transaction.
 
 A write touches up to ten tables. Through the asynchronous engine each statement costs far more than the
-insert itself; on SQLite all of them go to the driver together, and its errors come as they are.
+insert itself, so all of them go to the driver together. SQLite's errors come as they are.
 """
 
 import sqlite3
@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.kernel import postgresql
 from server.kernel.sqlite import BEGIN, VALUES_HERE, SqliteThread, count_values
 
-Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
+Rows = postgresql.Rows
 Batches = Sequence[tuple[str, Sequence[tuple[Any, ...]]]]  # statements and the values of each
 
 
@@ -24,9 +25,7 @@ async def insert_rows(connection: AsyncConnection, rows: Rows) -> None:
     No default of a column is filled in.
     """
     if connection.dialect.name != "sqlite":
-        for table, entries in rows.items():
-            if entries:
-                await connection.execute(insert(table), entries)
+        await postgresql.insert_rows(connection, rows)
         return
     await _run(await thread_of(connection), _batches(rows))
 
@@ -48,7 +47,10 @@ async def upsert_rows(
 
 
 async def commit_rows(connection: AsyncConnection, rows: Rows) -> None:
-    """Insert rows as a whole transaction of SQLite's, in one hand-over; durable on return."""
+    """Insert rows as a whole transaction, in one hand-over; durable on return."""
+    if connection.dialect.name != "sqlite":
+        await postgresql.insert_rows(connection, rows)  # one statement: a transaction by itself
+        return
     batches = _batches(rows)
 
     def run(raw: sqlite3.Connection) -> None:

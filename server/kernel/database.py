@@ -9,15 +9,16 @@ advisory locks.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import CursorResult, Executable, event, text
+from sqlalchemy import CursorResult, Executable, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from server.kernel import postgresql
 from server.kernel.audit import AuditEntry
 from server.kernel.bulk import commit_rows, insert_rows
 from server.kernel.clock import now_us
@@ -39,15 +40,6 @@ _AUDIT = table_of(AuditRow)
 NO_SUBSCRIPTIONS: Subscriptions = {}
 
 ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
-
-_LOCK = text(  # in the order given; unnest keeps it
-    "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(CAST(:names AS text[])) AS name"
-)
-_CLOCK = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-
-
-CONNECT_TIMEOUT_S = 5.0  # of PostgreSQL; a server that does not answer by then counts as gone
-CACHED_STATEMENTS = 500  # prepared, of one connection; the server has some hundred that differ
 
 
 class UnitOfWork:
@@ -77,7 +69,7 @@ class UnitOfWork:
         if self.connection.dialect.name == "sqlite":
             return
         if wanted := sorted(set(names)):
-            await self.connection.execute(_LOCK, {"names": wanted})
+            await postgresql.take_locks(self.connection, wanted)
 
     def emit(self, kind: str, subject: str, payload: Mapping[str, Any] | None = None) -> None:
         """Announce what this transaction did; readers of the outbox see it once it is committed.
@@ -123,11 +115,6 @@ class UnitOfWork:
         self._events, self._entries = [], []
 
 
-async def _audit_all(unit: UnitOfWork, entries: Sequence[AuditEntry]) -> None:
-    for entry in entries:
-        unit.audit(entry)
-
-
 class Database:
     """Connections to one database, SQLite (`sqlite+aiosqlite:///…`) or PostgreSQL (`postgresql+asyncpg://…`)."""
 
@@ -147,9 +134,7 @@ class Database:
             self._reader = _sqlite_engine(self.url, readers=limits.connections)
             self._writer = _sqlite_engine(self.url, readers=None)
         else:
-            self._writer = _postgresql_engine(self.url, limits)
-            # The same connections; a read needs no BEGIN and no ROLLBACK around it.
-            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
+            self._reader = self._writer = postgresql.make_engine(self.url, limits)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -189,13 +174,11 @@ class Database:
         Raises:
             Busy, StorageFull: as `transact`.
         """
-        if not self.is_sqlite:
-            await self.transact(lambda unit: _audit_all(unit, entries))
-            return
         with as_faults(), self._writes.use() as use:
             async with _connected(self._writer) as connection:
                 use.taken()
-                await commit_rows(connection, {_AUDIT: [entry.as_row(now_us()) for entry in entries]})
+                now = await self._clock(connection)
+                await commit_rows(connection, {_AUDIT: [entry.as_row(now) for entry in entries]})
 
     def on_jobs(self, tell: Callable[[], None]) -> None:
         """Call `tell` whenever a transaction of this process has committed with jobs."""
@@ -203,7 +186,7 @@ class Database:
 
     async def _attempt(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         with self._writes.use() as use:
-            async with _connected(self._writer) as connection, connection.begin():
+            async with _connected(self._writer) as connection, self._transaction(connection):
                 use.taken()
                 unit = UnitOfWork(connection, await self._clock(connection), self.subscriptions)
                 result = await work(unit)
@@ -216,7 +199,10 @@ class Database:
     async def _clock(self, connection: AsyncConnection) -> int:
         if self.is_sqlite:  # the database lives in this machine: its clock is ours
             return now_us()
-        return int((await connection.execute(_CLOCK)).scalar_one())
+        return await postgresql.read_clock(connection)
+
+    def _transaction(self, connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
+        return connection.begin() if self.is_sqlite else postgresql.transaction(connection)
 
     def report(self) -> None:
         """Bring the gauges of the connections up to date."""
@@ -237,33 +223,6 @@ async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield connection
     finally:
         await asyncio.shield(connection.close())  # also when whoever waits is cancelled: back to the pool
-
-
-def _postgresql_engine(url: URL, limits: DatabaseLimits) -> AsyncEngine:
-    """An engine of so many connections, each with its limits set in the server, where they hold."""
-    statement_ms = str(int(limits.statement_timeout_s * 1000))
-    return create_async_engine(
-        url,
-        isolation_level="READ COMMITTED",
-        pool_size=limits.connections,
-        max_overflow=0,
-        pool_timeout=limits.wait_s,
-        pool_pre_ping=True,  # a connection that a restart or a fail-over took is replaced, not handed out
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_S,
-            # The client's own limit only counts when the server does not answer at all.
-            "command_timeout": limits.statement_timeout_s + CONNECT_TIMEOUT_S,
-            "prepared_statement_cache_size": CACHED_STATEMENTS,
-            "server_settings": {
-                "application_name": "isthmus",
-                "statement_timeout": statement_ms,
-                "lock_timeout": statement_ms,
-                "idle_in_transaction_session_timeout": statement_ms,
-                "synchronous_commit": "on",  # acknowledged means durable, whatever the role's default is
-                "jit": "off",  # compiling a look-up costs more than the look-up
-            },
-        },
-    )
 
 
 def _sqlite_engine(url: URL, *, readers: int | None) -> AsyncEngine:

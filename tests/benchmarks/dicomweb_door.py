@@ -1,15 +1,15 @@
-"""What one DICOMweb transaction costs the server: `python tests/benchmarks/dicomweb_door.py [--count N]`.
+"""What one DICOMweb transaction costs the server:
+`python tests/benchmarks/dicomweb_door.py [--count N] [--database postgresql]`.
 
 A store row counts instances, every other row requests.
 """
 
-import argparse
 import json
 from io import BytesIO
 
 from pydicom.data import get_testdata_file
 from pydicom.filereader import dcmread
-from served import Client, Served, heading, measure, serve
+from served import Client, Served, heading, measure, parse_arguments, serve
 
 SLICES = 200
 SIDE = 512  # rows and columns of a slice
@@ -111,7 +111,6 @@ def run(served: Served, count: int) -> None:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--count", type=int, default=400, help="operations of a row")
-    with serve() as started:
-        run(started, arguments.parse_args().count)
+    arguments = parse_arguments(__doc__, 400)
+    with serve(arguments.database) as started:
+        run(started, arguments.count)

@@ -1,9 +1,10 @@
-"""What one FHIR interaction costs the server: `python tests/benchmarks/fhir_door.py [--count N]`."""
+"""What one FHIR interaction costs the server:
+`python tests/benchmarks/fhir_door.py [--count N] [--database postgresql]`.
+"""
 
-import argparse
 import json
 
-from served import Client, Served, heading, measure, serve
+from served import Client, Served, heading, measure, parse_arguments, serve
 
 FHIR_JSON = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
 MINIMAL = {**FHIR_JSON, "Prefer": "return=minimal"}
@@ -93,7 +94,6 @@ def run(served: Served, count: int) -> None:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--count", type=int, default=1000, help="operations of a row")
-    with serve() as started:
-        run(started, arguments.parse_args().count)
+    arguments = parse_arguments(__doc__, 1000)
+    with serve(arguments.database) as started:
+        run(started, arguments.count)

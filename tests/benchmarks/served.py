@@ -1,9 +1,10 @@
 """A real server on an empty data folder, and what its process costs: the ground of the benchmarks here.
 
 Nothing here asserts a time. The figure that counts is the server's CPU time per operation, which busy
-neighbours hardly move; requests per second are printed beside it.
+neighbours hardly move; PostgreSQL's own and requests per second are printed beside it.
 """
 
+import argparse
 import http.client
 import os
 import socket
@@ -13,9 +14,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a file: the tests are no installed package
+
+from tests.services.postgresql import Cluster, cluster
 
 READY_S = 60
 SCOPE = "system/*.cruds"
@@ -29,11 +34,18 @@ class Served:
     port: int
     token: str
     pid: int
+    postmaster: int | None = None  # PostgreSQL's first process; None: the server runs on SQLite
 
     def cpu_s(self) -> float:
         """CPU seconds of the server's process so far, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return _cpu_s(self.pid)
+
+    def database_cpu_s(self) -> float:
+        """The same of all of PostgreSQL's processes, those that have ended included."""
+        if self.postmaster is None:
+            return 0.0
+        children = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split()
+        return _cpu_s(self.postmaster, ended=True) + sum(_cpu_s(int(child)) for child in children)
 
     def memory_mib(self) -> float:
         """Resident memory of the server's process, highest so far."""
@@ -62,25 +74,47 @@ class Client:
         return response, content
 
 
+def parse_arguments(description: str | None, count: int) -> argparse.Namespace:
+    """What every benchmark here may be told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--count", type=int, default=count, help="operations of a row")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    return parser.parse_args()
+
+
 @contextmanager
-def serve() -> Iterator[Served]:
-    """Start `isthmus serve` without a worker on a free port, on an empty folder that is removed again."""
-    program = Path(sys.executable).with_name("isthmus")
-    with tempfile.TemporaryDirectory(prefix="isthmus-benchmark-") as folder:
+def serve(database: str) -> Iterator[Served]:
+    """Start `isthmus serve` without a worker on a free port, on an empty folder that is removed again.
+
+    PostgreSQL is a cluster of its own, which flushes each commit to disk.
+    """
+    program = [sys.executable, "-m", "server"]
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-benchmark-"))
+        environment = dict(os.environ)
+        postmaster = None
+        if database == "postgresql":
+            postgresql = stack.enter_context(durable_postgresql())
+            environment["ISTHMUS_DATABASE_URL"] = postgresql.url("isthmus")
+            postmaster = int((postgresql.folder / "data/postmaster.pid").read_text().split()[0])
         port = _free_port()
-        log = (Path(folder) / "log").open("wb")
-        command = [program, "serve", "--data", folder, "--port", str(port), "--no-worker"]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            _await_ready(process, port)
-            issued = subprocess.run(
-                [program, "token", "--scope", SCOPE, "--data", folder], check=True, capture_output=True
-            )
-            yield Served(port, issued.stdout.split()[-1].decode(), process.pid)
-        finally:
-            process.terminate()
-            process.wait(30)
-            log.close()
+        log = stack.enter_context((Path(folder) / "log").open("wb"))
+        command = [*program, "serve", "--data", folder, "--port", str(port), "--no-worker"]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        stack.callback(process.wait, 30)
+        stack.callback(process.terminate)
+        _await_ready(process, port)
+        token = [*program, "token", "--scope", SCOPE, "--data", folder]
+        issued = subprocess.run(token, check=True, capture_output=True, env=environment)
+        yield Served(port, issued.stdout.split()[-1].decode(), process.pid, postmaster)
+
+
+@contextmanager
+def durable_postgresql() -> Iterator[Cluster]:
+    """A cluster with an empty database "isthmus", as safe as an operator's."""
+    with cluster({}) as postgresql:
+        postgresql.run_sql("CREATE DATABASE isthmus")
+        yield postgresql
 
 
 def measure(
@@ -101,20 +135,27 @@ def measure(
         for number in range(first, count, connections):
             operation(clients[first], number)
 
-    cpu, wall = served.cpu_s(), time.perf_counter()
+    cpu, database, wall = served.cpu_s(), served.database_cpu_s(), time.perf_counter()
     threads = [threading.Thread(target=run, args=(first,)) for first in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    cpu, wall = served.cpu_s() - cpu, time.perf_counter() - wall
-    done = count * operations_each
-    print(f"{name:<48} {connections:>3} {cpu / done * 1e6:>9.0f} µs {done / wall:>8.0f}/s", flush=True)
+    cpu, database = served.cpu_s() - cpu, served.database_cpu_s() - database
+    wall, done = time.perf_counter() - wall, count * operations_each
+    costs = f"{cpu / done * 1e6:>9.0f} µs {database / done * 1e6:>9.0f} µs"
+    print(f"{name:<48} {connections:>3} {costs} {done / wall:>8.0f}/s", flush=True)
 
 
 def heading() -> None:
     """The columns' names."""
-    print(f"{'operation':<48} {'con':>3} {'CPU each':>12} {'done':>10}")
+    print(f"{'operation':<48} {'con':>3} {'CPU each':>12} {'PostgreSQL':>12} {'done':>10}")
+
+
+def _cpu_s(pid: int, *, ended: bool = False) -> float:
+    """CPU seconds of a process, user and system; `ended`: with those of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return sum(map(int, fields[11 : 15 if ended else 13])) / _TICKS
 
 
 def _free_port() -> int:

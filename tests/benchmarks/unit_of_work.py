@@ -1,11 +1,13 @@
-"""What the floor costs by itself, without HTTP: `python tests/benchmarks/unit_of_work.py [--count N]`."""
+"""What the floor costs by itself, without HTTP:
+`python tests/benchmarks/unit_of_work.py [--count N] [--database postgresql]`.
+"""
 
-import argparse
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 
 import uvloop
+from served import durable_postgresql, parse_arguments
 from sqlalchemy import insert, select
 
 from server.kernel.access import Principal
@@ -32,9 +34,8 @@ async def measure(name: str, count: int, operation: Callable[[int], Awaitable[ob
     print(f"{name:<48} {sorted(costs)[5]:>8.0f} µs", flush=True)
 
 
-async def run(folder: str, count: int) -> None:
+async def run(url: str, count: int) -> None:
     """Every row."""
-    url = f"sqlite+aiosqlite:///{folder}/benchmark.db"
     await upgrade(url)
     database = Database(url)
     audit = ReadAudit(database)
@@ -65,8 +66,16 @@ async def run(folder: str, count: int) -> None:
     await database.close()
 
 
+def main() -> None:
+    """On the database that the command line names."""
+    arguments = parse_arguments(__doc__, 1000)
+    if arguments.database == "postgresql":
+        with durable_postgresql() as postgresql:
+            uvloop.run(run(postgresql.url("isthmus"), arguments.count))
+    else:
+        with tempfile.TemporaryDirectory(prefix="isthmus-benchmark-") as folder:
+            uvloop.run(run(f"sqlite+aiosqlite:///{folder}/benchmark.db", arguments.count))
+
+
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--count", type=int, default=1000, help="operations of a row")
-    with tempfile.TemporaryDirectory(prefix="isthmus-benchmark-") as made:
-        uvloop.run(run(made, arguments.parse_args().count))
+    main()
