@@ -26,6 +26,7 @@ class StoreFailure(IntEnum):
     CANNOT_UNDERSTAND = 0xC000
     OTHER_PATIENT_THAN_STUDY = 0xC001  # issuer and Patient ID differ from the study's
     CONTRADICTS_HIERARCHY = 0xC002  # the series lies in another study, or the instance in another series
+    DELETED_BEFORE = 0xC003  # the instance, its series or its study was deleted and is not released
     TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
 
 

@@ -43,6 +43,7 @@ class Study(Row, table=True):
         _prefix_index("referring_physician_name_folded"),
         _prefix_index("study_identifier"),
         Index(None, "link_state"),
+        Index(None, "created_us"),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -163,3 +164,48 @@ class InstanceMetadata(Row, table=True):
     bulk_values: str | None = Field(
         default=None, sa_type=Text
     )  # JSON [[path, offset, length], …]; null: none
+
+
+class Tombstone(Row, table=True):
+    """A study, series or instance that was deleted: it is not stored again until `released_us` is set."""
+
+    __tablename__ = "tombstone"
+    __table_args__ = (Index(None, "uid", "released_us"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    uid: str  # of what was deleted; all below it is covered
+    level: str  # dicomweb.delete.tombstones.TombstoneLevel
+    study_instance_uid: str
+    instances: int  # that went with it
+    deleted_by: str  # the Principal's id
+    reason: str = Field(sa_type=Text)
+    deleted_us: int = Field(sa_type=BigInteger)
+    released_us: int | None = Field(default=None, sa_type=BigInteger)
+    released_by: str | None = None
+
+
+class DeletedStudy(Row, table=True):
+    """Whose a study was that is gone, because its reports stay: it follows merges as `Study` does."""
+
+    __tablename__ = "deleted_study"
+
+    study_instance_uid: str = Field(primary_key=True)
+    patient_id: str | None = Field(default=None, index=True)
+    identified_id: str | None = None
+    deleted_us: int = Field(sa_type=BigInteger)
+
+
+class LegalHold(Row, table=True):
+    """An order to keep a study, or all studies of a patient, whatever policy or person would delete them."""
+
+    __tablename__ = "legal_hold"
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    study_instance_uid: str | None = Field(default=None, index=True)  # null: of a patient
+    patient_id: str | None = Field(default=None, index=True)  # FHIR Patient id; null: of a study
+    reason: str = Field(sa_type=Text)
+    placed_by: str  # the Principal's id
+    placed_us: int = Field(sa_type=BigInteger)
+    released_us: int | None = Field(default=None, sa_type=BigInteger)  # null: in force
+    released_by: str | None = None
+    release_reason: str | None = Field(default=None, sa_type=Text)

@@ -19,6 +19,7 @@ import dicomweb.worklist.routes
 import fhir.routes
 import server.auth.routes
 import server.http.health
+import server.workflows.deletion.routes
 import server.workflows.routes
 import server.workflows.storage.routes
 from fhir.capability import ServerFacts
@@ -138,9 +139,11 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     app.include_router(server.auth.routes.build_router(services, tokens))
     app.include_router(dicomweb.routes.build_router(services), prefix="/dicom-web")
     app.include_router(dicomweb.worklist.routes.build_router(services), prefix="/dicom-web")
+    app.include_router(server.workflows.deletion.routes.build_archive_router(services), prefix="/dicom-web")
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
     app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
     app.include_router(server.workflows.storage.routes.build_router(services), prefix="/admin/api")
+    app.include_router(server.workflows.deletion.routes.build_router(services), prefix="/admin/api")
 
     answer_unrouted(app, answer)
     return app

@@ -10,6 +10,7 @@ from dicomweb.wire.dictionary import key_of
 from server.kernel.access import Reach
 from server.kernel.patients import PatientIdentifier
 
+STUDY_INSTANCE_UID = key_of("StudyInstanceUID")
 SERIES_INSTANCE_UID = key_of("SeriesInstanceUID")
 SOP_INSTANCE_UID = key_of("SOPInstanceUID")
 
@@ -17,6 +18,8 @@ PATIENT_COMMENTS = {
     StoreFailure.NOT_AUTHORIZED: "The patient is outside what the token may store for",
     StoreFailure.OTHER_PATIENT_THAN_STUDY: "Issuer and value differ from those of the study",
 }
+
+DELETED_COMMENT = "It was deleted here; an administrator must release it first"
 
 
 class Verdict(Enum):
@@ -48,6 +51,13 @@ def other_patient(reason: StoreFailure) -> Refusal:
 
 def _judge_place(instance: ReceivedInstance, known: Known) -> Verdict | Refusal:
     parsed = instance.parsed
+    for tag, uid in (
+        (STUDY_INSTANCE_UID, parsed.study_instance_uid),
+        (SERIES_INSTANCE_UID, parsed.series_instance_uid),
+        (SOP_INSTANCE_UID, parsed.sop_instance_uid),
+    ):
+        if uid in known.deleted:
+            return Refusal(StoreFailure.DELETED_BEFORE, (FailedAttribute(tag, DELETED_COMMENT),))
     series = known.series.get(parsed.series_instance_uid)
     if series is not None and series.study_instance_uid != parsed.study_instance_uid:
         return _misplaced(SERIES_INSTANCE_UID, "The series belongs to another study")

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import BindParameter, Row, Select, bindparam, select
+from sqlalchemy import BindParameter, CompoundSelect, Row, Select, bindparam, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import DicomJson
-from dicomweb.tables import Instance, Series, Study
+from dicomweb.tables import Instance, Series, Study, Tombstone
 from dicomweb.wire.instance import ParsedInstance
 from server.kernel.rows import table_of
 
 _STUDY, _SERIES, _INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
+_TOMBSTONE = table_of(Tombstone)
+
+AnySelect = TypeVar("AnySelect", Select[Any], CompoundSelect[Any])
 
 
 @dataclass(slots=True)
@@ -56,6 +59,7 @@ class Known:
     studies: dict[str, KnownStudy] = field(default_factory=dict)
     series: dict[str, KnownSeries] = field(default_factory=dict)
     instances: dict[str, KnownInstance] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()  # UIDs of any level that are not to be stored again
 
 
 async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> Known:
@@ -63,17 +67,25 @@ async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstanc
     studies = await connection.execute(_naming(_STUDIES, {i.study_instance_uid for i in parsed}))
     series = await connection.execute(_naming(_ALL_SERIES, {i.series_instance_uid for i in parsed}))
     known = await connection.execute(_naming(_INSTANCES, {i.sop_instance_uid for i in parsed}))
+    deleted = await connection.execute(_naming(_DELETED, _all_uids(parsed)))
     return Known(
         {row.study_instance_uid: _study(row) for row in studies},
         {row.series_instance_uid: _series(row) for row in series},
         {row.sop_instance_uid: KnownInstance(row.series_instance_uid, row.data_set_sha256) for row in known},
+        frozenset(deleted.scalars()),
     )
 
 
 async def is_any_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> bool:
-    """Whether the index holds any of these instances: the quick answer for what is all new."""
-    query = _naming(_ANY_INSTANCE, {i.sop_instance_uid for i in parsed})
+    """Whether any of these instances is in the index or was deleted: the quick answer for what is all new."""
+    query = _naming(_ANY_INSTANCE, {i.sop_instance_uid for i in parsed}).params(all_uids=_all_uids(parsed))
     return (await connection.execute(query)).first() is not None
+
+
+def _all_uids(parsed: Sequence[ParsedInstance]) -> list[str]:
+    return sorted(
+        {uid for i in parsed for uid in (i.study_instance_uid, i.series_instance_uid, i.sop_instance_uid)}
+    )
 
 
 def _study(row: Row[Any]) -> KnownStudy:
@@ -86,13 +98,18 @@ def _series(row: Row[Any]) -> KnownSeries:
     return KnownSeries(row.id, row.study_instance_uid, row.superseded_us is not None, row.pack_due_us is None)
 
 
-def _naming(query: Select[Any], uids: Iterable[str]) -> Select[Any]:
+def _naming(query: AnySelect, uids: Iterable[str]) -> AnySelect:
     return query.params(uids=sorted(uids))
 
 
 # Built once: that costs more than to execute them.
 _UIDS: BindParameter[str] = bindparam("uids", expanding=True)
-_ANY_INSTANCE = select(_INSTANCE.c.id).where(_INSTANCE.c.sop_instance_uid.in_(_UIDS)).limit(1)
+_ALL_UIDS: BindParameter[str] = bindparam("all_uids", expanding=True)
+_ANY_INSTANCE = union_all(
+    select(_INSTANCE.c.id).where(_INSTANCE.c.sop_instance_uid.in_(_UIDS)),
+    select(_TOMBSTONE.c.id).where(_TOMBSTONE.c.uid.in_(_ALL_UIDS), _TOMBSTONE.c.released_us.is_(None)),
+).limit(1)
+_DELETED = select(_TOMBSTONE.c.uid).where(_TOMBSTONE.c.uid.in_(_UIDS), _TOMBSTONE.c.released_us.is_(None))
 _STUDIES = select(
     _STUDY.c.study_instance_uid,
     _STUDY.c.id,

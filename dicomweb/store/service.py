@@ -30,6 +30,7 @@ from dicomweb.store.receive import MemoryBudget, ReceivedPart
 from server.kernel.access import Access, Permission
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy, TooLarge
+from server.kernel.object_removal import Reason, note_removals
 from server.kernel.object_store import StoredRange
 from server.kernel.services import Services
 
@@ -156,6 +157,7 @@ class StoreService:
             indexed: list[InstanceResult] = []
             if stored:
                 indexed = await index_instances(unit, stored, Origin.RECEIVED, self._services.site, reach)
+                await _note_deleted(unit, stored, indexed)
             for entry in audit_entries(request.access.principal, [*batch.results.values(), *indexed]):
                 unit.audit(entry)
             return indexed
@@ -187,6 +189,19 @@ class StoreService:
                 raise outcome
             ranges |= zip(positions, outcome, strict=True)
         return ranges
+
+
+async def _note_deleted(
+    unit: UnitOfWork, stored: Iterable[StoredInstance], results: Iterable[InstanceResult]
+) -> None:
+    """Bytes of what was deleted after they were written go as those of the deletion itself."""
+    unwanted = [
+        instance.stored.object_name
+        for instance, result in zip(stored, results, strict=True)
+        if result.refusal and result.refusal.reason is StoreFailure.DELETED_BEFORE
+    ]
+    if unwanted:
+        await note_removals(unit, unwanted, unit.now_us, Reason.DELETED)
 
 
 def _discard(parts: Iterable[ReceivedPart]) -> None:

@@ -115,7 +115,8 @@ async def heartbeat(
 
 
 async def fence(unit: UnitOfWork, claim: Claim) -> RowMapping:
-    """Hold the claimed workitem's row until the transaction ends; first statement of every publication.
+    """Hold the claimed workitem's row until the transaction ends; a publication does so first,
+    under the study's lock.
 
     Raises:
         LeaseLost: the attempt is not the current, running one.

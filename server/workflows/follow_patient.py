@@ -2,33 +2,33 @@
 
 ImagingStudy and Tasks are projected again. The reports that the engine published, and every Observation that
 ever belonged to one, get the study's patient as subject: after an unmerge the findings of one person must not
-stay in the record of the other. What clients wrote says what they said.
+stay in the record of the other. What clients wrote says what they said. The reports of a deleted study, and
+its cancelled ImagingStudy, follow in the same way.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import select
 
 from dicomweb.patients import PATIENT_CHANGED
-from dicomweb.tables import Study
+from dicomweb.tables import DeletedStudy, Study
 from dicomweb.worklist.tables import Workitem
-from dicomweb.worklist.workitem import decode_series
 from fhir.interactions.door import surroundings_of
-from fhir.interactions.read import read_resource
 from fhir.interactions.rewrite import hold_resource, rewrite
 from fhir.model.builders.datatypes import reference
-from fhir.model.json_codec import Json, encode_json
+from fhir.model.json_codec import encode_json
 from fhir.search.value import Surroundings
 from server.kernel.database import UnitOfWork
 from server.kernel.outbox import Event, consume
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.workflows.background import each_alone
-from server.workflows.projection import PROJECTION, project_study, project_task
-from server.workflows.report.graph import provenance_id_of, report_id_of
+from server.workflows.projection import PROJECTION, imaging_study_id_of, project_study, project_task
+from server.workflows.report.published import published_of
 
-_STUDY, _WORKITEM = table_of(Study), table_of(Workitem)
+_STUDY, _DELETED, _WORKITEM = table_of(Study), table_of(DeletedStudy), table_of(Workitem)
 
 
 async def follow_patients(services: Services) -> int:
@@ -56,32 +56,31 @@ async def _project_tasks(unit: UnitOfWork, study_instance_uid: str) -> None:
 
 
 async def _move_reports(unit: UnitOfWork, study_instance_uid: str, around: Surroundings) -> None:
-    query = select(_STUDY.c.patient_id).where(_STUDY.c.study_instance_uid == study_instance_uid)
-    patient_id = (await unit.execute(query)).scalar_one_or_none()
-    subject = None if patient_id is None else encode_json(reference("Patient", patient_id))
-    for resource_type, resource_id in await _published(unit, study_instance_uid):
+    whose = await _patient_of(unit, study_instance_uid)
+    if whose is None:
+        return
+    subject = None if whose.patient_id is None else encode_json(reference("Patient", whose.patient_id))
+    moving = await published_of(unit, study_instance_uid)
+    if whose.is_deleted and subject is not None:
+        moving.append(("ImagingStudy", imaging_study_id_of(study_instance_uid)))
+    for resource_type, resource_id in moving:
         held = await hold_resource(unit, resource_type, resource_id)
         if held is not None:
             await rewrite(unit, held, {"subject": subject}, PROJECTION, around)
 
 
-async def _published(unit: UnitOfWork, study_instance_uid: str) -> list[tuple[str, str]]:
-    """Type and id of every report on the study, and of every Observation of any version of it."""
-    c = _WORKITEM.c
-    query = select(c.model_name, c.output).where(c.study_instance_uid == study_instance_uid).order_by(c.pk)
-    found: dict[tuple[str, str], None] = {}
-    for row in (await unit.execute(query)).all():
-        report_id = report_id_of(study_instance_uid, row.model_name)
-        found[("DiagnosticReport", report_id)] = None
-        for sop_instance_uid in (uid for each in decode_series(row.output) for uid in each.sop_instance_uids):
-            provenance_id = provenance_id_of(report_id, sop_instance_uid)
-            provenance = await read_resource(unit.connection, "Provenance", provenance_id)
-            found |= dict.fromkeys(_observations_of(provenance or {}))
-    return list(found)
+@dataclass(frozen=True, slots=True)
+class _Whose:
+    """Whose a study is, or was until it was deleted; None: nobody's."""
+
+    patient_id: str | None
+    is_deleted: bool
 
 
-def _observations_of(provenance: Json) -> Iterator[tuple[str, str]]:
-    for target in provenance.get("target", ()):
-        resource_type, _, resource_id = target.get("reference", "").partition("/")
-        if resource_type == "Observation":
-            yield resource_type, resource_id
+async def _patient_of(unit: UnitOfWork, study_instance_uid: str) -> _Whose | None:
+    """Whose the study is; None: it is not known here."""
+    for table in (_STUDY, _DELETED):
+        query = select(table.c.patient_id).where(table.c.study_instance_uid == study_instance_uid)
+        if row := (await unit.execute(query)).first():
+            return _Whose(row.patient_id, is_deleted=table is _DELETED)
+    return None

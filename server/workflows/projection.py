@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, case, func, select
+from sqlalchemy import RowMapping, case, delete, func, select
 
 from dicomweb.attributes import DicomJson, integer, text, values
 from dicomweb.store.index import STUDY_CHANGED
-from dicomweb.tables import Instance, Series, Study
+from dicomweb.tables import DeletedStudy, Instance, Series, Study
 from dicomweb.wire.dictionary import key_of
 from dicomweb.worklist.change import CHANGED as WORKITEM_CHANGED
 from dicomweb.worklist.state import State
@@ -47,6 +47,7 @@ from server.kernel.services import Services
 from server.kernel.site import Site
 from server.kernel.uids import derived_id
 from server.workflows.background import each_alone
+from server.workflows.deletion.record import mark_reports
 from server.workflows.orders import ORDER, Accession, orders_of, studies_of_order
 from server.workflows.report.coding import SYSTEM_OF_SCHEME
 from server.workflows.report.graph import report_id_of
@@ -56,6 +57,7 @@ LISTED_INSTANCES = 32  # a series with more is counted only: lists of thousands 
 
 _STUDY, _SERIES = table_of(Study), table_of(Series)
 _INSTANCE, _WORKITEM = table_of(Instance), table_of(Workitem)
+_DELETED = table_of(DeletedStudy)
 
 
 def imaging_study_id_of(study_instance_uid: str) -> str:
@@ -119,6 +121,15 @@ async def project_study(unit: UnitOfWork, study_instance_uid: str, site: Site) -
     orders = await orders_of(unit.connection, study["patient_id"], accession_of(attributes))
     facts = _study_facts(study, attributes, series, orders, site)
     await put_resource(unit, imaging_study(facts), PROJECTION)
+    await _unsay_deleted(unit, study_instance_uid)
+
+
+async def _unsay_deleted(unit: UnitOfWork, study_instance_uid: str) -> None:
+    """A study that was deleted and is stored again: its reports need not say any more that it is gone."""
+    gone = delete(_DELETED).where(_DELETED.c.study_instance_uid == study_instance_uid)
+    if (await unit.execute(gone)).rowcount:
+        study = (study_instance_uid, imaging_study_id_of(study_instance_uid))
+        await mark_reports(unit, study, PROJECTION, None)
 
 
 async def project_task(unit: UnitOfWork, workitem_uid: str) -> None:

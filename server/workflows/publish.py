@@ -105,7 +105,11 @@ def _prepare(made: Sequence[EncodedObject]) -> list[ReceivedInstance]:
 
 
 async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, site: Site) -> None:
+    await unit.lock(
+        [f"study:{claim.study_instance_uid}"]
+    )  # before the workitem: so everybody takes them who needs both
     workitem = await fence(unit, claim)
+    await _require_study(unit, claim.study_instance_uid)
     if await standing_output(unit, claim) != publication.superseded:
         raise ResultOutdated("A newer result of this rule was published meanwhile.")
     await _publish_objects(unit, claim, publication, site)
@@ -114,6 +118,13 @@ async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, sit
     study = (await unit.execute(query)).mappings().one()
     await _publish_report(unit, claim, publication.document, _Record(workitem, study, site))
     await complete(unit, claim, _output(publication.instances))
+
+
+async def _require_study(unit: UnitOfWork, study_instance_uid: str) -> None:
+    """Let no result bring a study back that was deleted meanwhile."""
+    query = select(_STUDY.c.id).where(_STUDY.c.study_instance_uid == study_instance_uid)
+    if (await unit.execute(query)).first() is None:
+        raise ResultRefused("The study was deleted.")
 
 
 async def _publish_objects(unit: UnitOfWork, claim: Claim, publication: Publication, site: Site) -> None:

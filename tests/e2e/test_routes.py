@@ -75,11 +75,20 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("POST", "/admin/api/patients/merge"): ("/admin/api/patients/merge", FORBIDDEN),
     ("POST", "/admin/api/patients/unmerge"): ("/admin/api/patients/unmerge", FORBIDDEN),
     ("POST", "/admin/api/studies/{study}/settled"): ("/admin/api/studies/{study}/settled", FORBIDDEN),
+    ("DELETE", "/admin/api/studies/{study}"): ("/admin/api/studies/{study}", FORBIDDEN),
+    ("GET", "/admin/api/tombstones"): ("/admin/api/tombstones", FORBIDDEN),
+    ("POST", "/admin/api/tombstones/{uid}/release"): ("/admin/api/tombstones/none/release", FORBIDDEN),
+    ("GET", "/admin/api/holds"): ("/admin/api/holds", FORBIDDEN),
+    ("POST", "/admin/api/holds"): ("/admin/api/holds", FORBIDDEN),
+    ("POST", "/admin/api/holds/{number}/release"): ("/admin/api/holds/none/release", FORBIDDEN),
     ("POST", "/admin/api/workitems/{workitem}/rerun"): ("/admin/api/workitems/{workitem}/rerun", FORBIDDEN),
 }
 
-# Writes, which need a body: each has its own test below.
+# Writes, which need a body or leave nothing to ask for: each has its own test below.
 WRITES = {
+    ("DELETE", "/dicom-web/studies/{study}"),
+    ("DELETE", "/dicom-web/studies/{study}/series/{series}"),
+    ("DELETE", "/dicom-web/studies/{study}/series/{series}/instances/{instance}"),
     ("POST", "/dicom-web/studies"),
     ("POST", "/dicom-web/studies/{study}"),
     ("POST", "/fhir/{type}"),
@@ -217,6 +226,17 @@ async def test_writes_stay_within_the_patient(
     assert (await confined.post("/fhir/Observation", json=observation)).status_code == 201
     theirs = {"resourceType": "Patient", "id": names.patient}
     assert (await confined.put(f"/fhir/Patient/{names.patient}", json=theirs)).status_code in (403, 404)
+    await confined.aclose()
+
+
+async def test_deletions_stay_within_the_patient(
+    system: Any, two_patients: tuple[httpx.AsyncClient, Names, str]
+) -> None:
+    confined, names, _ = two_patients
+    values = {name: getattr(names, name) for name in Names.__dataclass_fields__}
+    for path in (INSTANCE, SERIES, STUDY):
+        assert (await confined.delete(path.format(**values))).status_code == HIDDEN
+        assert (await system.http.delete(path.format(**values))).status_code == 204
     await confined.aclose()
 
 

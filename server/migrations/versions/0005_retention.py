@@ -8,9 +8,55 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+BIG_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
+    _retention()
     _tracing()
+
+
+def _retention() -> None:
+    op.create_table(
+        "tombstone",
+        sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
+        sa.Column("uid", sa.String(), nullable=False),
+        sa.Column("level", sa.String(), nullable=False),
+        sa.Column("study_instance_uid", sa.String(), nullable=False),
+        sa.Column("instances", sa.Integer(), nullable=False),
+        sa.Column("deleted_by", sa.String(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("deleted_us", sa.BigInteger(), nullable=False),
+        sa.Column("released_us", sa.BigInteger(), nullable=True),
+        sa.Column("released_by", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tombstone")),
+    )
+    op.create_index(op.f("ix_tombstone_uid_released_us"), "tombstone", ["uid", "released_us"])
+    op.create_table(
+        "deleted_study",
+        sa.Column("study_instance_uid", sa.String(), nullable=False),
+        sa.Column("patient_id", sa.String(), nullable=True),
+        sa.Column("identified_id", sa.String(), nullable=True),
+        sa.Column("deleted_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("study_instance_uid", name=op.f("pk_deleted_study")),
+    )
+    op.create_index(op.f("ix_deleted_study_patient_id"), "deleted_study", ["patient_id"])
+    op.create_table(
+        "legal_hold",
+        sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
+        sa.Column("study_instance_uid", sa.String(), nullable=True),
+        sa.Column("patient_id", sa.String(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("placed_by", sa.String(), nullable=False),
+        sa.Column("placed_us", sa.BigInteger(), nullable=False),
+        sa.Column("released_us", sa.BigInteger(), nullable=True),
+        sa.Column("released_by", sa.String(), nullable=True),
+        sa.Column("release_reason", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_legal_hold")),
+    )
+    op.create_index(op.f("ix_legal_hold_study_instance_uid"), "legal_hold", ["study_instance_uid"])
+    op.create_index(op.f("ix_legal_hold_patient_id"), "legal_hold", ["patient_id"])
+    op.create_index(op.f("ix_study_created_us"), "study", ["created_us"])
 
 
 def _tracing() -> None:
