@@ -19,7 +19,7 @@ from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
 
 SECRET_SETTINGS = frozenset(
-    {"master_key", "previous_master_keys", "objects_secret_key", "objects_encryption_key"}
+    {"backup_key", "master_key", "previous_master_keys", "objects_secret_key", "objects_encryption_key"}
 )
 
 

@@ -8,16 +8,31 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
+from typer.core import TyperGroup
 
 from server.kernel.faults import Fault
 from server.kernel.metrics_folder import share_metrics
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from server.backup.commands import Outcome
+
+
+class DirectoryGroup(TyperGroup):
+    """`isthmus backup DIR` means `isthmus backup to DIR`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the word in where there is none."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["to", *args]
+        return super().parse_args(ctx, args)
+
 
 cli = typer.Typer(
     name="isthmus",
@@ -29,6 +44,10 @@ cli = typer.Typer(
 db = typer.Typer(help="The database.", no_args_is_help=True)
 client = typer.Typer(help="OAuth clients.", no_args_is_help=True)
 models = typer.Typer(help="Models.", no_args_is_help=True)
+backup = typer.Typer(
+    cls=DirectoryGroup, help="Back up to a folder: `isthmus backup DIR`.", no_args_is_help=True
+)
+cli.add_typer(backup, name="backup")
 cli.add_typer(db, name="db")
 cli.add_typer(client, name="client")
 cli.add_typer(models, name="models")
@@ -39,6 +58,13 @@ PRIVATE = 0o077  # umask: what the commands write is patients' data and keys
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the database, objects and keys.")]
 Url = Annotated[str, typer.Option("--url", help="The server.")]
 Token = Annotated[str | None, typer.Option("--token", envvar="ISTHMUS_TOKEN", help="An access token.")]
+
+
+Backups = Annotated[Path, typer.Argument(help="The folder of the backups.")]
+BackupId = Annotated[str | None, typer.Option("--backup", help="Which backup; see `backup list`.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--key-file", help="A file with the passphrase of the backups' encryption.")
+]
 
 
 def main() -> None:
@@ -63,6 +89,18 @@ def load_settings(**given: Any) -> Settings:
     except (SettingsError, OSError) as unreadable:
         errors.print(f"isthmus: settings cannot be read: {unreadable}", markup=False, highlight=False)
         raise typer.Exit(2) from None
+
+
+def read_key(path: Path | None) -> str | None:
+    """The passphrase in a file; None: no file is named."""
+    return None if path is None else path.read_text().strip()
+
+
+def finish(outcome: "Outcome") -> None:
+    """Print what came of a command, and end with its exit code."""
+    for line in outcome.lines:
+        typer.echo(line)
+    raise typer.Exit(0 if outcome.passed else 1)
 
 
 @cli.command()
@@ -169,6 +207,68 @@ def db_upgrade(data: Data = None) -> None:
     from server.administration import upgrade_database
 
     typer.echo(asyncio.run(upgrade_database(load_settings(data=data))))
+
+
+@backup.command("to")
+def backup_to(
+    directory: Backups,
+    key_file: KeyFile = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Leave the backup unencrypted though the object store is not.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Back up, also while the server runs; only what is new is written."""
+    from server.backup.commands import back_up
+
+    settings = load_settings(data=data, backup_key=read_key(key_file))
+    finish(asyncio.run(back_up(settings, directory, plain=plain)))
+
+
+@backup.command("list")
+def backup_list(directory: Backups, key_file: KeyFile = None) -> None:
+    """List the backups in a folder, oldest first."""
+    from server.backup.commands import list_backups
+
+    finish(list_backups(load_settings(backup_key=read_key(key_file)), directory))
+
+
+@backup.command("verify")
+def backup_verify(directory: Backups, backup: BackupId = None, key_file: KeyFile = None) -> None:
+    """Check every digest without restoring."""
+    from server.backup.commands import verify
+
+    finish(verify(load_settings(backup_key=read_key(key_file)), directory, backup=backup))
+
+
+@backup.command("prune")
+def backup_prune(
+    directory: Backups,
+    keep: Annotated[int, typer.Option(min=1, help="So many of the newest stay.")],
+    key_file: KeyFile = None,
+) -> None:
+    """Remove old backups and what only they needed."""
+    from server.backup.commands import prune
+
+    finish(prune(load_settings(backup_key=read_key(key_file)), directory, keep=keep))
+
+
+@cli.command()
+def restore(  # noqa: PLR0913, PLR0917  an option each
+    directory: Backups,
+    backup: BackupId = None,
+    at: Annotated[str | None, typer.Option(help="The newest backup of this time or before.")] = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Restore what there is though instances are missing.")
+    ] = False,
+    key_file: KeyFile = None,
+    data: Data = None,
+) -> None:
+    """Restore a backup into an empty database and object store; default: the newest."""
+    from server.backup.commands import restore as run
+
+    settings = load_settings(data=data, backup_key=read_key(key_file))
+    finish(asyncio.run(run(settings, directory, backup=backup, at=at, salvage=salvage)))
 
 
 @cli.command("check-config")

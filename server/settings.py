@@ -157,6 +157,9 @@ class Settings(BaseSettings):
         None, ge=0, le=65535, description="port on which a worker by itself tells its health and metrics"
     )
     worker_metrics_host: str = Field("127.0.0.1", description="address of that port")
+    backup_key: str | None = Field(
+        None, min_length=16, description="passphrase of an encrypted repository of backups"
+    )
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="least severe level logged"
     )

@@ -29,6 +29,7 @@ from server.kernel.defer_jobs import write_jobs
 from server.kernel.faults import Busy
 from server.kernel.jobs import Emitted, Job, Subscriptions, jobs_after
 from server.kernel.rows import table_of
+from server.kernel.snapshot import Snapshot, begin_snapshot
 from server.kernel.sqlite import SqliteConnection
 from server.kernel.tables import AuditRow, OutboxEvent
 
@@ -40,6 +41,7 @@ _AUDIT = table_of(AuditRow)
 NO_SUBSCRIPTIONS: Subscriptions = {}
 
 ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
+WHOLE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class UnitOfWork:
@@ -147,6 +149,18 @@ class Database:
             async with _connected(self._reader) as connection:
                 use.taken()
                 yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """The database as it is at this instant, for reading whole tables; it hinders no writer.
+
+        Raises:
+            Busy: the database is gone, or has no connection left.
+        """
+        engine = self._reader if self.is_sqlite else self._writer.execution_options(**WHOLE_SNAPSHOT)
+        with as_faults():
+            async with _connected(engine) as connection:
+                yield await begin_snapshot(connection)
 
     async def transact(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; `work` may run again after a serialisation failure.

@@ -205,3 +205,15 @@ class PeriodicJob(Row, table=True):
 
     task: str = Field(primary_key=True)
     next_us: int = Field(sa_type=BigInteger)
+
+
+class BackupRepository(Row, table=True):
+    """The newest backup in one repository of backups."""
+
+    __tablename__ = "backup_repository"
+
+    repository_id: str = Field(primary_key=True)
+    backup_id: str
+    snapshot_us: int = Field(sa_type=BigInteger)  # the instant it shows
+    finished_us: int = Field(sa_type=BigInteger)
+    damaged: int = 0  # instances whose bytes it does not have whole

@@ -18,7 +18,7 @@ from server.kernel.database_errors import as_faults, reaching_the_database
 from server.kernel.faults import Busy, Fault, FaultKind
 
 HERE = Path(__file__).parent
-HEAD = "0005"  # newest revision; a test holds it to the files in versions/
+HEAD = "0006"  # newest revision; a test holds it to the files in versions/
 WAL_TRIES = 100  # five seconds
 LOCK_KEY = 4_716_530_918_245_163_021  # advisory lock of whoever migrates; any fixed number
 
@@ -29,22 +29,22 @@ class SchemaTooNew(Fault):
     kind = FaultKind.CONFLICT
 
 
-async def upgrade(database_url: str) -> None:
-    """Bring the schema to `HEAD`; whoever comes second waits and finds nothing to do.
+async def upgrade(database_url: str, revision: str = HEAD) -> None:
+    """Bring the schema to a revision; whoever comes second waits and finds nothing to do.
 
     Raises:
         SchemaTooNew: the schema is one that this program cannot work on.
         Busy: the database cannot be reached.
     """
     with reaching_the_database(), as_faults():
-        await _upgrade_database(database_url)
+        await _upgrade_database(database_url, revision)
 
 
-async def _upgrade_database(database_url: str) -> None:
+async def _upgrade_database(database_url: str, revision: str) -> None:
     engine = _engine(database_url)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_upgrade, revision)
     finally:
         await engine.dispose()
 
@@ -94,7 +94,7 @@ def _use_write_ahead_log(cursor: Any) -> None:
     raise Busy("The database is locked by another process; retry later.")
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str = HEAD) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
     found = _revision(connection)
@@ -109,7 +109,7 @@ def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(HERE))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
     if connection.dialect.name == "sqlite":
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from server.http.health import Readiness
 from server.http.metrics import Metrics
+from server.kernel.backups import backup_facts
 from server.kernel.job_overview import job_facts
 from server.kernel.metrics import Fact
 from server.kernel.outbox import outbox_facts
@@ -29,4 +30,5 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     metrics.watch("worklist", lambda: worklist_facts(services))
     metrics.watch("jobs", lambda: job_facts(services.database))
     metrics.watch("storage", lambda: storage_facts(services))
+    metrics.watch("backup", lambda: backup_facts(services.database))
     metrics.watch("outbox", lambda: outbox_facts(services.database))

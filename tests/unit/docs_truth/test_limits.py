@@ -32,6 +32,7 @@ ALSO = (
     "dicomweb.worklist.search.DEFAULT_LIMIT",
     "fhir.search.query.DEFAULT_COUNT",
     "server.app.FHIR_BODY_BYTES",
+    "server.backup.hold.HOLD_S",
     "server.app.FORM_BODY_BYTES",
     "server.app.CLOSE_S",
     "server.auth.assertions.LEEWAY_S",
