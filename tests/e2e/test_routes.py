@@ -71,6 +71,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("GET", "/admin/api/studies"): ("/admin/api/studies", FORBIDDEN),
     ("GET", "/admin/api/models"): ("/admin/api/models", FORBIDDEN),
     ("GET", "/admin/api/jobs"): ("/admin/api/jobs", FORBIDDEN),
+    ("GET", "/admin/api/objects/damaged"): ("/admin/api/objects/damaged", FORBIDDEN),
     ("POST", "/admin/api/jobs/{job_id}/retry"): ("/admin/api/jobs/1/retry", FORBIDDEN),
     ("POST", "/admin/api/patients/merge"): ("/admin/api/patients/merge", FORBIDDEN),
     ("POST", "/admin/api/patients/unmerge"): ("/admin/api/patients/unmerge", FORBIDDEN),
