@@ -20,6 +20,7 @@ test: $(VENV)/.installed-dev lint types contracts ## everything CI runs
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: test ## also what takes long
+	tools/test-other-stores
 	$(BIN)/python tests/benchmarks/unit_of_work.py
 	$(BIN)/python tests/benchmarks/fhir_door.py
 	$(BIN)/python tests/benchmarks/dicomweb_door.py

@@ -1,7 +1,8 @@
 """An S3-protocol server for tests: moto, as a process of its own. It proves the protocol, not durability.
 
 `ISTHMUS_TEST_S3_ENDPOINT` names another server instead (s3rver, MinIO, a real bucket's region), with
-`ISTHMUS_TEST_S3_BUCKET`, `…_ACCESS_KEY` and `…_SECRET_KEY`; the bucket must exist then.
+`ISTHMUS_TEST_S3_BUCKET`, `…_ACCESS_KEY` and `…_SECRET_KEY`; the bucket must exist then. A bucket `az://…` is
+a container of Azure or Azurite: the suite of the port does not mind.
 """
 
 import os
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -37,7 +39,7 @@ class S3Server:
     def config(self, prefix: str = "", **changes: object) -> CloudConfig:
         """A configuration for objects below `prefix`; by default one that no other test has."""
         values: dict[str, object] = {
-            "url": f"s3://{self.bucket}/{prefix or uuid.uuid4().hex}",
+            "url": f"{self._url}/{prefix or uuid.uuid4().hex}",
             "endpoint": self.endpoint,
             "region": "us-east-1",
             "access_key": self.access_key,
@@ -45,6 +47,10 @@ class S3Server:
             "allow_http": self.endpoint.startswith("http:"),
         }
         return CloudConfig(**(values | changes))  # type: ignore[arg-type]
+
+    @property
+    def _url(self) -> str:
+        return self.bucket if "://" in self.bucket else f"s3://{self.bucket}"
 
     def stall(self) -> None:
         """Stop it where it stands: connections are taken, nothing is answered."""
@@ -58,14 +64,9 @@ class S3Server:
 
     def raw(self) -> Any:
         """The bucket, past our code."""
-        config: Any = {
-            "endpoint": self.endpoint,
-            "access_key_id": self.access_key,
-            "secret_access_key": self.secret_key,
-            "region": "us-east-1",
-        }
+        config: Any = self.config().of_provider()
         options: Any = {"allow_http": True}
-        return obstore.store.from_url(f"s3://{self.bucket}", config=config, client_options=options)
+        return obstore.store.from_url(self._url, config=config, client_options=options)
 
     def put_raw(self, path: str, body: bytes) -> None:
         """Put an object past our code."""
@@ -74,6 +75,11 @@ class S3Server:
     def get_raw(self, path: str) -> bytes:
         """Get an object past our code."""
         return bytes(obstore.get(self.raw(), path).bytes())
+
+    def header_of(self, path: str, name: str) -> str | None:
+        """A header that the server tells of an object."""
+        url = obstore.sign(self.raw(), "HEAD", path, timedelta(minutes=1))
+        return httpx.head(url, trust_env=False).raise_for_status().headers.get(name)
 
 
 @contextmanager
