@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
@@ -14,6 +15,7 @@ from server.auth.tokens import issue_token
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.object_stores import open_store
+from server.kernel.redis import RedisLink
 from server.kernel.rows import table_of
 from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
@@ -97,6 +99,8 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
     values = {name: getattr(settings, name) for name in type(settings).model_fields}
     if settings.database_url is not None:
         values["database_url"] = make_url(settings.database_url).render_as_string(hide_password=True)
+    if settings.redis_url is not None:
+        values["redis_url"] = urlsplit(settings.redis_url)._replace(netloc="(secret)").geturl()
     return [
         (name, "(secret)" if name in SECRET_SETTINGS and value else str(value))
         for name, value in values.items()
@@ -131,6 +135,18 @@ async def _one_body() -> AsyncIterator[bytes]:
     yield b"check-config"
 
 
+async def _check_redis(settings: Settings) -> str:
+    if settings.redis_url is None:
+        return "none; limits are counted, and events seen, by each process for itself"
+    link = RedisLink(settings.redis_url)
+    try:
+        if not await link.probe():
+            raise NotUsable("does not answer")
+    finally:
+        await link.close()
+    return "answers"
+
+
 async def _check_models(_settings: Settings) -> str:
     from server.workflows.models import shipped_bundles
 
@@ -163,6 +179,7 @@ def _sandbox(settings: Settings) -> str:
 _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "database": _check_database,
     "object store": _check_objects,
+    "redis": _check_redis,
     "models": _check_models,
     "engine": _check_engine,
 }

@@ -6,8 +6,10 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from math import ceil
 from typing import Any
 
 import structlog
@@ -33,7 +35,8 @@ from server.http.head import HeadAsGet
 from server.http.health import Readiness, check_database, check_objects
 from server.http.metrics import Metrics
 from server.http.operation import Operation, serve_operation
-from server.http.problem import answer_by_door
+from server.http.problem import Answer, answer_by_door
+from server.http.rate_limits import FailureLimit, Limit, RequestLimit
 from server.http.tracing import NO_TELEMETRY
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
@@ -44,10 +47,15 @@ from server.kernel.logging import configure_logging
 from server.kernel.metrics_folder import shared_folder
 from server.kernel.object_stores import open_store
 from server.kernel.process_metrics import Role, watch_process
+from server.kernel.rate_limit import LocalRateLimiter, Rate, RateLimiter
 from server.kernel.read_audit import ReadAudit
+from server.kernel.redis import RedisLink
+from server.kernel.redis_rate_limit import RedisRateLimiter
+from server.kernel.redis_wakeups import RedisWakeups
 from server.kernel.services import Services
 from server.kernel.tracing import close_tracing, configure_tracing
 from server.kernel.uids import new_id
+from server.kernel.wakeups import LocalWakeups
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.background import Loop, run_loop
@@ -68,6 +76,7 @@ from server.workflows.worker_process import keep_worker, require_engine
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
 FORM_BODY_BYTES = 64 << 10
+BURST_S = 10  # a principal may ask for so many seconds' share at once
 CLOSE_S = 12.0  # to end what runs beside the requests, and once more to close the services
 
 log = structlog.get_logger(__name__)
@@ -77,6 +86,7 @@ def build_services(settings: Settings) -> Services:
     """The floor's services over the settings' database and data folder."""
     settings.data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database, settings.database_limits)
+    redis = RedisLink(settings.redis_url) if settings.redis_url else None
     return Services(
         database=database,
         objects=open_store(settings.objects),
@@ -84,6 +94,8 @@ def build_services(settings: Settings) -> Services:
         public_base=settings.base,
         site=settings.site,
         storage=settings.storage,
+        wakeups=RedisWakeups(redis) if redis else LocalWakeups(),
+        redis=redis,
     )
 
 
@@ -92,6 +104,8 @@ async def close_services(services: Services) -> None:
     try:
         await services.read_audit.close()
     finally:
+        if services.redis is not None:
+            await services.redis.close()
         await services.objects.close()
         await services.database.close()
 
@@ -123,6 +137,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         tracing=settings.tracing is not None,
         https=services.public_base.startswith("https:"),
     )
+    limits = _rate_limits(settings, services, answer)
     app = FastAPI(
         title="Isthmus",
         version=version("isthmus"),
@@ -132,7 +147,14 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         telemetry=NO_TELEMETRY,
         lifespan=_lifespan(settings, services),
         middleware=build_middleware(
-            floor, [Middleware(LastAnswer, drain), Middleware(HeadAsGet), Middleware(Authentication, door)]
+            floor,
+            [
+                Middleware(LastAnswer, drain),
+                Middleware(HeadAsGet),
+                *limits.before,
+                Middleware(Authentication, door),
+                *limits.behind,
+            ],
         ),
     )
     app.include_router(server.http.health.build_router(readiness, metrics))
@@ -147,6 +169,26 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
 
     answer_unrouted(app, answer)
     return app
+
+
+@dataclass(frozen=True, slots=True)
+class _RateLimits:
+    """Middleware before and behind authentication."""
+
+    before: list[Middleware]
+    behind: list[Middleware]
+
+
+def _rate_limits(settings: Settings, services: Services, answer: Answer) -> _RateLimits:
+    limiter: RateLimiter = RedisRateLimiter(services.redis) if services.redis else LocalRateLimiter()
+    before, behind = [], []
+    if failures := settings.failed_logins_per_minute:
+        rate = Rate("failures", failures / 60, ceil(failures))
+        before.append(Middleware(FailureLimit, Limit(rate, limiter, answer)))
+    if requests := settings.max_requests_per_s:
+        rate = Rate("requests", requests, ceil(requests * BURST_S))
+        behind.append(Middleware(RequestLimit, Limit(rate, limiter, answer)))
+    return _RateLimits(before, behind)
 
 
 def _fhir_router(settings: Settings, services: Services) -> APIRouter:
@@ -212,8 +254,17 @@ def _background(
     )
     work = [run_loop(loop, stop) for loop in loops]
     work.append(watch_process(Role.SERVER, stop, services.database.report))
+    work += _between_processes(services, stop)
     if settings.worker:
         work.append(keep_worker(stop, worker_environment(settings)))
+    return work
+
+
+def _between_processes(services: Services, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+    """What runs in server and worker for each other."""
+    work = [services.wakeups.run(stop)]
+    if services.redis is not None:
+        work.append(services.redis.watch(stop))
     return work
 
 
@@ -249,6 +300,7 @@ async def _work(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     beside = [asyncio.create_task(watch_process(Role.WORKER, stop, services.database.report))]
+    beside += map(asyncio.create_task, _between_processes(services, stop))
     if operation := _operation(settings, services):
         beside.append(asyncio.create_task(serve_operation(operation, stop)))
     log.info("worker ready", worker=name)

@@ -12,6 +12,7 @@ import sys
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from fhir.interactions.authored import put_own_definitions
 from server.app import build_app, build_services, worker_environment
@@ -72,19 +73,26 @@ def _serve(settings: Settings, listener: socket.socket, lifeline: Lifeline | Non
     """Serve in this process: first the requests under way end, then the worker, then the database."""
     tune_allocator()
     drain = Drain()
-    config = uvicorn.Config(
-        build_app(settings, build_services(settings), drain),
+    config = server_config(settings, build_app(settings, build_services(settings), drain))
+    server = DrainingServer(config, WayOut(drain, settings.drain_s, lifeline))
+    server.run(sockets=[listener])
+    if server.force_exit:
+        sys.exit(1)
+
+
+def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    """How uvicorn serves."""
+    return uvicorn.Config(
+        app,
         log_config=None,
         access_log=False,
         http=BoundedHeads,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_s,
+        proxy_headers=bool(settings.trusted_proxies),  # by default uvicorn believes every loopback client
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
-    server = DrainingServer(config, WayOut(drain, settings.drain_s, lifeline))
-    server.run(sockets=[listener])
-    if server.force_exit:
-        sys.exit(1)
 
 
 async def _supervise(settings: Settings, listener: socket.socket) -> bool:

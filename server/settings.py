@@ -149,6 +149,18 @@ class Settings(BaseSettings):
     scrub_mib_per_minute: int = Field(
         512, ge=0, description="how much the scrub reads of what is stored; 0: it does not run"
     )
+    redis_url: str | None = Field(
+        None, pattern="^(rediss?|unix)://", description="redis://… for several processes; default: none"
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses or networks whose X-Forwarded-For tells where a request comes from"
+    )
+    max_requests_per_s: float | None = Field(
+        None, gt=0, description="requests of one principal a second, in the long run; default: no limit"
+    )
+    failed_logins_per_minute: float = Field(
+        60, ge=0, description="failed authentications from one address; 0: no limit"
+    )
     otlp_endpoint: str | None = Field(
         None, pattern="^https?://", description="base URL of an OTLP/HTTP receiver of traces; default: none"
     )

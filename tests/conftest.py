@@ -19,6 +19,7 @@ from server.kernel.services import Services
 from server.migrations import upgrade
 from tests.services.databases import DatabasePool
 from tests.services.postgresql import Cluster, cluster
+from tests.services.redis import RedisServer, redis_server
 
 BACKENDS = ("sqlite", "postgresql")
 # For tests with servers as processes of their own (tests/e2e): once with each database.
@@ -47,6 +48,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     asyncio.run(upgrade(f"sqlite+aiosqlite:///{path}"))
     return path
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis server, which a test may kill, hang and start again."""
+    with redis_server() as server:
+        yield server
 
 
 _numbers = itertools.count(1)

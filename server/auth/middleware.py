@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.auth.tokens import AccessTokens
-from server.kernel.access import ACCESS_KEY, Access, Principal
+from server.kernel.access import ACCESS_KEY, FAILED_KEY, Access, Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.faults import Fault, Forbidden, Unauthenticated
 from server.kernel.read_audit import ReadAudit
@@ -84,6 +84,7 @@ class Authentication:
 
     async def _refuse(self, fault: Fault, prefix: str, scope: Scope, receive: Receive, send: Send) -> None:
         if isinstance(fault, InvalidToken | AmbiguousToken):
+            scope[FAILED_KEY] = True
             fault = await self._audited(fault, _denial(ANONYMOUS, prefix))
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "unauthenticated"})

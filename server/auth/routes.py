@@ -12,6 +12,7 @@ from server.auth.discovery import (
 from server.auth.middleware import ANONYMOUS
 from server.auth.token_endpoint import Form, Reply, answer
 from server.auth.tokens import AccessTokens
+from server.kernel.access import FAILED_KEY
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.faults import NotFound, TooLarge
 from server.kernel.services import Services
@@ -31,6 +32,7 @@ def build_router(services: Services, tokens: AccessTokens) -> APIRouter:
         for token_hash in reply.revoked:
             tokens.forget(token_hash)
         if reply.is_refused_client:
+            request.scope[FAILED_KEY] = True
             await services.read_audit.record_retrieval(_FAILED)
         return _response(reply)
 

@@ -13,6 +13,9 @@ from typing import Any
 from server.kernel.faults import Forbidden, Unauthenticated
 
 ACCESS_KEY = "isthmus.access"  # key of the Access value in an ASGI scope; put there by server/auth only
+FAILED_KEY = (
+    "isthmus.failed"  # true in an ASGI scope whose credentials were wrong; put there by server/auth only
+)
 
 
 class Permission(Enum):

@@ -6,8 +6,10 @@ from server.kernel.clock import Clock, now_us
 from server.kernel.database import Database
 from server.kernel.object_store import ObjectStore
 from server.kernel.read_audit import ReadAudit
+from server.kernel.redis import RedisLink
 from server.kernel.site import Site
 from server.kernel.store_config import StoragePolicy
+from server.kernel.wakeups import LocalWakeups, Wakeups
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +23,5 @@ class Services:
     site: Site = field(default_factory=Site)
     clock: Clock = now_us
     storage: StoragePolicy = field(default_factory=StoragePolicy)
+    wakeups: Wakeups = field(default_factory=LocalWakeups)
+    redis: RedisLink | None = None  # None: there is none
