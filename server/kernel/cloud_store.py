@@ -116,7 +116,7 @@ class CloudObjectStore:
             )
             return bytes(found)
 
-        with watched("read"):
+        with watched("read", stored.length):
             body = await self._within(self._deadline_s, fetch)
         if len(body) != stored.length:
             raise Busy("Stored bytes are missing from the object store.")
@@ -194,7 +194,7 @@ class CloudObjectStore:
             ]
             _create(self._store, name, whole[0] if len(whole) == 1 else b"".join(whole))
 
-        with watched("put"):
+        with watched("put", sum(each.length for each in ranges)):
             await self._put(create, self._deadline_s)
         return ranges
 
@@ -218,7 +218,7 @@ class CloudObjectStore:
             if obstore.head(self._store, name)["size"] != file.length:
                 raise GenericError("another length than was sent")
 
-        with watched("upload"):
+        with watched("upload", file.length):
             await self._put(upload, None)  # each part has its time limit
 
     async def _put(self, create: Callable[[], object], deadline_s: float | None) -> None:

@@ -84,21 +84,22 @@ class LocalObjectStore:
         self._waiting.append(_Put(bodies, done))
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush_waiting())
-        with watched("put"):
+        with watched("put", sum(map(length_of, bodies))):
             return await done
 
     async def pack(self, bodies: AsyncIterator[Body]) -> list[StoredRange]:
         """Write a new file beside the objects, flush it, then give it its name."""
         name = f"{self.prefix}packed/{new_name()}"
-        with watched("pack"), disk_faults():
+        with watched("pack") as operation, disk_faults():
             file, ranges = await self._spool.write_packed(bodies, name)
             if ranges:
                 await asyncio.to_thread(self._give_name, file.path, name)
+            operation.size = sum(each.length for each in ranges)
         return ranges
 
     async def read(self, stored: StoredRange) -> bytes:
         """Read the whole range in a thread."""
-        with watched("read"):
+        with watched("read", stored.length):
             return await asyncio.to_thread(self._read, stored)
 
     async def stream(self, stored: StoredRange) -> AsyncIterator[bytes]:

@@ -17,6 +17,7 @@ from server.kernel.clock import SECOND_US, now_us
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.job_runner import insist
 from server.kernel.jobs import ROUTINE, STORAGE, Job
+from server.kernel.metrics import Fact
 from server.kernel.rows import table_of
 from server.kernel.tables import PeriodicJob
 
@@ -64,6 +65,15 @@ async def defer_due(database: Database, recurring: Sequence[Recurring]) -> float
             known[each.task] = await database.transact(partial(_take_turn, each))
     next_us = min((known[each.task] for each in recurring), default=now_us() + int(LOOK_S * SECOND_US))
     return max(0.0, (next_us - now_us()) / SECOND_US)
+
+
+async def periodic_facts(database: Database) -> list[Fact]:
+    """How long ago each task should have been deferred; 0: its time is yet to come."""
+    async with database.read() as connection:
+        rows = (await connection.execute(select(_PERIODIC.c.task, _PERIODIC.c.next_us))).all()
+    overdue = [((row.task,), max(0, now_us() - row.next_us) / SECOND_US) for row in rows]
+    text = "How long ago a recurring task should have been deferred."
+    return [Fact("isthmus_periodic_job_overdue_seconds", text, ("task",), overdue)]
 
 
 def _is_ahead(next_us: int, now: int, each: Recurring) -> bool:

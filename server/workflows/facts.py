@@ -9,6 +9,7 @@ from server.kernel.backups import backup_facts
 from server.kernel.job_overview import job_facts
 from server.kernel.metrics import Fact
 from server.kernel.outbox import outbox_facts
+from server.kernel.periodic_jobs import periodic_facts
 from server.kernel.process_metrics import disk_facts, memory_facts
 from server.kernel.services import Services
 from server.workflows.storage.figures import storage_facts
@@ -29,6 +30,7 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     """Facts that stand in the database: asked of the servers, which would all say the same."""
     metrics.watch("worklist", lambda: worklist_facts(services))
     metrics.watch("jobs", lambda: job_facts(services.database))
+    metrics.watch("periodic", lambda: periodic_facts(services.database))
     metrics.watch("storage", lambda: storage_facts(services))
     metrics.watch("backup", lambda: backup_facts(services.database))
     metrics.watch("outbox", lambda: outbox_facts(services.database))
