@@ -212,7 +212,7 @@ def chest() -> list[FileDataset]:
     return make_chest()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_chest() -> Callable[..., list[FileDataset]]:
     """More studies, of patients that the test names."""
     return make_chest
@@ -248,7 +248,7 @@ class Kit:
         return [each["00080018"]["Value"][0] for each in (answer.json() if answer.content else [])]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kit() -> Kit:
     return Kit()
 
