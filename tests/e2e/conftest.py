@@ -321,3 +321,9 @@ async def system(tmp_path: Path, database_url: str) -> AsyncIterator[System]:
     await models.close()
     await services.objects.close()
     await services.database.close()
+
+
+@pytest.fixture(scope="session")
+def server_kit() -> Callable[[Path, dict[str, str]], ServerProcess]:
+    """Servers for tests that want several; they close them."""
+    return ServerProcess
