@@ -24,6 +24,7 @@ test-all: test ## also what takes long
 	$(BIN)/python tests/benchmarks/unit_of_work.py
 	$(BIN)/python tests/benchmarks/fhir_door.py
 	$(BIN)/python tests/benchmarks/dicomweb_door.py
+	$(BIN)/python tests/benchmarks/backup.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

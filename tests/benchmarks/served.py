@@ -34,6 +34,8 @@ class Served:
     port: int
     token: str
     pid: int
+    folder: Path  # of its data
+    environment: Mapping[str, str]  # that it was started with
     postmaster: int | None = None  # PostgreSQL's first process; None: the server runs on SQLite
 
     def cpu_s(self) -> float:
@@ -106,7 +108,8 @@ def serve(database: str) -> Iterator[Served]:
         _await_ready(process, port)
         token = [*program, "token", "--scope", SCOPE, "--data", folder]
         issued = subprocess.run(token, check=True, capture_output=True, env=environment)
-        yield Served(port, issued.stdout.split()[-1].decode(), process.pid, postmaster)
+        bearer = issued.stdout.split()[-1].decode()
+        yield Served(port, bearer, process.pid, Path(folder), environment, postmaster)
 
 
 @contextmanager

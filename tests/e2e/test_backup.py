@@ -168,9 +168,7 @@ def create_record(http: httpx.Client) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), [("sqlite", "postgresql"), ("postgresql", "sqlite")], ids=str
-)
+@pytest.mark.parametrize(("before", "after"), [("sqlite", "postgresql"), ("postgresql", "sqlite")], ids=str)
 def test_drill(
     new_server: New,
     kit: Any,
