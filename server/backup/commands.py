@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from sqlalchemy import select
+from sqlalchemy.engine import make_url
 
 from dicomweb.tables import Instance
 from server.backup.faults import NotABackup, NotBackedUp
@@ -19,13 +20,13 @@ from server.backup.prune import prune_backups
 from server.backup.repository import Place, opened, opened_or_made
 from server.backup.restore import Restored, restore_backup
 from server.backup.take import Source, Taken, take_backup
-from server.backup.target import Target, opened_target
+from server.backup.target import Target, opened_target, read_revision
 from server.backup.verify import verify_backups
 from server.kernel.clock import SECOND_US, instant_text
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
-from server.migrations import HEAD, current_revision
+from server.migrations import HEAD
 from server.settings import Settings
 
 MAX_NAMED = 20  # instances and problems that are named one by one
@@ -106,9 +107,11 @@ def prune(settings: Settings, folder: Path, *, keep: int) -> Outcome:
 
 
 async def _require_schema(settings: Settings) -> None:
-    found = await current_revision(settings.database)
+    url = make_url(settings.database)
+    is_missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()  # noqa: ASYNC240
+    found = None if is_missing else await read_revision(_target(settings))
     if found is None:
-        raise NotBackedUp("There is nothing to back up: the database is empty.")
+        raise NotBackedUp("There is nothing to back up: there is no database, or it is empty.")
     if found != HEAD:
         raise NotBackedUp(
             f"The database has the schema {found}, this program {HEAD}. "

@@ -18,6 +18,7 @@ from server.kernel.bulk import copy_rows
 from server.kernel.database import UnitOfWork
 from server.kernel.job_rows import count_jobs, write_job_rows
 from server.kernel.key_positions import set_positions
+from server.kernel.snapshot import take_its_time
 from server.kernel.tables import JobRow
 
 Row = list[Any]
@@ -39,6 +40,7 @@ class Load:
             DamagedBackup: a segment is not what was written; nothing is restored.
         """
         self._rows = 0  # the transaction may be run again
+        await take_its_time(unit.connection)
         for dump in self._manifest.tables:
             await self._fill_table(unit.connection, dump)
         await set_positions(

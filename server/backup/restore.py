@@ -16,9 +16,10 @@ from server.backup.progress import Report
 from server.backup.refill import Refill
 from server.backup.repository import Repository
 from server.backup.segments import read_rows, segment_name
-from server.backup.target import Target, join_empty_store, opened_target
+from server.backup.target import Target, join_empty_store, opened_target, read_revision
 from server.kernel.database import Database
-from server.migrations import HEAD, current_revision, known_revisions, upgrade
+from server.kernel.object_removal import Reason, note_removals
+from server.migrations import HEAD, known_revisions, upgrade
 
 LISTED = 10  # of lost instances and problems named in a refusal
 
@@ -57,14 +58,15 @@ async def restore_backup(
     await _make_schema(target, manifest)
     async with opened_target(target) as (database, objects):
         await _require_empty(database, manifest)
-        await join_empty_store(database, objects)
+        left = await join_empty_store(database, objects)
         refill = Refill(repository, objects, report)
         with closing(refill.places):
             await refill.put_all(manifest.table("instance"))
             lost = list(_lost(repository, manifest, refill))
             _require_whole(lost, refill.problems, manifest, salvage=salvage)
             await database.transact(Load(repository, manifest, refill.places, report).fill)
-    await upgrade(target.database_url)
+        await upgrade(target.database_url)
+        await database.transact(lambda unit: note_removals(unit, left, unit.now_us, Reason.ORPHANED))
     return Restored(manifest.instances - len(lost), manifest.rows, lost, refill.problems)
 
 
@@ -84,7 +86,7 @@ def _require_segments(repository: Repository, manifest: Manifest) -> None:
 
 
 async def _make_schema(target: Target, manifest: Manifest) -> None:
-    found = await current_revision(target.database_url)
+    found = await read_revision(target)
     if found is not None and found != manifest.revision:
         raise NotRestorable(
             f"The database to restore to has the schema {found}, the backup {manifest.revision}. "

@@ -8,12 +8,14 @@ from sqlalchemy import select
 
 from server.backup.faults import NotRestorable
 from server.kernel.database import Database
+from server.kernel.database_errors import as_faults, reaching_the_database
 from server.kernel.database_limits import DEFAULT_LIMITS, DatabaseLimits
 from server.kernel.object_store import ObjectStore
 from server.kernel.object_stores import join_installation, open_store
 from server.kernel.rows import table_of
 from server.kernel.store_config import StoreConfig
 from server.kernel.tables import Installation
+from server.migrations import current_revision
 
 _INSTALLATION = table_of(Installation)
 
@@ -38,8 +40,18 @@ async def opened_target(target: Target) -> AsyncIterator[tuple[Database, ObjectS
         await database.close()
 
 
-async def join_empty_store(database: Database, objects: ObjectStore) -> None:
-    """Make the store this database's; objects in it can only be those of a restore that was interrupted.
+async def read_revision(target: Target) -> str | None:
+    """The revision of the schema; None: there is none.
+
+    Raises:
+        Busy: the database cannot be reached.
+    """
+    with reaching_the_database(), as_faults():
+        return await current_revision(target.database_url)
+
+
+async def join_empty_store(database: Database, objects: ObjectStore) -> list[str]:
+    """Make the store this database's; returns the objects that an interrupted restore has left in it.
 
     Raises:
         NotRestorable: there are objects in it that were not put for this database.
@@ -47,7 +59,8 @@ async def join_empty_store(database: Database, objects: ObjectStore) -> None:
     """
     async with database.read() as connection:
         is_joined = (await connection.execute(select(_INSTALLATION.c.name))).first() is not None
-    if not is_joined:
-        async for found in objects.list_objects():
-            raise NotRestorable(f"The object store to restore to is not empty: it has {found.name}.")
+    left = [found.name async for found in objects.list_objects()]
+    if left and not is_joined:
+        raise NotRestorable(f"The object store to restore to is not empty: it has {left[0]}.")
     await join_installation(database, objects)
+    return left

@@ -58,8 +58,15 @@ async def begin_snapshot(connection: AsyncConnection) -> Snapshot:
     if connection.dialect.name == "sqlite":
         await connection.execute(text("SELECT 1 FROM sqlite_master LIMIT 1"))  # the first read fixes it
         return Snapshot(connection, now_us())
-    await connection.execute(text("SET LOCAL statement_timeout = 0"))  # a table may take its time
+    await take_its_time(connection)
     return Snapshot(connection, int((await connection.execute(_CLOCK)).scalar_one()))
+
+
+async def take_its_time(connection: AsyncConnection) -> None:
+    """Let this transaction's statements, and what is between them, take longer than a request's may."""
+    if connection.dialect.name != "sqlite":
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            await connection.execute(text(f"SET LOCAL {limit} = 0"))
 
 
 def _with_booleans(row: Values, booleans: Sequence[int]) -> Values:

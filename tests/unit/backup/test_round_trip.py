@@ -20,7 +20,7 @@ from server.kernel.object_removal import is_removal_held
 from server.kernel.object_stores import OtherInstallation
 from server.kernel.rows import table_of
 from server.kernel.store_config import StoreConfig
-from server.kernel.tables import AuditRow, Installation, MaintenanceHold, OutboxEvent
+from server.kernel.tables import AuditRow, Installation, MaintenanceHold, ObjectRemoval, OutboxEvent
 from server.migrations import HEAD, current_revision, upgrade
 
 ALL_WAYS = [(a, b) for a in ("sqlite", "postgresql") for b in ("sqlite", "postgresql")]
@@ -208,8 +208,13 @@ async def test_restore_can_be_run_again_after_it_failed(
         with pytest.raises(OSError, match="power cut"):
             await target.restore(repository, taken.id)
     assert not any((await target.everything()).values())
+    left = {found.name async for found in target.objects.list_objects()}
+    assert left
     await target.restore(repository, taken.id)
     assert await target.everything() == await source.everything()
+    assert await target.bodies() == await source.bodies()
+    removal = table_of(ObjectRemoval)
+    assert {row["object_name"] for row in await target.rows(removal)} == left
 
 
 @either
