@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.kernel.bulk import upsert_rows
 from server.kernel.clock import SECOND_US
-from server.kernel.jobs import Job, JobState, without_duplicates
+from server.kernel.jobs import TRACEPARENT, Args, Job, JobState, without_duplicates
 from server.kernel.rows import table_of
 from server.kernel.tables import JobRow
+from server.kernel.tracing import current_traceparent
 
 _JOB = table_of(JobRow)
 
@@ -47,8 +48,14 @@ async def write_jobs(connection: AsyncConnection, jobs: Sequence[Job], now_us: i
     if connection.dialect.name == "sqlite":
         await upsert_rows(connection, _JOB, [_row(job, now_us) for job in single], _SQLITE_CONFLICT)
     else:
-        written = orjson.dumps([_columns(job, now_us) | {"args": job.args} for job in single])
+        written = orjson.dumps([_columns(job, now_us) | {"args": _args(job)} for job in single])
         await connection.execute(_POSTGRESQL, {"jobs": written.decode()})
+
+
+def _args(job: Job) -> Args:
+    """The arguments with the trace of the act, if there is one."""
+    traceparent = current_traceparent()
+    return job.args if traceparent is None else {**job.args, TRACEPARENT: traceparent}
 
 
 def _columns(job: Job, now_us: int) -> dict[str, Any]:
@@ -64,7 +71,7 @@ def _columns(job: Job, now_us: int) -> dict[str, Any]:
 
 def _row(job: Job, now_us: int) -> dict[str, Any]:
     return _columns(job, now_us) | {
-        "args": orjson.dumps(job.args).decode(),
+        "args": orjson.dumps(_args(job)).decode(),
         "state": JobState.WAITING.value,
         "tries": 0,
         "failures": 0,

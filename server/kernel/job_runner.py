@@ -17,6 +17,7 @@ from server.kernel.end_task import end_task
 from server.kernel.faults import Busy, Fault
 from server.kernel.jobs import (
     DEFAULT_BEATS,
+    TRACEPARENT,
     Beats,
     Handlers,
     JobQueue,
@@ -25,6 +26,7 @@ from server.kernel.jobs import (
     TaskUnknown,
     after_failure,
 )
+from server.kernel.tracing import Attributes, Kind, joined, span
 
 REST_S = 0.1  # when a job is due but cannot be taken yet, such as one that an open transaction touches
 RETRY_DELAYS_S = (0.2, 1.0, 5.0)  # of the runner's own statements while they fail; the last repeats
@@ -174,7 +176,10 @@ class JobRunner:
         handler = self.handlers.get(taken.task)
         if handler is None:
             raise TaskUnknown
-        await handler(taken.args)
+        args = {name: value for name, value in taken.args.items() if name != TRACEPARENT}
+        attributes: Attributes = {"isthmus.queue": taken.queue, "isthmus.tries": taken.tries}
+        with joined(taken.args.get(TRACEPARENT)), span(f"job {taken.task}", attributes, Kind.CONSUMER):
+            await handler(args)
 
     async def _handle_failure(self, run: Run, error: Exception) -> str:
         taken, after = run.taken, after_failure(run.taken, error)

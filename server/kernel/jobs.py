@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from server.kernel.faults import Busy
 
 Args = Mapping[str, Any]  # JSON
+TRACEPARENT = "traceparent"  # the argument that carries the trace of the act; handlers do not see it
 
 # Queues, by who works on them.
 RECORD = "record"  # what the record says of the archive; servers
