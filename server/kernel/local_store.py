@@ -62,7 +62,7 @@ class LocalObjectStore:
 
     def __init__(self, root: Path, *, prefix: str = "", policy: JournalPolicy | None = None) -> None:
         self.prefix = prefix
-        self._root = root
+        self._root = root = root.absolute()
         self._policy = policy or JournalPolicy()
         for kind in FOLDERS:
             (root / prefix / kind).mkdir(parents=True, exist_ok=True)

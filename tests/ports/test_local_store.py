@@ -189,3 +189,13 @@ async def test_what_a_killed_process_left_in_the_spool_goes(tmp_path: Path) -> N
     assert not old.exists()
     assert young.exists()
     await store.close()
+
+
+async def test_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the default of the setting `data` is."""
+    monkeypatch.chdir(tmp_path)
+    store = LocalObjectStore(Path("data/objects"), prefix="sealed/0123456789abcdef/")
+    (stored,) = await store.put([b"body"])
+    assert await store.read(stored) == b"body"
+    await store.close()
+    assert (tmp_path / "data/objects" / stored.object_name).read_bytes() == b"body"
