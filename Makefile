@@ -23,7 +23,6 @@ test-all: test ## also what takes long
 	tools/test-other-stores
 	$(BIN)/python tests/benchmarks/unit_of_work.py
 	$(BIN)/python tests/benchmarks/fhir_door.py
-	$(BIN)/python tests/benchmarks/object_stores.py
 	$(BIN)/python tests/benchmarks/dicomweb_door.py
 	$(BIN)/python tests/benchmarks/backup.py
 

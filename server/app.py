@@ -22,6 +22,7 @@ import fhir.routes
 import server.auth.routes
 import server.http.health
 import server.workflows.deletion.routes
+import server.workflows.retention.routes
 import server.workflows.routes
 import server.workflows.storage.routes
 from fhir.capability import ServerFacts
@@ -66,6 +67,8 @@ from server.workflows.projection import (
     project_waiting_studies,
     project_waiting_tasks,
 )
+from server.workflows.retention.apply import apply_retention
+from server.workflows.retention.prune import forget_deleted, prune
 from server.workflows.settle import settle_waiting
 from server.workflows.storage.pack import pack_settled
 from server.workflows.storage.remove import remove_due
@@ -96,6 +99,7 @@ def build_services(settings: Settings) -> Services:
         storage=settings.storage,
         wakeups=RedisWakeups(redis) if redis else LocalWakeups(),
         redis=redis,
+        retention=settings.retention,
     )
 
 
@@ -166,6 +170,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
     app.include_router(server.workflows.storage.routes.build_router(services), prefix="/admin/api")
     app.include_router(server.workflows.deletion.routes.build_router(services), prefix="/admin/api")
+    app.include_router(server.workflows.retention.routes.build_router(services), prefix="/admin/api")
 
     answer_unrouted(app, answer)
     return app
@@ -248,6 +253,9 @@ def _background(
         Loop("make audit months", lambda: make_audit_months(services.database), 3600.0),
         Loop("pack objects", lambda: pack_settled(services), 30.0),
         Loop("remove objects", lambda: remove_due(services), 60.0),
+        Loop("apply retention", lambda: apply_retention(services), 3600.0),
+        Loop("prune", lambda: prune(services), 3600.0),
+        Loop("forget deleted", lambda: forget_deleted(services), 3600.0, rest_s=5.0),
         Loop("sweep objects", lambda: sweep_orphans(services), 600.0),
         Loop("scrub objects", lambda: scrub(services), 60.0),
         Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5, rest_s=0.25),

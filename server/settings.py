@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from server.kernel.cloud_config import CloudConfig, ServerSideEncryption
 from server.kernel.database_limits import DatabaseLimits
+from server.kernel.retention_policy import RetentionPolicy, RetentionRule
 from server.kernel.site import Site
 from server.kernel.store_config import StoragePolicy, StoreConfig
 from server.kernel.tracing import TracingSettings
@@ -145,6 +146,15 @@ class Settings(BaseSettings):
     )
     remove_after_s: float = Field(
         3600, ge=0, description="seconds that objects which packing emptied stay, for reads under way"
+    )
+    retention_rules: tuple[RetentionRule, ...] = Field(
+        (), description="which studies go by themselves, and when; default: none, kept for ever"
+    )
+    outbox_retention_days: int = Field(
+        14, ge=1, description="days that events which every reader has passed, and ended attempts, stay"
+    )
+    audit_retention_days: int | None = Field(
+        None, ge=30, description="days that audit entries stay; default: for ever"
     )
     scrub_mib_per_minute: int = Field(
         512, ge=0, description="how much the scrub reads of what is stored; 0: it does not run"
@@ -292,6 +302,11 @@ class Settings(BaseSettings):
     def storage(self) -> StoragePolicy:
         """When stored objects are packed, removed and read again."""
         return StoragePolicy(self.pack_after_s, self.remove_after_s, self.scrub_mib_per_minute << 20)
+
+    @property
+    def retention(self) -> RetentionPolicy:
+        """What goes by itself."""
+        return RetentionPolicy(self.retention_rules, self.outbox_retention_days, self.audit_retention_days)
 
     def derive_key(self, purpose: str) -> bytes:
         """A 256-bit key for one purpose, from the master key, whose file is made if it is missing."""

@@ -16,6 +16,7 @@ from server.kernel.faults import Busy, StorageFull
 from server.kernel.object_store import READ_CHUNK_BYTES, DamagedObject, ObjectStore, StoredRange
 
 MAX_SPOOLED_BYTES = 2 << 30  # of inflated instances: those kept for the next request and those being read
+KEPT_S = 3600.0  # after its last use
 DAMAGED = "A stored instance is damaged and is not delivered."
 HEAD_BYTES = MAX_META_BYTES + READ_CHUNK_BYTES  # certainly holds the preamble and the file meta
 
@@ -58,8 +59,10 @@ class InflatedFiles:
     One is inflated at a time, and who asks meanwhile waits: so each is inflated once for all of them.
     """
 
-    def __init__(self, objects: ObjectStore) -> None:
+    def __init__(self, objects: ObjectStore, kept_s: float = KEPT_S) -> None:
         self._objects = objects
+        self._kept_s = kept_s
+        self._timers: dict[bytes, asyncio.TimerHandle] = {}  # of those kept
         self._kept: OrderedDict[bytes, InflatedFile] = OrderedDict()  # by the SHA-256 of the file as stored
         self._open: WeakSet[InflatedFile] = WeakSet()  # kept or not, every one that still takes room
         self._inflating = asyncio.Lock()
@@ -78,7 +81,18 @@ class InflatedFiles:
                 self._kept[located.file_sha256] = found
         if located.file_sha256 in self._kept:
             self._kept.move_to_end(located.file_sha256)
+            self._keep_for_a_while(located.file_sha256)
         return found
+
+    def _keep_for_a_while(self, key: bytes) -> None:
+        """Let go of it `KEPT_S` from now: the instance may be deleted, and then no copy may stay."""
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
+        self._timers[key] = asyncio.get_running_loop().call_later(self._kept_s, self._let_go, key)
+
+    def _let_go(self, key: bytes) -> None:
+        self._timers.pop(key, None)
+        self._kept.pop(key, None)
 
     async def _inflate(self, located: Located) -> InflatedFile:
         file = await asyncio.to_thread(InflatedFile, self._objects.spool_path())

@@ -181,8 +181,9 @@ class StoreService:
             for positions in studies.values()
         ]
         ranges: dict[int, StoredRange] = {}
-        # None is under way any more when one has failed: the spooled bodies go after this.
-        outcomes = await asyncio.gather(*puts, return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *puts, return_exceptions=True
+        )  # none is under way when one has failed
         for positions, outcome in zip(studies.values(), outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 raise outcome

@@ -62,6 +62,15 @@ async def drop_audit_months(unit: UnitOfWork, before_us: int) -> list[Month]:
     return ended
 
 
+async def delete_outside_months(unit: UnitOfWork, before_us: int, limit: int) -> int:
+    """Delete some old entries that lie in no month, from before there were any; returns how many."""
+    statement = text(
+        "DELETE FROM audit_entry_default WHERE sequence IN (SELECT sequence FROM audit_entry_default"
+        " WHERE recorded_us < :before ORDER BY recorded_us LIMIT :limit)"
+    )
+    return (await unit.execute(statement, {"before": before_us, "limit": limit})).rowcount
+
+
 async def _make_missing(unit: UnitOfWork) -> int:
     await unit.lock([LOCK])
     made = await _made(unit)

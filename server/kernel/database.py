@@ -20,7 +20,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from server.kernel import postgresql
 from server.kernel.audit import AuditEntry
-from server.kernel.bulk import commit_rows, insert_rows
+from server.kernel.bulk import commit_rows, insert_rows, thread_of
 from server.kernel.clock import now_us
 from server.kernel.database_errors import Retry, as_faults, reaching_the_database
 from server.kernel.database_limits import DEFAULT_LIMITS, DatabaseLimits
@@ -30,7 +30,7 @@ from server.kernel.faults import Busy
 from server.kernel.jobs import Emitted, Job, Subscriptions, jobs_after
 from server.kernel.rows import table_of
 from server.kernel.snapshot import Snapshot, begin_snapshot
-from server.kernel.sqlite import SqliteConnection
+from server.kernel.sqlite import SqliteConnection, truncate_log
 from server.kernel.tables import AuditRow, OutboxEvent
 
 T = TypeVar("T")
@@ -193,6 +193,18 @@ class Database:
                 use.taken()
                 now = await self._clock(connection)
                 await commit_rows(connection, {_AUDIT: [entry.as_row(now) for entry in entries]})
+
+    async def forget_deleted(self) -> bool:
+        """Let the log keep no page of before; on SQLite, where deleted rows are overwritten in the database.
+
+        False: readers are in the way, try again. PostgreSQL does it by itself (vacuum, recycled segments).
+        """
+        if not self.is_sqlite:
+            return True
+        with as_faults(), self._writes.use() as use:
+            async with _connected(self._writer) as connection:
+                use.taken()
+                return await (await thread_of(connection)).run(truncate_log)
 
     def on_jobs(self, tell: Callable[[], None]) -> None:
         """Call `tell` whenever a transaction of this process has committed with jobs."""

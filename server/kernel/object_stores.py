@@ -14,8 +14,6 @@ from server.kernel.store_config import StoreConfig
 from server.kernel.tables import Installation
 from server.kernel.uids import new_id
 
-NOT_KNOWN = "-"  # the prefix of a new installation: a restored one may hold what lay elsewhere before
-
 _INSTALLATION = table_of(Installation)
 
 
@@ -67,7 +65,7 @@ async def _own_name(unit: UnitOfWork) -> str:
     if known is not None:
         return str(known)
     name = new_id()
-    await unit.execute(insert(_INSTALLATION), {"id": 1, "name": name, "objects_prefix": NOT_KNOWN})
+    await unit.execute(insert(_INSTALLATION), {"id": 1, "name": name, "objects_prefix": ""})
     return name
 
 

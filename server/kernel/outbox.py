@@ -130,6 +130,13 @@ async def read_events(
     return [Event(**row._mapping) for row in rows]
 
 
+async def oldest_position(connection: AsyncConnection) -> Position | None:
+    """Where the reader is that is furthest behind; None: there is no reader."""
+    query = select(_CURSOR.c.xact, _CURSOR.c.sequence).order_by(_CURSOR.c.xact, _CURSOR.c.sequence).limit(1)
+    row = (await connection.execute(query)).first()
+    return Position(row.xact, row.sequence) if row is not None else None
+
+
 async def read_end(connection: AsyncConnection, kinds: Sequence[str]) -> Position:
     """Where a reader begins that wants only what comes from now on."""
     newest = _select(connection, kinds).order_by(_EVENT.c.xact.desc(), _EVENT.c.sequence.desc()).limit(1)

@@ -7,6 +7,7 @@ from server.kernel.database import Database
 from server.kernel.object_store import ObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.redis import RedisLink
+from server.kernel.retention_policy import RetentionPolicy
 from server.kernel.site import Site
 from server.kernel.store_config import StoragePolicy
 from server.kernel.wakeups import LocalWakeups, Wakeups
@@ -25,3 +26,4 @@ class Services:
     storage: StoragePolicy = field(default_factory=StoragePolicy)
     wakeups: Wakeups = field(default_factory=LocalWakeups)
     redis: RedisLink | None = None  # None: there is none
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)

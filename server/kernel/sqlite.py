@@ -33,6 +33,7 @@ PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
+    "secure_delete=ON",  # what is deleted is overwritten, not only unlinked (docs/decisions/0017)
     "cache_size=-16384",
     "temp_store=MEMORY",
 )
@@ -310,6 +311,16 @@ def _begin_unless_locked(raw: sqlite3.Connection) -> bool:
     finally:
         raw.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     return True
+
+
+def truncate_log(raw: sqlite3.Connection) -> bool:
+    """Take the write-ahead log into the database and empty it; False: somebody reads in it now."""
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        busy, *_ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    return not busy
 
 
 def _code(error: sqlite3.Error) -> int | None:

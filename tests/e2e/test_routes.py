@@ -79,6 +79,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("DELETE", "/admin/api/studies/{study}"): ("/admin/api/studies/{study}", FORBIDDEN),
     ("GET", "/admin/api/tombstones"): ("/admin/api/tombstones", FORBIDDEN),
     ("POST", "/admin/api/tombstones/{uid}/release"): ("/admin/api/tombstones/none/release", FORBIDDEN),
+    ("GET", "/admin/api/retention"): ("/admin/api/retention", FORBIDDEN),
     ("GET", "/admin/api/holds"): ("/admin/api/holds", FORBIDDEN),
     ("POST", "/admin/api/holds"): ("/admin/api/holds", FORBIDDEN),
     ("POST", "/admin/api/holds/{number}/release"): ("/admin/api/holds/none/release", FORBIDDEN),

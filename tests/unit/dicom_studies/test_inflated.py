@@ -122,3 +122,12 @@ def test_inflates_alike_however_it_is_cut(length: int, fed: int, monkeypatch: py
     assert data.startswith(b"".join(cut_off.inflate(packed[:-2])))
     with pytest.raises(Truncated):
         cut_off.finish()
+
+
+async def test_what_nobody_uses_any_more_is_let_go(objects: LocalObjectStore) -> None:
+    """A deleted instance leaves no inflated copy behind."""
+    located, files = await stored(objects, deflated(1, side=64)), InflatedFiles(objects, kept_s=0)
+    await files.open(located)
+    async with asyncio.timeout(10):
+        while files._kept or files._open:
+            await asyncio.sleep(0)

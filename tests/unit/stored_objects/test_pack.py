@@ -2,24 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, update
 
 from dicomweb.tables import Instance, InstanceMetadata, Series
-from server.kernel.envelope_store import EnvelopeStore, sealing_prefix
 from server.kernel.faults import Busy
-from server.kernel.local_store import LocalObjectStore
 from server.kernel.object_store import Body, ObjectStore
-from server.kernel.object_stores import join_installation
 from server.kernel.rows import table_of
-from server.kernel.store_config import StoragePolicy
 from server.kernel.tables import DamagedObject
 from server.workflows.storage.lying import Lying, lying
 from server.workflows.storage.move import move_instances
-from server.workflows.storage.pack import follow_prefix, pack_settled, to_move
-from tests.ports.conftest import KEYRING
+from server.workflows.storage.pack import pack_settled, to_move
 from tests.unit.stored_objects.conftest import Archive, files_of
 
 _SERIES, _INSTANCE = table_of(Series), table_of(Instance)
@@ -60,8 +54,15 @@ async def test_packed_series_is_left_alone_until_more_comes(archive: Archive) ->
 async def test_unsettled_study_is_left_alone(archive: Archive) -> None:
     await store_one_by_one(archive, files_of(1, 2))
     before = await archive.ranges()
-    waiting = replace(archive.services, storage=StoragePolicy(pack_after_s=3600))
-    assert await pack_settled(waiting) == 0
+    waiting = archive.services.storage.__class__(pack_after_s=3600)
+    services = archive.services.__class__(
+        archive.services.database,
+        archive.services.objects,
+        archive.services.read_audit,
+        archive.services.public_base,
+        storage=waiting,
+    )
+    assert await pack_settled(services) == 0
     assert await archive.ranges() == before
 
 
@@ -198,44 +199,6 @@ async def test_store_that_is_down_is_busy_and_packing_is_tried_again(
             await pack_settled(archive.services)
     assert await pack_settled(archive.services) == 0  # not at once: others come first
     await archive.write(update(_SERIES).values(pack_due_us=0))
-    assert await pack_settled(archive.services) == 1
-
-
-async def test_other_prefix_has_everything_packed_anew(archive: Archive) -> None:
-    files = files_of(1, 2)
-    await store_one_by_one(archive, files)
-    await join_installation(archive.services.database, archive.services.objects)
-    await archive.services.database.transact(
-        lambda unit: follow_prefix(unit, archive.services.objects.prefix)
-    )
-    await pack_settled(archive.services)
-    await archive.services.database.transact(
-        lambda unit: follow_prefix(unit, archive.services.objects.prefix)
-    )
-    assert await pack_settled(archive.services) == 0
-    inner = getattr(archive.services.objects, "inner", archive.services.objects)
-    monkey = "" if inner.prefix else sealing_prefix(KEYRING)
-    inner.prefix = monkey
-    if isinstance(inner, LocalObjectStore):
-        inner = LocalObjectStore(inner._root, prefix=monkey)
-    other = replace(archive.services, objects=EnvelopeStore(inner, KEYRING))
-    await other.database.transact(lambda unit: follow_prefix(unit, other.objects.prefix))
-    assert await pack_settled(other) == 1
-    ranges = await archive.ranges()
-    assert all(each.object_name.startswith(monkey + "packed/") for each in ranges.values())
-    assert {uid: await other.objects.read(each) for uid, each in ranges.items()} == files
-    await inner.close()
-
-
-async def test_rows_that_came_from_elsewhere_are_packed(archive: Archive) -> None:
-    """As after a restore: the series say that they are packed, in another store."""
-    await store_one_by_one(archive, files_of(1, 2))
-    await archive.write(update(_SERIES).values(pack_due_us=None))
-    assert await pack_settled(archive.services) == 0
-    await join_installation(archive.services.database, archive.services.objects)
-    await archive.services.database.transact(
-        lambda unit: follow_prefix(unit, archive.services.objects.prefix)
-    )
     assert await pack_settled(archive.services) == 1
 
 

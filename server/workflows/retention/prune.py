@@ -1,0 +1,129 @@
+"""Bookkeeping that nobody needs any more goes: events, attempts, expired tokens, and audit if so decided.
+
+Each step takes a bounded bite and says in the audit trail what it took.
+"""
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, FromClause, Table, delete, select
+
+from dicomweb.worklist.state import FINAL_STATES
+from dicomweb.worklist.tables import Workitem, WorkitemAttempt
+from server.auth.tables import AccessToken, ClientAssertionJti
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.audit_months import delete_outside_months, drop_audit_months
+from server.kernel.database import UnitOfWork
+from server.kernel.outbox import Position, oldest_position
+from server.kernel.retention_policy import RetentionPolicy
+from server.kernel.rows import table_of
+from server.kernel.services import Services
+from server.kernel.tables import AuditRow, OutboxEvent
+from server.workflows.retention.apply import RETENTION
+from server.workflows.retention.due import DAY_US
+
+ROWS_AT_ONCE = 1000  # of one table
+EXPIRED_US = DAY_US  # so long an expired token stays, for who looks into what happened
+
+_EVENT, _AUDIT = table_of(OutboxEvent), table_of(AuditRow)
+_ATTEMPT, _WORKITEM = table_of(WorkitemAttempt), table_of(Workitem)
+_TOKEN, _JTI = table_of(AccessToken), table_of(ClientAssertionJti)
+
+
+async def prune(services: Services) -> int:
+    """Take a bite of everything that is old enough; returns how many rows or months went."""
+    taken = 0
+    for bite in (_outbox, _attempts, _tokens, _assertions, _audit):
+        taken += await services.database.transact(partial(bite, services.retention))
+    return taken
+
+
+async def forget_deleted(services: Services) -> int:
+    """Let the database's log keep nothing of what was deleted; 1: readers were in the way, try again soon."""
+    return int(not await services.database.forget_deleted())
+
+
+async def _outbox(policy: RetentionPolicy, unit: UnitOfWork) -> int:
+    """Events from the oldest on, up to the first that is young or that a reader has yet to read."""
+    c = _EVENT.c
+    cutoff_us = unit.now_us - policy.outbox_days * DAY_US
+    reached = await oldest_position(unit.connection)
+    oldest = select(c.sequence, c.xact, c.occurred_us).order_by(c.sequence).limit(ROWS_AT_ONCE)
+    last = None
+    for row in (await unit.execute(oldest)).all():
+        if row.occurred_us >= cutoff_us or (
+            reached is not None and Position(row.xact, row.sequence) > reached
+        ):
+            break
+        last = row.sequence
+    if last is None:
+        return 0
+    return await _delete(unit, "prune-outbox", _EVENT, c.sequence <= last)
+
+
+async def _attempts(policy: RetentionPolicy, unit: UnitOfWork) -> int:
+    """Attempts at workitems that have ended; those at open ones stay, few as they are, before the others."""
+    a, cutoff_us = _ATTEMPT.c, unit.now_us - policy.outbox_days * DAY_US
+    ended = [state.value for state in FINAL_STATES]
+    oldest = (
+        select(a.pk, a.ended_us, _WORKITEM.c.state)
+        .join(_WORKITEM, _WORKITEM.c.pk == a.workitem_pk)
+        .order_by(a.pk)
+        .limit(ROWS_AT_ONCE)
+    )
+    rows = (await unit.execute(oldest)).all()
+    old = [row.pk for row in rows if row.state in ended and (row.ended_us or cutoff_us) < cutoff_us]
+    return await _delete(unit, "prune-attempts", _ATTEMPT, a.pk.in_(old)) if old else 0
+
+
+async def _tokens(_: RetentionPolicy, unit: UnitOfWork) -> int:
+    expired = _TOKEN.c.expires_us < unit.now_us - EXPIRED_US
+    return await _delete_oldest(unit, "prune-tokens", _TOKEN.c.id, _TOKEN.c.expires_us, expired)
+
+
+async def _assertions(_: RetentionPolicy, unit: UnitOfWork) -> int:
+    expired = _JTI.c.expires_us < unit.now_us - EXPIRED_US
+    return await _delete_oldest(unit, "prune-assertions", _JTI.c.id, _JTI.c.expires_us, expired)
+
+
+async def _audit(policy: RetentionPolicy, unit: UnitOfWork) -> int:
+    """On PostgreSQL whole months, once they are over; on SQLite entry by entry."""
+    if policy.audit_days is None:
+        return 0
+    cutoff_us = unit.now_us - policy.audit_days * DAY_US
+    if unit.connection.dialect.name == "sqlite":
+        return await _delete_oldest(
+            unit, "prune-audit", _AUDIT.c.sequence, _AUDIT.c.recorded_us, _AUDIT.c.recorded_us < cutoff_us
+        )
+    months = await drop_audit_months(unit, cutoff_us)
+    for month in months:
+        unit.audit(_entry("prune-audit", 1, f"{month.year:04}-{month.number:02}"))
+    entries = await delete_outside_months(unit, cutoff_us, ROWS_AT_ONCE)
+    if entries:
+        unit.audit(_entry("prune-audit", entries))
+    return len(months) + entries
+
+
+async def _delete_oldest(
+    unit: UnitOfWork,
+    interaction: str,
+    key: Column[Any],
+    order: Column[Any],
+    is_old: ColumnElement[bool],
+) -> int:
+    bite = select(key).where(is_old).order_by(order).limit(ROWS_AT_ONCE)
+    return await _delete(unit, interaction, key.table, key.in_(bite))
+
+
+async def _delete(unit: UnitOfWork, interaction: str, table: FromClause, which: ColumnElement[bool]) -> int:
+    assert isinstance(table, Table)
+    gone = (await unit.execute(delete(table).where(which))).rowcount
+    if gone:
+        unit.audit(_entry(interaction, gone))
+    return gone
+
+
+def _entry(interaction: str, occurrences: int, subject: str | None = None) -> AuditEntry:
+    return AuditEntry(
+        RETENTION, Action.DELETE, interaction, "Administration", subject, occurrences=occurrences
+    )
