@@ -21,10 +21,13 @@ test: $(VENV)/.installed-dev lint types contracts ## everything CI runs
 
 test-all: test ## also what takes long
 	tools/test-other-stores
-	$(BIN)/python tests/benchmarks/unit_of_work.py
-	$(BIN)/python tests/benchmarks/fhir_door.py
-	$(BIN)/python tests/benchmarks/dicomweb_door.py
+	for database in sqlite postgresql; do \
+		for benchmark in unit_of_work fhir_door dicomweb_door; do \
+			$(BIN)/python tests/benchmarks/$$benchmark.py --database $$database || exit 1; \
+		done; \
+	done
 	$(BIN)/python tests/benchmarks/backup.py
+	$(BIN)/python tests/load/peak_hour.py --minutes 60 --database postgresql
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
