@@ -33,7 +33,7 @@ from server.http.body_limit import BodyLimits
 from server.http.drain import Drain, LastAnswer
 from server.http.floor import HttpFloor, build_middleware
 from server.http.head import HeadAsGet
-from server.http.health import Readiness, check_database, check_objects
+from server.http.health import Readiness, check_database, check_objects, check_redis
 from server.http.metrics import Metrics
 from server.http.operation import Operation, serve_operation
 from server.http.problem import Answer, answer_by_door
@@ -211,7 +211,10 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
 
 
 def _readiness(services: Services, drain: Drain | None = None) -> Readiness:
-    return Readiness([check_database(services.database), check_objects(services.objects)], drain=drain)
+    checks = [check_database(services.database), check_objects(services.objects)]
+    if services.redis is not None:
+        checks.append(check_redis(services.redis))
+    return Readiness(checks, drain=drain)
 
 
 def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any]:

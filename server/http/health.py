@@ -21,6 +21,7 @@ from server.kernel.database import Database
 from server.kernel.faults import Busy, Fault
 from server.kernel.metrics import Fact, fact
 from server.kernel.object_store import ObjectStore
+from server.kernel.redis import RedisLink
 
 TIMEOUT_S = 3.0  # of one check
 FRESH_US = SECOND_US  # results are reused this long: asking often must stay cheap
@@ -48,6 +49,16 @@ def check_database(database: Database) -> Check:
 def check_objects(objects: ObjectStore) -> Check:
     """The object store can take bytes."""
     return Check("object-store", objects.check)
+
+
+def check_redis(link: RedisLink) -> Check:
+    """Redis answers; everything goes on without it."""
+
+    async def run() -> None:
+        if not await link.probe():
+            raise Busy("does not answer; all goes on without it, slower")
+
+    return Check("redis", run, vital=False)
 
 
 def check_heartbeat(

@@ -49,7 +49,10 @@ def histogram(
 
 
 def gauge(name: str, text: str, labels: Sequence[str] = (), together: Together = "livesum") -> Gauge:
-    """A new gauge of this process; a process that has ended counts no more."""
+    """A new gauge of this process; a process that has ended counts no more.
+
+    Without labels it is 0 in every process that imports it, from the import on: with "livemin" give it one.
+    """
     return Gauge(name, text, labels, multiprocess_mode=together, registry=REGISTRY)
 
 

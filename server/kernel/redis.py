@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from server.kernel.faults import Fault, FaultKind
-from server.kernel.metrics import counter, gauge
+from server.kernel.metrics import counter
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -26,7 +26,6 @@ PROBE_TIMEOUT_S = 0.5
 CONNECTIONS = 32  # of one process, at most
 
 _LOST = counter("isthmus_redis_lost", "Times that Redis did not answer in time and was done without.")
-_UP = gauge("isthmus_redis_up", "1: Redis answers this process.", together="livemin")
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +49,6 @@ class RedisLink:
         self.url = url
         self._client = connect(url, TIMEOUT_S)
         self._is_gone = asyncio.Event()
-        _UP.set(1)
 
     @property
     def is_gone(self) -> bool:
@@ -100,7 +98,6 @@ class RedisLink:
         if self.is_gone:
             log.info("redis is back")
         self._is_gone.clear()
-        _UP.set(1)
         return True
 
     async def close(self) -> None:
@@ -113,7 +110,6 @@ class RedisLink:
         log.warning("redis does not answer; doing without", reason=type(error).__name__)
         self._is_gone.set()
         _LOST.inc()
-        _UP.set(0)
 
 
 def connect(url: str, timeout_s: float) -> "Redis":

@@ -81,3 +81,29 @@ def test_worker_by_itself_tells_its_own(server_process: Any, free_port: int) -> 
     finally:
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
+
+
+ASKED = 20
+SCRAPES = 8
+
+
+def test_counts_are_whole_whichever_process_answers(
+    server_process: Any, new_postgresql: Callable[[bool], str]
+) -> None:
+    """Two server processes share a port; each new connection reaches one of them."""
+    server_process.environment |= {
+        "ISTHMUS_DATABASE_URL": new_postgresql(True),
+        "ISTHMUS_SERVER_WORKERS": "2",
+        "TMPDIR": str(server_process.data),
+    }
+    server_process.start("--no-worker")
+    servers = 'isthmus_processes{role="server"}'
+    server_process.wait_until(lambda: value(scrape(server_process.base), servers) == 2, 60)
+    for _ in range(ASKED):
+        assert httpx.get(f"{server_process.base}/fhir/metadata", trust_env=False).status_code == 200
+    sample = 'isthmus_http_requests_total{group="fhir-read",method="GET",route="/fhir/metadata",status="200"}'
+    assert [value(scrape(server_process.base), sample) for _ in range(SCRAPES)] == [ASKED] * SCRAPES
+
+    assert list(server_process.data.glob("isthmus-metrics-*"))
+    server_process.stop()
+    assert not list(server_process.data.glob("isthmus-metrics-*")), "the folder goes with its server"

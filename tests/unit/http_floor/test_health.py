@@ -7,11 +7,13 @@ import pytest
 from fastapi import FastAPI
 
 from server.http.drain import Drain
-from server.http.health import Check, Readiness, build_router, check_database, check_heartbeat
+from server.http.health import Check, Readiness, build_router, check_database, check_heartbeat, check_redis
 from server.http.metrics import Metrics
 from server.kernel.database import Database
 from server.kernel.faults import Busy
 from server.kernel.metrics import Fact, fact
+from server.kernel.redis import RedisLink
+from tests.services.redis import RedisServer
 
 
 class Switch:
@@ -77,6 +79,16 @@ async def test_check_database(tmp_path: object) -> None:
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/x.db")
     await check_database(database).run()
     await database.close()
+
+
+async def test_check_redis_says_so_and_is_not_vital(redis: RedisServer) -> None:
+    link, other = RedisLink(redis.url), RedisLink("redis://127.0.0.1:1/0")
+    assert not check_redis(other).vital
+    await check_redis(link).run()
+    with pytest.raises(Busy):
+        await check_redis(other).run()
+    await link.close()
+    await other.close()
 
 
 @pytest.mark.parametrize(("age", "well"), [(1.0, True), (9.0, False), (None, False)])
