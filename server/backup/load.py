@@ -8,16 +8,18 @@ from sqlalchemy import func, literal, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.tables import Instance, Series
-from server.backup.faults import NotRestorable
+from server.backup.faults import DamagedBackup, NotRestorable
 from server.backup.manifest import Manifest, TableDump
 from server.backup.progress import Report
 from server.backup.refill import Places
 from server.backup.repository import Repository
 from server.backup.segments import read_segment
+from server.backup.tables import carried_tables
 from server.kernel.bulk import copy_rows
 from server.kernel.database import UnitOfWork
 from server.kernel.job_rows import count_jobs, write_job_rows
 from server.kernel.key_positions import set_positions
+from server.kernel.object_store import is_our_name
 from server.kernel.snapshot import take_its_time
 from server.kernel.tables import JobRow
 
@@ -42,6 +44,7 @@ class Load:
         self._rows = 0  # the transaction may be run again
         await take_its_time(unit.connection)
         for dump in self._manifest.tables:
+            _require_table(dump)
             await self._fill_table(unit.connection, dump)
         await set_positions(
             unit.connection,
@@ -83,10 +86,19 @@ class Load:
     def _place(self, row: Row, at: Mapping[str, int]) -> None:
         """Where the bytes lie now; lost ones keep the name of an object that is not there."""
         stored = self._places.of(row[at["file_sha256"]])
+        if stored is None and not is_our_name(row[at["object_name"]]):
+            raise DamagedBackup("An instance names an object that no server of ours would make.")
         if stored is not None:
             names = ("object_name", "object_offset", "object_length")
             for name, value in zip(names, (stored.object_name, stored.offset, stored.length), strict=True):
                 row[at[name]] = value
+
+
+def _require_table(dump: TableDump) -> None:
+    """Refuse a table that we do not have: its name and its columns' become part of statements."""
+    known = next((table for table in carried_tables() if table.name == dump.name), None)
+    if known is None or not set(dump.columns) <= set(known.columns.keys()):
+        raise DamagedBackup("The backup has a table or a column that this release does not know.")
 
 
 async def _count(connection: AsyncConnection, name: str) -> int:

@@ -13,6 +13,7 @@ A file appears under its name when it is whole and flushed. Encrypted, every fil
 of cipher.py, and names that come from contents are keyed: they tell nothing.
 """
 
+import errno
 import fcntl
 import hashlib
 import hmac
@@ -189,8 +190,14 @@ def opened_or_made(place: Place) -> Iterator[Repository]:
 
 @contextmanager
 def _locked(root: Path, *, alone: bool) -> Iterator[None]:
-    """The lock goes with the process, however that ends."""
-    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """The lock goes with the process, however that ends; where nothing can be written, nobody else writes."""
+    try:
+        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        if alone or error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        yield
+        return
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)

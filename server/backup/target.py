@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
@@ -32,7 +32,8 @@ class Target:
 @asynccontextmanager
 async def opened_target(target: Target) -> AsyncIterator[tuple[Database, ObjectStore]]:
     """Both, opened."""
-    database, objects = Database(target.database_url, target.limits), open_store(target.objects)
+    unhurried = replace(target.limits, statement_timeout_s=0)  # whole tables take longer than requests may
+    database, objects = Database(target.database_url, unhurried), open_store(target.objects)
     try:
         yield database, objects
     finally:

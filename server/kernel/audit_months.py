@@ -15,6 +15,7 @@ from server.kernel.database import Database, UnitOfWork
 
 AHEAD = 2  # months made before they begin
 LOCK = "audit-months"
+PATIENCE_S = 1  # for readers of the trail, before a month is dropped another time
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,6 +58,8 @@ async def drop_audit_months(unit: UnitOfWork, before_us: int) -> list[Month]:
     """Drop the months that end by `before_us`, with all that was audited in them; returns which."""
     await unit.lock([LOCK])
     ended = [month for month in await _made(unit) if month.next.begins_us <= before_us]
+    # Who audits queues up behind this; a backup that reads the trail makes it Busy, and a later try succeeds.
+    await unit.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_S}s'"))
     for month in ended:
         await unit.execute(text(f"DROP TABLE {month.partition}"))
     return ended
@@ -98,6 +101,9 @@ async def _made(unit: UnitOfWork) -> set[Month]:
 
 async def _make(unit: UnitOfWork, month: Month) -> None:
     """Make one month, with the rows of it that lie in the default partition."""
+    await unit.execute(
+        text("LOCK TABLE audit_entry_default IN SHARE ROW EXCLUSIVE MODE")
+    )  # it gets no rows now
     low, high, name = month.begins_us, month.next.begins_us, month.partition
     await unit.execute(text(f"CREATE TABLE {name} (LIKE audit_entry INCLUDING DEFAULTS INCLUDING INDEXES)"))
     rows = f"recorded_us >= {low} AND recorded_us < {high}"

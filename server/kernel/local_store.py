@@ -29,6 +29,7 @@ from server.kernel.object_store import (
     is_our_name,
     length_of,
     placed,
+    require_our_name,
 )
 from server.kernel.spool import Spool, disk_faults, new_name, sync_directory
 from server.kernel.store_metrics import watched
@@ -109,6 +110,7 @@ class LocalObjectStore:
 
     async def remove(self, object_name: str) -> None:
         """Empty and remove the file; an open journal, or one just left, is refused."""
+        require_our_name(object_name)
         quiet_s = self._policy.quiet_s if "journal/" in object_name else 0.0
         with watched("remove"), disk_faults():
             await asyncio.to_thread(remove_file, self._root / object_name, quiet_s)
@@ -223,6 +225,7 @@ class LocalObjectStore:
             self._journal = None
 
     def _read(self, stored: StoredRange) -> bytes:
+        require_our_name(stored.object_name)
         try:
             body = self._open(self._root / stored.object_name).read(stored.position, stored.length)
         except OSError as error:

@@ -174,6 +174,16 @@ def is_our_name(name: str) -> bool:
     return _OURS.fullmatch(name) is not None
 
 
+def require_our_name(name: str) -> None:
+    """Refuse a name that is none of ours: it could lead out of the store.
+
+    Raises:
+        DamagedObject: it is not.
+    """
+    if not is_our_name(name):
+        raise DamagedObject("A stored range names no object of this store.")
+
+
 def length_of(body: Body) -> int:
     """How many bytes a body takes in the store."""
     if isinstance(body, PlacedBody):

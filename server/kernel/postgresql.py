@@ -42,7 +42,9 @@ class NotCommitted(Exception):
 
 def make_engine(url: URL, limits: DatabaseLimits) -> AsyncEngine:
     """An engine of so many connections, each with its limits set in the server, where they hold."""
-    statement_ms = str(int(limits.statement_timeout_s * 1000))
+    statement_ms = str(int(limits.statement_timeout_s * 1000))  # "0": none
+    # The client's own limit only counts when the server does not answer at all.
+    command_s = limits.statement_timeout_s + CONNECT_TIMEOUT_S if limits.statement_timeout_s else None
     engine = create_async_engine(
         url,
         isolation_level="AUTOCOMMIT",
@@ -51,8 +53,7 @@ def make_engine(url: URL, limits: DatabaseLimits) -> AsyncEngine:
         pool_timeout=limits.wait_s,
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,
-            # The client's own limit only counts when the server does not answer at all.
-            "command_timeout": limits.statement_timeout_s + CONNECT_TIMEOUT_S,
+            "command_timeout": command_s,
             "prepared_statement_cache_size": CACHED_STATEMENTS,
             "statement_cache_size": CACHED_STATEMENTS,
             "server_settings": {

@@ -42,9 +42,11 @@ async def upgrade(database_url: str, revision: str = HEAD) -> None:
 
 async def _upgrade_database(database_url: str, revision: str) -> None:
     engine = _engine(database_url)
+    is_behind = True
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, revision)
+        while is_behind:  # a transaction for each revision: what one of them locks is free before the next
+            async with engine.begin() as connection:
+                is_behind = await connection.run_sync(_upgrade_once, revision)
     finally:
         await engine.dispose()
 
@@ -94,15 +96,21 @@ def _use_write_ahead_log(cursor: Any) -> None:
     raise Busy("The database is locked by another process; retry later.")
 
 
-def _upgrade(connection: Connection, revision: str = HEAD) -> None:
+def _upgrade_once(connection: Connection, revision: str = HEAD) -> bool:
+    """Bring the schema to its next revision; returns whether there is another one up to `revision`."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
     found = _revision(connection)
-    if found == HEAD:
-        return
     if found is not None and found not in known_revisions():
         _require_fit(connection, found)
-        return
+        return False
+    pending = [each for each in sorted(known_revisions()) if (found or "") < each <= revision]
+    if pending:
+        _run(connection, pending[0])
+    return len(pending) > 1
+
+
+def _run(connection: Connection, revision: str) -> None:
     from alembic import command
     from alembic.config import Config
 

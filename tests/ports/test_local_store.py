@@ -12,7 +12,7 @@ import pytest
 
 from server.kernel.faults import Busy, StorageFull
 from server.kernel.local_store import JournalPolicy, LocalObjectStore
-from server.kernel.object_store import Body, ObjectInUse, SpooledBody
+from server.kernel.object_store import Body, DamagedObject, ObjectInUse, SpooledBody, StoredRange
 
 
 async def test_journal_rotates(tmp_path: Path) -> None:
@@ -199,3 +199,15 @@ async def test_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.Monkey
     assert await store.read(stored) == b"body"
     await store.close()
     assert (tmp_path / "data/objects" / stored.object_name).read_bytes() == b"body"
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "journal/../../secret", "spool/" + "0" * 32])
+async def test_a_name_that_leads_out_of_the_store_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("not yours")
+    store = LocalObjectStore(tmp_path / "objects")
+    with pytest.raises(DamagedObject):
+        await store.read(StoredRange(name, 0, 3))
+    with pytest.raises(DamagedObject):
+        await store.remove(name)
+    assert (tmp_path / "secret").read_text() == "not yours"
+    await store.close()

@@ -4,8 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, text
 from sqlalchemy.types import BigInteger, Boolean, Double, Float, Integer, LargeBinary
 
@@ -16,21 +14,6 @@ from server.migrations import HEAD, HERE, SchemaTooNew, known_revisions, upgrade
 
 EARLIER = sorted(known_revisions() - {HEAD})
 ROWS = 3
-
-
-async def upgrade_to(database_url: str, revision: str) -> None:
-    """As `upgrade` does, but not as far."""
-
-    def run(connection: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(HERE))
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-
-    engine = server.migrations._engine(database_url)
-    async with engine.begin() as connection:
-        await connection.run_sync(run)
-    await engine.dispose()
 
 
 def tables_in(connection: Connection) -> list[Table]:
@@ -83,7 +66,7 @@ def read(connection: Connection, rows: dict[str, list[dict[str, Any]]]) -> dict[
 
 @pytest.mark.parametrize("revision", EARLIER)
 async def test_rows_of_an_earlier_revision_are_kept(empty_database_url: str, revision: str) -> None:
-    await upgrade_to(empty_database_url, revision)
+    await upgrade(empty_database_url, revision)
     database = Database(empty_database_url)
     async with database._writer.begin() as connection:
         rows = await connection.run_sync(fill)
@@ -96,7 +79,7 @@ async def test_rows_of_an_earlier_revision_are_kept(empty_database_url: str, rev
 
 
 async def test_what_waits_in_the_outbox_is_read_after_the_upgrade(empty_database_url: str) -> None:
-    await upgrade_to(empty_database_url, "0001")
+    await upgrade(empty_database_url, "0001")
     event = "INSERT INTO outbox_event (kind, subject, payload, occurred_us) VALUES ('k', '{}', '[]', 1)"
     database = Database(empty_database_url)
 
@@ -150,12 +133,12 @@ async def test_a_newer_schema_that_took_something_away_is_refused(database_url: 
 
 
 async def test_an_upgrade_that_is_killed_leaves_the_earlier_schema(empty_database_url: str) -> None:
-    """A migration is one transaction: half of it never stays."""
-    await upgrade_to(empty_database_url, "0001")
+    """A revision is one transaction: half of it never stays."""
+    await upgrade(empty_database_url, "0001")
     engine = server.migrations._engine(empty_database_url)
 
     def run_and_die(connection: Connection) -> None:
-        server.migrations._upgrade(connection)
+        server.migrations._upgrade_once(connection)
         assert inspect(connection).has_table("schema_floor")
         raise KeyboardInterrupt
 
