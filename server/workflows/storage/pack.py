@@ -19,6 +19,7 @@ from server.kernel.faults import Busy, Fault
 from server.kernel.object_stores import note_prefix
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.kernel.tables import Installation
 from server.workflows.storage.damage import damaged_among
 from server.workflows.storage.lying import Lying, in_series, lying
 from server.workflows.storage.move import move_instances
@@ -28,6 +29,7 @@ RETRY_S = 900  # a series that could not be packed is claimed again after
 MAX_REPACKED_BYTES = 64 << 20  # late instances join a packed object up to this size; a larger one stays
 
 _SERIES, _STUDY, _INSTANCE = table_of(Series), table_of(Study), table_of(Instance)
+_INSTALLATION = table_of(Installation)
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +49,7 @@ async def pack_settled(services: Services) -> int:
     Raises:
         Busy: every one of them failed for want of the store or the database.
     """
-    claimed = await services.database.transact(lambda unit: _claim(unit, services.storage.pack_after_s))
+    claimed = await services.database.transact(lambda unit: _claim(unit, services))
     failures: list[Busy] = []
     for series in claimed:
         try:
@@ -67,8 +69,15 @@ async def follow_prefix(unit: UnitOfWork, prefix: str) -> None:
         await unit.execute(update(_SERIES).where(_SERIES.c.pack_due_us.is_(None)).values(pack_due_us=0))
 
 
-async def _claim(unit: UnitOfWork, pack_after_s: float) -> list[ClaimedSeries]:
-    settled_us = unit.now_us - int(pack_after_s * SECOND_US)
+async def _claim(unit: UnitOfWork, services: Services) -> list[ClaimedSeries]:
+    """The next series; none for a process whose objects have the names of yesterday.
+
+    During a rolling restart it would find everything in its place, and the move to today's names undone.
+    """
+    noted = (await unit.execute(select(_INSTALLATION.c.objects_prefix))).scalar_one_or_none()
+    if noted not in (None, services.objects.prefix):
+        return []
+    settled_us = unit.now_us - int(services.storage.pack_after_s * SECOND_US)
     waiting = (
         select(_SERIES.c.id, _STUDY.c.study_instance_uid)
         .join(_STUDY, _SERIES.c.study_id == _STUDY.c.id)

@@ -4,19 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, update
 
 from dicomweb.tables import Instance, InstanceMetadata, Series
+from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy
 from server.kernel.object_store import Body, ObjectStore
 from server.kernel.rows import table_of
-from server.kernel.tables import DamagedObject
+from server.kernel.tables import DamagedObject, Installation
 from server.workflows.storage.lying import Lying, lying
 from server.workflows.storage.move import move_instances
-from server.workflows.storage.pack import pack_settled, to_move
+from server.workflows.storage.pack import follow_prefix, pack_settled, to_move
 from tests.unit.stored_objects.conftest import Archive, files_of
 
 _SERIES, _INSTANCE = table_of(Series), table_of(Instance)
+_INSTALLATION = table_of(Installation)
 
 
 async def store_one_by_one(archive: Archive, files: dict[str, bytes]) -> None:
@@ -64,6 +66,22 @@ async def test_unsettled_study_is_left_alone(archive: Archive) -> None:
     )
     assert await pack_settled(services) == 0
     assert await archive.ranges() == before
+
+
+async def test_process_with_yesterdays_names_leaves_the_move_to_todays_alone(archive: Archive) -> None:
+    await store_one_by_one(archive, files_of(1, 2))
+    await pack_settled(archive.services)
+    database, today = archive.services.database, archive.services.objects.prefix
+    await database.transact(lambda unit: join(unit, "sealed/0123456789abcdef/"))
+    assert await pack_settled(archive.services) == 0  # it would have nothing to move, and call that done
+    await database.transact(lambda unit: follow_prefix(unit, today))
+    assert await pack_settled(archive.services) == 1
+
+
+async def join(unit: UnitOfWork, prefix: str) -> None:
+    await unit.execute(delete(_INSTALLATION))
+    await unit.execute(insert(_INSTALLATION), [{"id": 1, "name": "a", "objects_prefix": ""}])
+    await follow_prefix(unit, prefix)
 
 
 async def test_two_packers_at_once_end_with_one_good_copy(archive: Archive) -> None:
