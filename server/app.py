@@ -17,6 +17,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 import dicomweb.routes
+import dicomweb.worklist.events.routes
 import dicomweb.worklist.routes
 import fhir.routes
 import server.auth.routes
@@ -25,6 +26,8 @@ import server.workflows.deletion.routes
 import server.workflows.retention.routes
 import server.workflows.routes
 import server.workflows.storage.routes
+from dicomweb.worklist.events.report import KINDS as REPORTED_KINDS
+from dicomweb.worklist.events.routes import Notifications
 from fhir.capability import ServerFacts
 from fhir.offer import render_capabilities
 from server.auth.middleware import Authentication, Door
@@ -44,6 +47,8 @@ from server.kernel.access import system_access
 from server.kernel.audit_months import make_audit_months
 from server.kernel.clock import instant_text
 from server.kernel.database import Database
+from server.kernel.event_hub import TOPIC as EVENTS
+from server.kernel.event_hub import EventHub
 from server.kernel.logging import configure_logging
 from server.kernel.metrics_folder import shared_folder
 from server.kernel.object_stores import open_store
@@ -90,6 +95,8 @@ def build_services(settings: Settings) -> Services:
     settings.data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database, settings.database_limits)
     redis = RedisLink(settings.redis_url) if settings.redis_url else None
+    wakeups = RedisWakeups(redis) if redis else LocalWakeups()
+    database.on_events(lambda kinds: None if kinds.isdisjoint(REPORTED_KINDS) else wakeups.tell(EVENTS))
     return Services(
         database=database,
         objects=open_store(settings.objects),
@@ -97,7 +104,7 @@ def build_services(settings: Settings) -> Services:
         public_base=settings.base,
         site=settings.site,
         storage=settings.storage,
-        wakeups=RedisWakeups(redis) if redis else LocalWakeups(),
+        wakeups=wakeups,
         redis=redis,
         retention=settings.retention,
     )
@@ -141,6 +148,8 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         tracing=settings.tracing is not None,
         https=services.public_base.startswith("https:"),
     )
+    hub = EventHub(services.database, services.wakeups, REPORTED_KINDS)
+    notifications = Notifications(hub, drain.wait)
     limits = _rate_limits(settings, services, answer)
     app = FastAPI(
         title="Isthmus",
@@ -149,7 +158,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         redoc_url=None,
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
-        lifespan=_lifespan(settings, services),
+        lifespan=_lifespan(settings, services, hub),
         middleware=build_middleware(
             floor,
             [
@@ -165,6 +174,9 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     app.include_router(server.auth.routes.build_router(services, tokens))
     app.include_router(dicomweb.routes.build_router(services), prefix="/dicom-web")
     app.include_router(dicomweb.worklist.routes.build_router(services), prefix="/dicom-web")
+    app.include_router(
+        dicomweb.worklist.events.routes.build_router(services, notifications), prefix="/dicom-web"
+    )
     app.include_router(server.workflows.deletion.routes.build_archive_router(services), prefix="/dicom-web")
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
     app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
@@ -217,12 +229,13 @@ def _readiness(services: Services, drain: Drain | None = None) -> Readiness:
     return Readiness(checks, drain=drain)
 
 
-def _lifespan(settings: Settings, services: Services) -> Callable[[FastAPI], Any]:
+def _lifespan(settings: Settings, services: Services, hub: EventHub) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_tracing(settings.tracing, Role.SERVER.value)
         stop = asyncio.Event()
-        running = [asyncio.create_task(work) for work in _background(settings, services, stop)]
+        beside = [*_background(settings, services, stop), hub.run(stop)]
+        running = [asyncio.create_task(work) for work in beside]
         try:
             yield
         finally:

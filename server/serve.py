@@ -6,6 +6,7 @@ worker. Rule: a server process holds nothing that another needs, so which one an
 
 import asyncio
 import base64
+import logging
 import pickle
 import socket
 import sys
@@ -35,6 +36,8 @@ from server.workflows.storage.pack import follow_prefix
 from server.workflows.worker_process import keep_worker, require_engine
 
 KEEP_ALIVE_S = 75
+PING_S = 20.0  # between pings of a channel, and until one without answer is closed
+MAX_MESSAGE_BYTES = 4 << 10  # from a channel's client, which has nothing to say
 BACKLOG = 2048  # connections that wait to be accepted, of all server processes together
 
 log = structlog.get_logger(__name__)
@@ -82,6 +85,7 @@ def _serve(settings: Settings, listener: socket.socket, lifeline: Lifeline | Non
 
 def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     """How uvicorn serves."""
+    logging.getLogger("uvicorn.error").addFilter(_names_no_path)
     return uvicorn.Config(
         app,
         log_config=None,
@@ -90,9 +94,18 @@ def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_s,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # reports are a few hundred bytes; a window for each channel is not
         proxy_headers=bool(settings.trusted_proxies),  # by default uvicorn believes every loopback client
         forwarded_allow_ips=list(settings.trusted_proxies),
     )
+
+
+def _names_no_path(record: logging.LogRecord) -> bool:
+    """Leave out that uvicorn logs each WebSocket with its path and query, which may hold what no log may."""
+    return '"WebSocket ' not in str(record.msg)
 
 
 async def _supervise(settings: Settings, listener: socket.socket) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, and_, insert, select, update
 
-from dicomweb.worklist.change import WORKITEM, change, change_state, change_state_by, hold
+from dicomweb.worklist.change import WORKITEM, announce_progress, change, change_state, change_state_by, hold
 from dicomweb.worklist.codes import UNSPECIFIED_REASON
 from dicomweb.worklist.eligible import CURRENT, claimable, is_current, queue_order, worth_a_look
 from dicomweb.worklist.state import Event, FinalStateNotMet, State
@@ -107,6 +107,7 @@ async def heartbeat(
         columns = {name: value for name, value in said.items() if value is not None}
         if columns:
             await unit.execute(update(WORKITEM).where(WORKITEM.c.pk == claim.workitem_pk).values(**columns))
+            announce_progress(unit, row, progress, text)
         until = unit.now_us + int(lease_s * SECOND_US)
         await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(lease_until_us=until))
         return Heartbeat(cancel_requested=row["cancel_requested_us"] is not None)
@@ -189,6 +190,7 @@ async def fail(
         "progress_text": text,
     }
     await change(unit, row, change_state_by(claim.principal), columns)
+    announce_progress(unit, row, 0, text)
     return True
 
 

@@ -1,7 +1,8 @@
 """How a workitem row changes: the new columns, its events and its audit entry, always together.
 
 Event "workitem.changed" is told of each state the workitem passes through (UPS State Report, PS3.4 CC.2.4),
-"workitem.cancel-requested" when its performer is asked to stop (UPS Cancel Requested).
+"workitem.cancel-requested" when its performer is asked to stop (UPS Cancel Requested), "workitem.progress"
+when that says how far it is (UPS Progress Report), "workitem.subscribed" when a subscriber wants its state.
 Whoever changes a workitem holds its row (`FOR UPDATE`) and touches its attempt only after that.
 """
 
@@ -24,6 +25,8 @@ Facts = Mapping[str, Any] | RowMapping  # a row of the workitem table
 
 CHANGED = "workitem.changed"
 CANCEL_REQUESTED = "workitem.cancel-requested"
+PROGRESS = "workitem.progress"
+SUBSCRIBED = "workitem.subscribed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,19 @@ async def change_state(
     return moved
 
 
-def announce(unit: UnitOfWork, row: Facts, state: State) -> None:
-    """Write the event of a state that the workitem reached."""
-    unit.emit(CHANGED, row["workitem_uid"], {"state": state.value, **event_facts(row)})
+def announce(unit: UnitOfWork, row: Facts, state: State, *, assigned: bool = False) -> None:
+    """Write the event of a state that the workitem reached; `assigned`: its station was set with it."""
+    said = {"state": state.value, **event_facts(row)}
+    unit.emit(CHANGED, row["workitem_uid"], {**said, "assigned": True} if assigned else said)
+
+
+def announce_progress(unit: UnitOfWork, row: Facts, progress: int | None, text: str | None) -> None:
+    """Write the event of progress, unless nothing of it is new; None: what was said before stands."""
+    told = {"progress": row["progress"], "text": row["progress_text"]}
+    said = {"progress": progress, "text": text}
+    now = told | {name: value for name, value in said.items() if value is not None}
+    if now != told:
+        unit.emit(PROGRESS, row["workitem_uid"], now)
 
 
 def event_facts(row: Facts) -> dict[str, Any]:

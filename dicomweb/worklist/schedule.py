@@ -114,7 +114,8 @@ async def _update(unit: UnitOfWork, latest: RowMapping, wanted: NewWorkitem) -> 
         "traceparent": current_traceparent(),
     }
     await change(unit, latest, _UPDATE, columns)
-    announce(unit, latest, State.SCHEDULED)
+    is_another = (latest["model_name"], latest["model_version"]) != (wanted.model_name, wanted.model_version)
+    announce(unit, latest, State.SCHEDULED, assigned=is_another)
 
 
 async def _schedule(unit: UnitOfWork, wanted: NewWorkitem, predecessor: RowMapping | None, act: Act) -> str:
@@ -135,7 +136,7 @@ async def _schedule(unit: UnitOfWork, wanted: NewWorkitem, predecessor: RowMappi
     if predecessor is not None:
         where = WORKITEM.c.pk == predecessor["pk"]
         await unit.execute(update(WORKITEM).where(where).values(successor_uid=row["workitem_uid"]))
-    announce(unit, row, State.SCHEDULED)
+    announce(unit, row, State.SCHEDULED, assigned=True)
     audit(unit, row, act)
     return str(row["workitem_uid"])
 

@@ -70,3 +70,20 @@ class WorkitemAttempt(Row, table=True):
     ended_us: int | None = Field(default=None, sa_type=BigInteger)
     outcome: str  # dicomweb.worklist.workitem.Outcome
     reason: str | None = Field(default=None, sa_type=Text)
+
+
+class WorkitemSubscription(Row, table=True):
+    """What one AE of a principal asked to be told (PS3.4 CC.2.3; `dicomweb/worklist/events`)."""
+
+    __tablename__ = "workitem_subscription"
+    __table_args__ = (UniqueConstraint("principal", "ae_title", "target"), {"sqlite_autoincrement": True})
+
+    pk: int | None = Field(default=None, sa_column=big_key())
+    principal: str
+    ae_title: str
+    target: str = Field(index=True)  # a workitem's UID, or the well-known UID of a worklist subscription
+    is_subscribed: bool = True  # false: an exception from a worklist subscription
+    deletion_lock: bool = False
+    filter: str = Field(default="[]", sa_type=Text)  # JSON; of a filtered worklist subscription
+    until_pk: int | None = Field(default=None, sa_type=BigInteger)  # null: also for workitems to come
+    created_us: int = Field(sa_type=BigInteger)

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 
 from dicomweb.definitions.sop_classes import UnifiedProcedureStepPush
 from dicomweb.urls import series_url
+from dicomweb.worklist.change import Facts
 from dicomweb.worklist.codes import IMAGE_PROCESSING, LOCAL_SCHEME, Code
 from dicomweb.worklist.dicom_json import DicomJson, Json, attribute, coded, date_time, item
 from dicomweb.worklist.state import State
@@ -95,7 +96,7 @@ def _scheduled(row: RowMapping, view: View) -> DicomJson:
         attribute("ScheduledProcedureStepStartDateTime", date_time(row["scheduled_us"])),
         attribute("ProcedureStepLabel", _label(row)),
         attribute("WorklistLabel", WORKLIST_LABEL),
-        attribute("ScheduledStationNameCodeSequence", coded(_station(row))),
+        scheduled_station(row),
         attribute("ScheduledWorkitemCodeSequence", coded(IMAGE_PROCESSING)),
         attribute("InputReadinessState", "READY"),
         attribute("InputInformationSequence", *_instances(decode_series(row["input"]), view)),
@@ -125,11 +126,26 @@ def _discontinuation(row: RowMapping) -> DicomJson:
     ended_us = row["ended_us"]
     return item(
         attribute("ProcedureStepCancellationDateTime", date_time(ended_us)) if ended_us else {},
-        attribute("ReasonForCancellation", reason.text) if reason.text else {},
-        attribute(
-            "ProcedureStepDiscontinuationReasonCodeSequence", *([coded(reason.code)] if reason.code else [])
-        ),
+        attribute("ProcedureStepDiscontinuationReasonCodeSequence"),
+        reason_given(row),
     )
+
+
+def reason_given(row: Facts) -> DicomJson:
+    """The reason why a step is, or is asked to be, discontinued; empty: none was given."""
+    reason = reason_of(row)
+    if reason is None:
+        return {}
+    codes = [coded(reason.code)] if reason.code else []
+    return item(
+        attribute("ReasonForCancellation", reason.text) if reason.text else {},
+        attribute("ProcedureStepDiscontinuationReasonCodeSequence", *codes) if codes else {},
+    )
+
+
+def scheduled_station(row: Facts) -> DicomJson:
+    """Who is to perform the step: a model's version."""
+    return attribute("ScheduledStationNameCodeSequence", coded(_station(row)))
 
 
 def _performed(row: RowMapping, view: View) -> DicomJson:
@@ -173,11 +189,11 @@ def _url(series: SeriesReference, view: View) -> str:
     return series_url(view.public_base, series.study_instance_uid, series.series_instance_uid)
 
 
-def _station(row: RowMapping) -> Code:
+def _station(row: Facts) -> Code:
     return Code(LOCAL_SCHEME, row["model_name"], _label(row))
 
 
-def _label(row: RowMapping) -> str:
+def _label(row: Facts) -> str:
     return f"{row['model_name']} {row['model_version']}"
 
 

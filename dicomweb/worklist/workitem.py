@@ -1,6 +1,6 @@
 """Values of the worklist, and how a row of the workitem table becomes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -114,7 +114,7 @@ def claim_of(row: RowMapping, *, attempt: int, worker: str) -> Claim:
     )
 
 
-def reason_of(row: RowMapping) -> Reason | None:
+def reason_of(row: Mapping[str, Any] | RowMapping) -> Reason | None:
     """The discontinuation reason in a row of the workitem table; None: none was given."""
     if row["reason_code"] is None:
         return Reason(None, row["reason_text"]) if row["reason_text"] else None

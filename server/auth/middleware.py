@@ -8,13 +8,14 @@ ones as counts, and in the words of the door that was knocked at (`answer`).
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.auth.tokens import AccessTokens
-from server.kernel.access import ACCESS_KEY, FAILED_KEY, Access, Principal
+from server.kernel.access import ACCESS_KEY, FAILED_KEY, REFRESH_KEY, Access, Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.faults import Fault, Forbidden, Unauthenticated
 from server.kernel.read_audit import ReadAudit
@@ -66,6 +67,7 @@ class Authentication:
             return
         try:
             scope[ACCESS_KEY] = await self._authenticate(scope)
+            scope[REFRESH_KEY] = partial(self._authenticate, scope)
         except Fault as fault:
             await self._refuse(fault, prefix, scope, receive, send)
             return

@@ -5,7 +5,7 @@ No context means deny: an empty `Access` grants nothing, and a patient-context g
 Scopes become grants in `server/auth/scopes.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,9 +13,13 @@ from typing import Any
 from server.kernel.faults import Forbidden, Unauthenticated
 
 ACCESS_KEY = "isthmus.access"  # key of the Access value in an ASGI scope; put there by server/auth only
+REFRESH_KEY = "isthmus.refresh"  # key of a `Refresh` in an ASGI scope, for connections that last
 FAILED_KEY = (
     "isthmus.failed"  # true in an ASGI scope whose credentials were wrong; put there by server/auth only
 )
+
+
+Refresh = Callable[[], Awaitable["Access"]]  # the Access as of now; raises Unauthenticated when it has ended
 
 
 class Permission(Enum):
@@ -129,6 +133,12 @@ class Access:
 def system_access(name: str) -> Access:
     """The server's own unconfined access, for work that no request started."""
     return Access(Principal(f"system:{name}", name), (Grant(Context.SYSTEM, "*", frozenset(Permission)),))
+
+
+def refresh_of(scope: Mapping[str, Any]) -> Refresh:
+    """How a connection that lasts learns whether its Access still stands."""
+    refresh: Refresh = scope[REFRESH_KEY]
+    return refresh
 
 
 def access_of(scope: Mapping[str, Any]) -> Access:

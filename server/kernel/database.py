@@ -9,6 +9,7 @@ advisory locks.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -56,6 +57,7 @@ class UnitOfWork:
         self._events: list[dict[str, Any]] = []
         self._jobs: list[Job] = []
         self._entries: list[AuditEntry] = []
+        self.emitted: set[str] = set()  # kinds of events
 
     async def execute(
         self, statement: Executable, parameters: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
@@ -80,6 +82,7 @@ class UnitOfWork:
         """
         said = payload or {}
         body = orjson.dumps(said).decode()
+        self.emitted.add(kind)
         self._events.append({"kind": kind, "subject": subject, "payload": body, "occurred_us": self.now_us})
         self._jobs += jobs_after(Emitted(kind, subject, said), self._subscriptions)
 
@@ -129,6 +132,7 @@ class Database:
         self.url = make_url(url)
         self.subscriptions = subscriptions
         self._on_jobs: list[Callable[[], None]] = []
+        self._on_events: list[Callable[[AbstractSet[str]], None]] = []
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._reads = PoolWatch("read", "read", "read")
         self._writes = PoolWatch("write", "commit", "rollback")
@@ -210,6 +214,10 @@ class Database:
         """Call `tell` whenever a transaction of this process has committed with jobs."""
         self._on_jobs.append(tell)
 
+    def on_events(self, tell: Callable[[AbstractSet[str]], None]) -> None:
+        """Call `tell` with the kinds of events with which a transaction of this process has committed."""
+        self._on_events.append(tell)
+
     async def _attempt(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         with self._writes.use() as use:
             async with _connected(self._writer) as connection, self._transaction(connection):
@@ -220,6 +228,9 @@ class Database:
         if unit.has_jobs:
             for tell in self._on_jobs:
                 tell()
+        if unit.emitted:
+            for tell_kinds in self._on_events:
+                tell_kinds(unit.emitted)
         return result
 
     async def _clock(self, connection: AsyncConnection) -> int:

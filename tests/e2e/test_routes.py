@@ -6,8 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi.routing import APIWebSocketRoute
 from pydicom import FileDataset
+from starlette.routing import WebSocketRoute
 
+from dicomweb.worklist.events.subscriptions import WORKLIST
 from server.auth.tokens import issue_token
 from server.workflows.projection import project_waiting_studies, project_waiting_tasks
 
@@ -28,6 +31,7 @@ PUBLIC = {
 STUDY = "/dicom-web/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
+SUBSCRIBER = "/dicom-web/workitems/{workitem}/subscribers/WATCHER"
 
 # What a token of patient A gets of patient B: the status, or an empty answer. Names in braces are B's.
 HIDDEN = 404
@@ -62,6 +66,12 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("GET", "/dicom-web/workitems/{workitem}"): ("/dicom-web/workitems/{workitem}", HIDDEN),
     ("POST", "/dicom-web/workitems/{workitem}/cancelrequest"): (
         "/dicom-web/workitems/{workitem}/cancelrequest",
+        HIDDEN,
+    ),
+    ("POST", "/dicom-web/workitems/{workitem}/subscribers/{ae_title}"): (SUBSCRIBER, HIDDEN),
+    ("DELETE", "/dicom-web/workitems/{workitem}/subscribers/{ae_title}"): (SUBSCRIBER, HIDDEN),
+    ("POST", "/dicom-web/workitems/{workitem}/subscribers/{ae_title}/suspend"): (
+        f"/dicom-web/workitems/{WORKLIST}/subscribers/WATCHER/suspend",
         HIDDEN,
     ),
     ("GET", "/fhir/{type}"): ("/fhir/Patient?_id={patient}&_revinclude=Observation:patient", EMPTY),
@@ -150,6 +160,7 @@ async def two_patients(
         base_url="http://127.0.0.1",
         headers={"Authorization": f"Bearer {token}"},
     )
+    await system.http.post(f"/dicom-web/workitems/{WORKLIST}/subscribers/WATCHER")
     names = Names(
         study=str(b[0].StudyInstanceUID),
         series=str(b[0].SeriesInstanceUID),
@@ -162,6 +173,17 @@ async def two_patients(
 
 async def test_every_route_has_a_line(system: Any) -> None:
     assert routes_of(system.app) == PUBLIC | set(CONFINED) | WRITES
+
+
+def test_every_websocket_has_its_isolation_test(system: Any) -> None:
+    """OpenAPI knows none; `test_ups_events.py` asks this one with the token of another patient."""
+    found, waiting = set(), list(system.app.router.routes)
+    while waiting:
+        route = waiting.pop()
+        waiting += getattr(getattr(route, "original_router", route), "routes", None) or []
+        if isinstance(route, WebSocketRoute | APIWebSocketRoute):
+            found.add(route.path)
+    assert found == {"/subscribers/{ae_title}"}
 
 
 async def test_routes_without_a_token_are_401(system: Any) -> None:
@@ -189,7 +211,9 @@ async def test_another_patients_token_sees_nothing_on_any_route(
             assert everyone.json() not in ([], None), route
             assert is_empty(answer), (route, answer.text)
         else:
-            assert everyone.status_code not in (401, 403, 404), (route, everyone.text)
+            # Who is no administrator is refused before anything is looked for, also what is not there.
+            refusals = (401, 403) if expected == FORBIDDEN else (401, 403, 404)
+            assert everyone.status_code not in refusals, (route, everyone.text)
             assert answer.status_code == expected, (route, answer.text)
         if expected == HIDDEN:
             nothing = await confined.request(

@@ -1,4 +1,4 @@
-"""Tombstones, legal holds, retention; the trace of a workitem."""
+"""Tombstones, legal holds, retention; the trace of a workitem; subscriptions to workitems."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,7 @@ BIG_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     _retention()
     _tracing()
+    _subscriptions()
 
 
 def _retention() -> None:
@@ -63,3 +64,25 @@ def _tracing() -> None:
     """Which trace asked for a workitem."""
     with op.batch_alter_table("workitem") as table:
         table.add_column(sa.Column("traceparent", sa.String(), nullable=True))
+
+
+def _subscriptions() -> None:
+    """Who is to be told of changes of workitems."""
+    op.create_table(
+        "workitem_subscription",
+        sa.Column("pk", BIG_KEY, autoincrement=True, nullable=False),
+        sa.Column("principal", sa.String(), nullable=False),
+        sa.Column("ae_title", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("is_subscribed", sa.Boolean(), nullable=False),
+        sa.Column("deletion_lock", sa.Boolean(), nullable=False),
+        sa.Column("filter", sa.Text(), nullable=False),
+        sa.Column("until_pk", sa.BigInteger(), nullable=True),
+        sa.Column("created_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_workitem_subscription")),
+        sa.UniqueConstraint(
+            "principal", "ae_title", "target", name=op.f("uq_workitem_subscription_principal_ae_title_target")
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_workitem_subscription_target"), "workitem_subscription", ["target"])
