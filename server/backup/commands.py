@@ -35,8 +35,8 @@ SEALED = "sealed/%"  # as the names of objects begin that are encrypted in the s
 _INSTANCE = table_of(Instance)
 
 
-class BackupFolderFailed(Fault):
-    """The folder of the backups cannot be read or written."""
+class FolderFailed(Fault):
+    """A folder, most likely that of the backups, cannot be read or written."""
 
     kind = FaultKind.BUSY
 
@@ -52,10 +52,10 @@ class Outcome:
 async def back_up(settings: Settings, folder: Path, *, plain: bool = False) -> Outcome:
     """Make a backup of this installation."""
     await _require_schema(settings)
-    with _folder_faults(folder), _bar() as report, opened_or_made(_place(settings, folder)) as repository:
-        async with opened_target(_target(settings)) as (database, objects):
-            if not (plain or repository.is_encrypted):
-                await _require_nothing_sealed(database)
+    async with opened_target(_target(settings)) as (database, objects):
+        if settings.backup_key is None and not plain:
+            await _require_nothing_sealed(database)
+        with _folder_faults(folder), _bar() as report, opened_or_made(_place(settings, folder)) as repository:
             taken = await take_backup(Source(database, objects), repository, report)
     return _told(taken)
 
@@ -196,7 +196,7 @@ def _folder_faults(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BackupFolderFailed(f"{folder}: {error.strerror or error}") from error
+        raise FolderFailed(f"{error.filename or folder}: {error.strerror or error}") from error
 
 
 @contextmanager

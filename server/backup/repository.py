@@ -55,11 +55,6 @@ class Repository:
         self.id = repository_id
         self._key = key
 
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether its files tell nothing to who has no key."""
-        return self._key is not None
-
     def label(self, content: bytes) -> str:
         """The name of a file that holds just this."""
         if self._key is None:
