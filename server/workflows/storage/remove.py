@@ -14,6 +14,7 @@ from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy, Fault
 from server.kernel.object_removal import is_removal_held
+from server.kernel.object_store import ObjectInUse
 from server.kernel.object_stores import join_installation
 from server.kernel.rows import table_of
 from server.kernel.services import Services
@@ -51,7 +52,8 @@ async def remove_due(services: Services) -> int:
         try:
             await _remove(services, each)
         except Fault as fault:
-            failures += [fault] if isinstance(fault, Busy) else []
+            if isinstance(fault, Busy) and not isinstance(fault, ObjectInUse):  # which is only too early
+                failures.append(fault)
             await _note_problem(services, each, str(fault))
     if failures and len(failures) == len(claimed):
         raise failures[0]
