@@ -23,7 +23,7 @@ from server.kernel import postgresql
 from server.kernel.audit import AuditEntry
 from server.kernel.bulk import commit_rows, insert_rows, thread_of
 from server.kernel.clock import now_us
-from server.kernel.database_errors import Retry, as_faults, reaching_the_database
+from server.kernel.database_errors import Retry, as_faults, as_faults_of_reading, reaching_the_database
 from server.kernel.database_limits import DEFAULT_LIMITS, DatabaseLimits
 from server.kernel.database_metrics import RETRIES, PoolWatch, counted
 from server.kernel.defer_jobs import write_jobs
@@ -149,7 +149,7 @@ class Database:
         Raises:
             Busy: the database is gone, or has no connection or no time left for this.
         """
-        with as_faults(), self._reads.use() as use:
+        with as_faults_of_reading(), self._reads.use() as use:
             async with _connected(self._reader) as connection:
                 use.taken()
                 yield connection
@@ -162,7 +162,7 @@ class Database:
             Busy: the database is gone, or has no connection left.
         """
         engine = self._reader if self.is_sqlite else self._writer.execution_options(**WHOLE_SNAPSHOT)
-        with as_faults():
+        with as_faults_of_reading():
             async with _connected(engine) as connection:
                 yield await begin_snapshot(connection)
 

@@ -52,6 +52,16 @@ def as_faults() -> Iterator[None]:
 
 
 @contextmanager
+def as_faults_of_reading() -> Iterator[None]:
+    """The same for what is not run again: a read that stood in a migration's way, and was chosen to yield."""
+    try:
+        with as_faults():
+            yield
+    except Retry as deadlock:
+        raise counted(Busy(_BUSY)) from deadlock
+
+
+@contextmanager
 def reaching_the_database() -> Iterator[None]:
     """Turn the errors of connecting into the kernel's faults: a name not known, a port that nobody is at."""
     try:

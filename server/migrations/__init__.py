@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -20,6 +21,8 @@ from server.kernel.faults import Busy, Fault, FaultKind
 HERE = Path(__file__).parent
 HEAD = "0006"  # newest revision; a test holds it to the files in versions/
 WAL_TRIES = 100  # five seconds
+LOCK_WAIT, PAUSE_S, TURNS = "300ms", 0.2, 300  # of PostgreSQL; two and a half minutes in all
+YIELDED = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 LOCK_KEY = 4_716_530_918_245_163_021  # advisory lock of whoever migrates; any fixed number
 
 
@@ -45,10 +48,28 @@ async def _upgrade_database(database_url: str, revision: str) -> None:
     is_behind = True
     try:
         while is_behind:  # a transaction for each revision: what one of them locks is free before the next
-            async with engine.begin() as connection:
-                is_behind = await connection.run_sync(_upgrade_once, revision)
+            is_behind = await _take_turns(engine, revision)
     finally:
         await engine.dispose()
+
+
+async def _take_turns(engine: AsyncEngine, revision: str) -> bool:
+    """Run one revision, waiting for locks in short turns; returns whether there is another one.
+
+    Whoever waits for a table to change it holds up everybody who comes after, and may stand in a circle with
+    a query of two tables. `LOCK_WAIT` is less than PostgreSQL waits before it breaks such a circle
+    (deadlock_timeout, 1 s), so it is the migration that yields, and never a request.
+    """
+    for _ in range(TURNS - 1):
+        try:
+            async with engine.begin() as connection:
+                return await connection.run_sync(_upgrade_once, revision)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in YIELDED:
+                raise
+        await asyncio.sleep(PAUSE_S)
+    async with engine.begin() as connection:
+        return await connection.run_sync(_upgrade_once, revision)
 
 
 async def current_revision(database_url: str) -> str | None:
@@ -100,6 +121,7 @@ def _upgrade_once(connection: Connection, revision: str = HEAD) -> bool:
     """Bring the schema to its next revision; returns whether there is another one up to `revision`."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'"))
     found = _revision(connection)
     if found is not None and found not in known_revisions():
         _require_fit(connection, found)

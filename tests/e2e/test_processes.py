@@ -165,9 +165,9 @@ def test_told_to_stop_it_drains_finishes_and_writes_what_it_counted(
     assert upload.finish().startswith(b"HTTP/1.1 200")
     assert two_servers.process.wait(SOON_S) == 0
     database = two_servers.environment["ISTHMUS_DATABASE_URL"].rpartition("/")[2]
-    assert postgresql.run_sql("SELECT count(*) FROM instance", database) == str(len(chest))
+    assert postgresql.run_sql("SELECT count(*) FROM instance", database) == [(len(chest),)]
     searches = "SELECT sum(occurrences) FROM audit_entry WHERE interaction = 'qido'"
-    assert postgresql.run_sql(searches, database) == "9"
+    assert postgresql.run_sql(searches, database) == [(9,)]
 
 
 @pytest.mark.parametrize("servers", ["1", "2"])

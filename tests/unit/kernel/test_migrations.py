@@ -1,10 +1,11 @@
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 import server.migrations
 from server.kernel.database import Database
@@ -59,3 +60,25 @@ async def test_migrations_and_tables_agree(database: Database) -> None:
     async with database.read() as connection:
         assert await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
         assert await connection.run_sync(differences) == []
+
+
+async def test_migration_waits_in_turns_and_holds_up_no_request(
+    new_postgresql: Callable[[bool], str],
+) -> None:
+    url = new_postgresql(False)
+    await upgrade(url, "0004")
+    database = Database(url)
+    query = text("SELECT count(*) FROM workitem")  # revision 0005 adds a column to it
+    async with database.snapshot() as long_reader:
+        await long_reader.connection.execute(query)
+        upgrading = asyncio.create_task(upgrade(url))
+        for _ in range(
+            20
+        ):  # without turns, the first one behind the migration would wait for the long reader
+            async with asyncio.timeout(5), database.read() as connection:
+                await connection.execute(query)
+            await asyncio.sleep(0.05)
+        assert not upgrading.done()
+    await upgrading
+    assert await current_revision(url) == HEAD
+    await database.close()
