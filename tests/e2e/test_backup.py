@@ -27,6 +27,7 @@ from server.settings import Settings
 from tests.conformance.ps3_18.kit import Place, ct_file
 
 ANALYSIS_S = 150.0
+BETWEEN_S = 0.05  # of the writer, from one study to the next: the machine has other work
 STUDY_INSTANCES = 3  # stored in one request by the writer
 FHIR = {"Content-Type": "application/fhir+json"}
 KEY = "correct horse battery staple"
@@ -89,7 +90,7 @@ class Writer:
             base_url=self.server.base, headers=self.headers, timeout=30, trust_env=False
         ) as http:
             for number in itertools.count():
-                if self.is_stopped.is_set():
+                if self.is_stopped.wait(BETWEEN_S):
                     return
                 places = [Place(f"2.25.7{number}", f"2.25.8{number}", f"2.25.9{number}{n}") for n in range(3)]
                 files = {place.path: ct_file(place, PatientID=f"WRITER-{number % 5}") for place in places}
@@ -169,6 +170,7 @@ def create_record(http: httpx.Client) -> list[str]:
 
 
 @pytest.mark.parametrize(("before", "after"), [("sqlite", "postgresql"), ("postgresql", "sqlite")], ids=str)
+@pytest.mark.timeout(600)
 def test_drill(
     new_server: New,
     kit: Any,
