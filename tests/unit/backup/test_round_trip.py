@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import delete, func, insert, select
 
 from dicomweb.tables import Series
+from server.auth.tokens import AccessTokens, issue_token
 from server.backup.collect import Collector
 from server.backup.faults import DamagedBackup, NotBackedUp, NotRestorable
-from server.backup.manifest import read_manifest
+from server.backup.manifest import id_at, read_manifest, write_manifest
 from server.backup.packs import PackWriter
-from server.backup.repository import Place, opened
+from server.backup.repository import Place, opened, opened_or_made
+from server.backup.segments import segment_name
 from server.kernel.backups import last_backup_us
 from server.kernel.object_removal import is_removal_held
 from server.kernel.object_stores import OtherInstallation
@@ -336,6 +339,33 @@ async def test_backup_of_a_newer_release_is_refused(
     taken = await source.back_up(repository)
     with pytest.raises(NotRestorable, match="newer release"):
         await target.restore(repository, taken.id)
+
+
+@all_ways
+async def test_backup_of_an_older_schema_is_brought_up_to_date(
+    source: Any, target: Any, repository: Path, kinds: Sequence[str]
+) -> None:
+    token = await issue_token(source.database, scope="system/*.rs")
+    await source.back_up(repository)
+    with opened_or_made(Place(repository)) as there:
+        manifest = read_manifest(there, id_at(there, None))
+        old = tuple(each for each in manifest.tables if each.name in ("access_token", "instance"))
+        older = write_manifest(there, replace(manifest, revision="0005", tables=old))
+    await target.restore(repository, older)
+    assert await current_revision(target.url) == HEAD
+    assert await AccessTokens(target.database).access_of(token) is not None
+
+
+async def test_missing_rows_are_named_before_anything_is_written(
+    source: Any, target: Any, repository: Path
+) -> None:
+    await source.fill()
+    taken = await source.back_up(repository)
+    label = taken.manifest.table("study").segments[0]
+    (repository / segment_name(label)).unlink()
+    with pytest.raises(DamagedBackup, match=f"{label} is missing: rows of table study"):
+        await target.restore(repository, taken.id, salvage=True)
+    assert await current_revision(target.url) is None
 
 
 async def test_manifest_that_was_changed_is_refused(source: Any, repository: Path) -> None:
