@@ -5,7 +5,17 @@ YYYYMMDD, times padded to HHMMSS.FFFFFF, names folded by component group. What w
 `attributes` (DICOM JSON of the level) and, whole, in `InstanceMetadata`.
 """
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlmodel import Field
 
 from server.kernel.rows import Row
@@ -71,6 +81,9 @@ class Study(Row, table=True):
         default=None, sa_type=BigInteger
     )  # receipt of the last input instance
     changed_us: int = Field(sa_type=BigInteger)
+    has_tombstones: bool = Field(  # whether something of it was deleted, so that Store looks for it
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
     attributes: str = Field(sa_type=Text)  # DICOM JSON object: patient and study attributes as sent
 
 
@@ -170,7 +183,7 @@ class Tombstone(Row, table=True):
     """A study, series or instance that was deleted: it is not stored again until `released_us` is set."""
 
     __tablename__ = "tombstone"
-    __table_args__ = (Index(None, "uid", "released_us"),)
+    __table_args__ = (Index(None, "study_instance_uid", "released_us"), Index(None, "uid"))
 
     id: int | None = Field(default=None, sa_column=big_key())
     uid: str  # of what was deleted; all below it is covered

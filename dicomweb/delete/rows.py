@@ -53,7 +53,9 @@ async def _touch_study(unit: UnitOfWork, doomed: Doomed) -> None:
     current = _has(_INSTANCE, _INSTANCE.c.superseded_us.is_(None))
     outdated = update(_SERIES).where(_SERIES.c.study_id == study_id, _SERIES.c.superseded_us.is_(None))
     await unit.execute(outdated.where(~current).values(superseded_us=now))
-    changed = {"changed_us": now} | ({"input_changed_us": now} if doomed.has_input else {})
+    changed = {"changed_us": now, "has_tombstones": True} | (
+        {"input_changed_us": now} if doomed.has_input else {}
+    )
     await unit.execute(update(_STUDY).where(_STUDY.c.id == study_id).values(changed))
     payload = {"instances": 0, "input": doomed.has_input, "derived": []}
     unit.emit(STUDY_CHANGED, doomed.study["study_instance_uid"], payload)

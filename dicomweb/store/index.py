@@ -140,6 +140,7 @@ class _Indexing:
             "link_state": link.state.value,
             "created_us": self.unit.now_us,
             "changed_us": self.unit.now_us,
+            "has_tombstones": instance.parsed.study_instance_uid in self.known.deleted,
             "attributes": orjson.dumps(attributes).decode(),
         }
         study_id = (await self.unit.execute(_INSERT_STUDY, row)).scalar_one()

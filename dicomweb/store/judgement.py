@@ -56,7 +56,7 @@ def _judge_place(instance: ReceivedInstance, known: Known) -> Verdict | Refusal:
         (SERIES_INSTANCE_UID, parsed.series_instance_uid),
         (SOP_INSTANCE_UID, parsed.sop_instance_uid),
     ):
-        if uid in known.deleted:
+        if known.is_deleted(parsed.study_instance_uid, uid):
             return Refusal(StoreFailure.DELETED_BEFORE, (FailedAttribute(tag, DELETED_COMMENT),))
     series = known.series.get(parsed.series_instance_uid)
     if series is not None and series.study_instance_uid != parsed.study_instance_uid:

@@ -1,6 +1,6 @@
 """What the index already holds of the studies, series and instances that a Store request names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ class KnownStudy:
     has_new_input: bool = False
     derived_classes: set[str] = field(default_factory=set)  # of received objects this transaction added
     has_new_attributes: bool = False
+    has_tombstones: bool = False
 
 
 @dataclass(slots=True)
@@ -59,7 +60,11 @@ class Known:
     studies: dict[str, KnownStudy] = field(default_factory=dict)
     series: dict[str, KnownSeries] = field(default_factory=dict)
     instances: dict[str, KnownInstance] = field(default_factory=dict)
-    deleted: frozenset[str] = frozenset()  # UIDs of any level that are not to be stored again
+    deleted: Mapping[str, Set[str]] = field(default_factory=dict)  # of a study: UIDs of any level
+
+    def is_deleted(self, study_instance_uid: str, uid: str) -> bool:
+        """Whether this study, or this series or instance of it, was deleted and is not released."""
+        return uid in self.deleted.get(study_instance_uid, ())
 
 
 async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> Known:
@@ -67,30 +72,42 @@ async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstanc
     studies = await connection.execute(_naming(_STUDIES, {i.study_instance_uid for i in parsed}))
     series = await connection.execute(_naming(_ALL_SERIES, {i.series_instance_uid for i in parsed}))
     known = await connection.execute(_naming(_INSTANCES, {i.sop_instance_uid for i in parsed}))
-    deleted = await connection.execute(_naming(_DELETED, _all_uids(parsed)))
+    found = {row.study_instance_uid: _study(row) for row in studies}
     return Known(
-        {row.study_instance_uid: _study(row) for row in studies},
+        found,
         {row.series_instance_uid: _series(row) for row in series},
         {row.sop_instance_uid: KnownInstance(row.series_instance_uid, row.data_set_sha256) for row in known},
-        frozenset(deleted.scalars()),
+        await _deleted(connection, {i.study_instance_uid for i in parsed}, found),
     )
+
+
+async def _deleted(
+    connection: AsyncConnection, uids: Iterable[str], studies: Mapping[str, KnownStudy]
+) -> Mapping[str, Set[str]]:
+    """What was deleted of these studies; a study that is there, and of which nothing was, costs nothing."""
+    suspect = [uid for uid in uids if uid not in studies or studies[uid].has_tombstones]
+    deleted: dict[str, set[str]] = {}
+    if suspect:
+        for row in await connection.execute(_naming(_DELETED, suspect)):
+            deleted.setdefault(row.study_instance_uid, set()).add(row.uid)
+    return deleted
 
 
 async def is_any_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> bool:
-    """Whether any of these instances is in the index or was deleted: the quick answer for what is all new."""
-    query = _naming(_ANY_INSTANCE, {i.sop_instance_uid for i in parsed}).params(all_uids=_all_uids(parsed))
+    """Whether any of these is in the index, or anything of their studies was deleted."""
+    studies = sorted({i.study_instance_uid for i in parsed})
+    query = _naming(_ANY_INSTANCE, {i.sop_instance_uid for i in parsed}).params(studies=studies)
     return (await connection.execute(query)).first() is not None
-
-
-def _all_uids(parsed: Sequence[ParsedInstance]) -> list[str]:
-    return sorted(
-        {uid for i in parsed for uid in (i.study_instance_uid, i.series_instance_uid, i.sop_instance_uid)}
-    )
 
 
 def _study(row: Row[Any]) -> KnownStudy:
     return KnownStudy(
-        row.id, row.patient_system, row.patient_value, row.patient_id, orjson.loads(row.attributes)
+        row.id,
+        row.patient_system,
+        row.patient_value,
+        row.patient_id,
+        orjson.loads(row.attributes),
+        has_tombstones=row.has_tombstones,
     )
 
 
@@ -104,12 +121,15 @@ def _naming(query: AnySelect, uids: Iterable[str]) -> AnySelect:
 
 # Built once: that costs more than to execute them.
 _UIDS: BindParameter[str] = bindparam("uids", expanding=True)
-_ALL_UIDS: BindParameter[str] = bindparam("all_uids", expanding=True)
+_OF_STUDIES: BindParameter[str] = bindparam("studies", expanding=True)
+_STANDING = _TOMBSTONE.c.released_us.is_(None)
 _ANY_INSTANCE = union_all(
     select(_INSTANCE.c.id).where(_INSTANCE.c.sop_instance_uid.in_(_UIDS)),
-    select(_TOMBSTONE.c.id).where(_TOMBSTONE.c.uid.in_(_ALL_UIDS), _TOMBSTONE.c.released_us.is_(None)),
+    select(_TOMBSTONE.c.id).where(_TOMBSTONE.c.study_instance_uid.in_(_OF_STUDIES), _STANDING),
 ).limit(1)
-_DELETED = select(_TOMBSTONE.c.uid).where(_TOMBSTONE.c.uid.in_(_UIDS), _TOMBSTONE.c.released_us.is_(None))
+_DELETED = select(_TOMBSTONE.c.study_instance_uid, _TOMBSTONE.c.uid).where(
+    _TOMBSTONE.c.study_instance_uid.in_(_UIDS), _STANDING
+)
 _STUDIES = select(
     _STUDY.c.study_instance_uid,
     _STUDY.c.id,
@@ -117,6 +137,7 @@ _STUDIES = select(
     _STUDY.c.patient_value,
     _STUDY.c.patient_id,
     _STUDY.c.attributes,
+    _STUDY.c.has_tombstones,
 ).where(_STUDY.c.study_instance_uid.in_(_UIDS))
 _ALL_SERIES = (
     select(

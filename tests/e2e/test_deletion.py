@@ -1,18 +1,23 @@
 """Deletion of what was analysed: both doors, the worklist, the audit trail, and back again (DESIGN §5)."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pydicom import Dataset, FileDataset
 from sqlalchemy import select
 
+from ai_engine.runners.process import RunnerPolicy
 from dicomweb.worklist.attempts import claim
 from server.auth.tokens import issue_token
+from server.kernel.retention_policy import RetentionPolicy, RetentionRule
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow, ObjectRemoval
+from server.workflows.analysis import build_worker
 from server.workflows.follow_patient import follow_patients
 from server.workflows.projection import (
     imaging_study_id_of,
@@ -20,7 +25,11 @@ from server.workflows.projection import (
     project_waiting_studies,
     project_waiting_tasks,
 )
+from server.workflows.retention.routes import build_router
 from server.workflows.settle import settle_waiting
+from server.workflows.worker import WorkerSettings
+from tests.conformance.ps3_18.kit import EVERYTHING, Injected
+from tests.services.gated_store import Gated
 
 LOOPS = (project_waiting_studies, follow_patients, project_waiting_orders, project_waiting_tasks)
 DELETED = 0xC003
@@ -230,6 +239,7 @@ async def test_the_last_instance_takes_series_and_study_along(
     assert (await archive.http.delete(f"/dicom-web/studies/{study}")).status_code == 404
     assert await archive.store(*chest[2:3]) == study  # the study itself has no tombstone
     assert (await archive.imaging_study(study))["status"] == "available"
+    assert (await archive.stow(chest[0])).status_code == 409  # but its instances do
 
 
 async def test_waiting_analyses_end_and_running_ones_cannot_publish(
@@ -254,6 +264,39 @@ async def test_waiting_analyses_end_and_running_ones_cannot_publish(
     assert task["status"] == "cancelled"
     assert task["statusReason"]["text"] == "The images to be analysed were deleted."
     assert await archive.qido("instances") == []
+    assert (await archive.imaging_study(study))["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("levels", ["study", "its series one by one"])
+async def test_a_result_that_comes_after_the_deletion_is_refused(
+    archive: Archive, chest: list[FileDataset], levels: str
+) -> None:
+    study = await archive.store(*chest)
+    assert (await archive.http.post(f"/admin/api/studies/{study}/settled")).status_code == 200
+    services = archive.system.services
+    slow = Gated(services.objects)
+    late, models = build_worker(
+        replace(services, objects=slow), WorkerSettings("late", 30), RunnerPolicy(allow_unsandboxed=True)
+    )
+    claimed = await claim(services.database, "late", 30)
+    assert claimed is not None
+    performing = asyncio.create_task(late._perform(claimed))
+    await slow.reached.wait()  # the result is encoded, and its bytes are written
+
+    if levels == "study":
+        assert (await archive.delete(study)).status_code == 200
+    else:
+        series = f"/dicom-web/studies/{study}/series/{chest[0].SeriesInstanceUID}"
+        assert (await archive.http.delete(series)).status_code == 204
+    slow.go_on.set()
+    await performing
+    await models.close()
+
+    await archive.settle_down()
+    assert await archive.qido("instances") == await archive.qido("studies") == []
+    assert await archive.search("DiagnosticReport") == []
+    workitem = await archive.system.workitem(study)
+    assert workitem["00741000"]["Value"] == ["CANCELED"]
     assert (await archive.imaging_study(study))["status"] == "cancelled"
 
 
@@ -410,3 +453,18 @@ async def test_what_is_not_known_cannot_be_held_deleted_or_released(archive: Arc
     assert (await archive.http.delete("/dicom-web/studies/1.2.3")).status_code == 404
     nameless = await archive.http.request("DELETE", "/admin/api/studies/1.2.3", content=b"")
     assert nameless.status_code == 400
+
+
+async def test_rules_show_what_they_would_delete(archive: Archive, chest: list[FileDataset]) -> None:
+    assert (await archive.http.get("/admin/api/retention")).json() == {"rules": []}
+    study = await archive.store(*chest[:1])
+    rule = RetentionRule(1, modality="CT", counted_from="study_date")
+    services = replace(archive.system.services, retention=RetentionPolicy((rule,)))
+    app = FastAPI()
+    app.include_router(build_router(services), prefix="/admin/api")
+    transport = httpx.ASGITransport(Injected(app, {"all": EVERYTHING}))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        answer = await http.get("/admin/api/retention", headers={"Authorization": "Bearer all"})
+    (shown,) = answer.json()["rules"]
+    assert (shown["rule"], shown["dryRun"], shown["more"]) == ("CT, 1 days from Study Date", False, False)
+    assert [each["studyInstanceUID"] for each in shown["due"]] == [study]

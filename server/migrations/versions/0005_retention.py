@@ -32,7 +32,12 @@ def _retention() -> None:
         sa.Column("released_by", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tombstone")),
     )
-    op.create_index(op.f("ix_tombstone_uid_released_us"), "tombstone", ["uid", "released_us"])
+    op.create_index(op.f("ix_tombstone_uid"), "tombstone", ["uid"])
+    op.create_index(
+        op.f("ix_tombstone_study_instance_uid_released_us"),
+        "tombstone",
+        ["study_instance_uid", "released_us"],
+    )
     op.create_table(
         "deleted_study",
         sa.Column("study_instance_uid", sa.String(), nullable=False),
@@ -58,6 +63,9 @@ def _retention() -> None:
     op.create_index(op.f("ix_legal_hold_study_instance_uid"), "legal_hold", ["study_instance_uid"])
     op.create_index(op.f("ix_legal_hold_patient_id"), "legal_hold", ["patient_id"])
     op.create_index(op.f("ix_study_created_us"), "study", ["created_us"])
+    op.add_column(
+        "study", sa.Column("has_tombstones", sa.Boolean(), server_default=sa.false(), nullable=False)
+    )
 
 
 def _tracing() -> None:

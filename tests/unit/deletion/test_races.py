@@ -1,7 +1,7 @@
 """Deletion against what happens at the same moment: one of both is first, and nothing is left half."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,33 +12,15 @@ from dicomweb.response_codes import StoreFailure
 from dicomweb.tables import Instance, InstanceMetadata, LegalHold, Series, Study, Tombstone
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import NotFound
-from server.kernel.object_store import Body, StoredRange
 from server.kernel.tables import ObjectRemoval
 from server.workflows.deletion import delete as deletion
 from tests.conformance.ps3_18.kit import ct_file, place
+from tests.services.gated_store import Gated
 from tests.unit.deletion.conftest import ADA, Archive
 
 INDEX = (Study, Series, Instance, InstanceMetadata)
 FIRST, SECOND = place(instance=1), place(instance=2)
 STUDY = FIRST.study
-
-
-@dataclass
-class Gated:
-    """An object store whose puts wait, once their bytes are durable, until the test lets them go on."""
-
-    inner: Any
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-    go_on: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    async def put(self, bodies: list[Body]) -> list[StoredRange]:
-        ranges: list[StoredRange] = await self.inner.put(bodies)
-        self.reached.set()
-        await self.go_on.wait()
-        return ranges
 
 
 async def until_somebody_waits(database: Database) -> None:

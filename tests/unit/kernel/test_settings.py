@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from server.kernel.retention_policy import RetentionRule
 from server.settings import Settings
 
 
@@ -84,3 +85,29 @@ def test_several_servers_need_postgresql() -> None:
         Settings(server_workers=2)
     url = "postgresql+asyncpg://localhost/isthmus"
     assert Settings(server_workers=2, database_url=url).server_workers == 2
+
+
+def test_retention_rules_come_from_toml_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "isthmus.toml").write_text('[[retention_rules]]\nmodality = "MG"\nmin_age_days = 10\n')
+    assert Settings().retention.rules == (RetentionRule(10, "MG"),)
+    monkeypatch.setenv("ISTHMUS_RETENTION_RULES", '[{"min_age_days": 9, "dry_run": true}]')
+    assert Settings().retention.rules == (RetentionRule(9, dry_run=True),)
+    assert Settings().retention.audit_days is None
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '{"min_age_days": 30, "modalty": "CT"}',  # else it were for every modality
+        '{"modality": "CT"}',
+        '{"min_age_days": 0}',
+        '{"min_age_days": 30, "modality": " "}',
+        '{"min_age_days": 30, "counted_from": "study"}',
+    ],
+)
+def test_a_retention_rule_that_is_not_clear_is_refused(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    monkeypatch.setenv("ISTHMUS_RETENTION_RULES", f"[{rule}]")
+    with pytest.raises(ValidationError):
+        Settings()
