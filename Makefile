@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev lint types contracts ## everything CI runs
 test-all: test ## also what takes long
 	tools/test-other-stores
 	for database in sqlite postgresql; do \
-		for benchmark in unit_of_work fhir_door dicomweb_door; do \
+		for benchmark in unit_of_work fhir_door dicomweb_door metadata_cache; do \
 			$(BIN)/python tests/benchmarks/$$benchmark.py --database $$database || exit 1; \
 		done; \
 	done

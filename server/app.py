@@ -45,6 +45,7 @@ from server.http.tracing import NO_TELEMETRY
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
 from server.kernel.audit_months import make_audit_months
+from server.kernel.cache import LocalCache
 from server.kernel.clock import instant_text
 from server.kernel.database import Database
 from server.kernel.event_hub import TOPIC as EVENTS
@@ -56,6 +57,7 @@ from server.kernel.process_metrics import Role, watch_process
 from server.kernel.rate_limit import LocalRateLimiter, Rate, RateLimiter
 from server.kernel.read_audit import ReadAudit
 from server.kernel.redis import RedisLink
+from server.kernel.redis_cache import RedisCache
 from server.kernel.redis_rate_limit import RedisRateLimiter
 from server.kernel.redis_wakeups import RedisWakeups
 from server.kernel.services import Services
@@ -105,6 +107,7 @@ def build_services(settings: Settings) -> Services:
         site=settings.site,
         storage=settings.storage,
         wakeups=wakeups,
+        cache=RedisCache(redis, settings.derive_key("cache")) if redis else LocalCache(),
         redis=redis,
         retention=settings.retention,
     )

@@ -1,13 +1,11 @@
 """One retrieval: find within reach, negotiate, audit, answer (PS3.18 10.4.3)."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
 
 from dicomweb.answer import Answer, names_tag, not_modified, weak_tag
-from dicomweb.metadata import unpack_metadata
 from dicomweb.retrieve.byte_range import parse_range
 from dicomweb.retrieve.content import file_content, heads_of, multipart_answer, single_answer
 from dicomweb.retrieve.frames import (
@@ -27,9 +25,8 @@ from dicomweb.retrieve.locate import (
     Resource,
     locate,
     read_detail,
-    read_packed_metadata,
 )
-from dicomweb.urls import instance_url
+from dicomweb.retrieve.metadata_pages import read_page
 from dicomweb.wire.dictionary import key_of
 from dicomweb.wire.media_types import MediaRange
 from dicomweb.wire.multipart import Part, PartHead
@@ -92,7 +89,7 @@ async def retrieve_metadata(services: Services, request: RetrieveRequest, resour
     await _audit(services, request, located[0])
     headers = {"Content-Type": representation.media_type, "ETag": tag}
     if len(located) <= METADATA_PAGE:
-        return Answer(b"[" + await _metadata_page(services, located) + b"]", headers)
+        return Answer(b"[" + await read_page(services, located) + b"]", headers)
     return Answer(_metadata_stream(services, located), headers)
 
 
@@ -182,22 +179,9 @@ def _entity_tag(kind: bytes, located: Sequence[Located]) -> str:
     return weak_tag(digest.digest())
 
 
-async def _metadata_page(services: Services, located: Sequence[Located]) -> bytes:
-    packed = await read_packed_metadata(services.database, [each.key for each in located])
-
-    def unpacked() -> Iterator[bytes]:
-        for each in located:
-            place = (each.study_instance_uid, each.series_instance_uid, each.sop_instance_uid)
-            yield unpack_metadata(packed[each.key], instance_url(services.public_base, *place))
-
-    if len(located) == 1:
-        return next(unpacked())
-    return await asyncio.to_thread(lambda: b",".join(unpacked()))
-
-
 async def _metadata_stream(services: Services, located: Sequence[Located]) -> AsyncIterator[bytes]:
     for start in range(0, len(located), METADATA_PAGE):
-        page = await _metadata_page(services, located[start : start + METADATA_PAGE])
+        page = await read_page(services, located[start : start + METADATA_PAGE])
         yield (b"," if start else b"[") + page
     yield b"]"
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from server.kernel.cache import Cache, LocalCache
 from server.kernel.clock import Clock, now_us
 from server.kernel.database import Database
 from server.kernel.object_store import ObjectStore
@@ -25,5 +26,6 @@ class Services:
     clock: Clock = now_us
     storage: StoragePolicy = field(default_factory=StoragePolicy)
     wakeups: Wakeups = field(default_factory=LocalWakeups)
+    cache: Cache = field(default_factory=LocalCache)
     redis: RedisLink | None = None  # None: there is none
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)

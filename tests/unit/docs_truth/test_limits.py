@@ -58,6 +58,7 @@ ALSO = (
     "server.kernel.local_store.ROTATE_BYTES",
     "server.kernel.local_store.ROTATE_S",
     "server.kernel.local_store.UNCOMMITTED_S",
+    "server.kernel.cache.TTL_S",
     "server.kernel.read_audit.WINDOW_US",
     "server.kernel.redis.CONNECTIONS",
     "server.kernel.redis.PROBE_S",
