@@ -44,15 +44,16 @@ from server.http.rate_limits import FailureLimit, Limit, RequestLimit
 from server.http.tracing import NO_TELEMETRY
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
-from server.kernel.audit_months import make_audit_months
 from server.kernel.cache import LocalCache
 from server.kernel.clock import instant_text
 from server.kernel.database import Database
 from server.kernel.event_hub import TOPIC as EVENTS
 from server.kernel.event_hub import EventHub
+from server.kernel.job_runner import GRACE_S
 from server.kernel.logging import configure_logging
 from server.kernel.metrics_folder import shared_folder
 from server.kernel.object_stores import open_store
+from server.kernel.periodic_jobs import keep_schedule
 from server.kernel.process_metrics import Role, watch_process
 from server.kernel.rate_limit import LocalRateLimiter, Rate, RateLimiter
 from server.kernel.read_audit import ReadAudit
@@ -67,20 +68,9 @@ from server.kernel.wakeups import LocalWakeups
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.background import Loop, run_loop
+from server.workflows.engine_jobs import WAKE_S, wake_for_waiting
 from server.workflows.facts import watch_database, watch_machine
-from server.workflows.follow_patient import follow_patients
-from server.workflows.projection import (
-    project_waiting_orders,
-    project_waiting_studies,
-    project_waiting_tasks,
-)
-from server.workflows.retention.apply import apply_retention
-from server.workflows.retention.prune import forget_deleted, prune
-from server.workflows.settle import settle_waiting
-from server.workflows.storage.pack import pack_settled
-from server.workflows.storage.remove import remove_due
-from server.workflows.storage.scrub import scrub
-from server.workflows.storage.sweep import sweep_orphans
+from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runner, worker_runner
 from server.workflows.worker_process import keep_worker, require_engine
 
 MIB = 1 << 20
@@ -95,7 +85,7 @@ log = structlog.get_logger(__name__)
 def build_services(settings: Settings) -> Services:
     """The floor's services over the settings' database and data folder."""
     settings.data.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database, settings.database_limits)
+    database = Database(settings.database, settings.database_limits, SUBSCRIPTIONS)
     redis = RedisLink(settings.redis_url) if settings.redis_url else None
     wakeups = RedisWakeups(redis) if redis else LocalWakeups()
     database.on_events(lambda kinds: None if kinds.isdisjoint(REPORTED_KINDS) else wakeups.tell(EVENTS))
@@ -263,23 +253,10 @@ def _background(
     settings: Settings, services: Services, stop: asyncio.Event
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the requests."""
-    loops = (
-        Loop("project studies", lambda: project_waiting_studies(services), 0.25, rest_s=0.5),
-        Loop("project tasks", lambda: project_waiting_tasks(services), 0.25),
-        Loop("project orders", lambda: project_waiting_orders(services), 0.25, rest_s=0.5),
-        Loop("follow patients", lambda: follow_patients(services), 0.25),
-        Loop("close audit windows", services.read_audit.close_ended, 5.0),
-        Loop("make audit months", lambda: make_audit_months(services.database), 3600.0),
-        Loop("pack objects", lambda: pack_settled(services), 30.0),
-        Loop("remove objects", lambda: remove_due(services), 60.0),
-        Loop("apply retention", lambda: apply_retention(services), 3600.0),
-        Loop("prune", lambda: prune(services), 3600.0),
-        Loop("forget deleted", lambda: forget_deleted(services), 3600.0, rest_s=5.0),
-        Loop("sweep objects", lambda: sweep_orphans(services), 600.0),
-        Loop("scrub objects", lambda: scrub(services), 60.0),
-        Loop("settle studies", lambda: settle_waiting(services, settings.quiet_time_s), 0.5, rest_s=0.25),
-    )
+    loops = (Loop("close audit windows", services.read_audit.close_ended, 5.0),)
     work = [run_loop(loop, stop) for loop in loops]
+    work.append(server_runner(services, settings.quiet_time_s).run(stop))
+    work.append(keep_schedule(services.database, RECURRING, stop))
     work.append(watch_process(Role.SERVER, stop, services.database.report))
     work += _between_processes(services, stop)
     if settings.worker:
@@ -302,11 +279,12 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "ISTHMUS_PUBLIC_BASE": settings.base,
         "ISTHMUS_HOST": settings.host,
         "ISTHMUS_AUTH": str(settings.auth),
+        "ISTHMUS_WORKER_GRACE_S": str(min(settings.worker_grace_s, GRACE_S)),  # we wait no longer
     }
 
 
 def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT; the workitem in hand is finished first."""
+    """Work until SIGTERM or SIGINT; the workitem in hand is finished within the grace, or given back."""
     configure_logging(settings.log_level)
     require_engine()
     asyncio.run(_work(settings))
@@ -326,13 +304,18 @@ async def _work(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    beside = [asyncio.create_task(watch_process(Role.WORKER, stop, services.database.report))]
+    runner = worker_runner(services, worker.step, settings.worker_grace_s)
+    wake = Loop("wake for waiting", lambda: wake_for_waiting(services), WAKE_S, rest_s=WAKE_S)
+    beside = [
+        asyncio.create_task(watch_process(Role.WORKER, stop, services.database.report)),
+        asyncio.create_task(run_loop(wake, stop)),
+    ]
     beside += map(asyncio.create_task, _between_processes(services, stop))
     if operation := _operation(settings, services):
         beside.append(asyncio.create_task(serve_operation(operation, stop)))
     log.info("worker ready", worker=name)
     try:
-        await asyncio.gather(run_loop(Loop("work", worker.step, 0.25), stop), *beside)
+        await asyncio.gather(runner.run(stop), *beside)
     finally:
         await models.close()
         await close_services(services)

@@ -30,6 +30,7 @@ from server.kernel.logging import configure_logging
 from server.kernel.object_stores import join_installation, open_store
 from server.migrations import upgrade
 from server.settings import Settings
+from server.workflows.adopt_outbox import adopt_outbox
 from server.workflows.models import INSTALLER, register_shipped
 from server.workflows.own_codes import publish_own_codes
 from server.workflows.storage.pack import follow_prefix
@@ -140,6 +141,7 @@ async def _prepare(settings: Settings) -> None:
     await upgrade(settings.database)
     database = Database(settings.database)
     await make_audit_months(database)
+    await adopt_outbox(database)
     await register_shipped(database)
     await database.transact(_publish_definitions)
     await _join_store(settings, database)

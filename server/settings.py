@@ -102,6 +102,9 @@ class Settings(BaseSettings):
         description="seconds without a new instance until a study is settled; default: each rule's own (60)",
     )
     lease_s: float = Field(30, ge=2, description="seconds without a heartbeat until a worker's claim is lost")
+    worker_grace_s: float = Field(
+        6, ge=0, description="seconds that a worker asked to stop may go on; then it gives its workitem back"
+    )
     allow_unsandboxed: bool = Field(
         False, description="run models without a sandbox where the system offers none"
     )

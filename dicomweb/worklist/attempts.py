@@ -10,7 +10,8 @@ touches their workitems.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.worklist.change import WORKITEM, announce_progress, change, change_state, change_state_by, hold
 from dicomweb.worklist.codes import UNSPECIFIED_REASON
@@ -67,6 +68,14 @@ class LeaseLost(Fault):
     """The attempt is not the current one any more; its results must not be published."""
 
     kind = FaultKind.CONFLICT
+
+
+async def is_any_claimable(connection: AsyncConnection, now_us: int) -> bool:
+    """Whether a claim would find something to do now."""
+    if (await connection.execute(worth_a_look())).first() is None:
+        return False
+    waiting = select(WORKITEM.c.pk).select_from(WORKITEM.outerjoin(CURRENT, is_current()))
+    return (await connection.execute(waiting.where(claimable(now_us)).limit(1))).first() is not None
 
 
 async def claim(
@@ -169,8 +178,8 @@ async def fail(
     *,
     retryable: bool = True,
     retry: RetryPolicy = DEFAULT_RETRY,
-) -> bool:
-    """End the attempt as failed; returns whether the engine will try again.
+) -> int | None:
+    """End the attempt as failed; returns the instant (µs) from which the engine tries again, None: never.
 
     When it will not, the workitem is CANCELED with `reason`. Until the next attempt it stays IN PROGRESS.
 
@@ -180,18 +189,34 @@ async def fail(
     row = await fence(unit, claim)
     await _end_attempt(unit, row, Outcome.FAILED, reason)
     asked_to_stop = row["cancel_requested_us"] is not None
-    if asked_to_stop or not retryable or claim.attempt >= retry.attempts:
+    tries = await _tries(unit, row)
+    if asked_to_stop or not retryable or tries >= retry.attempts:
         await _end_canceled(unit, row, claim.worker, None if asked_to_stop else reason)
-        return False
+        return None
     text = f"Attempt {claim.attempt} failed and will be repeated: {reason.text or 'no reason given'}"
+    not_before_us = unit.now_us + retry.delay_us(tries)
     columns = {
-        "not_before_us": unit.now_us + retry.delay_us(claim.attempt),
+        "not_before_us": not_before_us,
         "progress": 0,
         "progress_text": text,
     }
     await change(unit, row, change_state_by(claim.principal), columns)
     announce_progress(unit, row, 0, text)
-    return True
+    return not_before_us
+
+
+async def release(unit: UnitOfWork, claim: Claim) -> None:
+    """Give a claimed workitem back, at once and as if it had not been tried: its worker must stop.
+
+    Raises:
+        LeaseLost: the attempt is not the current, running one.
+    """
+    row = await fence(unit, claim)
+    await _end_attempt(unit, row, Outcome.RELEASED, None)
+    text = "The worker stopped; another one goes on."
+    columns = {"progress": 0, "progress_text": text}
+    await change(unit, row, change_state_by(claim.principal), columns)
+    announce_progress(unit, row, 0, text)
 
 
 async def fail_attempt(
@@ -201,7 +226,7 @@ async def fail_attempt(
     *,
     retryable: bool = True,
     retry: RetryPolicy = DEFAULT_RETRY,
-) -> bool:
+) -> int | None:
     """`fail` in a transaction of its own."""
     return await database.transact(lambda unit: fail(unit, claim, reason, retryable=retryable, retry=retry))
 
@@ -240,11 +265,17 @@ async def _may_retry(unit: UnitOfWork, row: RowMapping, worker: str, retry: Retr
     if row["cancel_requested_us"] is not None:
         await _end_canceled(unit, row, worker, None)
         return False
-    if row["attempt"] >= retry.attempts:
+    if await _tries(unit, row) >= retry.attempts:
         text = f"The worker was lost in attempt {row['attempt']}, which was the last."
         await _end_canceled(unit, row, worker, Reason(UNSPECIFIED_REASON, text))
         return False
     return True
+
+
+async def _tries(unit: UnitOfWork, row: RowMapping) -> int:
+    """The attempts that count: those that ended by themselves, or with their worker."""
+    counted = and_(_ATTEMPT.c.workitem_pk == row["pk"], _ATTEMPT.c.outcome != Outcome.RELEASED.value)
+    return int((await unit.execute(select(func.count()).where(counted))).scalar_one())
 
 
 async def _mark_lost(unit: UnitOfWork, row: RowMapping) -> bool:

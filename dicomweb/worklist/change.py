@@ -100,7 +100,7 @@ def announce_progress(unit: UnitOfWork, row: Facts, progress: int | None, text: 
 
 def event_facts(row: Facts) -> dict[str, Any]:
     """What readers of an event need to know without asking for the workitem; no patient data."""
-    names = ("study_instance_uid", "rule", "model_name", "model_version")
+    names = ("study_instance_uid", "rule", "model_name", "model_version", "priority")
     return {name: row[name] for name in names}
 
 

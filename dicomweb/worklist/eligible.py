@@ -31,7 +31,7 @@ def claimable(now_us: int) -> ColumnElement[bool]:
     w, a = WORKITEM.c, CURRENT.c
     due = or_(w.not_before_us.is_(None), w.not_before_us <= now_us)
     to_start = and_(w.state == State.SCHEDULED.value, due, ~_predecessor_in_progress())
-    failed = and_(a.outcome == Outcome.FAILED.value, due)
+    failed = and_(a.outcome.in_([Outcome.FAILED.value, Outcome.RELEASED.value]), due)
     abandoned = and_(a.outcome == Outcome.RUNNING.value, a.lease_until_us < now_us)
     return or_(to_start, and_(w.state == State.IN_PROGRESS.value, or_(failed, abandoned)))
 

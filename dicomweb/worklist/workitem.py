@@ -24,6 +24,7 @@ class Outcome(Enum):
     FAILED = "failed"
     LOST = "lost"  # its lease ran out and somebody else went on
     CANCELED = "canceled"
+    RELEASED = "released"  # given back by a worker that had to stop; counts for nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,6 +210,19 @@ class Database:
                 use.taken()
                 return await (await thread_of(connection)).run(truncate_log)
 
+    async def defer(self, *jobs: Job) -> None:
+        """Have jobs done that follow from no other act.
+
+        Raises:
+            Busy, StorageFull: as `transact`.
+        """
+
+        async def work(unit: UnitOfWork) -> None:
+            for job in jobs:
+                unit.defer(job)
+
+        await self.transact(work)
+
     def on_jobs(self, tell: Callable[[], None]) -> None:
         """Call `tell` whenever a transaction of this process has committed with jobs."""
         self._on_jobs.append(tell)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.kernel import postgresql
 from server.kernel.bulk import upsert_rows
 from server.kernel.clock import SECOND_US
 from server.kernel.jobs import TRACEPARENT, Args, Job, JobState, without_duplicates
@@ -22,19 +22,19 @@ from server.kernel.tracing import current_traceparent
 
 _JOB = table_of(JobRow)
 
-_POSTGRESQL = text("""
+_POSTGRESQL = """
 INSERT INTO procrastinate_jobs AS waiting
     (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
 SELECT queue, task, priority, exclusive, dedupe_key,
        jsonb_build_object('args', args, 'failures', 0, 'problem', NULL),
        to_timestamp(due_us / 1000000.0)
-FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job
+FROM jsonb_to_recordset($1::jsonb) AS job
     (queue text, task text, priority integer, exclusive text, dedupe_key text, args jsonb, due_us bigint)
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO UPDATE
 SET scheduled_at = LEAST(waiting.scheduled_at, excluded.scheduled_at),
     priority = GREATEST(waiting.priority, excluded.priority)
 WHERE excluded.scheduled_at < waiting.scheduled_at OR excluded.priority > waiting.priority
-""")
+"""
 
 _SQLITE_CONFLICT = (
     " ON CONFLICT (dedupe_key) WHERE state = 'waiting' DO UPDATE"
@@ -49,7 +49,7 @@ async def write_jobs(connection: AsyncConnection, jobs: Sequence[Job], now_us: i
         await upsert_rows(connection, _JOB, [_row(job, now_us) for job in single], _SQLITE_CONFLICT)
     else:
         written = orjson.dumps([_columns(job, now_us) | {"args": _args(job)} for job in single])
-        await connection.execute(_POSTGRESQL, {"jobs": written.decode()})
+        await postgresql.execute(connection, _POSTGRESQL, written.decode())
 
 
 def _args(job: Job) -> Args:

@@ -138,6 +138,13 @@ async def insert_rows(connection: AsyncConnection, rows: Rows) -> None:
         await driver.execute(statement, *columns)
 
 
+async def execute(connection: AsyncConnection, statement: str, *values: Any) -> None:
+    """Run a statement of the driver's own: `$1`, `$2` … are the values."""
+    driver = await _driver_of(connection)
+    with _as_sqlalchemy():
+        await driver.execute(statement, *values)
+
+
 def _values(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row.values())
 

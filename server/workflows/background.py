@@ -1,15 +1,13 @@
 """Work that no request started: loops that run a step until told to stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
-from server.kernel.database import UnitOfWork
-from server.kernel.faults import Busy, Fault
+from server.kernel.faults import Fault
 
 Step = Callable[[], Awaitable[int]]  # does what is waiting and returns how much that was
 
@@ -52,23 +50,6 @@ def _seconds_until_next(loop: Loop, did: int, failures: int) -> float:
 def described(error: BaseException) -> dict[str, object]:
     """An error for the log: an expected fault by its text, a defect of ours by where it happened."""
     return {"reason": str(error)} if isinstance(error, Fault) else {"exc_info": error}
-
-
-async def each_alone(
-    unit: UnitOfWork, subjects: Iterable[str], handle: Callable[[str], Awaitable[None]], task: str
-) -> None:
-    """Handle each subject once; one that cannot be handled is logged by its UID and holds up no other.
-
-    A database that is busy or refuses is everybody's trouble: it ends the transaction, which is run again.
-    """
-    for subject in dict.fromkeys(subjects):
-        try:
-            async with unit.savepoint():
-                await handle(subject)
-        except (Busy, SQLAlchemyError):
-            raise
-        except Exception as error:  # noqa: BLE001  whatever one subject holds, the next one is another
-            log.warning("left out", task=task, subject=subject, **described(error))
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

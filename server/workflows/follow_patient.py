@@ -3,59 +3,38 @@
 ImagingStudy and Tasks are projected again. The reports that the engine published, and every Observation that
 ever belonged to one, get the study's patient as subject: after an unmerge the findings of one person must not
 stay in the record of the other. What clients wrote says what they said. The reports of a deleted study, and
-its cancelled ImagingStudy, follow in the same way.
+its cancelled ImagingStudy, follow in the same way. Which act asks for it: `server/workflows/record_jobs.py`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from sqlalchemy import select
 
-from dicomweb.patients import PATIENT_CHANGED
 from dicomweb.tables import DeletedStudy, Study
 from dicomweb.worklist.tables import Workitem
-from fhir.interactions.door import surroundings_of
 from fhir.interactions.rewrite import hold_resource, rewrite
 from fhir.model.builders.datatypes import reference
 from fhir.model.json_codec import encode_json
 from fhir.search.value import Surroundings
 from server.kernel.database import UnitOfWork
-from server.kernel.outbox import Event, consume
 from server.kernel.rows import table_of
-from server.kernel.services import Services
-from server.workflows.background import each_alone
-from server.workflows.projection import PROJECTION, imaging_study_id_of, project_study, project_task
+from server.workflows.projection import PROJECTION, imaging_study_id_of, project_task
 from server.workflows.report.published import published_of
 
 _STUDY, _DELETED, _WORKITEM = table_of(Study), table_of(DeletedStudy), table_of(Workitem)
 
 
-async def follow_patients(services: Services) -> int:
-    """Bring what the record says of studies up to date whose patient was merged or unmerged."""
-
-    async def project(unit: UnitOfWork, study_instance_uid: str) -> None:
-        await project_study(unit, study_instance_uid, services.site)
-
-    async def move_reports(unit: UnitOfWork, study_instance_uid: str) -> None:
-        await _move_reports(unit, study_instance_uid, surroundings_of(services))
-
-    async def handle(unit: UnitOfWork, events: Sequence[Event]) -> None:
-        studies = [event.subject for event in events]
-        for follow in (project, _project_tasks, move_reports):
-            await each_alone(unit, studies, partial(follow, unit), "follow patient")
-
-    return await consume(services.database, "follow-patients", [PATIENT_CHANGED], handle)
-
-
-async def _project_tasks(unit: UnitOfWork, study_instance_uid: str) -> None:
+async def project_tasks_of(unit: UnitOfWork, study_instance_uid: str) -> None:
+    """Bring the Tasks of a study's workitems up to date."""
     c = _WORKITEM.c
     query = select(c.workitem_uid).where(c.study_instance_uid == study_instance_uid).order_by(c.pk)
     for workitem_uid in (await unit.execute(query)).scalars().all():
         await project_task(unit, workitem_uid)
 
 
-async def _move_reports(unit: UnitOfWork, study_instance_uid: str, around: Surroundings) -> None:
+async def move_reports(unit: UnitOfWork, study_instance_uid: str, around: Surroundings) -> None:
+    """Give the reports and Observations of a study the study's patient as subject."""
+    await unit.lock([f"reports:{study_instance_uid}"])  # whose patient is written last was read last
     whose = await _patient_of(unit, study_instance_uid)
     if whose is None:
         return

@@ -1,4 +1,4 @@
-"""The archive as the record sees it: Patient, ImagingStudy and Task, projected from the outbox (DESIGN §5).
+"""The archive as the record sees it: Patient, ImagingStudy and Task, projected by jobs (DESIGN §5).
 
 Each projection writes a resource only where it says something new, so a burst of instances makes one version.
 Access never depends on a projection: it is decided by the study's own row. A Patient that the record holds
@@ -13,15 +13,12 @@ import orjson
 from sqlalchemy import RowMapping, case, delete, func, select
 
 from dicomweb.attributes import DicomJson, integer, text, values
-from dicomweb.store.index import STUDY_CHANGED
 from dicomweb.tables import DeletedStudy, Instance, Series, Study
 from dicomweb.wire.dictionary import key_of
-from dicomweb.worklist.change import CHANGED as WORKITEM_CHANGED
 from dicomweb.worklist.state import State
 from dicomweb.worklist.tables import Workitem
 from fhir.interactions.authored import put_resource
 from fhir.interactions.read import read_resource
-from fhir.interactions.write import CHANGED as RESOURCE_CHANGED
 from fhir.model.builders.datatypes import coding
 from fhir.model.builders.dicom_values import (
     administrative_gender,
@@ -41,14 +38,11 @@ from fhir.model.builders.results import TaskFacts, cancelled_task, completed_tas
 from server.kernel.access import Principal
 from server.kernel.clock import instant_text
 from server.kernel.database import UnitOfWork
-from server.kernel.outbox import Event, consume
 from server.kernel.rows import table_of
-from server.kernel.services import Services
 from server.kernel.site import Site
 from server.kernel.uids import derived_id
-from server.workflows.background import each_alone
 from server.workflows.deletion.record import mark_reports
-from server.workflows.orders import ORDER, Accession, orders_of, studies_of_order
+from server.workflows.orders import Accession, orders_of
 from server.workflows.report.coding import SYSTEM_OF_SCHEME
 from server.workflows.report.graph import report_id_of
 
@@ -68,39 +62,6 @@ def imaging_study_id_of(study_instance_uid: str) -> str:
 def task_id_of(workitem_uid: str) -> str:
     """The id of the one Task of a workitem."""
     return derived_id("task", workitem_uid)
-
-
-async def project_waiting_studies(services: Services) -> int:
-    """Bring the ImagingStudy of every changed study up to date, and make Patients that are new."""
-
-    async def handle(unit: UnitOfWork, events: Sequence[Event]) -> None:
-        studies = [event.subject for event in events]
-        await each_alone(unit, studies, lambda uid: project_study(unit, uid, services.site), "project study")
-
-    return await consume(services.database, "project-studies", [STUDY_CHANGED], handle)
-
-
-async def project_waiting_tasks(services: Services) -> int:
-    """Bring the Task of every changed workitem up to date."""
-
-    async def handle(unit: UnitOfWork, events: Sequence[Event]) -> None:
-        workitems = [event.subject for event in events]
-        await each_alone(unit, workitems, lambda uid: project_task(unit, uid), "project task")
-
-    return await consume(services.database, "project-tasks", [WORKITEM_CHANGED], handle)
-
-
-async def project_waiting_orders(services: Services) -> int:
-    """Bring the ImagingStudies up to date that a written ServiceRequest concerns."""
-
-    async def handle(unit: UnitOfWork, events: Sequence[Event]) -> None:
-        written = (event.subject.partition("/") for event in events)
-        orders = dict.fromkeys(id_ for resource_type, _, id_ in written if resource_type == ORDER)
-        concerned = [await studies_of_order(unit.connection, order) for order in orders]
-        studies = sorted(frozenset().union(*concerned))
-        await each_alone(unit, studies, lambda uid: project_study(unit, uid, services.site), "project order")
-
-    return await consume(services.database, "project-orders", [RESOURCE_CHANGED], handle)
 
 
 async def project_study(unit: UnitOfWork, study_instance_uid: str, site: Site) -> None:
@@ -133,7 +94,11 @@ async def _unsay_deleted(unit: UnitOfWork, study_instance_uid: str) -> None:
 
 
 async def project_task(unit: UnitOfWork, workitem_uid: str) -> None:
-    """Write the Task of a workitem, in the caller's transaction; of a stored study's, for its patient."""
+    """Write the Task of a workitem, in the caller's transaction; of a stored study's, for its patient.
+
+    One at a time for a workitem, as with studies.
+    """
+    await unit.lock([f"project-task:{workitem_uid}"])
     columns = [column for column in _WORKITEM.c if column.name != "patient_id"]
     of_study = case((_STUDY.c.id.is_not(None), _STUDY.c.patient_id), else_=_WORKITEM.c.patient_id)
     query = (

@@ -3,40 +3,40 @@
 An input instance starts a rule's quiet time for its study, by the database clock at receipt; each further one
 starts it anew. When it ends, or when somebody says that the study is complete, the rule looks at the study
 and tells the worklist what it wants. A rule sees only studies that changed while it was enabled.
+
+Two jobs do it: one notes a change and when its quiet time will have ended, in the table `settling_study`,
+which decides; the other looks then, and finds out whether it has.
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
 import structlog
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.routing import Demand, NotWanted, route, selection_of
 from ai_engine.tables import ModelVersion, RoutingRule, SettlingStudy
 from dicomweb.store.index import STUDY_CHANGED
+from dicomweb.tables import Study
 from dicomweb.worklist.schedule import Armed, arm
 from dicomweb.worklist.state import Priority
 from dicomweb.worklist.workitem import NewWorkitem, SeriesReference
 from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import Busy, NotFound
-from server.kernel.outbox import Event, consume
+from server.kernel.faults import NotFound
+from server.kernel.jobs import Args, Emitted, Handlers, Job, Subscriptions
 from server.kernel.rows import table_of
 from server.kernel.services import Services
-from server.workflows.background import described
 from server.workflows.models import LIVE
 from server.workflows.study_summary import StudyState, read_instances, read_state, summarise
 
-READER = "settle"
-POSTPONED_US = 300 * SECOND_US  # until a study that could not be looked at is tried again
+NOTE, LOOK = "note-study-changed", "look-at-study"  # tasks
+BURST_S = 0.25  # in which the instances of a study gather
 LOOKS = 3  # at a study that keeps changing; its quiet time goes on then
-STUDIES_PER_STEP = 20  # looked at before the loop breathes
 
 _RULE, _MODEL, _SETTLING = table_of(RoutingRule), table_of(ModelVersion), table_of(SettlingStudy)
+_STUDY = table_of(Study)
 
 log = structlog.get_logger(__name__)
 
@@ -50,36 +50,46 @@ class Decision:
     reason: str | None
 
 
-async def settle_waiting(services: Services, quiet_time_s: float | None = None) -> int:
-    """Note which studies changed, then let the rules look at those whose quiet time has ended.
-
-    `quiet_time_s` replaces every rule's own. Returns how much there was to do.
-    """
-
-    async def note(unit: UnitOfWork, events: Sequence[Event]) -> None:
-        await _note_changes(unit, events, quiet_time_s)
-
-    noted = await consume(services.database, READER, [STUDY_CHANGED], note)
-    due = await _due(services)
-    for row in due:
-        await _look_or_postpone(services, row["rule"], row["study_instance_uid"])
-    return noted + len(due)
+def after_study_changed(event: Emitted) -> Job | None:
+    """Note the change, unless nothing came but objects of the engine's own, which concern no rule."""
+    is_input, derived = event.payload["input"], event.payload["derived"]
+    if not is_input and not derived:
+        return None
+    return Job(
+        NOTE,
+        {"study": event.subject, "input": is_input, "derived": derived},
+        delay_s=BURST_S,
+        dedupe_key=f"{NOTE}:{event.subject}:{is_input}:{','.join(derived)}",
+    )
 
 
-async def _look_or_postpone(services: Services, rule: str, study_instance_uid: str) -> None:
-    """Look at one study; one that cannot be looked at is tried again later and holds up no other."""
-    try:
-        await _look(services, rule, study_instance_uid)
-    except (Busy, SQLAlchemyError):
-        raise  # everybody's trouble
-    except Exception as error:  # noqa: BLE001  whatever one study holds, the next one is another
-        log.warning("left out", task="settle", subject=study_instance_uid, **described(error))
+SUBSCRIPTIONS: Subscriptions = {STUDY_CHANGED: (after_study_changed,)}
 
-        async def postpone(unit: UnitOfWork) -> None:
-            later = update(_SETTLING).where(_of(rule, study_instance_uid))
-            await unit.execute(later.values(due_us=unit.now_us + POSTPONED_US))
 
-        await services.database.transact(postpone)
+def look_job(rule: str, study_instance_uid: str, delay_s: float) -> Job:
+    """Let a rule look at a study once its quiet time has ended."""
+    arguments = {"rule": rule, "study": study_instance_uid}
+    return Job(LOOK, arguments, delay_s=delay_s, dedupe_key=f"{LOOK}:{rule}:{study_instance_uid}")
+
+
+def settle_handlers(services: Services, quiet_time_s: float | None = None) -> Handlers:
+    """What the jobs do; `quiet_time_s` replaces every rule's own."""
+
+    async def note(args: Args) -> None:
+        await services.database.transact(lambda unit: _note_change(unit, args, quiet_time_s))
+
+    async def look(args: Args) -> None:
+        if await _look(services, args["rule"], args["study"]) is None:
+            await services.database.transact(lambda unit: _look_later(unit, args["rule"], args["study"]))
+
+    return {NOTE: note, LOOK: look}
+
+
+async def look_at_settling(unit: UnitOfWork) -> None:
+    """Make sure that every study that settles has a job: those of a release without jobs have none."""
+    rows = await unit.execute(select(_SETTLING.c.rule, _SETTLING.c.study_instance_uid, _SETTLING.c.due_us))
+    for row in rows.all():
+        unit.defer(look_job(row.rule, row.study_instance_uid, _seconds_until(unit, row.due_us)))
 
 
 async def settle_now(services: Services, study_instance_uid: str) -> list[Decision]:
@@ -104,41 +114,56 @@ async def _look_until_still(services: Services, rule: str, study_instance_uid: s
     return None
 
 
-async def _note_changes(unit: UnitOfWork, events: Sequence[Event], quiet_time_s: float | None) -> None:
-    """Start the quiet time, anew, of each enabled rule for each study with something new for it."""
-    query = select(_RULE.c.name, _RULE.c.quiet_time_s, _RULE.c.selection).where(_RULE.c.enabled)
-    for rule in (await unit.execute(query)).all():
-        named = selection_of(rule.selection).sop_class_uids()
-        changed = {event.subject: event.occurred_us for event in events if _concerns(event, named)}
-        quiet_us = int((rule.quiet_time_s if quiet_time_s is None else quiet_time_s) * SECOND_US)
-        rows = [
-            {"rule": rule.name, "study_instance_uid": study, "due_us": at_us + quiet_us}
-            for study, at_us in changed.items()
-        ]
-        if rows:
-            await unit.execute(delete(_SETTLING).where(_of(rule.name, *changed)))
-            await unit.execute(insert(_SETTLING), rows)
+async def _note_change(unit: UnitOfWork, change: Args, quiet_time_s: float | None) -> None:
+    """Start the quiet time, anew, of each enabled rule for which a study has something new.
+
+    It starts when the study last changed, as the study's row says: later than the change that this job tells
+    of when more has come since, of which another job will tell.
+    """
+    await unit.lock([f"settle:{change['study']}"])
+    c = _STUDY.c
+    changed = select(c.input_changed_us, c.changed_us).where(c.study_instance_uid == change["study"])
+    study = (await unit.execute(changed)).one_or_none()
+    if study is None:
+        return
+    at_us = study.input_changed_us if change["input"] else study.changed_us
+    rules = select(_RULE.c.name, _RULE.c.quiet_time_s, _RULE.c.selection).where(_RULE.c.enabled)
+    for rule in (await unit.execute(rules)).all():
+        if _concerns(change, selection_of(rule.selection).sop_class_uids()):
+            quiet_s = rule.quiet_time_s if quiet_time_s is None else quiet_time_s
+            await _wait_for(unit, rule.name, change["study"], at_us + int(quiet_s * SECOND_US))
 
 
-def _concerns(event: Event, named_classes: frozenset[str]) -> bool:
+def _concerns(change: Args, named_classes: frozenset[str]) -> bool:
     """Whether a rule that names these SOP classes has something new to look at.
 
     Derived objects (SR, SEG, KO, PR, SC) count for a rule that names their class; our own never do.
     """
-    what = orjson.loads(event.payload)
-    return what["input"] or not named_classes.isdisjoint(what["derived"])
+    return change["input"] or not named_classes.isdisjoint(change["derived"])
 
 
-async def _due(services: Services) -> Sequence[RowMapping]:
-    c = _SETTLING.c
-    query = (
-        select(c.rule, c.study_instance_uid)
-        .where(c.due_us <= services.clock())
-        .order_by(c.due_us)
-        .limit(STUDIES_PER_STEP)
-    )
-    async with services.database.read() as connection:
-        return (await connection.execute(query)).mappings().all()
+async def _wait_for(unit: UnitOfWork, rule: str, study_instance_uid: str, due_us: int) -> None:
+    """Let a rule look at a study when it is due; never sooner than was said before."""
+    known = await _due_us(unit, rule, study_instance_uid)
+    due_us = max(due_us, known or 0)
+    if known is None:
+        row = {"rule": rule, "study_instance_uid": study_instance_uid, "due_us": due_us}
+        await unit.execute(insert(_SETTLING), [row])
+    elif known != due_us:
+        await unit.execute(update(_SETTLING).where(_of(rule, study_instance_uid)).values(due_us=due_us))
+    unit.defer(look_job(rule, study_instance_uid, _seconds_until(unit, due_us)))
+
+
+async def _look_later(unit: UnitOfWork, rule: str, study_instance_uid: str) -> None:
+    """A look that decided nothing is repeated when the quiet time that began meanwhile has ended."""
+    due_us = await _due_us(unit, rule, study_instance_uid)
+    if due_us is not None:
+        delay_s = max(BURST_S, _seconds_until(unit, due_us))  # due, and yet undecided: it changes right now
+        unit.defer(look_job(rule, study_instance_uid, delay_s))
+
+
+def _seconds_until(unit: UnitOfWork, due_us: int) -> float:
+    return max(0.0, (due_us - unit.now_us) / SECOND_US)
 
 
 async def _look(
@@ -179,9 +204,11 @@ async def _decide(
 ) -> Decision | None:
     await unit.lock([f"study:{seen.study_instance_uid}"])
     if await read_state(unit.connection, seen.study_instance_uid) != seen:
-        return None  # it changed since; the event of that change is on its way, or the next step looks again
-    if not told and not await _is_due(unit, rule["name"], seen.study_instance_uid):
-        return None  # another server has looked, or its quiet time has begun anew
+        return None  # it changed since; the job of that change is on its way
+    if not told:
+        due_us = await _due_us(unit, rule["name"], seen.study_instance_uid)
+        if due_us is None or due_us > unit.now_us:
+            return None  # another server has looked, or its quiet time has begun anew
     await _forget(unit, rule["name"], seen.study_instance_uid)
     if isinstance(wanted, NotWanted):
         log.info("study not wanted", rule=rule["name"], reason=wanted.reason)
@@ -208,9 +235,11 @@ def _workitem(rule: RowMapping, state: StudyState, demand: Demand) -> NewWorkite
     )
 
 
-async def _is_due(unit: UnitOfWork, rule: str, study_instance_uid: str) -> bool:
-    query = select(_SETTLING.c.pk).where(_of(rule, study_instance_uid), _SETTLING.c.due_us <= unit.now_us)
-    return (await unit.execute(query)).first() is not None
+async def _due_us(unit: UnitOfWork, rule: str, study_instance_uid: str) -> int | None:
+    """When a rule is to look at a study; None: it is not."""
+    query = select(_SETTLING.c.due_us).where(_of(rule, study_instance_uid))
+    due_us: int | None = (await unit.execute(query)).scalar_one_or_none()
+    return due_us
 
 
 async def _forget(unit: UnitOfWork, rule: str, study_instance_uid: str) -> None:

@@ -17,7 +17,7 @@ from ai_engine.bundle import BundleInvalid
 from ai_engine.preprocess.refusal import SeriesRefused
 from ai_engine.runners.kinds import UnsupportedRunnerKind
 from ai_engine.runners.port import ModelOutputInvalid, RunnerFault, SandboxUnavailable
-from dicomweb.worklist.attempts import LeaseLost, cancel, claim, fail_attempt, heartbeat
+from dicomweb.worklist.attempts import LeaseLost, cancel, claim, fail, heartbeat, release
 from dicomweb.worklist.codes import (
     EQUIPMENT_FAILURE,
     OBJECT_SET_INCOMPLETE,
@@ -28,11 +28,15 @@ from dicomweb.worklist.codes import (
     Code,
 )
 from dicomweb.worklist.workitem import Claim, Reason
+from server.kernel.clock import SECOND_US
+from server.kernel.database import UnitOfWork
+from server.kernel.end_task import end_task
 from server.kernel.faults import Busy, Fault
 from server.kernel.object_store import DamagedObject
 from server.kernel.services import Services
 from server.kernel.tracing import Kind, joined, span
 from server.workflows.background import described
+from server.workflows.engine_jobs import analyse_job
 from server.workflows.loaded_models import ModelNotUsable
 from server.workflows.model_input import InputGone
 from server.workflows.model_metrics import Ended, count_ended
@@ -126,8 +130,9 @@ class Worker:
         work = asyncio.create_task(self.work(taken, progress))
         try:
             asked_to_cancel = await self._watch(taken, progress, work)
-        finally:
-            work.cancel()  # only when this process must stop; the lease runs out and another worker goes on
+        except asyncio.CancelledError:  # this process must stop before the work is done
+            await asyncio.shield(self._release(taken, work))
+            raise
         ended = await self._end(taken, work, asked_to_cancel=asked_to_cancel)
         count_ended(taken, ended)
         return ended
@@ -167,6 +172,16 @@ class Worker:
                     return work.cancelled()
         return False
 
+    async def _release(self, taken: Claim, work: "asyncio.Task[None]") -> None:
+        """Stop the work and give the workitem back, so that another worker need not wait for the lease."""
+        await end_task(work)
+        try:
+            await self.services.database.transact(lambda unit: release(unit, taken))
+        except (LeaseLost, Busy) as fault:  # it is published already, or the lease must run out
+            log.warning("workitem not given back", reason=str(fault))
+        else:
+            log.info("workitem given back")
+
     async def _cancel(self, taken: Claim) -> Ended:
         try:
             await self.services.database.transact(lambda unit: cancel(unit, taken))
@@ -183,11 +198,22 @@ class Worker:
         reason, retryable = verdict_on(error)
         log.warning("attempt failed", retryable=retryable, **described(error))
         try:
-            await fail_attempt(self.services.database, taken, reason, retryable=retryable)
+            await self._record_failure(taken, reason, retryable=retryable)
         except LeaseLost:
             log.warning("lease lost before the failure was recorded")
             return Ended.LOST
         return Ended.REFUSED if isinstance(error, SeriesRefused | InputGone) else Ended.FAILED
+
+    async def _record_failure(self, taken: Claim, reason: Reason, *, retryable: bool) -> None:
+        """End the attempt; when there will be another, the job that calls for it is deferred with that."""
+
+        async def work(unit: UnitOfWork) -> None:
+            again_us = await fail(unit, taken, reason, retryable=retryable)
+            if again_us is not None:
+                delay_s = (again_us - unit.now_us) / SECOND_US
+                unit.defer(analyse_job(taken.workitem_uid, taken.priority.value, delay_s))
+
+        await self.services.database.transact(work)
 
 
 def _attributes(taken: Claim) -> dict[str, str | int | float | bool]:

@@ -13,6 +13,7 @@ from sqlalchemy import insert, select
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database, UnitOfWork
+from server.kernel.jobs import Job
 from server.kernel.read_audit import ReadAudit
 from server.kernel.rows import table_of
 from server.kernel.tables import PatientIdentity
@@ -49,19 +50,28 @@ async def run(url: str, count: int) -> None:
         return None
 
     async def add(number: int) -> None:
-        async def work(unit: UnitOfWork) -> None:
-            row = {"system": "s", "value": str(number), "patient_id": "p"}
-            await unit.execute(insert(PATIENT), [row])
-            unit.emit("patient.added", "p")
-            unit.audit(ENTRY)
+        await database.transact(lambda unit: act(unit, number))
 
-        await database.transact(work)
+    async def act(unit: UnitOfWork, number: int, *jobs: Job) -> None:
+        row = {"system": "s", "value": str(number), "patient_id": "p"}
+        await unit.execute(insert(PATIENT), [row])
+        unit.emit("patient.added", "p")
+        unit.audit(ENTRY)
+        for job in jobs:
+            unit.defer(job)
+
+    async def defer(number: int, subject: object) -> None:
+        jobs = [Job(task, {"study": f"{subject}"}, dedupe_key=f"{task}:{subject}") for task in ("a", "b")]
+        await database.transact(lambda unit: act(unit, number, *jobs))
 
     await measure("read nothing", count, lambda _: selects(0))
     await measure("read: 1 indexed select", count, lambda _: selects(1))
     await measure("read: 4 indexed selects", count, lambda _: selects(4))
     await measure("transact: nothing", count, lambda _: database.transact(nothing))
     await measure("transact: 1 row, event, audit entry", count, add)
+    more, more_still = 10**6, 2 * 10**6
+    await measure("  and 2 jobs, of a subject that waits already", count, lambda n: defer(more + n, "s"))
+    await measure("  and 2 jobs, of a new subject", count, lambda n: defer(more_still + n, n))
     await measure("audit of one read", count, lambda _: audit.record(ENTRY))
     await database.close()
 

@@ -37,6 +37,7 @@ from server.workflows.analysis import build_worker
 from server.workflows.loaded_models import LoadedModels
 from server.workflows.models import register_shipped
 from server.workflows.worker import Worker, WorkerSettings
+from tests.services.jobs import QUIET_S, run_record_jobs
 from tests.services.postgresql import Cluster, cluster
 
 READY_S = 60.0
@@ -294,6 +295,10 @@ class System:
         assert [each["outcome"] for each in settled.json()] == ["scheduled"], settled.text
         assert await self.worker.step() == 1
         return await self.workitem(uid)
+
+    async def run_jobs(self, quiet_time_s: float = QUIET_S) -> int:
+        """What the servers do beside the requests; returns how many jobs were run."""
+        return await run_record_jobs(self.services, quiet_time_s)
 
     async def workitem(self, study_instance_uid: str) -> dict[str, Any]:
         answer = await self.http.get("/dicom-web/workitems", params={"StudyInstanceUID": study_instance_uid})

@@ -18,20 +18,12 @@ from server.kernel.retention_policy import RetentionPolicy, RetentionRule
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow, ObjectRemoval
 from server.workflows.analysis import build_worker
-from server.workflows.follow_patient import follow_patients
-from server.workflows.projection import (
-    imaging_study_id_of,
-    project_waiting_orders,
-    project_waiting_studies,
-    project_waiting_tasks,
-)
+from server.workflows.projection import imaging_study_id_of
 from server.workflows.retention.routes import build_router
-from server.workflows.settle import settle_waiting
 from server.workflows.worker import WorkerSettings
 from tests.conformance.ps3_18.kit import EVERYTHING, Injected
 from tests.services.gated_store import Gated
 
-LOOPS = (project_waiting_studies, follow_patients, project_waiting_orders, project_waiting_tasks)
 DELETED = 0xC003
 
 
@@ -48,9 +40,8 @@ class Archive:
         return self.system.http
 
     async def settle_down(self) -> None:
-        """Let everything that follows from the outbox happen."""
-        while sum([await loop(self.system.services) for loop in LOOPS]):
-            pass
+        """Let everything happen that follows from what was done."""
+        await self.system.run_jobs()
 
     async def stow(self, *instances: Dataset, client: httpx.AsyncClient | None = None) -> httpx.Response:
         body = self.kit.multipart([self.kit.part10(each) for each in instances])
@@ -318,8 +309,7 @@ async def test_less_input_is_looked_at_again(archive: Archive, chest: list[FileD
     assert (await archive.http.post(f"/admin/api/studies/{study}/settled")).status_code == 200
     series = f"/dicom-web/studies/{study}/series/{chest[0].SeriesInstanceUID}"
     assert (await archive.http.delete(f"{series}/instances/{chest[0].SOPInstanceUID}")).status_code == 204
-    await settle_waiting(archive.system.services, 0)
-    await settle_waiting(archive.system.services, 0)
+    await archive.system.run_jobs(quiet_time_s=0)
     answer = await archive.http.get("/dicom-web/workitems", params={"StudyInstanceUID": study})
     assert [each["00741000"]["Value"][0] for each in answer.json()] == ["SCHEDULED", "CANCELED"]
 
@@ -331,7 +321,7 @@ async def test_events_from_before_do_not_bring_a_study_back(
     assert stored.status_code == 200  # and nothing has read its event yet
     study = str(chest[0].StudyInstanceUID)
     assert (await archive.delete(study)).status_code == 200
-    await settle_waiting(archive.system.services, 0)
+    await archive.system.run_jobs(quiet_time_s=0)
     assert (await archive.imaging_study(study))["status"] == "cancelled"
     assert (await archive.imaging_study(study))["subject"]["reference"].startswith("Patient/")
     assert len(await archive.search("Patient")) == 1

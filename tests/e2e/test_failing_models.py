@@ -11,7 +11,6 @@ from sqlalchemy import update
 from ai_engine.tables import RoutingRule
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
-from server.workflows.projection import project_waiting_studies, project_waiting_tasks
 
 RAISES = "def run(voxels, affine, parameters):\n    raise ValueError('patient Demo^Phantom')\n"
 HANGS = "import time\ndef run(voxels, affine, parameters):\n    time.sleep(600)\n"
@@ -70,8 +69,7 @@ async def images_stay_and_the_task_says_why(system: Any, chest: list[FileDataset
     uid = str(chest[0].StudyInstanceUID)
     series = (await system.http.get(f"/dicom-web/studies/{uid}/series")).json()
     assert [each["00080060"]["Value"] for each in series] == [["CT"]]
-    await project_waiting_studies(system.services)
-    await project_waiting_tasks(system.services)
+    await system.run_jobs()
     (entry,) = (await system.http.get("/fhir/Task?status=failed")).json()["entry"]
     assert says in entry["resource"]["statusReason"]["text"]
     assert (await system.http.get("/fhir/DiagnosticReport")).json().get("entry", []) == []

@@ -133,3 +133,20 @@ def test_sigterm_stops_server_and_worker_in_order(server_process: Any) -> None:
     assert server_process.stop() in (0, -signal.SIGTERM)  # uvicorn raises the signal again once it is done
     assert "Application shutdown complete" in server_process.log()
     assert not worker.is_running()
+
+
+@on_both_databases
+def test_stopped_worker_gives_its_workitem_back(
+    server_process: Any, kit: Any, chest: list[FileDataset]
+) -> None:
+    server_process.environment |= {"ISTHMUS_LEASE_S": "3600", "ISTHMUS_WORKER_GRACE_S": "0"}
+    server_process.start()
+    http = server_process.client()
+    uid = str(chest[0].StudyInstanceUID)
+    kit.store(http, chest).raise_for_status()
+    worker = server_process.worker()
+    server_process.wait_until(lambda: kit.states(http, uid) == ["IN PROGRESS"], ANALYSIS_S)
+    worker.terminate()  # the next one does not wait for the lease, which would take an hour
+    server_process.wait_until(lambda: kit.states(http, uid) == ["COMPLETED"], ANALYSIS_S)
+    assert len(kit.instances(http, uid, "SEG")) == len(kit.instances(http, uid, "SR")) == 1
+    assert "workitem given back" in server_process.log()

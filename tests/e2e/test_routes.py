@@ -12,7 +12,6 @@ from starlette.routing import WebSocketRoute
 
 from dicomweb.worklist.events.subscriptions import WORKLIST
 from server.auth.tokens import issue_token
-from server.workflows.projection import project_waiting_studies, project_waiting_tasks
 
 PUBLIC = {
     ("GET", "/livez"),
@@ -148,8 +147,7 @@ async def two_patients(
     a, b = new_chest("PATIENT-A"), new_chest("PATIENT-B")
     await system.analyse(kit, a[:1])
     workitem = await system.analyse(kit, b)
-    await project_waiting_studies(system.services)
-    await project_waiting_tasks(system.services)
+    await system.run_jobs()
     ids = []
     for value in ("PATIENT-A", "PATIENT-B"):
         answer = await system.http.get("/fhir/Patient", params={"identifier": value})

@@ -14,7 +14,6 @@ from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.workflows import projection, settle
-from server.workflows.settle import settle_waiting
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -31,8 +30,7 @@ async def workitems(system: Any) -> list[dict[str, Any]]:
 
 
 async def settle_all(system: Any, quiet_time_s: float = 0) -> None:
-    while await settle_waiting(system.services, quiet_time_s):
-        pass
+    await system.run_jobs(quiet_time_s)
 
 
 async def test_study_waits_for_its_quiet_time(system: Any, kit: Any, chest: list[FileDataset]) -> None:
@@ -52,10 +50,10 @@ async def test_next_instance_starts_the_quiet_time_anew(
     system: Any, kit: Any, chest: list[FileDataset]
 ) -> None:
     await store(system, kit, chest[:-1])
-    await settle_waiting(system.services, 3600)
+    await settle_all(system, 3600)
     first = await due_us(system)
     await store(system, kit, chest[-1:])
-    await settle_waiting(system.services, 7200)
+    await settle_all(system, 7200)
     assert await due_us(system) >= first + 3600 * SECOND_US
 
 
@@ -69,7 +67,7 @@ async def test_same_instances_again_start_nothing(system: Any, kit: Any, chest: 
     await store(system, kit, chest)
     await settle_all(system)
     await store(system, kit, chest)
-    assert await settle_waiting(system.services, 0) == 0
+    assert await system.run_jobs(quiet_time_s=0) == 0
 
 
 async def test_late_instance_updates_a_scheduled_workitem(
@@ -156,8 +154,7 @@ async def test_study_that_cannot_be_projected_holds_up_no_other(
         return real(facts)
 
     monkeypatch.setattr(projection, "imaging_study", stumble)
-    while await projection.project_waiting_studies(system.services):
-        pass
+    await system.run_jobs()
     listed = (await system.http.get("/fhir/ImagingStudy")).json()
     assert listed["total"] == 1
     assert str(healthy[0].StudyInstanceUID) in str(listed)

@@ -81,6 +81,20 @@ async def test_worker_that_lost_its_lease_drops_the_work(system: Any, scheduled:
     assert workitem["00741000"]["Value"] == ["IN PROGRESS"]  # the other worker's
 
 
+async def test_worker_that_must_stop_gives_its_workitem_back(system: Any, scheduled: str) -> None:
+    work = Endless()
+    stopping = Worker(system.services, WorkerSettings("stopping", 3600), work)
+    step = asyncio.create_task(stopping.step())
+    await work.started.wait()
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    assert work.stopped
+    taken = await claim(system.services.database, "other", 30)  # without waiting for the lease
+    assert taken is not None
+    assert taken.attempt == 2
+
+
 async def test_defect_of_ours_is_a_retryable_failure_without_its_message(system: Any, scheduled: str) -> None:
     async def broken(_claim: Claim, _progress: Progress) -> None:
         raise KeyError("Demo^Phantom")

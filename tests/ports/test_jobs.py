@@ -40,6 +40,7 @@ from server.kernel.jobs import (
 from server.kernel.periodic_jobs import FIRST_S, Recurring, defer_due, keep_schedule
 from server.kernel.rows import table_of
 from server.kernel.tables import OutboxEvent, PeriodicJob
+from tests.services.jobs import hurry
 
 VERSIONS = Path(server.migrations.__file__).parent / "versions"
 SOON_S = 30.0
@@ -74,19 +75,6 @@ async def queue(database: Database) -> AsyncIterator[JobQueue]:
 async def count(database: Database, row: type) -> int:
     async with database.read() as connection:
         return int((await connection.execute(select(func.count()).select_from(table_of(row)))).scalar_one())
-
-
-async def hurry(database: Database) -> None:
-    """Everything that waits is due."""
-    if database.is_sqlite:
-        sql = "UPDATE job SET due_us = 0 WHERE state = 'waiting'"
-    else:
-        sql = "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo'"
-
-    async def work(unit: UnitOfWork) -> None:
-        await unit.execute(text(sql))
-
-    await database.transact(work)
 
 
 async def take(queue: JobQueue, name: str = RECORD) -> Taken:

@@ -22,6 +22,7 @@ from dicomweb.worklist.attempts import (
     complete,
     fail_attempt,
     heartbeat,
+    release,
 )
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.change import CHANGED, WORKITEM
@@ -108,6 +109,11 @@ class Worklist(RuleBasedStateMachine):
         with self.allowed_to(claim):
             self.write(lambda unit: cancel(unit, claim, WHY))
 
+    @rule(claim=claims)
+    def release(self, claim: Claim) -> None:
+        with self.allowed_to(claim):
+            self.write(lambda unit: release(unit, claim))
+
     @rule(claim=claims, retryable=st.booleans())
     def fail(self, claim: Claim, retryable: bool) -> None:
         with self.allowed_to(claim):
@@ -168,7 +174,7 @@ class Worklist(RuleBasedStateMachine):
         for attempt in attempts:
             row = rows[attempt["workitem_pk"]]
             is_latest = attempt["number"] == row["attempt"]
-            assert is_latest or attempt["outcome"] in ("failed", "lost")
+            assert is_latest or attempt["outcome"] in ("failed", "lost", "released")
             if attempt["outcome"] == "running":
                 assert row["state"] == "IN PROGRESS"
             if attempt["outcome"] == "completed":

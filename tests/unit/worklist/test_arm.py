@@ -118,6 +118,7 @@ async def test_event_names_study_and_model_and_no_patient(database: Database) ->
         "model_name": "ct-quantification",
         "model_version": "1.0.0",
         "assigned": True,
+        "priority": "MEDIUM",
     }
 
 

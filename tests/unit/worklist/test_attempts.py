@@ -14,6 +14,8 @@ from dicomweb.worklist.attempts import (
     fail_attempt,
     fence,
     heartbeat,
+    is_any_claimable,
+    release,
     standing_output,
 )
 from dicomweb.worklist.cancel import request_cancel
@@ -22,6 +24,7 @@ from dicomweb.worklist.codes import OBJECT_SET_INCOMPLETE
 from dicomweb.worklist.state import AlreadyCompleted, FinalStateNotMet, Notice, Priority, WorkitemUnknown
 from dicomweb.worklist.workitem import Claim, Reason
 from server.kernel.access import EVERYONE, Principal, Reach
+from server.kernel.clock import now_us
 from server.kernel.database import Database
 from tests.unit.worklist.kit import (
     armed,
@@ -204,6 +207,48 @@ async def test_failure_that_would_repeat_itself_is_not_repeated(database: Databa
     uid = await armed_uid(database)
     assert not await fail_attempt(database, await claimed(database), REFUSED, retryable=False)
     assert (await workitem(database, uid))["state"] == "CANCELED"
+
+
+async def test_released_workitem_is_taken_at_once_and_was_not_tried(database: Database) -> None:
+    uid = await armed_uid(database)
+    once = RetryPolicy(attempts=1)
+    for attempt in (1, 2, 3):
+        taken = await claim(database, "w1", 30, once)
+        assert taken is not None
+        assert taken.attempt == attempt
+        if attempt < 3:
+            await database.transact(lambda unit, taken=taken: release(unit, taken))  # type: ignore[misc]
+    assert (await workitem(database, uid))["state"] == "IN PROGRESS"
+    assert await attempts(database) == [(1, "released"), (2, "released"), (3, "running")]
+    assert await fail_attempt(database, taken, Reason(None, "killed"), retry=once) is None  # it was the first
+
+
+async def test_who_released_a_workitem_can_do_nothing_more(database: Database) -> None:
+    await armed(database)
+    released = await claimed(database)
+    await database.transact(lambda unit: release(unit, released))
+    with pytest.raises(LeaseLost):
+        await database.transact(lambda unit: complete(unit, released, (ct(),)))
+
+
+async def test_request_to_a_released_workitem_cancels_at_the_next_claim(database: Database) -> None:
+    uid = await armed_uid(database)
+    taken = await claimed(database)
+    await database.transact(lambda unit: request_cancel(unit, uid, EVERYONE, ADA, Reason(None, "stop")))
+    await database.transact(lambda unit: release(unit, taken))
+    assert await claim(database, "w2", 30) is None
+    assert (await workitem(database, uid))["state"] == "CANCELED"
+
+
+@pytest.mark.parametrize("moment", ["scheduled", "running", "lost"])
+async def test_what_a_claim_would_take_is_told_without_taking_it(database: Database, moment: str) -> None:
+    await armed(database)
+    if moment != "scheduled":
+        await claimed(database)
+    if moment == "lost":
+        await let_leases_run_out(database)
+    async with database.read() as connection:
+        assert await is_any_claimable(connection, now_us()) == (moment != "running")
 
 
 def test_back_off_doubles() -> None:

@@ -1,0 +1,113 @@
+"""All background work: which events defer which jobs, what each job does, what recurs, who runs what.
+
+To add work that follows from an event, subscribe to it. To add work that recurs, add a line to `CARE`: a step
+does a bounded amount and returns how much that was; while it is not nothing, it is called again soon.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from server.kernel.audit_months import make_audit_months
+from server.kernel.job_metrics import observe_run
+from server.kernel.job_queues import job_queue
+from server.kernel.job_runner import JobRunner
+from server.kernel.jobs import (
+    DEFAULT_BEATS,
+    INFERENCE,
+    RECORD,
+    STORAGE,
+    Args,
+    Derive,
+    Handlers,
+    Subscriptions,
+)
+from server.kernel.periodic_jobs import Recurring
+from server.kernel.services import Services
+from server.workflows import engine_jobs, record_jobs, settle
+from server.workflows.record_jobs import record_handlers
+from server.workflows.retention.apply import apply_retention
+from server.workflows.retention.prune import forget_deleted, prune
+from server.workflows.settle import settle_handlers
+from server.workflows.storage.pack import pack_settled
+from server.workflows.storage.remove import remove_due
+from server.workflows.storage.scrub import scrub
+from server.workflows.storage.sweep import sweep_orphans
+
+Step = Callable[[Services], Awaitable[int]]
+
+AGAIN_S = 1.0  # after a step that did something
+RECORD_SLOTS, STORAGE_SLOTS, INFERENCE_SLOTS = 4, 1, 1  # jobs of a queue that one process runs at once
+
+
+def _together(*parts: Subscriptions) -> Subscriptions:
+    joined: dict[str, list[Derive]] = defaultdict(list)
+    for part in parts:
+        for kind, derive in part.items():
+            joined[kind] += derive
+    return joined
+
+
+SUBSCRIPTIONS: Subscriptions = _together(
+    record_jobs.SUBSCRIPTIONS, settle.SUBSCRIPTIONS, engine_jobs.SUBSCRIPTIONS
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """A step that is taken every so often, by one process at a time."""
+
+    recurring: Recurring
+    step: Step
+
+
+async def _make_audit_months(services: Services) -> int:
+    return await make_audit_months(services.database)
+
+
+CARE = (
+    Care(Recurring("make-audit-months", 3600), _make_audit_months),
+    Care(Recurring("pack-objects", 30), pack_settled),
+    Care(Recurring("remove-objects", 60), remove_due),
+    Care(Recurring("sweep-objects", 600), sweep_orphans),
+    Care(Recurring("scrub-objects", 60), scrub),
+    Care(Recurring("apply-retention", 3600), apply_retention),
+    Care(Recurring("prune", 3600), prune),
+    Care(Recurring("forget-deleted", 3600), forget_deleted),
+)
+RECURRING: Sequence[Recurring] = [each.recurring for each in CARE]
+
+
+def server_runner(services: Services, quiet_time_s: float | None) -> JobRunner:
+    """What a server process runs beside the requests; `quiet_time_s` replaces every rule's own."""
+    return JobRunner(
+        queue=job_queue(services.database, (RECORD, STORAGE), DEFAULT_BEATS),
+        handlers=server_handlers(services, quiet_time_s),
+        slots={RECORD: RECORD_SLOTS, STORAGE: STORAGE_SLOTS},
+        observe=observe_run,
+    )
+
+
+def worker_runner(services: Services, step: Callable[[], Awaitable[int]], grace_s: float) -> JobRunner:
+    """What a worker process runs."""
+    return JobRunner(
+        queue=job_queue(services.database, (INFERENCE,), DEFAULT_BEATS),
+        handlers=engine_jobs.engine_handlers(step),
+        slots={INFERENCE: INFERENCE_SLOTS},
+        grace_s=grace_s,
+        observe=observe_run,
+    )
+
+
+def server_handlers(services: Services, quiet_time_s: float | None = None) -> Handlers:
+    """What the jobs of the servers' queues do."""
+    care = {each.recurring.task: _care_handler(services, each) for each in CARE}
+    return {**record_handlers(services), **settle_handlers(services, quiet_time_s), **care}
+
+
+def _care_handler(services: Services, care: Care) -> Callable[[Args], Awaitable[None]]:
+    async def handle(_args: Args) -> None:
+        if await care.step(services):
+            await services.database.defer(care.recurring.job(delay_s=AGAIN_S))
+
+    return handle
