@@ -6,10 +6,8 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from math import ceil
 from typing import Any
 
 import structlog
@@ -39,8 +37,8 @@ from server.http.head import HeadAsGet
 from server.http.health import Readiness, check_database, check_objects, check_redis
 from server.http.metrics import Metrics
 from server.http.operation import Operation, serve_operation
-from server.http.problem import Answer, answer_by_door
-from server.http.rate_limits import FailureLimit, Limit, RequestLimit
+from server.http.problem import answer_by_door
+from server.http.rate_limits import LimitMiddleware
 from server.http.tracing import NO_TELEMETRY
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
@@ -55,7 +53,7 @@ from server.kernel.metrics_folder import shared_folder
 from server.kernel.object_stores import open_store
 from server.kernel.periodic_jobs import keep_schedule
 from server.kernel.process_metrics import Role, watch_process
-from server.kernel.rate_limit import LocalRateLimiter, Rate, RateLimiter
+from server.kernel.rate_limit import LocalRateLimiter
 from server.kernel.read_audit import ReadAudit
 from server.kernel.redis import RedisLink
 from server.kernel.redis_cache import RedisCache
@@ -76,7 +74,6 @@ from server.workflows.worker_process import keep_worker, require_engine
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
 FORM_BODY_BYTES = 64 << 10
-BURST_S = 10  # a principal may ask for so many seconds' share at once
 CLOSE_S = 12.0  # to end what runs beside the requests, and once more to close the services
 
 log = structlog.get_logger(__name__)
@@ -143,7 +140,8 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     )
     hub = EventHub(services.database, services.wakeups, REPORTED_KINDS)
     notifications = Notifications(hub, drain.wait)
-    limits = _rate_limits(settings, services, answer)
+    limiter = RedisRateLimiter(services.redis) if services.redis else LocalRateLimiter()
+    limits = LimitMiddleware(limiter, answer)
     app = FastAPI(
         title="Isthmus",
         version=version("isthmus"),
@@ -157,9 +155,9 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
             [
                 Middleware(LastAnswer, drain),
                 Middleware(HeadAsGet),
-                *limits.before,
+                *limits.of_failures(settings.failed_logins_per_minute),
                 Middleware(Authentication, door),
-                *limits.behind,
+                *limits.of_requests(settings.max_requests_per_s),
             ],
         ),
     )
@@ -179,26 +177,6 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
 
     answer_unrouted(app, answer)
     return app
-
-
-@dataclass(frozen=True, slots=True)
-class _RateLimits:
-    """Middleware before and behind authentication."""
-
-    before: list[Middleware]
-    behind: list[Middleware]
-
-
-def _rate_limits(settings: Settings, services: Services, answer: Answer) -> _RateLimits:
-    limiter: RateLimiter = RedisRateLimiter(services.redis) if services.redis else LocalRateLimiter()
-    before, behind = [], []
-    if failures := settings.failed_logins_per_minute:
-        rate = Rate("failures", failures / 60, ceil(failures))
-        before.append(Middleware(FailureLimit, Limit(rate, limiter, answer)))
-    if requests := settings.max_requests_per_s:
-        rate = Rate("requests", requests, ceil(requests * BURST_S))
-        behind.append(Middleware(RequestLimit, Limit(rate, limiter, answer)))
-    return _RateLimits(before, behind)
 
 
 def _fhir_router(settings: Settings, services: Services) -> APIRouter:

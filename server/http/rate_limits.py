@@ -8,6 +8,7 @@ connected, or the one that a trusted proxy names (setting `trusted_proxies`).
 from dataclasses import dataclass
 from math import ceil
 
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.http.problem import Answer
@@ -16,6 +17,7 @@ from server.kernel.faults import Fault, FaultKind
 from server.kernel.metrics import counter
 from server.kernel.rate_limit import Rate, RateLimiter
 
+BURST_S = 10  # a principal may ask for so many seconds' share at once
 CREDENTIALS = "/auth/"  # where secrets are tried: an address with too many failures is not even heard
 
 _LIMITED = counter("isthmus_http_limited", "Requests answered 429.", ("limit",))
@@ -41,6 +43,28 @@ class Limit:
         response = self.answer(scope, TooManyRequests("Too many requests; retry later."))
         response.headers["retry-after"] = str(ceil(wait_s))
         return response
+
+
+@dataclass(frozen=True, slots=True)
+class LimitMiddleware:
+    """The middleware of the limits that the settings want."""
+
+    limiter: RateLimiter
+    answer: Answer
+
+    def of_failures(self, per_minute: float) -> list[Middleware]:
+        """Stands before authentication; 0: no limit."""
+        if not per_minute:
+            return []
+        rate = Rate("failures", per_minute / 60, ceil(per_minute))
+        return [Middleware(FailureLimit, Limit(rate, self.limiter, self.answer))]
+
+    def of_requests(self, per_s: float | None) -> list[Middleware]:
+        """Stands behind authentication; None: no limit."""
+        if per_s is None:
+            return []
+        rate = Rate("requests", per_s, ceil(per_s * BURST_S))
+        return [Middleware(RequestLimit, Limit(rate, self.limiter, self.answer))]
 
 
 class RequestLimit:
