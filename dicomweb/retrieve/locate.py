@@ -20,6 +20,8 @@ from server.kernel.rows import table_of
 _STUDY, _SERIES = table_of(Study), table_of(Series)
 _INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)
 
+DELETED = "It was deleted while it was asked for."
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -103,20 +105,33 @@ _CURRENT = _INSTANCE.c.superseded_us.is_(None)
 
 
 async def read_detail(database: Database, located: Located) -> InstanceDetail:
-    """Where the frames and bulk values of an instance lie in its file."""
+    """Where the frames and bulk values of an instance lie in its file.
+
+    Raises:
+        NotFound: it was deleted since it was located.
+    """
     c = _METADATA.c
     query = select(c.pixel_layout, c.bulk_values).where(c.instance_id == located.key)
     async with database.read() as connection:
-        row = (await connection.execute(query)).one()
+        row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound(DELETED)
     return InstanceDetail(row.pixel_layout, row.bulk_values)
 
 
 async def read_packed_metadata(database: Database, keys: Sequence[int]) -> dict[int, bytes]:
-    """The packed DICOM JSON of instances, by their key."""
+    """The packed DICOM JSON of instances, by their key.
+
+    Raises:
+        NotFound: some were deleted since they were located.
+    """
     c = _METADATA.c
     query = select(c.instance_id, c.dicom_json).where(c.instance_id.in_(keys))
     async with database.read() as connection:
-        return {row.instance_id: row.dicom_json for row in await connection.execute(query)}
+        found = {row.instance_id: row.dicom_json for row in await connection.execute(query)}
+    if len(found) < len(keys):
+        raise NotFound(DELETED)
+    return found
 
 
 def _located(row: Row[Any]) -> Located:

@@ -4,6 +4,7 @@ Rule: a key is derived from the content (a hash of what the value is made of), s
 out of date; access is decided before a cache is asked.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from typing import Protocol
@@ -46,8 +47,14 @@ class LocalCache:
         self._drop(key)
         self._values[key] = (value, time.monotonic() + TTL_S)
         self._size += len(value)
+        asyncio.get_running_loop().call_later(TTL_S, self._drop_old, key)
         while self._size > MAX_CACHED_BYTES:
             self._drop(next(iter(self._values)))
+
+    def _drop_old(self, key: str) -> None:
+        """Its time is over, unless it was put anew: what was deleted goes also when nobody asks again."""
+        if key in self._values and self._values[key][1] <= time.monotonic():
+            self._drop(key)
 
     def _drop(self, key: str) -> None:
         value, _ = self._values.pop(key, (b"", 0.0))

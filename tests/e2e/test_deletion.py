@@ -19,8 +19,9 @@ from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow, ObjectRemoval
 from server.workflows.analysis import build_worker
 from server.workflows.projection import imaging_study_id_of
+from server.workflows.publish import ResultRefused
 from server.workflows.retention.routes import build_router
-from server.workflows.worker import WorkerSettings
+from server.workflows.worker import Progress, WorkerSettings
 from tests.conformance.ps3_18.kit import EVERYTHING, Injected
 from tests.services.gated_store import Gated
 
@@ -271,7 +272,7 @@ async def test_a_result_that_comes_after_the_deletion_is_refused(
     )
     claimed = await claim(services.database, "late", 30)
     assert claimed is not None
-    performing = asyncio.create_task(late._perform(claimed))
+    working = asyncio.create_task(late.work(claimed, Progress()))  # no heartbeat tells it to stop
     await slow.reached.wait()  # the result is encoded, and its bytes are written
 
     if levels == "study":
@@ -280,7 +281,9 @@ async def test_a_result_that_comes_after_the_deletion_is_refused(
         series = f"/dicom-web/studies/{study}/series/{chest[0].SeriesInstanceUID}"
         assert (await archive.http.delete(series)).status_code == 204
     slow.go_on.set()
-    await performing
+    with pytest.raises(ResultRefused) as refused:
+        await working
+    await late._fail(claimed, refused.value)
     await models.close()
 
     await archive.settle_down()

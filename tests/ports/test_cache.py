@@ -1,5 +1,6 @@
 """The cache, in this process and in Redis: one suite."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -47,6 +48,16 @@ async def test_values_end_by_themselves(cache: Cache, monkeypatch: pytest.Monkey
     await cache.put("a", b"1")
     while await cache.get("a") is not None:
         pass
+
+
+async def test_what_nobody_asks_for_leaves_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_cache, "TTL_S", 0.001)
+    cache = LocalCache()
+    await cache.put("a", b"1")
+    async with asyncio.timeout(10):
+        while cache._values:
+            await asyncio.sleep(0)
+    assert cache._size == 0
 
 
 async def test_memory_is_bounded_and_the_least_used_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,9 @@ from sqlalchemy import text
 
 from dicomweb.delete.holds import HoldOrder, LegalHoldInForce, place_hold
 from dicomweb.response_codes import StoreFailure
+from dicomweb.retrieve.locate import Resource, locate, read_detail, read_packed_metadata
 from dicomweb.tables import Instance, InstanceMetadata, LegalHold, Series, Study, Tombstone
+from server.kernel.access import EVERYONE
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import NotFound
 from server.kernel.tables import ObjectRemoval
@@ -151,3 +153,15 @@ async def order_for(archive: Archive, held: str) -> HoldOrder:
     if held == "study":
         return HoldOrder("case", study_instance_uid=STUDY)
     return HoldOrder("case", patient_id=study.patient_id)
+
+
+async def test_what_is_deleted_while_it_is_asked_for_is_not_found(archive: Archive) -> None:
+    await archive.stow(ct_file(FIRST), ct_file(SECOND))
+    database = archive.services.database
+    located = await locate(database, Resource(STUDY), EVERYONE)
+    await archive.delete(STUDY, FIRST.series, SECOND.instance)
+    with pytest.raises(NotFound):
+        await read_packed_metadata(database, [each.key for each in located])
+    with pytest.raises(NotFound):
+        await read_detail(database, located[1])
+    assert await read_detail(database, located[0])
