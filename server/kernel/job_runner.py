@@ -204,7 +204,7 @@ class JobRunner:
 
     async def _beat(self) -> None:
         """Show that this runner lives, drop what was taken from it, take from those that died."""
-        heard = monotonic()
+        heard, unheld = monotonic(), frozenset[int]()
         while True:
             await asyncio.sleep(self.beats.beat_s)
             before = list(self._hand.values())
@@ -213,6 +213,7 @@ class JobRunner:
                     mine = await self.queue.beat()
                     heard = monotonic()
                     self._drop(run for run in before if run.taken.id not in mine)
+                    unheld = await self._let_go(mine - {run.taken.id for run in before}, unheld)
                     if recovered := await self.queue.recover():
                         log.warning("jobs of lost runners recovered", jobs=recovered)
                         self._freed.set()
@@ -220,6 +221,14 @@ class JobRunner:
                 log.warning("no sign of life written", reason=type(error).__name__)
                 if monotonic() - heard > self.beats.dead_after_s - 2 * self.beats.beat_s:
                     self._drop(before)
+
+    async def _let_go(self, unheld: frozenset[int], earlier: frozenset[int]) -> frozenset[int]:
+        """Give back what this beat and the last found taken and in no hand: the answer was lost."""
+        unheld -= self._hand.keys()
+        if forgotten := unheld & earlier:
+            log.warning("jobs whose taking was not answered", jobs=len(forgotten))
+            await self.queue.let_go(forgotten)
+        return unheld
 
     def _drop(self, runs: Iterable[Run]) -> None:
         for run in runs:

@@ -5,8 +5,8 @@ its events), so that it is there when the act is and never without it. It runs a
 told whole by its task and arguments, and doing it twice does no harm.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -79,8 +79,10 @@ def without_duplicates(jobs: Sequence[Job]) -> list[Job]:
     for job in jobs:
         if job.dedupe_key is None:
             others.append(job)
-        elif (known := single.get(job.dedupe_key)) is None or job.delay_s < known.delay_s:
-            single[job.dedupe_key] = job
+        else:
+            known = single.get(job.dedupe_key, job)
+            sooner = job if job.delay_s < known.delay_s else known
+            single[job.dedupe_key] = replace(sooner, priority=max(job.priority, known.priority))
     return others + [single[key] for key in sorted(single)]
 
 
@@ -111,7 +113,7 @@ class Next:
 FAILURE_DELAYS_S = (1.0, 5.0, 30.0, 300.0)  # before each further try; then the job has failed
 TROUBLE_DELAYS_S = (0.5, 2.0, 5.0, 15.0, 60.0)  # while the database or the store is gone; the last repeats
 LOST = "The runner was lost."  # the problem of such a run
-MAX_TRIES = 200  # whatever the reason; some three hours of trouble
+MAX_TRIES = 5000  # whatever the reason; more than three days of trouble
 
 
 def after_failure(taken: Taken, error: BaseException | None) -> Next:
@@ -178,6 +180,9 @@ class JobQueue(Protocol):
 
     async def beat(self) -> frozenset[int]:
         """Say that this runner lives; returns which jobs are still its own."""
+
+    async def let_go(self, ids: Collection[int]) -> None:
+        """Let jobs wait again that this runner has taken and never heard that it did."""
 
     async def recover(self) -> int:
         """Take their jobs from runners that have died; returns how many there were."""

@@ -6,7 +6,7 @@ attempt. Its `Worker` is not used for that reason and three more (decision 0013)
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -59,6 +59,10 @@ FROM ended
 
 _BEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %(worker)s RETURNING id"
 _MINE = "SELECT id FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = %(worker)s"
+_UNHELD = """
+SELECT id, task_name, args, queue_name, attempts, worker_id FROM procrastinate_jobs
+WHERE status = 'doing' AND worker_id = %(worker)s AND id = ANY(%(ids)s)
+"""
 _LOST = """
 SELECT job.id, task_name, args, queue_name, attempts, worker_id
 FROM procrastinate_jobs AS job LEFT JOIN procrastinate_workers AS worker ON worker.id = worker_id
@@ -131,6 +135,12 @@ class ProcrastinateJobs:
             with _as_busy():
                 self._worker = await self._manager.register_worker()
         return frozenset(row["id"] for row in await self._all(_MINE, worker=self._worker))
+
+    async def let_go(self, ids: Collection[int]) -> None:
+        """Let jobs wait again whose `take` was not answered."""
+        for row in await self._all(_UNHELD, worker=self._worker, ids=list(ids)):
+            taken = _lost(row)
+            await self._let_wait(taken, self._worker, Next(0.0, taken.failures), LOST)
 
     async def recover(self) -> int:
         """Take their jobs from runners that have died, and forget those."""

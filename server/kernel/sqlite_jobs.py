@@ -5,7 +5,7 @@ an idle runner only reads.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -106,6 +106,16 @@ class SqliteJobs:
             return frozenset(ids)
 
         return await self._database.transact(work)
+
+    async def let_go(self, ids: Collection[int]) -> None:
+        """Let jobs wait again whose `take` was not answered."""
+        mine = and_(_is(JobState.RUNNING), _JOB.c.runner == self._runner, _JOB.c.id.in_(ids))
+
+        async def work(unit: UnitOfWork) -> None:
+            for row in (await unit.execute(select(_JOB).where(mine))).all():
+                await _let_wait(unit, self._is_held(_taken(row)), Next(0.0, row.failures), LOST)
+
+        await self._database.transact(work)
 
     async def recover(self) -> int:
         """Take their jobs from runners that have died."""

@@ -36,6 +36,7 @@ from server.kernel.jobs import (
     Next,
     Taken,
     after_failure,
+    without_duplicates,
 )
 from server.kernel.periodic_jobs import FIRST_S, Recurring, defer_due, keep_schedule
 from server.kernel.rows import table_of
@@ -372,6 +373,47 @@ async def test_runner_runs_what_waited_and_what_comes(database: Database) -> Non
     assert handlers.calls == [1, 2]
     async with opened(database) as queue:
         assert await queue.due_in_s(QUEUES) == {}
+
+
+class Unanswered:
+    """A queue whose first job is taken, and the answer lost on the way."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
+        self.lost = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    async def take(self, name: str) -> Taken | None:
+        taken = await self._queue.take(name)
+        if taken is not None and not self.lost:
+            self.lost += 1
+            raise Busy("The connection broke.")
+        return taken
+
+
+async def test_job_whose_taking_was_not_answered_is_run(database: Database) -> None:
+    done, stop = asyncio.Event(), asyncio.Event()
+
+    async def handle(_args: Args) -> None:
+        done.set()
+
+    queue = Unanswered(job_queue(database, QUEUES, QUICK))
+    runner = JobRunner(queue, {"work": handle}, {RECORD: 1}, QUICK)  # type: ignore[arg-type]
+    running = asyncio.create_task(runner.run(stop))
+    await defer(database, Job("work", dedupe_key="one", exclusive=True))
+    await asyncio.wait_for(done.wait(), SOON_S)
+    assert queue.lost == 1
+    stop.set()
+    await running
+
+
+def test_duplicates_make_one_that_is_soonest_and_most_urgent() -> None:
+    slow, quick = Job("a", delay_s=5, priority=STAT, dedupe_key="k"), Job("a", priority=LOW, dedupe_key="k")
+    for jobs in ([slow, quick], [quick, slow]):
+        (single,) = without_duplicates(jobs)
+        assert (single.delay_s, single.priority) == (0, STAT)
 
 
 async def test_failing_job_is_retried_and_holds_up_no_other(database: Database) -> None:
