@@ -305,9 +305,17 @@ def run(*a):
 """
 
 
+_ELDERS: set[psutil.Process] = set()  # servers that the tests of this process share
+
+
+@pytest.fixture(autouse=True)
+def _note_elders() -> None:
+    _ELDERS.update(psutil.Process().children(recursive=True))
+
+
 def _family() -> list[psutil.Process]:
-    """What this process started and that runs: of a sandbox the waiting process, the confined, its own."""
-    found = psutil.Process().children(recursive=True)
+    """What the test started and that runs: of a sandbox the waiting process, the confined, its own."""
+    found = set(psutil.Process().children(recursive=True)) - _ELDERS
     return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
 
 

@@ -107,5 +107,6 @@ async def store_study(database: Database, study: str = "1.2.3", patient_id: str 
         "changed_us": 1,
         "attributes": json.dumps(attributes),
     }
-    empty = {column.name: "" for column in _STUDY.c if not column.nullable and not column.primary_key}
+    needed = [c for c in _STUDY.c if not (c.nullable or c.primary_key or c.server_default is not None)]
+    empty = {column.name: "" for column in needed}
     await database.transact(lambda unit: unit.execute(insert(_STUDY), [empty | row]))
