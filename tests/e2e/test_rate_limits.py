@@ -98,6 +98,7 @@ async def test_head_counts_too(new_server: NewServer) -> None:
     [
         pytest.param((), 429, id="a header that anyone can send"),
         pytest.param(("192.0.2.0/24",), 401, id="a proxy"),
+        pytest.param(("198.51.100.0/24",), 429, id="somebody who is not the proxy"),
     ],
 )
 async def test_address_behind_a_proxy_counts_when_the_proxy_is_trusted(
