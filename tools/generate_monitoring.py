@@ -99,6 +99,9 @@ AI = [
     p95("From workitem to report", "isthmus_report_turnaround_seconds", "model, version"),
     Panel("Workers and models", "short", 'sum by (role) (isthmus_processes{role!="server"})', "role"),
     Panel("Jobs", "short", "max by (queue, state) (isthmus_jobs)", "queue, state"),
+    Panel("Periodic jobs, overdue", "s", "max by (task) (isthmus_periodic_job_overdue_seconds)", "task"),
+    per_second("Job runs", "isthmus_job_runs_total", "task, outcome"),
+    p95("Job runs", "isthmus_job_run_seconds", "task"),
     Panel("Oldest job, overdue", "s", "max by (queue) (isthmus_job_oldest_waiting_seconds)", "queue"),
 ]
 STORE = [

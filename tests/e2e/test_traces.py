@@ -56,8 +56,10 @@ def test_request_that_arms_and_the_work_it_causes_are_one_trace(
     correlates(server_process.log(), workitem)
 
 
-def says_nothing_of_the_patient(receiver: Receiver, study_instance_uid: str) -> None:
-    assert receiver.named("GET /dicom-web/studies")
+def says_nothing_of_the_patient(
+    receiver: Receiver, study_instance_uid: str, *, searched: bool = True
+) -> None:
+    assert bool(receiver.named("GET /dicom-web/studies")) is searched
     everything = b"".join(receiver.bodies)
     for word in (b"DEMO-1", b"Phantom", study_instance_uid.encode()):
         assert word not in everything
@@ -71,3 +73,32 @@ def correlates(log: str, workitem: ReceivedSpan) -> None:
         line for line in lines if line["event"] == "request" and line.get("trace_id") == CLIENT_TRACE
     ]
     assert request["route"].endswith("/settled")
+
+
+def test_store_and_the_work_it_causes_after_the_quiet_time_are_one_trace(
+    server_process: Any, receiver: Receiver, kit: Any, chest: Any
+) -> None:
+    server_process.environment |= {
+        "ISTHMUS_OTLP_ENDPOINT": receiver.endpoint,
+        "ISTHMUS_QUIET_TIME_S": "0.5",
+    }
+    server_process.start()
+    http = server_process.client()
+    http.headers.update(TRACEPARENT)
+    kit.store(http, chest).raise_for_status()
+    del http.headers["traceparent"]
+    uid = str(chest[0].StudyInstanceUID)
+    server_process.wait_until(lambda: kit.states(http, uid) == ["COMPLETED"], 240)
+    server_process.stop()
+
+    (stored,) = of_client(receiver, "POST /dicom-web/studies")
+    assert stored.parent_id == CLIENT_SPAN
+    (workitem,) = of_client(receiver, "workitem")
+    way = [name for name in receiver.ancestry(workitem) if not name.startswith("database")]
+    assert way == ["enqueue workitem", "job look-at-study", "job note-study-changed", stored.name]
+    assert stored.name in receiver.ancestry(of_client(receiver, "job project-study")[0])
+    (published,) = of_client(receiver, "publish")
+    assert receiver.ancestry(published)[0] == "workitem"
+    (put, *_) = of_client(receiver, "object put")
+    assert stored.name in receiver.ancestry(put)
+    says_nothing_of_the_patient(receiver, uid, searched=False)
