@@ -67,10 +67,15 @@ async def defer_due(database: Database, recurring: Sequence[Recurring]) -> float
     return max(0.0, (next_us - now_us()) / SECOND_US)
 
 
-async def periodic_facts(database: Database) -> list[Fact]:
-    """How long ago each task should have been deferred; 0: its time is yet to come."""
+async def periodic_facts(database: Database, recurring: Sequence[Recurring]) -> list[Fact]:
+    """How long ago each task should have been deferred; 0: its time is yet to come.
+
+    The row of a task that recurred in another release only stays, and is nobody's any more.
+    """
+    tasks = [each.task for each in recurring]
+    query = select(_PERIODIC.c.task, _PERIODIC.c.next_us).where(_PERIODIC.c.task.in_(tasks))
     async with database.read() as connection:
-        rows = (await connection.execute(select(_PERIODIC.c.task, _PERIODIC.c.next_us))).all()
+        rows = (await connection.execute(query)).all()
     overdue = [((row.task,), max(0, now_us() - row.next_us) / SECOND_US) for row in rows]
     text = "How long ago a recurring task should have been deferred."
     return [Fact("isthmus_periodic_job_overdue_seconds", text, ("task",), overdue)]

@@ -12,6 +12,7 @@ from server.kernel.outbox import outbox_facts
 from server.kernel.periodic_jobs import periodic_facts
 from server.kernel.process_metrics import disk_facts, memory_facts
 from server.kernel.services import Services
+from server.workflows.job_registry import RECURRING
 from server.workflows.storage.figures import storage_facts
 from server.workflows.worklist_metrics import worklist_facts
 
@@ -30,7 +31,7 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     """Facts that stand in the database: asked of the servers, which would all say the same."""
     metrics.watch("worklist", lambda: worklist_facts(services))
     metrics.watch("jobs", lambda: job_facts(services.database))
-    metrics.watch("periodic", lambda: periodic_facts(services.database))
+    metrics.watch("periodic", lambda: periodic_facts(services.database, RECURRING))
     metrics.watch("storage", lambda: storage_facts(services))
     metrics.watch("backup", lambda: backup_facts(services.database))
     metrics.watch("outbox", lambda: outbox_facts(services.database))
