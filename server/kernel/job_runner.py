@@ -139,6 +139,8 @@ class JobRunner:
             wait.cancel()
 
     def _begin(self, taken: Taken) -> "asyncio.Task[None]":
+        if (before := self._hand.get(taken.id)) is not None:  # it was taken from us, and came back
+            self._drop([before])
         run = Run(taken)
         self._hand[taken.id] = run
         run.task = asyncio.create_task(self._perform(run))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import func, select, text, update
 import server.migrations
 from server.kernel.clock import SECOND_US, now_us
 from server.kernel.database import Database, UnitOfWork
+from server.kernel.end_task import end_task
 from server.kernel.faults import Busy, NotFound
 from server.kernel.job_overview import job_facts, list_jobs, retry_failed
 from server.kernel.job_queues import job_queue
@@ -38,7 +40,7 @@ from server.kernel.jobs import (
     after_failure,
     without_duplicates,
 )
-from server.kernel.periodic_jobs import FIRST_S, Recurring, defer_due, keep_schedule
+from server.kernel.periodic_jobs import FIRST_S, Recurring, _take_turn, defer_due, keep_schedule
 from server.kernel.rows import table_of
 from server.kernel.tables import OutboxEvent, PeriodicJob
 from tests.services.jobs import hurry
@@ -173,8 +175,8 @@ async def test_job_waits_until_it_is_due(database: Database, queue: JobQueue) ->
 
 
 async def test_burst_makes_one_job_the_soonest_and_most_urgent(database: Database, queue: JobQueue) -> None:
-    await defer(database, Job("a", delay_s=60, dedupe_key="a:1"), Job("a", delay_s=90, dedupe_key="a:1"))
     await defer(database, Job("other", priority=ROUTINE))
+    await defer(database, Job("a", delay_s=60, dedupe_key="a:1"), Job("a", delay_s=90, dedupe_key="a:1"))
     await defer(database, Job("a", delay_s=0, dedupe_key="a:1", priority=STAT))
     await defer(database, Job("a", delay_s=60, dedupe_key="a:1"))
     assert (await take(queue)).task == "a"
@@ -450,20 +452,21 @@ async def test_job_of_another_release_is_left_to_it(database: Database) -> None:
 
 
 async def test_stopped_runner_finishes_what_it_has(database: Database) -> None:
-    handlers, go_on = Handlers(), asyncio.Event()
+    handlers, stopping = Handlers(), asyncio.Event()
 
-    async def wait(_args: Args) -> None:
-        await go_on.wait()
+    async def go_on_after_the_stop(_args: Args) -> None:
+        await stopping.wait()
+        await defer(database, Job("what it did", queue=STORAGE))
 
-    handlers.add("a", wait)
+    handlers.add("a", go_on_after_the_stop)
     await defer(database, Job("a"))
     async with asyncio.timeout(SOON_S), running(database, handlers, grace_s=SOON_S) as stop:
         await handlers.called.wait()
         stop.set()
-        go_on.set()
+        stopping.set()
     async with opened(database) as queue:
-        await hurry(database)
         assert await queue.take(RECORD) is None
+        assert await queue.take(STORAGE) is not None
 
 
 async def test_runner_gives_back_what_takes_longer_than_the_grace(database: Database) -> None:
@@ -500,7 +503,8 @@ async def test_runner_drops_what_was_taken_from_it(database: Database) -> None:
     async def steal(unit: UnitOfWork) -> None:
         await unit.execute(text(theft))
 
-    async with asyncio.timeout(SOON_S), running(database, handlers, QUICK):
+    watchful = Beats(beat_s=0.2, dead_after_s=3600)
+    async with asyncio.timeout(SOON_S), running(database, handlers, watchful):
         await handlers.called.wait()
         await database.transact(steal)
         await dropped.wait()
@@ -571,7 +575,8 @@ async def test_recurring_task_is_deferred_once_by_several_processes(
     first = await take(queue, STORAGE)
     assert first.task == "care"
     await queue.finish(first)
-    assert await queue.take(STORAGE) is None  # what five deferred at once would leave
+    await database.transact(partial(_take_turn, EVERY))  # of one who had looked before the others did it
+    assert await queue.take(STORAGE) is None
 
 
 async def test_recurring_task_does_not_overtake_itself(database: Database, queue: JobQueue) -> None:
@@ -602,3 +607,28 @@ async def test_schedule_runs_until_it_is_stopped(database: Database, queue: JobQ
         stop.set()
         await schedule
     assert (await take(queue, STORAGE)).task == "care"
+
+
+async def test_runner_that_takes_a_lost_job_again_drops_its_first_run(database: Database) -> None:
+    handlers, dropped = Handlers(), asyncio.Event()
+
+    async def endless(_args: Args) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            dropped.set()
+
+    handlers.add("a", endless)
+    await defer(database, Job("a"))
+    async with opened(database) as queue:
+        runner = JobRunner(queue, handlers, {RECORD: 2})
+        taken = await take(queue)
+        first = runner._begin(taken)
+        await handlers.called.wait()
+        await queue.try_again(taken, Next(0, 0), None)  # as who thought the runner dead does
+        second = runner._begin(await take(queue))
+        async with asyncio.timeout(SOON_S):
+            await dropped.wait()
+            await first
+        assert not second.done()
+        await end_task(second)
