@@ -5,11 +5,12 @@ A superseded instance is found by its own UID only. What is out of reach is not 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, bindparam, select
 
-from dicomweb.reach import within_reach
+from dicomweb.reach import WITHIN_PATIENTS, patients_of
 from dicomweb.tables import Instance, InstanceMetadata, Series, Study
 from server.kernel.access import Reach
 from server.kernel.database import Database
@@ -54,29 +55,66 @@ class InstanceDetail:
     bulk_values: str | None
 
 
-def select_located(resource: Resource, reach: Reach) -> Select[Any]:
-    """The instances of `resource` within `reach`, series by series in the order of their numbers."""
-    statement = _SELECT.where(within_reach(reach))
-    if resource.series is not None:
-        statement = statement.where(_OF_SERIES)
-    statement = statement.where(_CURRENT if resource.instance is None else _OF_INSTANCE)
-    return statement.params(study=resource.study, series=resource.series, instance=resource.instance)
-
-
 async def locate(database: Database, resource: Resource, reach: Reach) -> list[Located]:
-    """Every instance of `resource`.
+    """Every instance of `resource`, series by series in the order of their numbers.
 
     Raises:
         NotFound: there is none, or none within reach.
     """
+    return [_located(row) for row in await _rows(database, resource, reach, is_detailed=False)]
+
+
+async def locate_with_detail(
+    database: Database, resource: Resource, reach: Reach
+) -> tuple[Located, InstanceDetail]:
+    """One instance, and where its frames and bulk values lie in its file.
+
+    Raises:
+        NotFound: it is not there, or not within reach.
+    """
+    row = (await _rows(database, resource, reach, is_detailed=True))[0]
+    return _located(row), InstanceDetail(row.pixel_layout, row.bulk_values)
+
+
+async def _rows(
+    database: Database, resource: Resource, reach: Reach, *, is_detailed: bool
+) -> Sequence[Row[Any]]:
+    kind = _Kind(
+        resource.series is not None, resource.instance is not None, not reach.is_everyone, is_detailed
+    )
+    named = {"study": resource.study, "series": resource.series, "instance": resource.instance}
+    given = {name: uid for name, uid in named.items() if uid is not None}
     async with database.read() as connection:
-        rows = (await connection.execute(select_located(resource, reach))).all()
+        rows: Sequence[Row[Any]] = (await connection.execute(_select(kind), given | patients_of(reach))).all()
     if not rows:
         raise NotFound("There is no such study, series or instance.")
-    return [_located(row) for row in rows]
+    return rows
 
 
-_SELECT = (  # built once: that costs more than to execute it
+class _Kind(NamedTuple):
+    """What tells the statements apart."""
+
+    names_series: bool
+    names_instance: bool
+    is_confined: bool
+    is_detailed: bool
+
+
+@cache
+def _select(kind: _Kind) -> Select[Any]:
+    """The statement; built once: that costs more than to execute it."""
+    statement = _SELECT.where(_OF_INSTANCE if kind.names_instance else _CURRENT)
+    if kind.names_series:
+        statement = statement.where(_OF_SERIES)
+    if kind.is_confined:
+        statement = statement.where(WITHIN_PATIENTS)
+    if kind.is_detailed:
+        columns = (_METADATA.c.pixel_layout, _METADATA.c.bulk_values)
+        statement = statement.add_columns(*columns).join(_METADATA, _METADATA.c.instance_id == _INSTANCE.c.id)
+    return statement
+
+
+_SELECT = (
     select(
         _INSTANCE.c.id.label("key"),
         _STUDY.c.patient_id,
@@ -104,34 +142,23 @@ _OF_INSTANCE = _INSTANCE.c.sop_instance_uid == bindparam("instance")
 _CURRENT = _INSTANCE.c.superseded_us.is_(None)
 
 
-async def read_detail(database: Database, located: Located) -> InstanceDetail:
-    """Where the frames and bulk values of an instance lie in its file.
-
-    Raises:
-        NotFound: it was deleted since it was located.
-    """
-    c = _METADATA.c
-    query = select(c.pixel_layout, c.bulk_values).where(c.instance_id == located.key)
-    async with database.read() as connection:
-        row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        raise NotFound(DELETED)
-    return InstanceDetail(row.pixel_layout, row.bulk_values)
-
-
 async def read_packed_metadata(database: Database, keys: Sequence[int]) -> dict[int, bytes]:
     """The packed DICOM JSON of instances, by their key.
 
     Raises:
         NotFound: some were deleted since they were located.
     """
-    c = _METADATA.c
-    query = select(c.instance_id, c.dicom_json).where(c.instance_id.in_(keys))
     async with database.read() as connection:
-        found = {row.instance_id: row.dicom_json for row in await connection.execute(query)}
+        rows = await connection.execute(_SELECT_METADATA, {"keys": keys})
+        found = {row.instance_id: row.dicom_json for row in rows}
     if len(found) < len(keys):
         raise NotFound(DELETED)
     return found
+
+
+_SELECT_METADATA = select(_METADATA.c.instance_id, _METADATA.c.dicom_json).where(
+    _METADATA.c.instance_id.in_(bindparam("keys", expanding=True))
+)
 
 
 def _located(row: Row[Any]) -> Located:

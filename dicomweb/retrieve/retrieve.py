@@ -24,7 +24,7 @@ from dicomweb.retrieve.locate import (
     Located,
     Resource,
     locate,
-    read_detail,
+    locate_with_detail,
 )
 from dicomweb.retrieve.metadata_pages import read_page
 from dicomweb.wire.dictionary import key_of
@@ -97,8 +97,8 @@ async def retrieve_frames(
     archive: Archive, request: RetrieveRequest, resource: Resource, numbers: Sequence[int]
 ) -> Answer:
     """Frames of an instance, coded as stored (PS3.18 10.4.1.1.6)."""
-    located = (await _locate(archive.services, request, resource))[0]
-    layout = layout_of(await read_detail(archive.services.database, located))
+    located, detail = await _locate_with_detail(archive.services, request, resource)
+    layout = layout_of(detail)
     require_frames(layout, numbers)
     return await _answer_frames(archive, request, located, layout, numbers)
 
@@ -110,8 +110,7 @@ async def retrieve_bulk_data(
 
     Encapsulated pixel data is answered frame by frame, as /frames does; else one range may be asked for.
     """
-    located = (await _locate(archive.services, request, resource))[0]
-    detail = await read_detail(archive.services.database, located)
+    located, detail = await _locate_with_detail(archive.services, request, resource)
     offset, length = bulk_range(detail, path)
     layout = _encapsulated_layout(detail, path)
     if layout is not None:
@@ -157,6 +156,13 @@ async def _answer_frames(
 async def _locate(services: Services, request: RetrieveRequest, resource: Resource) -> list[Located]:
     reach = request.access.reach("ImagingStudy", Permission.READ)
     return await locate(services.database, resource, reach)
+
+
+async def _locate_with_detail(
+    services: Services, request: RetrieveRequest, resource: Resource
+) -> tuple[Located, InstanceDetail]:
+    reach = request.access.reach("ImagingStudy", Permission.READ)
+    return await locate_with_detail(services.database, resource, reach)
 
 
 async def _audit(services: Services, request: RetrieveRequest, located: Located) -> None:

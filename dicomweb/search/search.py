@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import Level
@@ -53,14 +54,7 @@ async def _count(connection: AsyncConnection, level: Level, page: Sequence[Row[A
 
 
 async def _count_series(connection: AsyncConnection, studies: Iterable[int], counts: Counts) -> None:
-    c = SERIES.c
-    query = (
-        select(c.study_id, c.modality, func.count())
-        .where(c.study_id.in_(studies), c.superseded_us.is_(None))
-        .group_by(c.study_id, c.modality)
-        .order_by(c.modality)
-    )
-    for study, modality, number in await connection.execute(query):
+    for study, modality, number in await connection.execute(_COUNT_SERIES, {"keys": studies}):
         counts.series_of_study[study] = counts.series_of_study.get(study, 0) + number
         if modality:
             counts.modalities_of_study.setdefault(study, []).append(modality)
@@ -69,6 +63,20 @@ async def _count_series(connection: AsyncConnection, studies: Iterable[int], cou
 async def _count_instances(
     connection: AsyncConnection, owner: ColumnElement[int], keys: Iterable[int]
 ) -> dict[int, int]:
-    query = select(owner, func.count()).where(owner.in_(keys), INSTANCE.c.superseded_us.is_(None))
-    rows = await connection.execute(query.group_by(owner))
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: row[1] for row in await connection.execute(_count_instances_of(owner), {"keys": keys})}
+
+
+# Built once: that costs more than to execute them.
+_KEYS: BindParameter[int] = bindparam("keys", expanding=True)
+_COUNT_SERIES = (
+    select(SERIES.c.study_id, SERIES.c.modality, func.count())
+    .where(SERIES.c.study_id.in_(_KEYS), SERIES.c.superseded_us.is_(None))
+    .group_by(SERIES.c.study_id, SERIES.c.modality)
+    .order_by(SERIES.c.modality)
+)
+
+
+@cache
+def _count_instances_of(owner: ColumnElement[int]) -> Select[int, int]:
+    current = INSTANCE.c.superseded_us.is_(None)
+    return select(owner, func.count()).where(owner.in_(_KEYS), current).group_by(owner)

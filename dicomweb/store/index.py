@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 
 from dicomweb.attributes import DicomJson, Level, of_level
 from dicomweb.response_codes import StoreFailure
@@ -30,8 +30,11 @@ from server.kernel.site import Site
 _STUDY, _SERIES, _REQUEST = table_of(Study), table_of(Series), table_of(SeriesRequest)
 _INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)
 
+# Built once, and executed with parameters: to build a statement costs more than to execute it.
 _INSERT_STUDY = insert(_STUDY).returning(_STUDY.c.id)
 _INSERT_SERIES = insert(_SERIES).returning(_SERIES.c.id)
+_UPDATE_STUDY = update(_STUDY).where(_STUDY.c.id == bindparam("key"))  # what is set is among the parameters
+_INSERT_REQUESTS = insert(_REQUEST)
 _INSERT_INSTANCES = insert(_INSTANCE).returning(_INSTANCE.c.id, _INSTANCE.c.sop_instance_uid)
 
 # Outbox event; subject: Study Instance UID. Payload: how many `instances` came, whether `input` for analysis
@@ -161,7 +164,7 @@ class _Indexing:
         series = KnownSeries(inserted.scalar_one(), parsed.study_instance_uid)
         self.known.series[parsed.series_instance_uid] = series
         if requests := series_requests(attributes):
-            await self.unit.execute(insert(_REQUEST), [r | {"series_id": series.id} for r in requests])
+            await self.unit.execute(_INSERT_REQUESTS, [r | {"series_id": series.id} for r in requests])
         return series
 
     def _add(self, instance: StoredInstance, study: KnownStudy, series: KnownSeries) -> None:
@@ -208,7 +211,7 @@ class _Indexing:
         if study.has_new_attributes:
             columns |= study_columns(study.attributes)
             columns["attributes"] = orjson.dumps(study.attributes).decode()
-        await self.unit.execute(update(_STUDY).where(_STUDY.c.id == study.id).values(columns))
+        await self.unit.execute(_UPDATE_STUDY, {"key": study.id, **columns})
 
 
 def _fill_in(study: KnownStudy, attributes: DicomJson) -> None:

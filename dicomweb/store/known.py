@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-from sqlalchemy import BindParameter, CompoundSelect, Row, Select, bindparam, select, union_all
+from sqlalchemy import BindParameter, Row, Select, bindparam, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import DicomJson
@@ -15,8 +15,6 @@ from server.kernel.rows import table_of
 
 _STUDY, _SERIES, _INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
 _TOMBSTONE = table_of(Tombstone)
-
-AnySelect = TypeVar("AnySelect", Select[Any], CompoundSelect[Any])
 
 
 @dataclass(slots=True)
@@ -69,9 +67,9 @@ class Known:
 
 async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> Known:
     """Read what the index holds of everything these instances name; one statement a level."""
-    studies = await connection.execute(_naming(_STUDIES, {i.study_instance_uid for i in parsed}))
-    series = await connection.execute(_naming(_ALL_SERIES, {i.series_instance_uid for i in parsed}))
-    known = await connection.execute(_naming(_INSTANCES, {i.sop_instance_uid for i in parsed}))
+    studies = await connection.execute(_STUDIES, _naming({i.study_instance_uid for i in parsed}))
+    series = await connection.execute(_ALL_SERIES, _naming({i.series_instance_uid for i in parsed}))
+    known = await connection.execute(_INSTANCES, _naming({i.sop_instance_uid for i in parsed}))
     found = {row.study_instance_uid: _study(row) for row in studies}
     return Known(
         found,
@@ -88,7 +86,7 @@ async def _deleted(
     suspect = [uid for uid in uids if uid not in studies or studies[uid].has_tombstones]
     deleted: dict[str, set[str]] = {}
     if suspect:
-        for row in await connection.execute(_naming(_DELETED, suspect)):
+        for row in await connection.execute(_DELETED, _naming(suspect)):
             deleted.setdefault(row.study_instance_uid, set()).add(row.uid)
     return deleted
 
@@ -96,8 +94,8 @@ async def _deleted(
 async def is_any_known(connection: AsyncConnection, parsed: Sequence[ParsedInstance]) -> bool:
     """Whether any of these is in the index, or anything of their studies was deleted."""
     studies = sorted({i.study_instance_uid for i in parsed})
-    query = _naming(_ANY_INSTANCE, {i.sop_instance_uid for i in parsed}).params(studies=studies)
-    return (await connection.execute(query)).first() is not None
+    named = _naming({i.sop_instance_uid for i in parsed}) | {"studies": studies}
+    return (await connection.execute(_ANY_INSTANCE, named)).first() is not None
 
 
 def _study(row: Row[Any]) -> KnownStudy:
@@ -115,8 +113,8 @@ def _series(row: Row[Any]) -> KnownSeries:
     return KnownSeries(row.id, row.study_instance_uid, row.superseded_us is not None, row.pack_due_us is None)
 
 
-def _naming(query: AnySelect, uids: Iterable[str]) -> AnySelect:
-    return query.params(uids=sorted(uids))
+def _naming(uids: Iterable[str]) -> dict[str, list[str]]:
+    return {"uids": sorted(uids)}
 
 
 # Built once: that costs more than to execute them.
@@ -130,7 +128,7 @@ _ANY_INSTANCE = union_all(
 _DELETED = select(_TOMBSTONE.c.study_instance_uid, _TOMBSTONE.c.uid).where(
     _TOMBSTONE.c.study_instance_uid.in_(_UIDS), _STANDING
 )
-_STUDIES = select(
+_STUDIES: Select[Any] = select(
     _STUDY.c.study_instance_uid,
     _STUDY.c.id,
     _STUDY.c.patient_system,
@@ -139,7 +137,7 @@ _STUDIES = select(
     _STUDY.c.attributes,
     _STUDY.c.has_tombstones,
 ).where(_STUDY.c.study_instance_uid.in_(_UIDS))
-_ALL_SERIES = (
+_ALL_SERIES: Select[Any] = (
     select(
         _SERIES.c.series_instance_uid,
         _SERIES.c.id,

@@ -52,8 +52,9 @@ async def read(door: Door, access: Access, resource_type: str, resource_id: str)
         Deleted: it was deleted.
     """
     reach = access.reach(resource_type, Permission.READ)
+    named = {"resource_type": resource_type, "resource_id": resource_id}
     async with door.services.database.read() as connection:
-        row = (await connection.execute(_select_current(resource_type, resource_id, reach))).one_or_none()
+        row = (await connection.execute(_select_current(resource_type, reach), named)).one_or_none()
     return await _answer(door, access, row, "read")
 
 
@@ -68,9 +69,9 @@ async def vread(door: Door, access: Access, resource_type: str, resource_id: str
     if not version.isascii() or not version.isdigit() or len(version) > 9:
         raise NotFound("No such version.")
     number = int(version)
-    current = _select_current(resource_type, resource_id, reach)
+    named = {"resource_type": resource_type, "resource_id": resource_id}
     async with door.services.database.read() as connection:
-        row = (await connection.execute(current)).one_or_none()
+        row = (await connection.execute(_select_current(resource_type, reach), named)).one_or_none()
         if row is not None and row.version_id != number:
             row = (
                 await connection.execute(_select_version(row.rid, number, resource_type, reach))
@@ -85,10 +86,10 @@ async def read_resource(connection: AsyncConnection, resource_type: str, resourc
     return None if body is None else decode_json(unpack(body))
 
 
-def _select_current(resource_type: str, resource_id: str, reach: Reach) -> Select[Any]:
+def _select_current(resource_type: str, reach: Reach) -> Select[Any]:
+    """The statement, to be executed with the type and the id."""
     kept = within_reach(reach, resource_type)
-    query = _CURRENT if kept is None else _CURRENT.where(kept)
-    return query.params(resource_type=resource_type, resource_id=resource_id)
+    return _CURRENT if kept is None else _CURRENT.where(kept)
 
 
 def _select_version(rid: int, number: int, resource_type: str, reach: Reach) -> Select[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Row as ResultRow
 
 from fhir.interactions.body import pack, with_identity
@@ -27,6 +27,13 @@ from server.kernel.rows import table_of
 RESOURCE = table_of(FhirResource)
 VERSION = table_of(FhirResourceVersion)
 COMPARTMENT = table_of(FhirCompartment)
+
+# Built once, and executed with parameters: to build a statement costs more than to execute it.
+_FIND = select(RESOURCE).where(RESOURCE.c.type == bindparam("type"), RESOURCE.c.id == bindparam("id"))
+_INSERT = insert(RESOURCE).returning(RESOURCE.c.rid)
+_UPDATE = update(RESOURCE).where(RESOURCE.c.rid == bindparam("key"))  # what is set is among the parameters
+_PATIENTS = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == bindparam("key"))
+_DELETES = [delete(table).where(table.c.rid == bindparam("key")) for table in (*TABLES, COMPARTMENT)]
 
 CHANGED = "resource.changed"  # the outbox event of every write; subject "Type/id"
 
@@ -59,15 +66,14 @@ class Draft:
 async def lock_and_find(unit: UnitOfWork, resource_type: str, resource_id: str) -> ResultRow[Any] | None:
     """The current row of a resource, held until the transaction ends; None: there never was one."""
     await unit.lock([f"fhir:{resource_type}/{resource_id}"])
-    query = select(RESOURCE).where(RESOURCE.c.type == resource_type, RESOURCE.c.id == resource_id)
-    return (await unit.execute(query)).one_or_none()
+    return (await unit.execute(_FIND, {"type": resource_type, "id": resource_id})).one_or_none()
 
 
 async def insert_first(unit: UnitOfWork, draft: Draft, principal: Principal, around: Surroundings) -> Written:
     """Write version 1."""
     text = with_identity(draft.text, draft.id, 1, unit.now_us)
     row = {**_columns(unit, 1, text), "type": draft.type, "id": draft.id}
-    rid = (await unit.execute(insert(RESOURCE).values(row).returning(RESOURCE.c.rid))).scalar_one()
+    rid = (await unit.execute(_INSERT, row)).scalar_one()
     patients = await _index(unit, rid, draft, around)
     _announce(unit, draft, 1, principal, patients)
     return Written(draft.id, 1, True, unit.now_us, text)
@@ -80,19 +86,16 @@ async def supersede(
     version_id = current.version_id + 1
     text = with_identity(draft.text, draft.id, version_id, unit.now_us)
     await _keep(unit, current)
-    await unit.execute(
-        update(RESOURCE).where(RESOURCE.c.rid == current.rid).values(_columns(unit, version_id, text))
-    )
-    for table in (*TABLES, COMPARTMENT):
-        await unit.execute(delete(table).where(table.c.rid == current.rid))
+    await unit.execute(_UPDATE, {"key": current.rid, **_columns(unit, version_id, text)})
+    for statement in _DELETES:
+        await unit.execute(statement, {"key": current.rid})
     patients = await _index(unit, current.rid, draft, around)
     _announce(unit, draft, version_id, principal, patients)
     return Written(draft.id, version_id, True, unit.now_us, text)
 
 
 async def _keep(unit: UnitOfWork, current: ResultRow[Any]) -> None:
-    mine = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == current.rid)
-    patients = (await unit.execute(mine)).scalars().all()
+    patients = (await unit.execute(_PATIENTS, {"key": current.rid})).scalars().all()
     row = {
         "rid": current.rid,
         "version_id": current.version_id,
@@ -101,7 +104,7 @@ async def _keep(unit: UnitOfWork, current: ResultRow[Any]) -> None:
         "deleted": current.deleted,
         "body": current.body,
     }
-    await unit.execute(insert(VERSION), [row])
+    await insert_rows(unit.connection, {VERSION: [row]})
 
 
 def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:

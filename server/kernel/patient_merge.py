@@ -7,7 +7,7 @@ source's, also what came for it meanwhile, and nothing that was the target's.
 
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select
+from sqlalchemy import Select, bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.kernel.database import UnitOfWork
@@ -94,5 +94,7 @@ async def end_merge(unit: UnitOfWork, source: str, target: str) -> bool | None:
 
 
 async def _target_of(connection: AsyncConnection, patient_id: str) -> str | None:
-    query = select(_MERGE.c.target).where(_MERGE.c.source == patient_id)
-    return (await connection.execute(query)).scalar_one_or_none()
+    return (await connection.execute(_TARGET_OF, {"patient": patient_id})).scalar_one_or_none()
+
+
+_TARGET_OF = select(_MERGE.c.target).where(_MERGE.c.source == bindparam("patient"))

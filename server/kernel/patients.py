@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from server.kernel.database import UnitOfWork
 from server.kernel.patient_merge import survivor_of
@@ -20,6 +20,13 @@ from server.kernel.tables import PatientIdentity
 from server.kernel.uids import new_id
 
 _IDENTITY = table_of(PatientIdentity)
+
+# Built once: that costs more than to execute them.
+_OF_IDENTIFIER = select(
+    _IDENTITY.c.patient_id, _IDENTITY.c.birth_date, _IDENTITY.c.sex, _IDENTITY.c.name_folded
+).where(_IDENTITY.c.system == bindparam("named_system"), _IDENTITY.c.value == bindparam("named_value"))
+_INSERT = insert(_IDENTITY)
+_DELETE = delete(_IDENTITY).where(_IDENTITY.c.patient_id == bindparam("patient"))
 
 
 class LinkState(Enum):
@@ -85,9 +92,7 @@ async def link_patient(
     if identifier is None:
         return UNASSIGNED
     await unit.lock([_lock_of(identifier)])
-    c = _IDENTITY.c
-    query = select(c.patient_id, c.birth_date, c.sex, c.name_folded).where(_names(identifier))
-    known = (await unit.execute(query)).one_or_none()
+    known = (await unit.execute(_OF_IDENTIFIER, _named(identifier))).one_or_none()
     if known is not None:
         if Demographics(known.birth_date, known.sex, known.name_folded).contradicts(demographics):
             return PatientLink(LinkState.CONFLICT, None)
@@ -96,7 +101,7 @@ async def link_patient(
     if not create:
         return UNASSIGNED
     patient_id = new_id()
-    await unit.execute(insert(_IDENTITY), [_row(patient_id, identifier, demographics)])
+    await unit.execute(_INSERT, [_row(patient_id, identifier, demographics)])
     return PatientLink(LinkState.LINKED, patient_id, patient_id)
 
 
@@ -109,11 +114,10 @@ async def register_patient(
     never the side effect of a write.
     """
     await unit.lock(_lock_of(identifier) for identifier in identifiers)
-    await unit.execute(delete(_IDENTITY).where(_IDENTITY.c.patient_id == patient_id))
+    await unit.execute(_DELETE, {"patient": patient_id})
     for identifier in dict.fromkeys(identifiers):
-        held = select(_IDENTITY.c.id).where(_names(identifier))
-        if (await unit.execute(held)).first() is None:
-            await unit.execute(insert(_IDENTITY), [_row(patient_id, identifier, demographics)])
+        if (await unit.execute(_OF_IDENTIFIER, _named(identifier))).first() is None:
+            await unit.execute(_INSERT, [_row(patient_id, identifier, demographics)])
 
 
 async def lock_identifiers(unit: UnitOfWork, patient_ids: Iterable[str]) -> None:
@@ -139,8 +143,8 @@ def _row(patient_id: str, identifier: PatientIdentifier, demographics: Demograph
     }
 
 
-def _names(identifier: PatientIdentifier) -> ColumnElement[bool]:
-    return and_(_IDENTITY.c.system == identifier.system, _IDENTITY.c.value == identifier.value)
+def _named(identifier: PatientIdentifier) -> dict[str, str]:
+    return {"named_system": identifier.system, "named_value": identifier.value}
 
 
 def _differ(one: str | None, other: str | None) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from dicomweb.delete.holds import HoldOrder, LegalHoldInForce, place_hold
 from dicomweb.response_codes import StoreFailure
-from dicomweb.retrieve.locate import Resource, locate, read_detail, read_packed_metadata
+from dicomweb.retrieve.locate import Resource, locate, locate_with_detail, read_packed_metadata
 from dicomweb.tables import Instance, InstanceMetadata, LegalHold, Series, Study, Tombstone
 from server.kernel.access import EVERYONE
 from server.kernel.database import Database, UnitOfWork
@@ -163,5 +163,5 @@ async def test_what_is_deleted_while_it_is_asked_for_is_not_found(archive: Archi
     with pytest.raises(NotFound):
         await read_packed_metadata(database, [each.key for each in located])
     with pytest.raises(NotFound):
-        await read_detail(database, located[1])
-    assert await read_detail(database, located[0])
+        await locate_with_detail(database, Resource(STUDY, FIRST.series, SECOND.instance), EVERYONE)
+    assert await locate_with_detail(database, Resource(STUDY, FIRST.series, FIRST.instance), EVERYONE)
