@@ -41,7 +41,7 @@ def judge(
         return other_patient(StoreFailure.NOT_AUTHORIZED)
     if study is not None and not _is_of_patient(study, identifier):
         return other_patient(StoreFailure.OTHER_PATIENT_THAN_STUDY)
-    return _judge_place(instance, known)
+    return _judge_place(instance, known, reach)
 
 
 def other_patient(reason: StoreFailure) -> Refusal:
@@ -49,14 +49,17 @@ def other_patient(reason: StoreFailure) -> Refusal:
     return Refusal(reason, (FailedAttribute(PATIENT_ID, PATIENT_COMMENTS[reason]),))
 
 
-def _judge_place(instance: ReceivedInstance, known: Known) -> Verdict | Refusal:
+def _judge_place(instance: ReceivedInstance, known: Known, reach: Reach) -> Verdict | Refusal:
     parsed = instance.parsed
+    study = known.studies.get(parsed.study_instance_uid)
     for tag, uid in (
         (STUDY_INSTANCE_UID, parsed.study_instance_uid),
         (SERIES_INSTANCE_UID, parsed.series_instance_uid),
         (SOP_INSTANCE_UID, parsed.sop_instance_uid),
     ):
         if known.is_deleted(parsed.study_instance_uid, uid):
+            if study is None and not reach.is_everyone:  # whose it was nobody knows any more
+                return other_patient(StoreFailure.NOT_AUTHORIZED)
             return Refusal(StoreFailure.DELETED_BEFORE, (FailedAttribute(tag, DELETED_COMMENT),))
     series = known.series.get(parsed.series_instance_uid)
     if series is not None and series.study_instance_uid != parsed.study_instance_uid:

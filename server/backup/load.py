@@ -14,7 +14,6 @@ from server.backup.progress import Report
 from server.backup.refill import Places
 from server.backup.repository import Repository
 from server.backup.segments import read_segment
-from server.backup.tables import carried_tables
 from server.kernel.bulk import copy_rows
 from server.kernel.database import UnitOfWork
 from server.kernel.job_rows import count_jobs, write_job_rows
@@ -44,7 +43,6 @@ class Load:
         self._rows = 0  # the transaction may be run again
         await take_its_time(unit.connection)
         for dump in self._manifest.tables:
-            _require_table(dump)
             await self._fill_table(unit.connection, dump)
         await set_positions(
             unit.connection,
@@ -92,13 +90,6 @@ class Load:
             names = ("object_name", "object_offset", "object_length")
             for name, value in zip(names, (stored.object_name, stored.offset, stored.length), strict=True):
                 row[at[name]] = value
-
-
-def _require_table(dump: TableDump) -> None:
-    """Refuse a table that we do not have: its name and its columns' become part of statements."""
-    known = next((table for table in carried_tables() if table.name == dump.name), None)
-    if known is None or not set(dump.columns) <= set(known.columns.keys()):
-        raise DamagedBackup("The backup has a table or a column that this release does not know.")
 
 
 async def _count(connection: AsyncConnection, name: str) -> int:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from server.backup.faults import DamagedBackup, NotRestorable
 from server.backup.load import Load, require_no_rows
-from server.backup.manifest import Manifest
+from server.backup.manifest import Manifest, TableDump
 from server.backup.progress import Report
 from server.backup.refill import Refill
 from server.backup.repository import Repository
 from server.backup.segments import read_rows, segment_name
+from server.backup.tables import carried_tables
 from server.backup.target import Target, join_empty_store, opened_target, read_revision
 from server.kernel.database import Database
 from server.kernel.object_removal import Reason, note_removals
@@ -75,6 +76,16 @@ def _require_known(manifest: Manifest) -> None:
         raise NotRestorable(
             f"The backup has the schema {manifest.revision}, of a newer release than this one ({HEAD})."
         )
+    for table in manifest.tables:
+        _require_table(table)
+
+
+def _require_table(dump: TableDump) -> None:
+    """Refuse a table that we do not have: its name and its columns' become part of statements."""
+    known = next((table for table in carried_tables() if table.name == dump.name), None)
+    keys = () if dump.key is None else (dump.key,)
+    if known is None or not {*dump.columns, *keys} <= set(known.columns.keys()):
+        raise DamagedBackup("The backup has a table or a column that this release does not know.")
 
 
 def _require_segments(repository: Repository, manifest: Manifest) -> None:

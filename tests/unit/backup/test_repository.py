@@ -1,5 +1,7 @@
 """The folder: whose it is, who may work on it, what interrupted work leaves."""
 
+import errno
+import os
 from pathlib import Path
 
 import msgspec
@@ -52,6 +54,23 @@ def test_second_writer_is_refused_readers_share(root: Path) -> None:
         pytest.raises(RepositoryInUse),
         opened_or_made(Place(root)),
     ):
+        pass
+
+
+def test_what_cannot_be_written_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened_or_made(Place(root)) as repository:
+        repository.write("rows/a", b"row")
+
+    def refuse(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, flags, mode)
+
+    real = os.open
+    monkeypatch.setattr("server.backup.repository.os.open", refuse)  # as on a mount that is read-only
+    with opened(Place(root), alone=False) as repository:
+        assert repository.read("rows/a") == b"row"
+    with pytest.raises(OSError, match="Read-only"), opened_or_made(Place(root)):
         pass
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 
-from dicomweb.tables import Series
+from dicomweb.tables import Instance, Series
 from server.auth.tokens import AccessTokens, issue_token
 from server.backup.collect import Collector
 from server.backup.faults import DamagedBackup, NotBackedUp, NotRestorable
@@ -374,3 +374,32 @@ async def test_manifest_that_was_changed_is_refused(source: Any, repository: Pat
     path.write_bytes(path.read_bytes().replace(b'"instances": 0', b'"instances": 1'))
     with opened(Place(repository), alone=False) as there, pytest.raises(DamagedBackup, match=taken.id):
         read_manifest(there, taken.id)
+
+
+@pytest.mark.parametrize(
+    "crafted", [{"name": "instance; DROP TABLE study"}, {"columns": ("id", "label FROM label; --")}]
+)
+async def test_table_that_is_not_ours_is_refused(
+    source: Any, target: Any, repository: Path, crafted: dict[str, Any]
+) -> None:
+    await source.fill()
+    await source.back_up(repository)
+    with opened_or_made(Place(repository)) as there:
+        manifest = read_manifest(there, id_at(there, None))
+        first, *others = manifest.tables
+        backup = write_manifest(there, replace(manifest, tables=(replace(first, **crafted), *others)))
+    with pytest.raises(DamagedBackup, match="does not know"):
+        await target.restore(repository, backup)
+    assert await current_revision(target.url) is None
+
+
+async def test_lost_instance_that_names_a_foreign_file_is_refused(
+    source: Any, target: Any, repository: Path
+) -> None:
+    instance = table_of(Instance)
+    await source.fill()
+    crafted = update(instance).where(instance.c.id == 2).values(object_name="../../etc/passwd")
+    await source.database.transact(lambda unit: unit.execute(crafted))
+    taken = await source.back_up(repository)
+    with pytest.raises(DamagedBackup, match="no server of ours"):
+        await target.restore(repository, taken.id, salvage=True)

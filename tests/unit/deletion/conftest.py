@@ -10,7 +10,7 @@ from sqlalchemy import select
 from dicomweb.retrieve.locate import Resource
 from dicomweb.store.instances import InstanceResult
 from dicomweb.store.service import StoreRequest, StoreService
-from server.kernel.access import Principal
+from server.kernel.access import Access, Principal
 from server.kernel.rows import Row, table_of
 from server.kernel.services import Services
 from server.workflows.deletion.delete import Deletion, delete
@@ -25,7 +25,7 @@ class Archive:
 
     services: Services
 
-    async def stow(self, *files: bytes) -> Sequence[InstanceResult]:
+    async def stow(self, *files: bytes, access: Access = EVERYTHING) -> Sequence[InstanceResult]:
         """One Store request, as the door makes it."""
         service = StoreService(self.services)
 
@@ -36,7 +36,7 @@ class Archive:
                 await part.finish()
                 yield part
 
-        return await service.store(StoreRequest(EVERYTHING), parts())
+        return await service.store(StoreRequest(access), parts())
 
     async def delete(self, *uids: str, reason: str = "test") -> int:
         """Delete the study, series or instance of these UIDs."""

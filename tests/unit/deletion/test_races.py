@@ -16,7 +16,7 @@ from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import NotFound
 from server.kernel.tables import ObjectRemoval
 from server.workflows.deletion import delete as deletion
-from tests.conformance.ps3_18.kit import ct_file, place
+from tests.conformance.ps3_18.kit import confined_to, ct_file, place
 from tests.services.gated_store import Gated
 from tests.unit.deletion.conftest import ADA, Archive
 
@@ -72,6 +72,14 @@ async def test_bytes_that_came_too_late_are_removed_too(archive: Archive) -> Non
     await late
     (noted,) = await archive.rows(ObjectRemoval)
     assert noted.due_us <= noted.noted_us
+
+
+async def test_deletion_of_another_patients_study_is_not_told(archive: Archive) -> None:
+    await archive.stow(ct_file(FIRST))
+    await archive.delete(STUDY)
+    (result,) = await archive.stow(ct_file(FIRST), access=confined_to("somebody"))
+    assert result.refusal is not None
+    assert result.refusal.reason is StoreFailure.NOT_AUTHORIZED
 
 
 async def test_store_and_deletion_at_once_leave_all_or_nothing(archive: Archive) -> None:
