@@ -17,9 +17,10 @@ demo: $(VENV)/.installed ## a study goes in, findings come out (under a minute)
 
 test: $(VENV)/.installed-dev lint types contracts ## everything CI runs
 	tools/test-system-packages
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: test ## also what takes long
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 	tools/test-other-stores
 	for database in sqlite postgresql; do \
 		for benchmark in unit_of_work fhir_door dicomweb_door metadata_cache; do \

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
-from pydicom.uid import SecondaryCaptureImageStorage
 
 from ai_engine.wants import Wants
 from server.kernel.uids import hash_of_uids
+from terminology.definitions.sop_classes import SecondaryCaptureImageStorage
 
 DERIVED_MODALITIES = frozenset({"SR", "SEG", "KO", "PR"})  # PS3.3 C.7.3.1.1.1
 AXIAL_COSINE = 0.9  # |cosine| between the slice normal and the long axis, from which a plane counts as axial

@@ -3,13 +3,14 @@
 from collections.abc import Collection
 
 import msgspec
-import pydicom.uid
+
+from terminology.definitions import sop_classes
 
 
 def uid_of(keyword: str) -> str | None:
-    """The UID that has this keyword in PS3.6 Table A-1, or None."""
-    uid = getattr(pydicom.uid, keyword, None)
-    return str(uid) if isinstance(uid, pydicom.uid.UID) else None
+    """The UID of the SOP Class with this keyword (PS3.6 Table A-1), or None."""
+    uid = getattr(sop_classes, keyword, None)
+    return uid if uid in sop_classes.SOP_CLASSES else None
 
 
 class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ worker. Rule: a server process holds nothing that another needs, so which one an
 
 import asyncio
 import base64
+import gc
 import logging
 import pickle
 import socket
@@ -79,6 +80,7 @@ def _serve(settings: Settings, listener: socket.socket, lifeline: Lifeline | Non
     drain = Drain()
     config = server_config(settings, build_app(settings, build_services(settings), drain))
     server = DrainingServer(config, WayOut(drain, settings.drain_s, lifeline))
+    gc.freeze()  # what is there by now stays; to look through it for garbage would hold up requests
     server.run(sockets=[listener])
     if server.force_exit:
         sys.exit(1)

@@ -1,10 +1,10 @@
 """Which objects are input for analysis, and which are derived from it (DESIGN §2, Settled)."""
 
 from dicomweb.attributes import text
-from dicomweb.definitions.sop_classes import SecondaryCaptureImageStorage
 from dicomweb.store.columns import MODALITY
 from dicomweb.store.instances import Origin
 from dicomweb.wire.instance import ParsedInstance
+from terminology.definitions.sop_classes import SecondaryCaptureImageStorage
 
 DERIVED_MODALITIES = frozenset({"SR", "SEG", "KO", "PR"})  # PS3.3 C.7.3.1.1.1
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import RowMapping
 
-from dicomweb.definitions.sop_classes import UnifiedProcedureStepPush
 from dicomweb.urls import series_url
 from dicomweb.worklist.change import Facts
 from dicomweb.worklist.codes import IMAGE_PROCESSING, LOCAL_SCHEME, Code
 from dicomweb.worklist.dicom_json import DicomJson, Json, attribute, coded, date_time, item
 from dicomweb.worklist.state import State
 from dicomweb.worklist.workitem import SeriesReference, decode_series, reason_of
+from terminology.definitions.sop_classes import UnifiedProcedureStepPush
 
 WORKLIST_LABEL = "Isthmus AI"
 

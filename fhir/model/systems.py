@@ -1,10 +1,20 @@
 """URIs of the code and identifier systems that this server writes (FHIR R4 terminologies-systems.html)."""
 
+from collections.abc import Mapping
+
 SNOMED_CT = "http://snomed.info/sct"
 LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 ISTHMUS = "https://isthmus.health/fhir/CodeSystem/isthmus"  # DICOM coding scheme 99ISTHMUS
+
+OF_SCHEME: Mapping[str, str] = {  # by DICOM coding scheme designator (PS3.16 Table 8-1)
+    "SCT": SNOMED_CT,
+    "DCM": DICOM,
+    "LN": LOINC,
+    "UCUM": UCUM,
+    "99ISTHMUS": ISTHMUS,
+}
 
 DICOM_UID = (
     "urn:dicom:uid"  # Identifier.system of a UID, whose value is urn:oid:… (FHIR R4 imagingstudy.html)

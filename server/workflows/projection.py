@@ -19,6 +19,7 @@ from dicomweb.worklist.state import State
 from dicomweb.worklist.tables import Workitem
 from fhir.interactions.authored import put_resource
 from fhir.interactions.read import read_resource
+from fhir.model import systems
 from fhir.model.builders.datatypes import coding
 from fhir.model.builders.dicom_values import (
     administrative_gender,
@@ -43,7 +44,6 @@ from server.kernel.site import Site
 from server.kernel.uids import derived_id
 from server.workflows.deletion.record import mark_reports
 from server.workflows.orders import Accession, orders_of
-from server.workflows.report.coding import SYSTEM_OF_SCHEME
 from server.workflows.report.graph import report_id_of
 
 PROJECTION = Principal("system:projection", "projection")
@@ -145,7 +145,7 @@ def _ended_without_result(workitem: RowMapping, facts: TaskFacts) -> dict[str, o
     reason = workitem["reason_text"] or workitem["reason_meaning"] or "No reason was given."
     if workitem["cancel_requested_us"] is not None:
         return cancelled_task(facts, reason)
-    system = SYSTEM_OF_SCHEME.get(workitem["reason_scheme"] or "")
+    system = systems.OF_SCHEME.get(workitem["reason_scheme"] or "")
     return failed_task(facts, reason, coding(system, workitem["reason_code"], workitem["reason_meaning"]))
 
 

@@ -1,5 +1,6 @@
 """The whole system: in one process for what is decided in it, as real processes for what kills them."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,8 +11,11 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +27,11 @@ from pydicom import Dataset, FileDataset
 from sqlalchemy import update
 
 from ai_engine.bundle import SHIPPED_BUNDLES, load_bundle
-from ai_engine.phantom.chest import PhantomSpec
-from ai_engine.phantom.datasets import PhantomStudy, phantom_datasets
+from ai_engine.phantom.chest import Phantom, PhantomSpec, geometry_of, make_phantom
+from ai_engine.phantom.datasets import PhantomStudy, datasets_of
 from ai_engine.runners.process import RunnerPolicy
 from ai_engine.tables import ModelVersion
+from server.administration import issue
 from server.app import build_app, build_services
 from server.auth.tokens import issue_token
 from server.kernel.database import UnitOfWork
@@ -97,8 +102,11 @@ class ServerProcess:
         done = subprocess.run(self.command(*words), env=self._environment(), capture_output=True, check=True)
         return done.stdout.decode()
 
-    def token(self, scope: str = "system/*.cruds", *options: str) -> str:
-        return self.run("token", "--scope", scope, *options).split()[-1]
+    def token(self, scope: str = "system/*.cruds", patient: str | None = None) -> str:
+        """As `isthmus token` issues it, without starting another Python for it."""
+        settings = Settings(data=self.data, database_url=self.environment.get("ISTHMUS_DATABASE_URL"))
+        with ThreadPoolExecutor(1) as thread:  # a test may have a loop of its own
+            return thread.submit(asyncio.run, issue(settings, scope, patient, 3600)).result()
 
     def client(self, token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {token or self.token()}"}
@@ -201,10 +209,19 @@ def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
     server.close()
 
 
-def make_chest(patient_id: str = "DEMO-1") -> list[FileDataset]:
-    """A chest CT of 60 slices of 192 by 192, 5 mm by 2 mm: just fine enough for the shipped model."""
-    study = PhantomStudy(seed=7, salt=os.urandom(8).hex(), patient_id=patient_id)
-    return list(phantom_datasets(study, PhantomSpec(seed=7, slices=60, rows=192, columns=192)))
+CHEST = PhantomSpec(seed=7, slices=60, rows=192, columns=192)  # 5 mm by 2 mm: just fine enough for our model
+
+
+@cache
+def drawn_chest() -> Phantom:
+    return make_phantom(CHEST, "2.25.1")
+
+
+def make_chest(patient_id: str = "DEMO-1", slices: int = CHEST.slices) -> list[FileDataset]:
+    """The first slices of a chest CT, in a study of its own."""
+    study = PhantomStudy(seed=CHEST.seed, salt=os.urandom(8).hex(), patient_id=patient_id)
+    geometry = geometry_of(CHEST, study.uid("frame-of-reference"))
+    return list(islice(datasets_of(replace(drawn_chest(), geometry=geometry), study), slices))
 
 
 @pytest.fixture

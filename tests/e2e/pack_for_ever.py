@@ -5,6 +5,7 @@
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import update
@@ -16,7 +17,7 @@ from server.kernel.logging import configure_logging
 from server.kernel.rows import table_of
 from server.kernel.tables import ObjectRemoval
 from server.settings import Settings
-from server.workflows.storage.pack import pack_settled
+from server.workflows.storage.pack import follow_prefix, pack_settled
 from server.workflows.storage.remove import remove_due
 
 
@@ -32,8 +33,9 @@ async def run(folder: Path, rounds: int) -> None:
     both = [build_services(Settings(encrypt_objects=sealed, **options)) for sealed in (True, False)]
     for number in range(rounds):
         services = both[number % 2]
+        await services.database.transact(partial(follow_prefix, prefix=services.objects.prefix))
         await services.database.transact(make_due)
-        await pack_settled(services)
+        assert await pack_settled(services)
         await remove_due(services)
         print("round", flush=True)
     for services in both:

@@ -43,7 +43,7 @@ def run_demo_on(folder: Path, tmp_path: Path) -> tuple[int, str]:
 def test_store_sends_once_and_names_what_is_refused(
     module_server: Any, new_chest: Callable[..., list[FileDataset]], tmp_path: Path
 ) -> None:
-    datasets = new_chest()[:5]
+    datasets = new_chest(slices=5)
     folder = write(datasets, tmp_path / "study")
     datasets[0].StudyInstanceUID = ""
     datasets[0].SOPInstanceUID = datasets[0].file_meta.MediaStorageSOPInstanceUID = "2.25.17"

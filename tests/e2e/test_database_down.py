@@ -59,7 +59,7 @@ def test_stopped_database(
     server: ServerProcess, own_cluster: Cluster, kit: Any, new_chest: Callable[..., list[FileDataset]]
 ) -> None:
     http = server.client()
-    before, during = new_chest("BEFORE")[:5], new_chest("DURING")[:5]
+    before, during = new_chest("BEFORE", 5), new_chest("DURING", 5)
     kit.store(http, before).raise_for_status()
     server.wait_until(lambda: patients(http) == 1, RECOVERY_S)
     own_cluster.stop("immediate")
@@ -106,7 +106,7 @@ def test_database_crashes_under_writers(
 ) -> None:
     """Crashes in the middle of transactions: what was acknowledged is there, bit for bit, nothing is torn."""
     http = server.client()
-    studies = [new_chest(f"CRASH-{number}")[:40] for number in range(3)]
+    studies = [new_chest(f"CRASH-{number}", 40) for number in range(3)]
     acknowledged: list[FileDataset] = []
     crashed = threading.Event()
 

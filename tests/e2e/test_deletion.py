@@ -352,7 +352,7 @@ async def test_a_token_of_a_patient_deletes_only_what_is_the_patients(archive: A
 async def test_reports_of_a_deleted_study_follow_a_merge_and_its_end(archive: Archive) -> None:
     chest = archive.new_chest("SOURCE")
     await archive.system.analyse(archive.kit, chest)
-    await archive.store(*archive.new_chest("TARGET")[:1])
+    await archive.store(*archive.new_chest("TARGET", 1))
     source, target = await archive.patient("SOURCE"), await archive.patient("TARGET")
     study = str(chest[0].StudyInstanceUID)
     assert (await archive.delete(study)).status_code == 200
@@ -397,20 +397,20 @@ async def test_a_hold_on_a_study_wins_until_it_is_released(
 
 
 async def test_a_hold_on_a_patient_covers_later_and_merged_studies(archive: Archive) -> None:
-    first = await archive.store(*archive.new_chest("HELD")[:1])
-    other = await archive.store(*archive.new_chest("OTHER")[:1])
+    first = await archive.store(*archive.new_chest("HELD", 1))
+    other = await archive.store(*archive.new_chest("OTHER", 1))
     held, survivor = await archive.patient("HELD"), await archive.patient("OTHER")
     placed = await archive.http.post("/admin/api/holds", json={"patient": held, "reason": "case 13"})
     assert placed.status_code == 201
-    later = await archive.store(*archive.new_chest("HELD")[:1])
-    contradicting = archive.new_chest("HELD")[0]
+    later = await archive.store(*archive.new_chest("HELD", 1))
+    contradicting = archive.new_chest("HELD", 1)[0]
     contradicting.PatientBirthDate = "19010101"
     conflict = await archive.store(contradicting)
     for study in (first, later, conflict):
         assert (await archive.delete(study)).status_code == 409
     pair = {"source": held, "target": survivor}
     assert (await archive.http.post("/admin/api/patients/merge", json=pair)).status_code == 200
-    merged = await archive.store(*archive.new_chest("OTHER")[:1])
+    merged = await archive.store(*archive.new_chest("OTHER", 1))
     for study in (first, later, other, merged):
         assert (await archive.delete(study)).status_code == 409
     assert (await archive.http.post("/admin/api/patients/unmerge", json=pair)).status_code == 200

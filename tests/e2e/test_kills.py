@@ -47,7 +47,7 @@ def store_until_killed(
 
 
 @on_both_databases
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_acknowledged_instances_survive_a_kill(
     server_process: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], seed: int
 ) -> None:
@@ -81,9 +81,17 @@ def test_acknowledged_instances_survive_a_kill(
         assert len(kit.instances(http, str(study[0].StudyInstanceUID), "CT")) == len(study)
 
 
-@on_both_databases
 @pytest.mark.parametrize(
-    "moment", ["loading the images", "running CT quantification", "encoding the findings"]
+    ("server_database", "moment"),
+    [
+        ("postgresql", "loading the images"),
+        ("sqlite", "running CT quantification"),
+        ("postgresql", "encoding the findings"),
+        pytest.param("sqlite", "loading the images", marks=pytest.mark.slow),
+        pytest.param("postgresql", "running CT quantification", marks=pytest.mark.slow),
+        pytest.param("sqlite", "encoding the findings", marks=pytest.mark.slow),
+    ],
+    indirect=["server_database"],
 )
 def test_killed_worker_is_replaced_and_the_result_is_there_once(
     server_process: Any, kit: Any, chest: list[FileDataset], moment: str

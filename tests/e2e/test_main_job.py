@@ -125,10 +125,10 @@ def test_the_graph_is_whole(http: httpx.Client, study: str) -> None:
 def test_patient_token_opens_only_that_patient_on_both_doors(
     module_server: Any, http: httpx.Client, study: str, kit: Any, new_chest: Callable[..., list[FileDataset]]
 ) -> None:
-    other = new_chest("E2E-OTHER")[:2]
+    other = new_chest("E2E-OTHER", 2)
     kit.store(http, other).raise_for_status()
     (patient,) = search(http, "Patient?identifier=urn:isthmus:site:patient-id|E2E-1")
-    mine = module_server.client(module_server.token("patient/*.rs", "--patient", patient["id"]))
+    mine = module_server.client(module_server.token("patient/*.rs", patient["id"]))
     studies = mine.get("/dicom-web/studies").json()
     assert [each["0020000D"]["Value"][0] for each in studies] == [study]
     other_uid = str(other[0].StudyInstanceUID)

@@ -37,7 +37,7 @@ class Hospital:
 
     async def store(self, patient: str, **attributes: Any) -> str:
         """One study of one instance, by an administrator; returns its UID."""
-        instance = self.new_chest(patient)[0]
+        instance = self.new_chest(patient, 1)[0]
         for keyword, value in attributes.items():
             setattr(instance, keyword, value)
         answer = await self.stow(self.http, instance)
@@ -242,7 +242,7 @@ async def test_a_token_stores_for_those_whom_it_opens(hospital: Hospital) -> Non
         await hospital.store(name)
     old, new = await hospital.patient("OLD"), await hospital.patient("NEW")
     await hospital.merge(old, new)
-    instance = hospital.new_chest("OLD")[0]
+    instance = hospital.new_chest("OLD", 1)[0]
     refused = await hospital.stow(await hospital.token(old), instance)
     assert refused.status_code == 409
     assert (await hospital.stow(await hospital.token(new), instance)).status_code == 200

@@ -231,11 +231,11 @@ async def test_writes_stay_within_the_patient(
     system: Any, kit: Any, two_patients: tuple[httpx.AsyncClient, Names, str], new_chest: Any
 ) -> None:
     confined, names, patient_a = two_patients
-    body = kit.multipart([kit.part10(new_chest("PATIENT-B")[0])])
+    body = kit.multipart([kit.part10(new_chest("PATIENT-B", 1)[0])])
     for path in ("/dicom-web/studies", f"/dicom-web/studies/{names.study}"):
         answer = await confined.post(path, content=body, headers=kit.stow_headers)
         assert answer.status_code == 409, answer.text
-    own = kit.multipart([kit.part10(new_chest("PATIENT-A")[0])])
+    own = kit.multipart([kit.part10(new_chest("PATIENT-A", 1)[0])])
     assert (
         await confined.post("/dicom-web/studies", content=own, headers=kit.stow_headers)
     ).status_code == 200

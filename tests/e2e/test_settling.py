@@ -115,7 +115,7 @@ async def test_derived_object_counts_only_for_a_rule_that_names_it(
         await unit.execute(update(table_of(RoutingRule)).values(selection=selection))
 
     await system.services.database.transact(choose)
-    await store(system, kit, [captured(new_chest()[0])])
+    await store(system, kit, [captured(new_chest(slices=1)[0])])
     await settle_all(system)
     assert len(await workitems(system)) == expected
 
@@ -143,7 +143,7 @@ async def test_study_that_cannot_be_looked_at_holds_up_no_other(
 async def test_study_that_cannot_be_projected_holds_up_no_other(
     system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poisoned, healthy = new_chest("POISON")[:1], new_chest("HEALTHY")[:1]
+    poisoned, healthy = new_chest("POISON", 1), new_chest("HEALTHY", 1)
     await store(system, kit, poisoned)
     await store(system, kit, healthy)
     real = projection.imaging_study

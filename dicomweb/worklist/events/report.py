@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
-from dicomweb.definitions.sop_classes import UnifiedProcedureStepPush
 from dicomweb.worklist.change import CANCEL_REQUESTED, CHANGED, PROGRESS, SUBSCRIBED, Facts
 from dicomweb.worklist.dicom_json import DicomJson, attribute, item
 from dicomweb.worklist.state import State
 from dicomweb.worklist.ups_json import reason_given, scheduled_station
 from server.kernel.outbox import Event
+from terminology.definitions.sop_classes import UnifiedProcedureStepPush
 
 KINDS = (CHANGED, CANCEL_REQUESTED, PROGRESS, SUBSCRIBED)
 

@@ -1,6 +1,5 @@
 """DICOM coded concepts as FHIR codings (PS3.16 Table 8-1; FHIR R4 terminologies-systems.html)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydicom import Dataset
@@ -11,14 +10,6 @@ from server.workflows.report.concepts import LATERALITY
 from server.workflows.report.content import Concept, items_of, text_of, uid_of
 
 Json = Any
-
-SYSTEM_OF_SCHEME: Mapping[str, str] = {
-    "SCT": systems.SNOMED_CT,
-    "DCM": systems.DICOM,
-    "LN": systems.LOINC,
-    "UCUM": systems.UCUM,
-    "99ISTHMUS": systems.ISTHMUS,
-}
 
 
 class Schemes:
@@ -36,7 +27,7 @@ class Schemes:
 
     def system(self, found: Concept) -> str | None:
         """The FHIR URI of a concept's coding scheme."""
-        if known := SYSTEM_OF_SCHEME.get(found.scheme):
+        if known := systems.OF_SCHEME.get(found.scheme):
             return known
         if found.scheme_uid is not None:
             return f"urn:oid:{found.scheme_uid}"

@@ -95,7 +95,7 @@ async def read_all(archive: Archive) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["as stored", "packed"])
-@pytest.mark.parametrize("target", ["study", "series", "instance"])
+@pytest.mark.parametrize("target", ["study", pytest.param("series", marks=pytest.mark.slow), "instance"])
 async def test_no_byte_of_what_was_deleted_is_left(
     archive: Archive, tmp_path: Path, request: pytest.FixtureRequest, mark: bytes, packed: bool, target: str
 ) -> None:

@@ -2,7 +2,8 @@
 
 from struct import pack
 
-from dicomweb.definitions import sop_classes, transfer_syntaxes
+from dicomweb.definitions import transfer_syntaxes
+from terminology.definitions import sop_classes
 
 STUDY, SERIES, SOP = "1.2.3.1", "1.2.3.1.1", "1.2.3.1.1.1"
 CT = sop_classes.CTImageStorage

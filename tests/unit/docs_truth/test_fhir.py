@@ -3,13 +3,13 @@
 import pytest
 
 from fhir.capability import FHIR_VERSION
+from fhir.model.systems import OF_SCHEME
 from fhir.offer import INTERACTIONS
 from fhir.search.compartment import SHARED_TYPES
 from fhir.search.definitions import own_search_parameters, stored_types, unsupported_codes
 from fhir.search.kinds import KINDS
 from fhir.search.query import NOT_OFFERED, RESULT_PARAMETERS, WITHOUT_EFFECT
 from fhir.search.value import Prefix
-from server.workflows.report.coding import SYSTEM_OF_SCHEME
 
 
 @pytest.fixture
@@ -56,4 +56,4 @@ def test_types_that_belong_to_no_patient(page: str) -> None:
 
 
 def test_coding_schemes(page: str) -> None:
-    assert absent(page, [*SYSTEM_OF_SCHEME, *SYSTEM_OF_SCHEME.values()]) == []
+    assert absent(page, [*OF_SCHEME, *OF_SCHEME.values()]) == []
