@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 IMPORTS = """
 import fhir.outcome, dicomweb.routes, server.serve, sys
-assert not {"torch", "monai", "highdicom", "numpy", "pydicom"} & set(sys.modules)  # heavy: no server needs them
+assert not {"torch", "monai", "highdicom", "numpy", "pydicom"} & set(sys.modules)  # too heavy for a server
 import fhir.resources.R4B.patient
 print(fhir.outcome.__file__)
 """
