@@ -26,6 +26,10 @@ class TooComplex(UnreadableDataSet):
     """Deeper, longer or larger when inflated than any real object is."""
 
 
+class UnreadableXml(UnreadableDataSet):
+    """The text is no Native DICOM Model (PS3.19 A.1), or holds what is refused."""
+
+
 class TransferSyntaxUnknown(Fault):
     """The file meta names no transfer syntax, or one that this server cannot walk (C122)."""
 
