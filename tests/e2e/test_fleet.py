@@ -160,9 +160,9 @@ def test_one_server_one_worker_and_redis_are_killed_under_load(
     assert len(kit.instances(http, uid, "SEG")) == len(kit.instances(http, uid, "SR")) == 1
     for study in studies:
         assert len(kit.instances(http, str(study[0].StudyInstanceUID), "CT")) == len(study)
-    reports = http.get("/fhir/DiagnosticReport", params={"status": "preliminary"}).json()
-    of_study = [entry["resource"] for entry in reports["entry"]]
-    assert [report["meta"]["versionId"] for report in of_study] == ["1"]
+    patient = http.get("/fhir/Patient", params={"identifier": "FLEET-AI"}).json()["entry"][0]["resource"]
+    reports = http.get("/fhir/DiagnosticReport", params={"patient": patient["id"]}).json()["entry"]
+    assert [report["resource"]["meta"]["versionId"] for report in reports] == ["1"]
     assert not http.get("/admin/api/jobs", params={"state": "failed"}).json()["jobs"]
     redis.start()
     killed.start("--no-worker")  # it comes back by itself
