@@ -118,7 +118,9 @@ def test_killed_worker_is_replaced_and_the_result_is_there_once(
     assert len(reports["entry"]) == 1
 
 
-@on_both_databases
+@pytest.mark.parametrize(
+    "server_database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 def test_killed_server_goes_on_with_the_analysis(
     server_process: Any, kit: Any, chest: list[FileDataset]
 ) -> None:
@@ -143,7 +145,9 @@ def test_sigterm_stops_server_and_worker_in_order(server_process: Any) -> None:
     assert not worker.is_running()
 
 
-@on_both_databases
+@pytest.mark.parametrize(
+    "server_database", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
+)
 def test_stopped_worker_gives_its_workitem_back(
     server_process: Any, kit: Any, chest: list[FileDataset]
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("--minutes", "0.5", "--rate", "1", "--slices", "60", "--side", "192", "--analysed-every", "3")
+SMALL = ("--minutes", "0.3", "--rate", "1", "--slices", "60", "--side", "192", "--analysed-every", "3")
 SHAPES = {
     "sqlite": ("--database", "sqlite"),
     "postgresql": ("--database", "postgresql", "--servers", "2"),
