@@ -8,15 +8,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy.exc import IntegrityError
-
 from dicomweb.response_codes import NoRoom, StoreFailure
-from dicomweb.store.audit import audit_entries
+from dicomweb.store.grouped import GroupedIndex, Order
 from dicomweb.store.identity import patient_identifier
-from dicomweb.store.index import index_instances
 from dicomweb.store.instances import (
     InstanceResult,
-    Origin,
     ReceivedInstance,
     Refusal,
     StoredInstance,
@@ -28,13 +24,9 @@ from dicomweb.store.limits import BATCH_BYTES, BATCH_INSTANCES, MAX_INSTANCES, P
 from dicomweb.store.prepare import prepare_part
 from dicomweb.store.receive import MemoryBudget, ReceivedPart
 from server.kernel.access import Access, Permission
-from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy, TooLarge
-from server.kernel.object_removal import Reason, note_removals
 from server.kernel.object_store import StoredRange
 from server.kernel.services import Services
-
-COLLISION_ATTEMPTS = 5  # runs of a transaction that met another one claiming the same UIDs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +57,7 @@ class StoreService:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._parsers = asyncio.Semaphore(PARSERS)
+        self._index = GroupedIndex(services.database, services.site)
         self.budget = MemoryBudget()
 
     def new_part(self) -> ReceivedPart:
@@ -147,29 +140,13 @@ class StoreService:
                 batch.settle([position], [result])
 
     async def _write(self, request: StoreRequest, batch: _Batch) -> None:
-        """Make the bytes durable, then index them and audit the whole batch in one transaction."""
+        """Make the bytes durable, then have them indexed, with the audit of the whole batch."""
         fresh = list(batch.received)
         ranges = await self._make_durable(batch)
         stored = [StoredInstance(batch.received[position], ranges[position]) for position in fresh]
         reach = request.access.reach("ImagingStudy", Permission.CREATE)
-
-        async def work(unit: UnitOfWork) -> list[InstanceResult]:
-            indexed: list[InstanceResult] = []
-            if stored:
-                indexed = await index_instances(unit, stored, Origin.RECEIVED, self._services.site, reach)
-                await _note_deleted(unit, stored, indexed)
-            for entry in audit_entries(request.access.principal, [*batch.results.values(), *indexed]):
-                unit.audit(entry)
-            return indexed
-
-        for attempt in range(1, COLLISION_ATTEMPTS + 1):
-            try:
-                indexed = await self._services.database.transact(work)
-                break
-            except IntegrityError as collision:
-                if attempt == COLLISION_ATTEMPTS:
-                    raise Busy("The same instances are being stored elsewhere; retry later.") from collision
-        batch.settle(fresh, indexed)
+        order = Order(request.access.principal, reach, stored, list(batch.results.values()))
+        batch.settle(fresh, await self._index.index(order))
 
     async def _make_durable(self, batch: _Batch) -> dict[int, StoredRange]:
         """Where the bytes of each position lie now; what is put together is of one study."""
@@ -189,19 +166,6 @@ class StoreService:
                 raise outcome
             ranges |= zip(positions, outcome, strict=True)
         return ranges
-
-
-async def _note_deleted(
-    unit: UnitOfWork, stored: Iterable[StoredInstance], results: Iterable[InstanceResult]
-) -> None:
-    """Bytes of what was deleted after they were written go as those of the deletion itself."""
-    unwanted = [
-        instance.stored.object_name
-        for instance, result in zip(stored, results, strict=True)
-        if result.refusal and result.refusal.reason is StoreFailure.DELETED_BEFORE
-    ]
-    if unwanted:
-        await note_removals(unit, unwanted, unit.now_us, Reason.DELETED)
 
 
 def _discard(parts: Iterable[ReceivedPart]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from dicomweb.response_codes import StoreFailure
-from dicomweb.store import limits, receive, service
+from dicomweb.store import grouped, limits, receive, service
 from dicomweb.store.index import index_instances
 from dicomweb.store.instances import InstanceResult
 from dicomweb.tables import Instance, Series, Study
@@ -253,7 +253,7 @@ async def test_concurrent_stores_of_the_same_instances(client: httpx.AsyncClient
     assert [await count(services, row) for row in (Study, Series, Instance)] == [1, 1, 5]
 
 
-@pytest.mark.parametrize(("collisions", "status"), [(1, 200), (service.COLLISION_ATTEMPTS, 503)])
+@pytest.mark.parametrize(("collisions", "status"), [(1, 200), (grouped.COLLISION_ATTEMPTS, 503)])
 async def test_a_transaction_that_meets_another_runs_again(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, collisions: int, status: int
 ) -> None:
@@ -264,7 +264,7 @@ async def test_a_transaction_that_meets_another_runs_again(
             raise left.pop()
         return await index_instances(*arguments)
 
-    monkeypatch.setattr(service, "index_instances", colliding)
+    monkeypatch.setattr(grouped, "index_instances", colliding)
     assert (await post(client, ct_file())).status_code == status
 
 

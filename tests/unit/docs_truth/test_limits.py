@@ -25,7 +25,7 @@ ALSO = (
     "dicomweb.store.limits.BATCH_BYTES",
     "dicomweb.store.limits.BATCH_INSTANCES",
     "dicomweb.store.limits.PARSERS",
-    "dicomweb.store.service.COLLISION_ATTEMPTS",
+    "dicomweb.store.grouped.COLLISION_ATTEMPTS",
     "dicomweb.wire.deflate.FREE_INFLATED_BYTES",
     "dicomweb.wire.walk.INLINE_BINARY_BYTES",
     "dicomweb.wire.walk.INLINE_VALUE_BYTES",
