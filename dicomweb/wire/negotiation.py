@@ -1,16 +1,21 @@
 """Which representation of a resource to answer with (PS3.18 §8.7.8, Tables 8.7.3-1 to 8.7.3-5, 8.7.4-1).
 
-Objects are answered as stored. The standard's default is Explicit VR Little Endian when no transfer syntax
-is asked for. Where the object is stored compressed the answer is then 406, with a text that says what to ask
-for, unless the client takes anything (`*/*`): sending compressed bytes to one who did not ask for them would
-be worse. Implicit VR Little Endian counts as the default too. A client that asks for an image media type
+The best quality decides; among media ranges of equal quality one that takes what is stored goes before one
+that needs transcoding. Without a transfer syntax the standard's default is asked for: Explicit VR Little
+Endian, or the lossless default of an image media type. What the client leaves open (`*/*`,
+`transfer-syntax=*`) is answered as stored, and so is video. A client that asks for an image media type
 without a transfer syntax gets what is stored under it, also where the table's default is another syntax.
+Lossy syntaxes are made only when they are named.
+
+Pure, and decided before any work. Whether single pixels fit a syntax is asked of the caller, in `can_encode`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from dicomweb.definitions import transfer_syntaxes as ts
+from dicomweb.pixels.syntaxes import DECODABLE, ENCODABLE
 from dicomweb.wire.faults import NotAcceptable
 from dicomweb.wire.media_types import MediaRange, is_refused, matches
 
@@ -57,6 +62,19 @@ ALIASES: Mapping[str, str] = {
 # The pixel bytes of these are those of Explicit VR Little Endian.
 PLAIN = frozenset({ts.ExplicitVRLittleEndian, ts.ImplicitVRLittleEndian, ts.DeflatedExplicitVRLittleEndian})
 DEFAULT_FILES = frozenset({ts.ExplicitVRLittleEndian, ts.ImplicitVRLittleEndian})
+VIDEO = frozenset(uid for uid, name in MEDIA_TYPE_OF.items() if name.startswith("video/"))
+# What is made for a media type when no transfer syntax is named (Tables 8.7.3-3 and 8.7.3-5: default).
+DEFAULT_SYNTAX_OF: Mapping[str, str] = {
+    OCTETS: ts.ExplicitVRLittleEndian,
+    "image/jpeg": ts.JPEGLosslessSV1,
+    "image/jls": ts.JPEGLSLossless,
+    "image/jp2": ts.JPEG2000Lossless,
+    "image/jphc": ts.HTJ2KLossless,
+    "image/dicom-rle": ts.RLELossless,
+    "application/x-deflate": ts.DeflatedImageFrameCompression,
+}
+CanEncode = Callable[[str], bool]
+_REFUSED = {True: "the {} cannot be put into what is asked for", False: "the {} are answered as stored"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ class Representation:
 
     media_type: str  # of the content: of each part when `multipart`
     multipart: bool
-    transfer_syntax: str | None = None  # of frames; of files each has its own
+    transfer_syntax: str | None = None  # that the content is in; of files None: each in its own, as stored
 
     def content_type(self, transfer_syntax: str | None = None) -> str:
         """The Content-Type of the content or of one part; `transfer_syntax` where that part has its own."""
@@ -81,7 +99,19 @@ def _is_anything(each: MediaRange) -> bool:
     return each.content in ("*/*", "*")
 
 
-def _takes_stored(each: MediaRange, stored: Collection[str], default: Collection[str]) -> bool:
+def _by_quality(accept: Sequence[MediaRange]) -> Iterator[list[MediaRange]]:
+    """The acceptable ranges by quality, the best first, without the refused ones."""
+    for _, group in groupby(accept, key=lambda each: each.quality):
+        ranges = [each for each in group if each.quality > 0]
+        if ranges:
+            yield ranges
+
+
+def _wanted(accept: Sequence[MediaRange]) -> list[MediaRange]:
+    return [each for each in accept if each.quality > 0]
+
+
+def _takes_files_as_stored(each: MediaRange, stored: Collection[str], default: Collection[str]) -> bool:
     """Whether all of the stored transfer syntaxes are what the range asks for."""
     if each.transfer_syntax == "*" or (each.transfer_syntax is None and _is_anything(each)):
         return True
@@ -90,31 +120,48 @@ def _takes_stored(each: MediaRange, stored: Collection[str], default: Collection
     return set(stored) <= {each.transfer_syntax}
 
 
-def _wanted(accept: Sequence[MediaRange]) -> list[MediaRange]:
-    return [each for each in accept if each.quality > 0]
+def _syntax_of_files(each: MediaRange, stored: Collection[str]) -> str | None:
+    """The transfer syntax that the files can be put into for this range; None: they cannot."""
+    if each.transfer_syntax is None:
+        convertible = set(stored) <= DECODABLE | VIDEO
+        return ts.ExplicitVRLittleEndian if convertible else None
+    convertible = set(stored) <= DECODABLE and each.transfer_syntax in ENCODABLE
+    return each.transfer_syntax if convertible else None
 
 
-def select_files(accept: Sequence[MediaRange], stored: Collection[str], *, many: bool) -> Representation:
-    """For studies, series and instances: DICOM files as stored (PS3.18 Table 10.4.4-1).
+def select_files(
+    accept: Sequence[MediaRange], stored: Collection[str], *, many: bool, transcodes: bool = False
+) -> Representation:
+    """For studies, series and instances: DICOM files (PS3.18 Table 10.4.4-1).
 
     `stored`: the transfer syntaxes of what is asked for. `many`: it is, or may be, more than one file, which
-    needs multipart.
+    needs multipart. `transcodes`: whether the caller can answer in another transfer syntax than the stored
+    ones; who cannot, gives Implicit VR too where the default is asked for. Files without pixels are never in
+    a coded syntax, and video stays as it is where none is named.
 
     Raises:
-        NotAcceptable: none of the ranges takes the files as they are.
+        NotAcceptable: none of the ranges takes the files as they are, or as they could be.
     """
-    if not is_refused(accept, DICOM):
-        for each in _wanted(accept):
-            fits = matches(each.content, DICOM) and _single_allowed(each, many=many)
-            if fits and _takes_stored(each, stored, DEFAULT_FILES):
-                return Representation(
-                    DICOM, multipart=each.multipart or _is_anything(each) or each.name.endswith("/*")
-                )
+    default = VIDEO | {ts.ExplicitVRLittleEndian} if transcodes else DEFAULT_FILES
+    for ranges in _by_quality(accept) if not is_refused(accept, DICOM) else ():
+        fitting = [
+            each for each in ranges if matches(each.content, DICOM) and _single_allowed(each, many=many)
+        ]
+        for each in fitting:
+            if _takes_files_as_stored(each, stored, default):
+                return Representation(DICOM, _is_multipart(each))
+        for each in fitting if transcodes else ():
+            if (syntax := _syntax_of_files(each, stored)) is not None:
+                return Representation(DICOM, _is_multipart(each), syntax)
     available = [
         f'multipart/related; type="{DICOM}"; transfer-syntax={syntax}'
         for syntax in ("*", *sorted(stored)[:4])
     ]
-    raise NotAcceptable("the objects are answered as stored and are not transcoded", available=available)
+    raise NotAcceptable(_REFUSED[transcodes].format("objects"), available=available)
+
+
+def _is_multipart(each: MediaRange) -> bool:
+    return each.multipart or _is_anything(each) or each.name.endswith("/*")
 
 
 def _frame_types(stored: str) -> tuple[str, ...]:
@@ -123,7 +170,7 @@ def _frame_types(stored: str) -> tuple[str, ...]:
     return (proper, OCTETS) if proper else (OCTETS,)
 
 
-def _asked_syntax_fits(each: MediaRange, media_type: str, stored: str) -> bool:
+def _takes_frames_as_stored(each: MediaRange, media_type: str, stored: str) -> bool:
     asked = each.transfer_syntax
     if asked in ("*", stored):
         return True
@@ -132,32 +179,65 @@ def _asked_syntax_fits(each: MediaRange, media_type: str, stored: str) -> bool:
     return asked in PLAIN and stored in PLAIN
 
 
-def _frame_type_for(each: MediaRange, stored: str) -> str | None:
+def _frames_as_stored(each: MediaRange, stored: str) -> tuple[str, str] | None:
+    """Media type and transfer syntax of stored frames, when the range takes them."""
     pattern = ALIASES.get(each.content, each.content)
     for media_type in _frame_types(stored):
-        if matches(pattern, media_type) and _asked_syntax_fits(each, media_type, stored):
-            return media_type
+        if matches(pattern, media_type) and _takes_frames_as_stored(each, media_type, stored):
+            return media_type, ts.ExplicitVRLittleEndian if stored in PLAIN else stored
     return None
 
 
-def select_frames(accept: Sequence[MediaRange], stored: str, *, many: bool) -> Representation:
-    """For frames and pixel data: the coded bytes as stored (PS3.18 §8.7.3.3, Table 10.4.4-1).
+def _frames_transcoded(each: MediaRange, stored: str, can_encode: CanEncode) -> tuple[str, str] | None:
+    """Media type and transfer syntax that frames can be put into for this range (Table 8.7.3-5)."""
+    pattern = ALIASES.get(each.content, each.content)
+    if stored not in DECODABLE:
+        return None
+    for media_type, default in DEFAULT_SYNTAX_OF.items():
+        if not matches(pattern, media_type):
+            continue
+        syntax = default if each.transfer_syntax in (None, "*") else each.transfer_syntax
+        if syntax in PLAIN:
+            syntax = ts.ExplicitVRLittleEndian
+        if MEDIA_TYPE_OF.get(syntax, OCTETS) == media_type and syntax in ENCODABLE and can_encode(syntax):
+            return media_type, syntax
+    return None
+
+
+def select_frames(
+    accept: Sequence[MediaRange],
+    stored: str,
+    *,
+    many: bool,
+    can_encode: CanEncode | None = None,
+) -> Representation:
+    """For frames and pixel data (PS3.18 §8.7.3.3, Table 10.4.4-1).
 
     `stored`: the transfer syntax of the instance. `many`: more than one frame, which needs multipart.
+    `can_encode`: whether these frames fit a transfer syntax; None: they are answered as stored only.
 
     Raises:
-        NotAcceptable: none of the ranges takes the frames as they are.
+        NotAcceptable: none of the ranges takes the frames as they are, or as they could be.
     """
-    syntax = ts.ExplicitVRLittleEndian if stored in PLAIN else stored
-    for each in _wanted(accept):
-        media_type = _frame_type_for(each, stored)
-        if media_type and _single_allowed(each, many=many) and not is_refused(accept, media_type):
-            multipart = each.multipart or each.name.endswith("/*")
-            return Representation(media_type, multipart, syntax)
-    available = [
-        f'multipart/related; type="{kind}"; transfer-syntax={syntax}' for kind in _frame_types(stored)
+
+    def attempts(ranges: Sequence[MediaRange]) -> Iterator[tuple[MediaRange, tuple[str, str] | None]]:
+        yield from ((each, _frames_as_stored(each, stored)) for each in ranges)
+        if can_encode is not None:
+            yield from ((each, _frames_transcoded(each, stored, can_encode)) for each in ranges)
+
+    for ranges in _by_quality(accept):
+        for each, found in attempts([each for each in ranges if _single_allowed(each, many=many)]):
+            if found is not None and not is_refused(accept, found[0]):
+                return Representation(found[0], each.multipart or each.name.endswith("/*"), found[1])
+    as_stored = [
+        (kind, stored if stored not in PLAIN else ts.ExplicitVRLittleEndian) for kind in _frame_types(stored)
     ]
-    raise NotAcceptable("the frames are answered as stored and are not transcoded", available=available)
+    plain = [(OCTETS, ts.ExplicitVRLittleEndian)] if can_encode and stored in DECODABLE else []
+    available = [
+        f'multipart/related; type="{kind}"; transfer-syntax={syntax}'
+        for kind, syntax in dict.fromkeys(as_stored + plain)
+    ]
+    raise NotAcceptable(_REFUSED[can_encode is not None].format("frames"), available=available)
 
 
 def select_bulk_data(accept: Sequence[MediaRange]) -> Representation:

@@ -185,6 +185,137 @@ def test_frames_are_answered_as_stored(accept, stored, many, expected):
         assert select_frames(ranges, stored, many=many) == expected
 
 
+EBE, DEFLATED, JPEG, RLE, VIDEO = (
+    ts.ExplicitVRBigEndian,
+    ts.DeflatedExplicitVRLittleEndian,
+    ts.JPEGBaseline8Bit,
+    ts.RLELossless,
+    ts.MPEG2MPML,
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "stored", "many", "expected"),
+    [
+        pytest.param("*/*", {J2K}, True, (True, None), id="anything: as stored"),
+        pytest.param(f"{RELATED}; transfer-syntax=*", {J2K, VIDEO}, True, (True, None), id="any syntax"),
+        pytest.param(RELATED, {EXPLICIT}, True, (True, None), id="the default is stored"),
+        pytest.param(RELATED, {J2K}, True, (True, EXPLICIT), id="the default"),
+        pytest.param(RELATED, {IMPLICIT, EBE, DEFLATED}, True, (True, EXPLICIT), id="the default of native"),
+        pytest.param(RELATED, {J2K, VIDEO}, True, (True, EXPLICIT), id="video stays"),
+        pytest.param(RELATED, {VIDEO}, True, (True, None), id="video is its own default"),
+        pytest.param(RELATED, {ts.JPEGXLLossless}, True, None, id="not decoded"),
+        pytest.param("application/dicom", {J2K}, False, (False, EXPLICIT), id="single part"),
+        pytest.param("application/dicom", {J2K}, True, None, id="a single part of many"),
+        pytest.param(f"{RELATED}; transfer-syntax={J2K}", {EXPLICIT}, True, (True, J2K), id="coded"),
+        pytest.param(f"{RELATED}; transfer-syntax={J2K}", {J2K, EXPLICIT}, True, (True, J2K), id="some are"),
+        pytest.param(
+            f"{RELATED}; transfer-syntax={JPEG}", {EXPLICIT}, True, (True, JPEG), id="lossy by name"
+        ),
+        pytest.param(f"{RELATED}; transfer-syntax={EBE}", {EXPLICIT}, True, None, id="big endian"),
+        pytest.param(f"{RELATED}; transfer-syntax={EBE}", {EBE}, True, (True, None), id="but as stored"),
+        pytest.param(f"{RELATED}; transfer-syntax={IMPLICIT}", {EXPLICIT}, True, None, id="implicit"),
+        pytest.param(f"{RELATED}; transfer-syntax=1.2.3", {EXPLICIT}, True, None, id="no syntax"),
+        pytest.param(f"{RELATED}; transfer-syntax={J2K}", {VIDEO}, True, None, id="video is not decoded"),
+        pytest.param(
+            f"{RELATED}; transfer-syntax={RLE}, {RELATED}; transfer-syntax={J2K}",
+            {J2K},
+            True,
+            (True, None),
+            id="of equal quality what is stored goes first",
+        ),
+        pytest.param(
+            f"{RELATED}; transfer-syntax={RLE}, {RELATED}; transfer-syntax={J2K}; q=0.9",
+            {J2K},
+            True,
+            (True, RLE),
+            id="a better quality is worth the work",
+        ),
+        pytest.param(
+            f"{RELATED}; transfer-syntax={EBE}, {RELATED}; q=0.1",
+            {J2K},
+            True,
+            (True, EXPLICIT),
+            id="next best",
+        ),
+        pytest.param("application/dicom;q=0, */*", {J2K}, False, None, id="refused"),
+    ],
+)
+def test_files_are_transcoded_where_they_must_be(accept, stored, many, expected):
+    ranges = parse_accept([accept])
+    if expected is None:
+        with pytest.raises(NotAcceptable, match="transfer-syntax=\\*"):
+            select_files(ranges, stored, many=many, transcodes=True)
+    else:
+        found = select_files(ranges, stored, many=many, transcodes=True)
+        assert (found.media_type, found.multipart, found.transfer_syntax) == ("application/dicom", *expected)
+
+
+# PS3.18 Table 8.7.3-5: media type, its default transfer syntax, the others.
+TABLE_8_7_3_5 = {
+    "image/jpeg": (ts.JPEGLosslessSV1, ts.JPEGBaseline8Bit, ts.JPEGExtended12Bit, ts.JPEGLossless),
+    "image/dicom-rle": (RLE,),
+    "image/jls": (ts.JPEGLSLossless, ts.JPEGLSNearLossless),
+    "image/jp2": (J2K, ts.JPEG2000),
+    "image/jphc": (ts.HTJ2KLossless, ts.HTJ2KLosslessRPCL, ts.HTJ2K),
+    OCTETS: (EXPLICIT,),
+}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "syntax", "is_default"),
+    [(name, each, at == 0) for name, row in TABLE_8_7_3_5.items() for at, each in enumerate(row)],
+)
+@pytest.mark.parametrize("stored", [EXPLICIT, DEFLATED, EBE, RLE, ts.JPEGLSLossless])
+def test_table_8_7_3_5(media_type, syntax, is_default, stored):
+    expected = _frames(media_type, True, syntax)
+    named = parse_accept([f'multipart/related; type="{media_type}"; transfer-syntax={syntax}'])
+    assert select_frames(named, stored, many=True, can_encode=lambda _: True) == expected
+    if is_default and MEDIA_TYPE_OF.get(stored) != media_type:
+        plain = parse_accept([f'multipart/related; type="{media_type}"'])
+        assert select_frames(plain, stored, many=True, can_encode=lambda _: True) == expected
+
+
+@pytest.mark.parametrize(
+    ("accept", "stored", "can", "expected"),
+    [
+        pytest.param(OCTETS, J2K, True, _frames(OCTETS, False, EXPLICIT), id="decoded"),
+        pytest.param(f"{OCTETS}; transfer-syntax={J2K}", EXPLICIT, True, None, id="coded octets"),
+        pytest.param(f"{OCTETS}; transfer-syntax={IMPLICIT}", J2K, True, _frames(OCTETS, False, EXPLICIT)),
+        pytest.param(
+            "image/jp2", ts.JPEG2000, True, _frames("image/jp2", False, ts.JPEG2000), id="as stored"
+        ),
+        pytest.param("image/jls", J2K, True, _frames("image/jls", False, ts.JPEGLSLossless), id="lossless"),
+        pytest.param("image/jls", J2K, False, None, id="pixels that do not fit"),
+        pytest.param(
+            "image/jls, image/jp2;q=0.5",
+            J2K,
+            False,
+            _frames("image/jp2", False, J2K),
+            id="then the next best",
+        ),
+        pytest.param(
+            "image/jls, image/jp2", J2K, True, _frames("image/jp2", False, J2K), id="what is stored"
+        ),
+        pytest.param("image/*", J2K, True, _frames("image/jp2", True, J2K), id="any image"),
+        pytest.param("*/*", VIDEO, True, _frames("video/mpeg", True, VIDEO), id="video as stored"),
+        pytest.param(OCTETS, VIDEO, True, None, id="video is not decoded"),
+        pytest.param(
+            "image/jls;q=0, image/*", EXPLICIT, True, _frames("image/jpeg", True, ts.JPEGLosslessSV1)
+        ),
+        pytest.param("image/png", J2K, True, None, id="rendered types"),
+        pytest.param("image/jxl", J2K, True, None, id="not made"),
+    ],
+)
+def test_frames_are_transcoded_where_they_must_be(accept, stored, can, expected):
+    ranges = parse_accept([accept])
+    if expected is None:
+        with pytest.raises(NotAcceptable):
+            select_frames(ranges, stored, many=False, can_encode=lambda _: can)
+    else:
+        assert select_frames(ranges, stored, many=False, can_encode=lambda _: can) == expected
+
+
 @pytest.mark.parametrize(
     ("accept", "media_type"),
     [

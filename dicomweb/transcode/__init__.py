@@ -1,0 +1,1 @@
+"""Stored instances in another transfer syntax than they are stored in (PS3.18 §8.7.3.4)."""
