@@ -37,6 +37,7 @@ from server.kernel.faults import Busy, Fault, FaultKind, Unauthenticated
 from server.kernel.services import Services
 
 WARN_CODE_AND_AGENT = "299 isthmus"  # Warning: warn-code, warn-agent (PS3.18 8.3.4, RFC 7234 §5.5)
+TOTAL_COUNT = "X-Total-Count"  # beyond the standard: how many matches all pages have together
 MAX_WARNINGS = 10  # of one answer; a long header would be refused on its way
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it; for the log
 
@@ -105,6 +106,8 @@ def _add_search(router: APIRouter, services: Services) -> None:
         found = await search(services.database, query, reach, services.public_base)
         response = Response(found.body, media_type=representation.media_type)
         _warn(response, found.warnings)
+        if found.total is not None:
+            response.headers[TOTAL_COUNT] = str(found.total)
         return response
 
     @router.get("/studies")

@@ -11,7 +11,9 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
+    String,
     Text,
     UniqueConstraint,
     false,
@@ -25,6 +27,16 @@ from server.kernel.tables import BigKey, big_key
 def _owner(column: str) -> Column[int]:
     """A 64-bit reference to the row that owns this one."""
     return Column(BigKey, ForeignKey(column), nullable=False)
+
+
+def _later_text() -> Column[str]:
+    """A text that an earlier release does not write."""
+    return Column(String, nullable=False, server_default="")
+
+
+def _index_version() -> Column[int]:
+    """By which `dicomweb.store.columns.INDEX_VERSION` the columns were made; 0: before there was one."""
+    return Column(Integer, nullable=False, server_default="0")
 
 
 def _prefix_index(column: str) -> Index:
@@ -52,8 +64,10 @@ class Study(Row, table=True):
         _prefix_index("patient_name_phonetic"),
         _prefix_index("referring_physician_name_folded"),
         _prefix_index("study_identifier"),
+        _prefix_index("study_description"),
         Index(None, "link_state"),
         Index(None, "created_us"),
+        Index(None, "index_version"),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -84,7 +98,27 @@ class Study(Row, table=True):
     has_tombstones: bool = Field(  # whether something of it was deleted, so that Store looks for it
         default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
     )
+    study_description: str = Field(default="", sa_column=_later_text())
+    issuer_of_patient_id: str = Field(default="", sa_column=_later_text())
+    index_version: int = Field(default=0, sa_column=_index_version())
     attributes: str = Field(sa_type=Text)  # DICOM JSON object: patient and study attributes as sent
+
+
+class StudyName(Row, table=True):
+    """One word of a person's name of a study, and how it sounds (`dicomweb/phonetic.py`).
+
+    It goes with its study by itself: an earlier release, which deletes studies too, does not know of it.
+    """
+
+    __tablename__ = "study_name"
+    __table_args__ = (_prefix_index("word"), Index(None, "sound"))
+
+    study_id: int = Field(
+        sa_column=Column(BigKey, ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    )
+    attribute: str = Field(primary_key=True)  # the stem of its columns in `Study`: "patient_name"
+    word: str = Field(primary_key=True)
+    sound: str
 
 
 class Series(Row, table=True):
@@ -97,6 +131,12 @@ class Series(Row, table=True):
         Index(None, "modality", "study_id"),
         Index(None, "performed_procedure_step_start_date"),
         Index(None, "pack_due_us"),
+        Index(None, "series_date"),
+        _prefix_index("series_description"),
+        _prefix_index("body_part_examined"),
+        _prefix_index("institution_name"),
+        _prefix_index("manufacturer_model_name"),
+        Index(None, "index_version"),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -111,6 +151,16 @@ class Series(Row, table=True):
     pack_due_us: int | None = Field(  # from when on packing looks at it; null: it lies as it should
         default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"}
     )
+    series_date: str = Field(default="", sa_column=_later_text())
+    series_time: str = Field(default="", sa_column=_later_text())
+    series_description: str = Field(default="", sa_column=_later_text())
+    protocol_name: str = Field(default="", sa_column=_later_text())
+    body_part_examined: str = Field(default="", sa_column=_later_text())
+    station_name: str = Field(default="", sa_column=_later_text())
+    institution_name: str = Field(default="", sa_column=_later_text())
+    manufacturer: str = Field(default="", sa_column=_later_text())
+    manufacturer_model_name: str = Field(default="", sa_column=_later_text())
+    index_version: int = Field(default=0, sa_column=_index_version())
     attributes: str = Field(sa_type=Text)  # DICOM JSON object: series attributes as sent
 
 

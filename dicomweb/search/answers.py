@@ -4,7 +4,7 @@ Every answer also holds the UIDs of its ancestors; a search that names no study 
 their default attributes (PS3.18 10.6.3.3).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 from dicomweb.attributes import DicomJson, Level, keys_of
 from dicomweb.metadata import unpack_metadata
+from dicomweb.search.fields import take_fields
 from dicomweb.search.query import Query
 from dicomweb.urls import instance_url, series_url, study_url
 from dicomweb.wire.dictionary import key_of
@@ -33,6 +34,7 @@ SERIES_INSTANCE_UID = key_of("SeriesInstanceUID")
 MODALITIES_IN_STUDY = key_of("ModalitiesInStudy")
 INSTANCE_AVAILABILITY = key_of("InstanceAvailability")
 RETRIEVE_URL = key_of("RetrieveURL")
+TIMEZONE = frozenset({key_of("TimezoneOffsetFromUTC")})  # Table 10.6.3-5 has it; it lies with the series
 STUDY_SERIES_COUNT = key_of("NumberOfStudyRelatedSeries")
 STUDY_INSTANCES_COUNT = key_of("NumberOfStudyRelatedInstances")
 SERIES_INSTANCES_COUNT = key_of("NumberOfSeriesRelatedInstances")
@@ -65,10 +67,14 @@ class Counts:
 
 
 def answer_body(rows: Sequence[Row[Any]], query: Query, counts: Counts, public_base: str) -> bytes:
-    """The response body: an array of DICOM JSON objects, members in the order of their tags."""
+    """The response body in JSON: an array of the answers."""
+    return b"[" + b",".join(answer_fragments(rows, query, counts, public_base)) + b"]"
+
+
+def answer_fragments(rows: Sequence[Row[Any]], query: Query, counts: Counts, public_base: str) -> list[bytes]:
+    """Each row's answer as DICOM JSON, members in the order of their tags: what every form is made of."""
     render = _Rendering(query, counts, public_base)
-    answers = (orjson.dumps(render.row(row), option=orjson.OPT_SORT_KEYS) for row in rows)
-    return b"[" + b",".join(answers) + b"]"
+    return [orjson.dumps(render.row(row), option=orjson.OPT_SORT_KEYS) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +117,10 @@ class _Rendering:
         url = instance_url(
             self.public_base, row.study_instance_uid, row.series_instance_uid, row.sop_instance_uid
         )
-        if not within_study or self.query.included:
+        if not within_study or self.query.fields:
             self._take(answer, row.study_attributes, frozenset() if within_study else STUDY_DEFAULTS)
-        if not within_series or self.query.included:
-            self._take(answer, row.series_attributes, frozenset() if within_series else SERIES_DEFAULTS)
+        if not within_series or self.query.fields or next(iter(TIMEZONE)) in row.series_attributes:
+            self._take(answer, row.series_attributes, TIMEZONE if within_series else SERIES_DEFAULTS)
         if self.query.needs_metadata:
             metadata = orjson.loads(unpack_metadata(row.dicom_json, url))
             answer.update(_wanted(metadata, self.query, frozenset()))
@@ -129,11 +135,12 @@ class _Rendering:
         answer.update(_wanted(orjson.loads(attributes), self.query, defaults))
 
 
-def _wanted(attributes: DicomJson, query: Query, defaults: frozenset[str]) -> Iterable[tuple[str, DicomJson]]:
+def _wanted(attributes: DicomJson, query: Query, defaults: frozenset[str]) -> DicomJson:
     if query.include_all:
-        return attributes.items()
-    wanted = defaults | query.included
-    return ((name, attribute) for name, attribute in attributes.items() if name in wanted)
+        return attributes
+    wanted = take_fields(attributes, query.fields)
+    wanted.update((name, attribute) for name, attribute in attributes.items() if name in defaults)
+    return wanted
 
 
 def _attribute(vr: str, value: str | int) -> DicomJson:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dicomweb.normal_forms import LAST_MOMENT, fold, normal_date, normal_time
+from dicomweb.phonetic import sound_of, words_of
 from server.kernel.faults import Fault
 
 MAX_VALUE_CHARACTERS = 4096
 MAX_LISTED_UIDS = 500  # as many UIDs as fit an ordinary request line of 32 KiB
 UID_AND_COMMA = 65  # characters, at most (PS3.5 §9.1)
+MAX_FUZZY_WORDS = 16  # of a name: each is a look-up of its own
 MAX_LISTED_CODES = 100  # alternatives of one expression: SQLite takes no tree that is deeper than 1000
 _UID = re.compile(r"[0-9.]{1,64}")
 _LIST = re.compile(r"[,\\]")
@@ -66,13 +68,24 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
+class FuzzyName:
+    """A PN that matches literally, or that has every one of these words (PS3.18 8.3.4.2).
+
+    It has a word when one of its own, in any place, sounds alike or begins with it.
+    """
+
+    literal: Name
+    words: tuple[tuple[str, str], ...]  # each with its sound
+
+
+@dataclass(frozen=True, slots=True)
 class Number:
     """An IS."""
 
     value: int
 
 
-Condition = Range | Text | AnyText | AnyUid | Name | Number
+Condition = Range | Text | AnyText | AnyUid | Name | FuzzyName | Number
 
 
 def parse_condition(vr: str, keyword: str, value: str) -> Condition | None:
@@ -91,6 +104,21 @@ def parse_condition(vr: str, keyword: str, value: str) -> Condition | None:
         return _PARSERS.get(vr, Text)(value)
     except ValueError as error:
         raise InvalidQuery(f"{keyword}: {error}.") from error
+
+
+def made_fuzzy(name: Name) -> Name | FuzzyName:
+    """A name as fuzzy matching takes it; with a wild card within a word there is only the literal match.
+
+    Raises:
+        InvalidQuery: more words than a name has.
+    """
+    words = words_of(" ".join(group.pattern for group in name.groups))
+    plain = tuple(filter(None, (word.strip("*") for word in words)))
+    if len(plain) > MAX_FUZZY_WORDS:
+        raise InvalidQuery(f"fuzzymatching: a name of more than {MAX_FUZZY_WORDS} words.")
+    if not plain or any(Text(word).is_wildcard for word in plain):
+        return name
+    return FuzzyName(name, tuple((word, sound_of(word)) for word in plain))
 
 
 def _date_range(value: str) -> Range:

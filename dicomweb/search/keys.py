@@ -18,6 +18,9 @@ class Source(Enum):
     REQUEST = "request attributes"  # any item of the sequence matches
 
 
+SORTED_SOURCES = frozenset({Source.STUDY, Source.SERIES, Source.INSTANCE})  # one value for each answer
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One matching key. `path` is how a query names it: tags joined by dots (PS3.18 8.3.4.1)."""
@@ -38,7 +41,7 @@ SERIES_INSTANCE_UID = _key("SeriesInstanceUID", "UI", Level.SERIES, Source.SERIE
 SOP_INSTANCE_UID = _key("SOPInstanceUID", "UI", Level.INSTANCE, Source.INSTANCE, "sop_instance_uid")
 
 _ALL = (
-    # Table 10.6.1-3, and the patient's birth date and sex
+    # Table 10.6.1-3, and what study lists are searched by beside
     STUDY_INSTANCE_UID,
     _key("StudyDate", "DA", Level.STUDY, Source.STUDY, "study_date"),
     _key("StudyTime", "TM", Level.STUDY, Source.STUDY, "study_time"),
@@ -50,7 +53,9 @@ _ALL = (
     _key("StudyID", "SH", Level.STUDY, Source.STUDY, "study_identifier"),
     _key("PatientBirthDate", "DA", Level.STUDY, Source.STUDY, "patient_birth_date"),
     _key("PatientSex", "CS", Level.STUDY, Source.STUDY, "patient_sex"),
-    # Table 10.6.1-4
+    _key("IssuerOfPatientID", "LO", Level.STUDY, Source.STUDY, "issuer_of_patient_id"),
+    _key("StudyDescription", "LO", Level.STUDY, Source.STUDY, "study_description"),
+    # Table 10.6.1-4, and what series lists are searched by beside
     SERIES_INSTANCE_UID,
     _key("Modality", "CS", Level.SERIES, Source.SERIES, "modality"),
     _key("SeriesNumber", "IS", Level.SERIES, Source.SERIES, "series_number"),
@@ -82,6 +87,15 @@ _ALL = (
         Source.REQUEST,
         "requested_procedure_id",
     ),
+    _key("SeriesDate", "DA", Level.SERIES, Source.SERIES, "series_date"),
+    _key("SeriesTime", "TM", Level.SERIES, Source.SERIES, "series_time"),
+    _key("SeriesDescription", "LO", Level.SERIES, Source.SERIES, "series_description"),
+    _key("ProtocolName", "LO", Level.SERIES, Source.SERIES, "protocol_name"),
+    _key("BodyPartExamined", "CS", Level.SERIES, Source.SERIES, "body_part_examined"),
+    _key("StationName", "SH", Level.SERIES, Source.SERIES, "station_name"),
+    _key("InstitutionName", "LO", Level.SERIES, Source.SERIES, "institution_name"),
+    _key("Manufacturer", "LO", Level.SERIES, Source.SERIES, "manufacturer"),
+    _key("ManufacturerModelName", "LO", Level.SERIES, Source.SERIES, "manufacturer_model_name"),
     # Table 10.6.1-5
     SOP_INSTANCE_UID,
     _key("SOPClassUID", "UI", Level.INSTANCE, Source.INSTANCE, "sop_class_uid"),

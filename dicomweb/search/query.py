@@ -4,14 +4,15 @@ A parameter that this server does not match on is ignored, and the answer says s
 (PS3.18 8.3.4.1); so is an includefield that names no attribute.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dicomweb.attributes import ATTRIBUTES_OF, COLUMNS_OF_INSTANCE, Level
-from dicomweb.search.conditions import Condition, InvalidQuery, parse_condition
+from dicomweb.search.conditions import Condition, InvalidQuery, Name, made_fuzzy, parse_condition
+from dicomweb.search.fields import Fields, add_path, path_of
 from dicomweb.search.keys import KEYS, SERIES_INSTANCE_UID, STUDY_INSTANCE_UID, Key
-from dicomweb.wire.dictionary import tag_of
+from dicomweb.search.ordering import MAX_ORDER_KEYS, Ordering, parse_order
 
 MAX_PARAMETERS = 200
 MAX_RESULTS = 5000  # of one answer: about 5 MB of JSON; the rest is had by offset
@@ -20,10 +21,9 @@ MAX_OFFSET = 2**31 - 1
 
 NOT_FOR_SEARCH = frozenset({"accept", "charset"})  # PS3.18 8.3.3: handled before the query is read
 INDEXED = ATTRIBUTES_OF[Level.STUDY] | ATTRIBUTES_OF[Level.SERIES] | COLUMNS_OF_INSTANCE
-_TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _TRUTH = {"true": True, "false": False}
 
-FUZZY_NOT_APPLIED = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+FUZZY_NOT_APPLIED = "No person name was matched fuzzily. Only literal matching has been performed."
 MORE_RESULTS = "There are additional results that can be requested with the offset parameter."
 
 
@@ -41,8 +41,10 @@ class Query:
 
     level: Level
     matches: tuple[Match, ...] = ()
-    included: frozenset[str] = frozenset()  # tags to return beside the default ones
+    fields: Fields = field(default_factory=dict)  # to return beside the default ones
     include_all: bool = False
+    order: tuple[Ordering, ...] = ()  # none: the server's own
+    wants_total: bool = False  # how many there are, whatever the page
     limit: int = MAX_RESULTS
     offset: int = 0
     is_limited: bool = False  # whether the caller chose the limit
@@ -55,7 +57,7 @@ class Query:
     @property
     def needs_metadata(self) -> bool:
         """Whether the answer needs more of an instance than the index columns hold."""
-        return self.level is Level.INSTANCE and (self.include_all or not self.included <= INDEXED)
+        return self.level is Level.INSTANCE and (self.include_all or not self.fields.keys() <= INDEXED)
 
     @property
     def within_study(self) -> bool:
@@ -71,9 +73,12 @@ class Query:
 @dataclass(slots=True)
 class _Draft:
     matches: list[Match]
-    included: set[str]
-    warnings: list[str]
+    fields: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    order: list[Ordering] = field(default_factory=list)
     include_all: bool = False
+    fuzzy: bool = False
+    wants_total: bool = False
     limit: int | None = None
     offset: int = 0
 
@@ -86,17 +91,20 @@ def parse_query(
     Raises:
         InvalidQuery: a value is not what its parameter takes.
     """
-    matches = [Match(key, _required(key, uid)) for key, uid in target]
-    draft = _Draft(matches, set(), [])
+    draft = _Draft([Match(key, _required(key, uid)) for key, uid in target])
     for count, (name, value) in enumerate(parameters):
         if count >= MAX_PARAMETERS:
             raise InvalidQuery("Too many query parameters.")
         _read_parameter(draft, level, name, value)
+    if draft.fuzzy:
+        _apply_fuzzy_matching(draft)
     query = Query(
         level=level,
         matches=tuple(draft.matches),
-        included=frozenset(draft.included),
+        fields=draft.fields,
         include_all=draft.include_all,
+        order=tuple(draft.order),
+        wants_total=draft.wants_total,
         offset=draft.offset,
         warnings=tuple(draft.warnings),
     )
@@ -120,20 +128,23 @@ def _read_parameter(draft: _Draft, level: Level, name: str, value: str) -> None:
             draft.limit = _count(name, value)
         case "offset":
             draft.offset = _count(name, value)
+        case "orderby":
+            _read_order(draft, level, value)
+        case "count":
+            draft.wants_total = _truth(name, value)
         case "fuzzymatching":
-            if _truth(name, value):
-                draft.warnings.append(FUZZY_NOT_APPLIED)
+            draft.fuzzy = _truth(name, value)
         case _ if name not in NOT_FOR_SEARCH:
             _read_match(draft, level, name, value)
 
 
 def _read_match(draft: _Draft, level: Level, name: str, value: str) -> None:
-    path = _path_of(name)
+    path = path_of(name)
     key = KEYS.get(path) if path else None
     if key is None or key.level > level:
         draft.warnings.append(f"The query parameter {_printable(name)} is not supported and was ignored.")
         return
-    draft.included.add(key.path.partition(".")[0])
+    add_path(draft.fields, key.path)
     condition = parse_condition(key.vr, name, value)
     if condition is not None:
         draft.matches.append(Match(key, condition))
@@ -141,26 +152,34 @@ def _read_match(draft: _Draft, level: Level, name: str, value: str) -> None:
 
 def _read_include_fields(draft: _Draft, value: str) -> None:
     for name in filter(None, value.split(",")):
-        path = _path_of(name)
+        path = path_of(name)
         if name == "all":
             draft.include_all = True
         elif path is None:
             draft.warnings.append(f"The includefield {_printable(name)} names no attribute and was ignored.")
         else:
-            draft.included.add(path.partition(".")[0])
+            add_path(draft.fields, path)
 
 
-def _path_of(name: str) -> str | None:
-    """Keywords or tags, joined by dots, as tags; None when one is neither."""
-    tags = [_tag_of(part) for part in name.split(".")]
-    return None if None in tags else ".".join(filter(None, tags))
+def _read_order(draft: _Draft, level: Level, value: str) -> None:
+    for part in parse_order(level, value):
+        if isinstance(part, Ordering):
+            draft.order.append(part)
+        else:
+            draft.warnings.append(f"orderby {_printable(part)} is not supported and was ignored.")
+    if len(draft.order) > MAX_ORDER_KEYS:
+        raise InvalidQuery("orderby: too many attributes.")
 
 
-def _tag_of(name: str) -> str | None:
-    if _TAG.fullmatch(name):
-        return name.upper()
-    tag = tag_of(name)
-    return None if tag is None else f"{tag:08X}"
+def _apply_fuzzy_matching(draft: _Draft) -> None:
+    """Names match fuzzily, wherever the parameter stands among them; a Warning when there was none."""
+    applied = [
+        replace(match, condition=made_fuzzy(match.condition)) if isinstance(match.condition, Name) else match
+        for match in draft.matches
+    ]
+    if applied == draft.matches:
+        draft.warnings.append(FUZZY_NOT_APPLIED)
+    draft.matches = applied
 
 
 def _count(name: str, value: str) -> int:

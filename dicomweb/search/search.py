@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dicomweb.attributes import Level
 from dicomweb.search.answers import Counts, answer_body
 from dicomweb.search.query import MORE_RESULTS, Query
-from dicomweb.search.sql import INSTANCE, SERIES, select_matches
+from dicomweb.search.sql import INSTANCE, SERIES, count_matches, select_matches
 from server.kernel.access import Reach
 from server.kernel.database import Database
 
@@ -21,10 +21,11 @@ MAX_INLINE_ROWS = 200  # rendered on the event loop: a few milliseconds; more, a
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """The body of a search response, and the texts of its Warning header fields."""
+    """The body of a search response, and what its header fields say."""
 
     body: bytes
     warnings: tuple[str, ...]
+    total: int | None = None  # of all pages; None: nobody asked
 
 
 async def search(database: Database, query: Query, reach: Reach, public_base: str) -> SearchAnswer:
@@ -33,12 +34,21 @@ async def search(database: Database, query: Query, reach: Reach, public_base: st
         rows = (await connection.execute(select_matches(query, reach))).all()
         page = rows[: query.limit]
         counts = await _count(connection, query.level, page)
+        total = await _total(connection, query, reach, len(rows)) if query.wants_total else None
     more = len(rows) > query.limit and not query.is_limited
     if len(page) <= MAX_INLINE_ROWS and not query.needs_metadata:
         body = answer_body(page, query, counts, public_base)
     else:
         body = await asyncio.to_thread(answer_body, page, query, counts, public_base)
-    return SearchAnswer(body, (*query.warnings, MORE_RESULTS) if more else query.warnings)
+    return SearchAnswer(body, (*query.warnings, MORE_RESULTS) if more else query.warnings, total)
+
+
+async def _total(connection: AsyncConnection, query: Query, reach: Reach, found: int) -> int:
+    """How many match; the last page tells by itself."""
+    if 0 < found <= query.limit:
+        return query.offset + found
+    total: int = (await connection.execute(count_matches(query, reach))).scalar_one()
+    return total
 
 
 async def _count(connection: AsyncConnection, level: Level, page: Sequence[Row[Any]]) -> Counts:

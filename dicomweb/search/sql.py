@@ -1,30 +1,41 @@
 """A Query becomes one SELECT, with the caller's Reach in it (PS3.18 10.6; DESIGN §8).
 
-The order is total, so that pages neither repeat nor skip: studies from the newest StudyDate; series and
-instances by their number within the study or series named, from the newest elsewhere.
+The order is total, so that pages neither repeat nor skip: what `orderby` says, or else studies from the
+newest StudyDate; series and instances by number within the study or series named, from the newest elsewhere.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, or_, select, true
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, func, or_, select, true, union_all
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
-from sqlalchemy.types import Boolean
+from sqlalchemy.types import Boolean, String
 
 from dicomweb.attributes import Level
 from dicomweb.reach import within_reach
-from dicomweb.search.conditions import AnyText, AnyUid, Condition, Name, Number, Range, Text
+from dicomweb.search.conditions import (
+    AnyText,
+    AnyUid,
+    Condition,
+    FuzzyName,
+    Name,
+    Number,
+    Range,
+    Text,
+)
 from dicomweb.search.keys import Source
+from dicomweb.search.ordering import Ordering
 from dicomweb.search.query import Match, Query
-from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study
+from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study, StudyName
 from server.kernel.access import Reach
 from server.kernel.rows import table_of
 
 STUDY, SERIES, INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
-REQUEST, METADATA = table_of(SeriesRequest), table_of(InstanceMetadata)
+REQUEST, METADATA, STUDY_NAME = table_of(SeriesRequest), table_of(InstanceMetadata), table_of(StudyName)
 
 NAME_GROUPS = ("folded", "ideographic", "phonetic")  # the columns of a PN, in the order of its groups
 
@@ -58,6 +69,36 @@ def _compile_glob(element: Wildcard, compiler: SQLCompiler, **kw: Any) -> str:
 def _compile_like(element: Wildcard, compiler: SQLCompiler, **kw: Any) -> str:
     column, _, like = element.clauses
     return f"{compiler.process(column, **kw)} LIKE {compiler.process(like, **kw)} ESCAPE '\\'"
+
+
+class ByteOrder(FunctionElement[str]):
+    """ORDER BY a text by its bytes, on PostgreSQL whatever its collation: the same pages everywhere.
+
+    `_prefix_index` is in that order there.
+    """
+
+    name = "byte_order"
+    type = String()
+    inherit_cache = True
+
+
+class ByteOrderDescending(ByteOrder):
+    """The same from the last to the first."""
+
+    name = "byte_order_descending"
+    inherit_cache = True
+
+
+@compiles(ByteOrder, "sqlite")
+def _compile_plain_order(element: ByteOrder, compiler: SQLCompiler, **kw: Any) -> str:
+    direction = "DESC" if isinstance(element, ByteOrderDescending) else "ASC"
+    return f"{compiler.process(element.clauses, **kw)} {direction}"
+
+
+@compiles(ByteOrder)
+def _compile_byte_order(element: ByteOrder, compiler: SQLCompiler, **kw: Any) -> str:
+    operator = "~>~" if isinstance(element, ByteOrderDescending) else "~<~"
+    return f"{compiler.process(element.clauses, **kw)} USING {operator}"
 
 
 def _glob(pattern: str) -> str:
@@ -119,8 +160,24 @@ def match_name(table: Table, stem: str, name: Name) -> ColumnElement[bool]:
     return and_(true(), *(match_text(column, group) for column, group in pairs if group.pattern.strip("*")))
 
 
+def match_fuzzy_name(stem: str, name: FuzzyName) -> ColumnElement[bool]:
+    """PN of a study, fuzzily (PS3.18 8.3.4.2): each of both ways finds its studies by its own index."""
+    first, *others = (_having_word(stem, word, sound) for word, sound in name.words)
+    by_words = first.where(*(first.selected_columns.study_id.in_(other) for other in others))
+    literally = select(STUDY.c.id).where(match_name(STUDY, stem, name.literal)).correlate(None)
+    return STUDY.c.id.in_(union_all(literally, by_words))
+
+
+def _having_word(stem: str, word: str, sound: str) -> Select[int]:
+    c = STUDY_NAME.alias().c
+    is_word = or_(c.sound == sound, match_text(c.word, Text(f"{word}*")))
+    return select(c.study_id).where(c.attribute == stem, is_word)
+
+
 def match_condition(table: Table, match: Match) -> ColumnElement[bool]:
     """The condition of one match on its column of `table`."""
+    if isinstance(match.condition, FuzzyName):
+        return match_fuzzy_name(match.key.column, match.condition)
     if isinstance(match.condition, Name):
         return match_name(table, match.key.column, match.condition)
     return MATCHERS[type(match.condition)](table.c[match.key.column], match.condition)
@@ -130,6 +187,13 @@ def select_matches(query: Query, reach: Reach) -> Select[Any]:
     """The rows of the query's level, one more than its limit, with all that their answers need."""
     statement = _SELECTS[query.level](query).where(within_reach(reach), *_conditions(query.matches))
     return statement.order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
+
+
+def count_matches(query: Query, reach: Reach) -> Select[int]:
+    """How many rows `select_matches` has on all its pages."""
+    plain = replace(query, fields={}, include_all=False)
+    statement = _SELECTS[query.level](plain).where(within_reach(reach), *_conditions(query.matches))
+    return statement.with_only_columns(func.count(), maintain_column_froms=True)
 
 
 def _select_studies(_: Query) -> Select[Any]:
@@ -204,6 +268,8 @@ def _of_source(matches: Sequence[Match], source: Source, table: Table) -> list[C
 
 
 def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
+    if query.order:
+        return _chosen_order(query)
     if query.level is Level.STUDY:
         return STUDY.c.study_date.desc(), STUDY.c.id.desc()
     if query.level is Level.SERIES:
@@ -213,6 +279,28 @@ def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
     if query.within_study:
         return INSTANCE.c.series_id, *_numbered(INSTANCE, "instance_number")
     return (INSTANCE.c.id.desc(),)
+
+
+def _chosen_order(query: Query) -> tuple[ColumnElement[Any], ...]:
+    """As the caller says, what has no value below what has one; then by receipt, in the last direction."""
+    own_key = {Level.STUDY: STUDY, Level.SERIES: SERIES, Level.INSTANCE: INSTANCE}[query.level].c.id
+    last = own_key.desc() if query.order[-1].descending else own_key.asc()
+    return *map(_ordered, query.order), last
+
+
+def _ordered(ordering: Ordering) -> ColumnElement[Any]:
+    key = ordering.key
+    column = _TABLES[key.source].c[f"{key.column}_folded" if key.vr == "PN" else key.column]
+    if key.vr in _TEXT_VRS:
+        ordered: ColumnElement[Any] = (ByteOrderDescending if ordering.descending else ByteOrder)(column)
+    else:
+        ordered = column.desc() if ordering.descending else column.asc()
+    if not column.nullable:
+        return ordered
+    return ordered.nulls_last() if ordering.descending else ordered.nulls_first()
+
+
+_TEXT_VRS = frozenset({"PN", "LO", "SH", "CS"})  # of the others every collation makes the same order
 
 
 def _numbered(table: Table, column: str) -> tuple[ColumnElement[Any], ...]:

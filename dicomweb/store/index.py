@@ -9,17 +9,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from dicomweb.attributes import DicomJson, Level, of_level
 from dicomweb.response_codes import StoreFailure
 from dicomweb.store.classes import is_input
-from dicomweb.store.columns import instance_columns, series_columns, series_requests, study_columns
+from dicomweb.store.columns import (
+    instance_columns,
+    series_columns,
+    series_requests,
+    study_columns,
+    study_names,
+)
 from dicomweb.store.identity import demographics, patient_identifier
 from dicomweb.store.instances import InstanceResult, Origin, Refusal, StoredInstance, result_of
 from dicomweb.store.judgement import Verdict, judge, other_patient
 from dicomweb.store.known import Known, KnownInstance, KnownSeries, KnownStudy, load_known
-from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study
+from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study, StudyName
 from server.kernel.access import EVERYONE, Reach
 from server.kernel.bulk import insert_rows
 from server.kernel.database import UnitOfWork
@@ -28,12 +34,13 @@ from server.kernel.rows import table_of
 from server.kernel.site import Site
 
 _STUDY, _SERIES, _REQUEST = table_of(Study), table_of(Series), table_of(SeriesRequest)
-_INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)
+_INSTANCE, _METADATA, _NAME = table_of(Instance), table_of(InstanceMetadata), table_of(StudyName)
 
 # Built once, and executed with parameters: to build a statement costs more than to execute it.
 _INSERT_STUDY = insert(_STUDY).returning(_STUDY.c.id)
 _INSERT_SERIES = insert(_SERIES).returning(_SERIES.c.id)
 _UPDATE_STUDY = update(_STUDY).where(_STUDY.c.id == bindparam("key"))  # what is set is among the parameters
+_DELETE_NAMES = delete(_NAME).where(_NAME.c.study_id == bindparam("key"))
 _INSERT_REQUESTS = insert(_REQUEST)
 _INSERT_INSTANCES = insert(_INSTANCE).returning(_INSTANCE.c.id, _INSTANCE.c.sop_instance_uid)
 
@@ -87,6 +94,7 @@ class _Indexing:
     reach: Reach
     known: Known
     rows: list[tuple[dict[str, Any], StoredInstance]] = field(default_factory=list)
+    names: list[dict[str, Any]] = field(default_factory=list)
 
     async def take(self, instance: StoredInstance) -> InstanceResult:
         """Judge one instance and, when it is new and welcome, plan its row."""
@@ -113,6 +121,8 @@ class _Indexing:
 
     async def finish(self) -> None:
         """Write the instance rows, move the studies' instants, announce the studies."""
+        for study in self.known.studies.values():
+            await self._take_names(study)
         await self._insert_instances()
         for study_instance_uid, study in self.known.studies.items():
             if study.added:
@@ -147,7 +157,9 @@ class _Indexing:
             "attributes": orjson.dumps(attributes).decode(),
         }
         study_id = (await self.unit.execute(_INSERT_STUDY, row)).scalar_one()
-        study = KnownStudy(study_id, row["patient_system"], row["patient_value"], link.patient_id, attributes)
+        study = KnownStudy(
+            study_id, row["patient_system"], row["patient_value"], link.patient_id, attributes, is_new=True
+        )
         self.known.studies[instance.parsed.study_instance_uid] = study
         return study
 
@@ -192,7 +204,14 @@ class _Indexing:
         inserted = await self.unit.execute(_INSERT_INSTANCES, [row for row, _ in self.rows])
         ids = {row.sop_instance_uid: row.id for row in inserted}
         metadata = [_metadata_row(ids[row["sop_instance_uid"]], i) for row, i in self.rows]
-        await insert_rows(self.unit.connection, {_METADATA: metadata})
+        await insert_rows(self.unit.connection, {_METADATA: metadata, _NAME: self.names})
+
+    async def _take_names(self, study: KnownStudy) -> None:
+        """Plan the rows of the names of a study that is new, or that says more now."""
+        if study.is_new or study.has_new_attributes:
+            self.names += [{"study_id": study.id, **row} for row in study_names(study.attributes)]
+        if study.has_new_attributes and not study.is_new:
+            await self.unit.execute(_DELETE_NAMES, {"key": study.id})
 
     async def _bring_back(self, series: KnownSeries) -> None:
         """A series whose instances are all superseded has a current one again."""

@@ -26,6 +26,7 @@ class KnownStudy:
     patient_value: str | None
     patient_id: str | None
     attributes: DicomJson
+    is_new: bool = False  # this transaction is making it
     added: int = 0  # instances this transaction added
     has_new_input: bool = False
     derived_classes: set[str] = field(default_factory=set)  # of received objects this transaction added

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from dicomweb.store.reindex import refresh_index
 from server.kernel.audit_months import make_audit_months
 from server.kernel.job_metrics import observe_run
 from server.kernel.job_queues import job_queue
@@ -67,6 +68,7 @@ async def _make_audit_months(services: Services) -> int:
 
 CARE = (
     Care(Recurring("make-audit-months", 3600), _make_audit_months),
+    Care(Recurring("refresh-index", 300), refresh_index),
     Care(Recurring("pack-objects", 30), pack_settled),
     Care(Recurring("remove-objects", 60), remove_due),
     Care(Recurring("sweep-objects", 600), sweep_orphans),
