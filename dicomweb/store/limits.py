@@ -12,5 +12,10 @@ BATCH_BYTES = (
 )  # one put and one transaction; bounds what a request holds, and how long the writer is held
 BATCH_INSTANCES = 100  # the same for small instances
 MAX_INSTANCES = 100_000  # of one request: its response is built in memory
+MAX_METADATA_BYTES = 8 * MIB  # of all metadata parts of a request: some 500 instances
+MAX_METADATA_VALUES = (
+    1_000_000  # members, values and items in them: what they grow to in memory, not their bytes, is the cost
+)
+MAX_BULK_PARTS = 10_000  # of a request
 SPOOL_WRITE_BYTES = MIB  # bytes collected for one write to the spool
 PARSERS = 4  # threads that read instances at once

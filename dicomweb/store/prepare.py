@@ -39,6 +39,8 @@ def prepare_part(part: ReceivedPart, target_study: str | None) -> ReceivedInstan
 
     `target_study` is the Study Instance UID of the resource path; None: any study (PS3.18 10.5.1).
     """
+    if part.failure is not None:
+        return part.failure
     with part.opened() as body:
         try:
             received = prepare_instance(body)

@@ -10,12 +10,14 @@ from io import FileIO
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from dicomweb.store.instances import InstanceResult
 from dicomweb.store.limits import (
     MAX_IN_FLIGHT_BYTES,
     MAX_PART_BYTES,
     MAX_PART_MEMORY_BYTES,
     SPOOL_WRITE_BYTES,
 )
+from dicomweb.wire.pieces import FileRange
 from server.kernel.faults import TooLarge
 from server.kernel.object_store import ObjectStore, SpooledBody
 
@@ -43,6 +45,7 @@ class ReceivedPart:
 
     def __init__(self, objects: ObjectStore, budget: MemoryBudget) -> None:
         self.length = 0
+        self.failure: InstanceResult | None = None  # known before it is read: there is nothing to be stored
         self._objects = objects
         self._budget = budget
         self._held = 0  # bytes of the budget
@@ -79,6 +82,11 @@ class ReceivedPart:
             return
         with self._path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
             yield mapped
+
+    @property
+    def content(self) -> memoryview | FileRange:
+        """The bytes of a part that is finished, until it is discarded."""
+        return memoryview(self._buffer) if self._path is None else FileRange(self._path, 0, self.length)
 
     @property
     def body(self) -> bytearray | SpooledBody:

@@ -1,10 +1,12 @@
 """The body of a Store request as parts, while it arrives (PS3.18 10.5.2).
 
-Also taken, beyond the text: one DICOM file as the whole body, `Content-Type: application/dicom`.
+Also taken, beyond the text: one DICOM file as the whole body, `Content-Type: application/dicom`. Of a request
+of metadata and bulk data (`dicomweb/store/metadata_request.py`) come the files that are made of them.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 
+from dicomweb.store.metadata_request import READERS, files_of
 from dicomweb.store.receive import ReceivedPart
 from dicomweb.wire.faults import MultipartFault, UnsupportedContentType
 from dicomweb.wire.media_types import parse_media_type
@@ -20,16 +22,19 @@ def read_request(
     """The parts of the body, each complete; the receiver discards them.
 
     Raises:
-        UnsupportedContentType: the body is neither multipart/related of DICOM files nor one DICOM file.
+        UnsupportedContentType: the body is neither one DICOM file nor multipart/related of a type taken.
         MultipartFault: the body is not what its Content-Type says; also while it is read.
     """
     media_type = parse_media_type(content_type or "")
     if media_type is not None and media_type.name == DICOM:
         return _single(chunks, new_part)
     reader = MultipartRelatedReader(content_type)
+    if reader.part_type is not None and reader.part_type in READERS:
+        return files_of(reader.part_type, _parts(reader, chunks, new_part), new_part)
     if reader.part_type not in (None, DICOM):
-        raise UnsupportedContentType(f'the parts of the request are not "{DICOM}"')
-    return _parts(reader, chunks, new_part)
+        taken = ", ".join((DICOM, *READERS))
+        raise UnsupportedContentType(f"the parts of the request are of none of the types {taken}")
+    return _without_headers(_parts(reader, chunks, new_part))
 
 
 async def _single(chunks: AsyncIterable[bytes], new_part: NewPart) -> AsyncIterator[ReceivedPart]:
@@ -46,15 +51,22 @@ async def _single(chunks: AsyncIterable[bytes], new_part: NewPart) -> AsyncItera
     yield part
 
 
+async def _without_headers(
+    parts: AsyncIterator[tuple[Mapping[str, str], ReceivedPart]],
+) -> AsyncIterator[ReceivedPart]:
+    async for _, part in parts:
+        yield part
+
+
 async def _parts(
     reader: MultipartRelatedReader, chunks: AsyncIterable[bytes], new_part: NewPart
-) -> AsyncIterator[ReceivedPart]:
+) -> AsyncIterator[tuple[Mapping[str, str], ReceivedPart]]:
     assembly = _Assembly(new_part)
     try:
         async for chunk in chunks:
             for event in reader.feed(chunk):
                 if (part := await assembly.take(event)) is not None:
-                    yield part
+                    yield assembly.headers, part
         reader.finish()
     finally:
         assembly.discard()
@@ -66,11 +78,13 @@ class _Assembly:
     def __init__(self, new_part: NewPart) -> None:
         self._new_part = new_part
         self._part: ReceivedPart | None = None
+        self.headers: Mapping[str, str] = {}
 
     async def take(self, event: PartEvent) -> ReceivedPart | None:
         """The part that `event` completes."""
         if isinstance(event, PartBegin):
             self._part = self._new_part()
+            self.headers = event.headers
             return None
         assert self._part is not None
         if isinstance(event, PartData):

@@ -30,6 +30,15 @@ class UnreadableXml(UnreadableDataSet):
     """The text is no Native DICOM Model (PS3.19 A.1), or holds what is refused."""
 
 
+class UnwritableDataSet(UnreadableDataSet):
+    """Metadata of which no data set can be made (PS3.18 F.2)."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        """`path`: keys and item numbers of the attribute, "" for the data set as a whole."""
+        self.path = path
+        super().__init__(reason)
+
+
 class TransferSyntaxUnknown(Fault):
     """The file meta names no transfer syntax, or one that this server cannot walk (C122)."""
 

@@ -114,7 +114,7 @@ async def test_single_part_body_is_taken(client: httpx.AsyncClient) -> None:
         pytest.param(b"{}", "application/json", 415, id="JSON"),
         pytest.param(b"x", "", 415, id="no type"),
         pytest.param(
-            multipart(b"{}"), MULTIPART.replace("dicom", "dicom+json", 1), 415, id="metadata and bulk data"
+            multipart(b"{}"), MULTIPART.replace("dicom", "dicom+json", 1), 415, id="files said to be metadata"
         ),
     ],
 )
