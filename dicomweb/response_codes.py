@@ -36,6 +36,7 @@ class StoreWarning(IntEnum):
     DATA_SET_DOES_NOT_MATCH_SOP_CLASS = (
         0xB007  # stored bit for bit, but something in it is not as it should be
     )
+    ANOTHER_WAS_REPLACED = 0xB008  # ours: another data set had this UID, and is kept aside
 
 
 def store_status(*, stored: int, warned: int, failed: int) -> HTTPStatus:

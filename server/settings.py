@@ -25,7 +25,7 @@ from pydantic_settings import (
 from server.kernel.cloud_config import CloudConfig, ServerSideEncryption
 from server.kernel.database_limits import DatabaseLimits
 from server.kernel.retention_policy import RetentionPolicy, RetentionRule
-from server.kernel.site import Site
+from server.kernel.site import Duplicates, Site
 from server.kernel.store_config import StoragePolicy, StoreConfig
 from server.kernel.tracing import TracingSettings
 
@@ -119,6 +119,10 @@ class Settings(BaseSettings):
         None, description="IANA zone of DICOM times without an offset; default: dates only"
     )
     create_patients: bool = Field(True, description="whether an unknown Patient ID creates a Patient")
+    duplicates: Duplicates = Field(
+        Duplicates.REFUSE,
+        description="refuse or replace: another data set under a SOP Instance UID that is stored",
+    )
     master_key: str | None = Field(
         None,
         min_length=32,
@@ -272,7 +276,13 @@ class Settings(BaseSettings):
     @property
     def site(self) -> Site:
         """The site's naming as the kernel's value."""
-        return Site(self.site_patient_system, self.issuer_systems, self.timezone, self.create_patients)
+        return Site(
+            self.site_patient_system,
+            self.issuer_systems,
+            self.timezone,
+            self.create_patients,
+            self.duplicates,
+        )
 
     @property
     def tracing(self) -> TracingSettings | None:

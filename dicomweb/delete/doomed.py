@@ -1,5 +1,6 @@
 """What a deletion takes away, read under the study's lock."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from dicomweb.reach import within_reach
 from dicomweb.retrieve.locate import Resource
 from dicomweb.store.classes import is_derived
 from dicomweb.store.instances import Origin
+from dicomweb.store.replace import is_version_of
 from dicomweb.tables import Instance, Series, Study
 from server.kernel.access import Reach
 from server.kernel.database import UnitOfWork
@@ -34,7 +36,7 @@ class Doomed:
 
 
 async def find_doomed(unit: UnitOfWork, resource: Resource, reach: Reach) -> Doomed:
-    """Everything of `resource`, superseded instances too. The caller holds the lock `study:<UID>`.
+    """Everything of `resource`, superseded and replaced too. The caller holds the lock `study:<UID>`.
 
     The study's row is held until the transaction ends: whose the study is stays so.
 
@@ -48,7 +50,7 @@ async def find_doomed(unit: UnitOfWork, resource: Resource, reach: Reach) -> Doo
     if study is None or not rows:
         raise NotFound("There is no such study, series or instance.")
     counted = select(func.count()).where(_INSTANCE.c.study_id == study["id"])
-    level, uid, criterion = _aimed_at(resource, rows[0])
+    level, uid, criterion = _aimed_at(resource, rows)
     return Doomed(
         level,
         uid,
@@ -79,16 +81,16 @@ def _select(study_id: int, resource: Resource) -> Any:
     )
     if resource.series is not None:
         query = query.where(_SERIES.c.series_instance_uid == resource.series)
-    return query if resource.instance is None else query.where(c.sop_instance_uid == resource.instance)
+    return query if resource.instance is None else query.where(is_version_of(resource.instance))
 
 
-def _aimed_at(resource: Resource, row: Row[Any]) -> tuple[Level, str, ColumnElement[bool]]:
+def _aimed_at(resource: Resource, rows: Sequence[Row[Any]]) -> tuple[Level, str, ColumnElement[bool]]:
     c = _INSTANCE.c
     if resource.instance is not None:
-        return Level.INSTANCE, resource.instance, c.id == row.id
+        return Level.INSTANCE, resource.instance, c.id.in_([row.id for row in rows])
     if resource.series is not None:
-        return Level.SERIES, resource.series, c.series_id == row.series_id
-    return Level.STUDY, resource.study, c.study_id == row.study_id
+        return Level.SERIES, resource.series, c.series_id == rows[0].series_id
+    return Level.STUDY, resource.study, c.study_id == rows[0].study_id
 
 
 def _is_input(row: Row[Any]) -> bool:

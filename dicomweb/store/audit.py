@@ -14,12 +14,13 @@ def audit_entries(
 ) -> Iterator[AuditEntry]:
     """Entries for the acts behind `results`, with the number of instances as occurrences."""
     groups = Counter(
-        (result.study_instance_uid or None, result.patient_id, _outcome(result)) for result in results
+        (result.study_instance_uid or None, result.patient_id, _outcome(result), _action(result))
+        for result in results
     )
-    for (study, patient_id, outcome), count in groups.items():
+    for (study, patient_id, outcome, action), count in groups.items():
         yield AuditEntry(
             principal,
-            Action.CREATE,
+            action,
             interaction,
             "ImagingStudy",
             study,
@@ -27,6 +28,10 @@ def audit_entries(
             outcome=outcome,
             occurrences=count,
         )
+
+
+def _action(result: InstanceResult) -> Action:
+    return Action.UPDATE if result.replaced else Action.CREATE
 
 
 def _outcome(result: InstanceResult) -> Outcome:

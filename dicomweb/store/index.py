@@ -25,13 +25,14 @@ from dicomweb.store.identity import demographics, patient_identifier
 from dicomweb.store.instances import InstanceResult, Origin, Refusal, StoredInstance, result_of
 from dicomweb.store.judgement import Verdict, judge, other_patient
 from dicomweb.store.known import Known, KnownInstance, KnownSeries, KnownStudy, load_known
+from dicomweb.store.replace import set_aside
 from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study, StudyName
 from server.kernel.access import EVERYONE, Reach
 from server.kernel.bulk import insert_rows
 from server.kernel.database import UnitOfWork
 from server.kernel.patients import PatientIdentifier, link_patient
 from server.kernel.rows import table_of
-from server.kernel.site import Site
+from server.kernel.site import Duplicates, Site
 
 _STUDY, _SERIES, _REQUEST = table_of(Study), table_of(Series), table_of(SeriesRequest)
 _INSTANCE, _METADATA, _NAME = table_of(Instance), table_of(InstanceMetadata), table_of(StudyName)
@@ -100,7 +101,9 @@ class _Indexing:
         """Judge one instance and, when it is new and welcome, plan its row."""
         parsed = instance.parsed
         identifier = patient_identifier(parsed.dicom_json, self.site)
-        verdict = judge(instance.received, identifier, self.known, self.reach)
+        received = self.origin is Origin.RECEIVED  # what the engine made once is not made again
+        duplicates = self.site.duplicates if received else Duplicates.REFUSE
+        verdict = judge(instance.received, identifier, self.known, self.reach, duplicates)
         if isinstance(verdict, Refusal):
             return result_of(parsed, verdict)
         study = self.known.studies.get(parsed.study_instance_uid)
@@ -116,8 +119,12 @@ class _Indexing:
             await self._bring_back(series)
         if series.is_packed:
             await self._have_packed(series)
+        if verdict is Verdict.REPLACES:
+            await self._insert_instances()  # it may be among them
+            await set_aside(self.unit, parsed.sop_instance_uid)
         self._add(instance, study, series)
-        return replace(result_of(parsed), patient_id=study.patient_id)
+        replaced = verdict is Verdict.REPLACES
+        return replace(result_of(parsed), replaced=replaced, patient_id=study.patient_id)
 
     async def finish(self) -> None:
         """Write the instance rows, move the studies' instants, announce the studies."""
@@ -189,7 +196,7 @@ class _Indexing:
         }
         self.rows.append((row, instance))
         self.known.instances[parsed.sop_instance_uid] = KnownInstance(
-            parsed.series_instance_uid, instance.received.data_set_sha256
+            parsed.series_instance_uid, instance.received.data_set_sha256, self.origin
         )
         study.added += 1
         if is_input(parsed, self.origin):
@@ -205,6 +212,7 @@ class _Indexing:
         ids = {row.sop_instance_uid: row.id for row in inserted}
         metadata = [_metadata_row(ids[row["sop_instance_uid"]], i) for row, i in self.rows]
         await insert_rows(self.unit.connection, {_METADATA: metadata, _NAME: self.names})
+        self.rows, self.names = [], []
 
     async def _take_names(self, study: KnownStudy) -> None:
         """Plan the rows of the names of a study that is new, or that says more now."""

@@ -84,6 +84,7 @@ class InstanceResult:
     series_instance_uid: str
     refusal: Refusal | None = None  # None: stored, now or before
     already_stored: bool = False  # the same data set was there; nothing was written
+    replaced: bool = False  # another data set was there, and was set aside
     warnings: tuple[str, ...] = ()
     patient_id: str | None = None  # the FHIR Patient of its study; None: unassigned, conflict or refused
 

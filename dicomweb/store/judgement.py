@@ -4,11 +4,12 @@ from enum import Enum, auto
 
 from dicomweb.response_codes import StoreFailure
 from dicomweb.store.identity import PATIENT_ID
-from dicomweb.store.instances import FailedAttribute, ReceivedInstance, Refusal
+from dicomweb.store.instances import FailedAttribute, Origin, ReceivedInstance, Refusal
 from dicomweb.store.known import Known, KnownStudy
 from dicomweb.wire.dictionary import key_of
 from server.kernel.access import Reach
 from server.kernel.patients import PatientIdentifier
+from server.kernel.site import Duplicates
 
 STUDY_INSTANCE_UID = key_of("StudyInstanceUID")
 SERIES_INSTANCE_UID = key_of("SeriesInstanceUID")
@@ -27,10 +28,15 @@ class Verdict(Enum):
 
     NEW = auto()
     ALREADY_STORED = auto()
+    REPLACES = auto()  # another data set, which is to be set aside
 
 
 def judge(
-    instance: ReceivedInstance, identifier: PatientIdentifier | None, known: Known, reach: Reach
+    instance: ReceivedInstance,
+    identifier: PatientIdentifier | None,
+    known: Known,
+    reach: Reach,
+    duplicates: Duplicates = Duplicates.REFUSE,
 ) -> Verdict | Refusal:
     """Compare one instance with what the index holds.
 
@@ -41,7 +47,7 @@ def judge(
         return other_patient(StoreFailure.NOT_AUTHORIZED)
     if study is not None and not _is_of_patient(study, identifier):
         return other_patient(StoreFailure.OTHER_PATIENT_THAN_STUDY)
-    return _judge_place(instance, known, reach)
+    return _judge_place(instance, known, reach, duplicates)
 
 
 def other_patient(reason: StoreFailure) -> Refusal:
@@ -49,7 +55,9 @@ def other_patient(reason: StoreFailure) -> Refusal:
     return Refusal(reason, (FailedAttribute(PATIENT_ID, PATIENT_COMMENTS[reason]),))
 
 
-def _judge_place(instance: ReceivedInstance, known: Known, reach: Reach) -> Verdict | Refusal:
+def _judge_place(
+    instance: ReceivedInstance, known: Known, reach: Reach, duplicates: Duplicates
+) -> Verdict | Refusal:
     parsed = instance.parsed
     study = known.studies.get(parsed.study_instance_uid)
     for tag, uid in (
@@ -71,6 +79,8 @@ def _judge_place(instance: ReceivedInstance, known: Known, reach: Reach) -> Verd
         return _misplaced(SOP_INSTANCE_UID, "The instance belongs to another series")
     if earlier.data_set_sha256 == instance.data_set_sha256:
         return Verdict.ALREADY_STORED
+    if duplicates is Duplicates.REPLACE and earlier.origin is Origin.RECEIVED:
+        return Verdict.REPLACES
     comment = "Another data set is stored under this UID; the first is kept"
     return Refusal(StoreFailure.DUPLICATE_SOP_INSTANCE, (FailedAttribute(SOP_INSTANCE_UID, comment),))
 

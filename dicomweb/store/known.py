@@ -9,6 +9,7 @@ from sqlalchemy import BindParameter, Row, Select, bindparam, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import DicomJson
+from dicomweb.store.instances import Origin
 from dicomweb.tables import Instance, Series, Study, Tombstone
 from dicomweb.wire.instance import ParsedInstance
 from server.kernel.rows import table_of
@@ -50,6 +51,7 @@ class KnownInstance:
 
     series_instance_uid: str
     data_set_sha256: bytes
+    origin: Origin
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstanc
     return Known(
         found,
         {row.series_instance_uid: _series(row) for row in series},
-        {row.sop_instance_uid: KnownInstance(row.series_instance_uid, row.data_set_sha256) for row in known},
+        {row.sop_instance_uid: _instance(row) for row in known},
         await _deleted(connection, {i.study_instance_uid for i in parsed}, found),
     )
 
@@ -114,6 +116,10 @@ def _series(row: Row[Any]) -> KnownSeries:
     return KnownSeries(row.id, row.study_instance_uid, row.superseded_us is not None, row.pack_due_us is None)
 
 
+def _instance(row: Row[Any]) -> KnownInstance:
+    return KnownInstance(row.series_instance_uid, row.data_set_sha256, Origin(row.origin))
+
+
 def _naming(uids: Iterable[str]) -> dict[str, list[str]]:
     return {"uids": sorted(uids)}
 
@@ -149,8 +155,13 @@ _ALL_SERIES: Select[Any] = (
     .join_from(_SERIES, _STUDY, _SERIES.c.study_id == _STUDY.c.id)
     .where(_SERIES.c.series_instance_uid.in_(_UIDS))
 )
-_INSTANCES = (
-    select(_INSTANCE.c.sop_instance_uid, _SERIES.c.series_instance_uid, _INSTANCE.c.data_set_sha256)
+_INSTANCES: Select[Any] = (
+    select(
+        _INSTANCE.c.sop_instance_uid,
+        _SERIES.c.series_instance_uid,
+        _INSTANCE.c.data_set_sha256,
+        _INSTANCE.c.origin,
+    )
     .join_from(_INSTANCE, _SERIES, _INSTANCE.c.series_id == _SERIES.c.id)
     .where(_INSTANCE.c.sop_instance_uid.in_(_UIDS))
 )

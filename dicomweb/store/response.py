@@ -12,8 +12,10 @@ from dicomweb.store.instances import FailedAttribute, InstanceResult, Refusal
 from dicomweb.store.warning_texts import warned_attribute
 from dicomweb.urls import instance_url, study_url
 from dicomweb.wire.dicom_json import data_set, element, sequence
+from dicomweb.wire.dictionary import key_of
 
 MAX_COMMENT_CHARACTERS = 64  # of an LO, PS3.5 Table 6.2-1
+REPLACED_COMMENT = "Another data set had this UID; it was replaced and is kept aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ def store_response(results: Sequence[InstanceResult], public_base: str) -> Store
     stored = [result for result in results if result.refusal is None]
     status = store_status(
         stored=len(stored),
-        warned=sum(1 for result in stored if result.warnings),
+        warned=sum(1 for result in stored if result.warnings or result.replaced),
         failed=len(results) - len(stored),
     )
     named = [_failed(r, r.refusal) for r in results if r.refusal and r.sop_instance_uid]
@@ -54,13 +56,18 @@ def _sequence(keyword: str, items: Sequence[DicomJson]) -> DicomJson:
 
 def _referenced(result: InstanceResult, public_base: str) -> DicomJson:
     place = (result.study_instance_uid, result.series_instance_uid, result.sop_instance_uid)
-    warnings: DicomJson = {}
-    if result.warnings:
-        reason = StoreWarning.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
-        warnings = element("WarningReason", reason.value) | _attributes(
-            map(warned_attribute, result.warnings)
-        )
-    return data_set(_names(result), element("RetrieveURL", instance_url(public_base, *place)), warnings)
+    url = element("RetrieveURL", instance_url(public_base, *place))
+    return data_set(_names(result), url, _warnings(result))
+
+
+def _warnings(result: InstanceResult) -> DicomJson:
+    """One reason, for there is room for one: that something was replaced weighs more; and every attribute."""
+    warned = [warned_attribute(warning) for warning in result.warnings]
+    reason = StoreWarning.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
+    if result.replaced:
+        warned.insert(0, FailedAttribute(key_of("SOPInstanceUID"), REPLACED_COMMENT))
+        reason = StoreWarning.ANOTHER_WAS_REPLACED
+    return element("WarningReason", reason.value) | _attributes(warned) if warned else {}
 
 
 def _failed(result: InstanceResult, refusal: Refusal) -> DicomJson:

@@ -131,7 +131,7 @@ class StoreService:
         reach = request.access.reach("ImagingStudy", Permission.CREATE)
         for position, received in list(batch.received.items()):
             identifier = patient_identifier(received.parsed.dicom_json, self._services.site)
-            verdict = judge(received, identifier, known, reach)
+            verdict = judge(received, identifier, known, reach, self._services.site.duplicates)
             if isinstance(verdict, Refusal):
                 batch.settle([position], [result_of(received.parsed, verdict)])
             elif verdict is Verdict.ALREADY_STORED:

@@ -1,7 +1,15 @@
-"""The site's own naming, as the settings state it."""
+"""The site's own naming and rules, as the settings state them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Duplicates(StrEnum):
+    """What becomes of another data set under a SOP Instance UID that is stored."""
+
+    REFUSE = "refuse"
+    REPLACE = "replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +22,4 @@ class Site:
     )  # Issuer of Patient ID → Identifier.system
     timezone: str | None = None  # IANA name; None: DICOM times without offset become dates only
     create_patients: bool = True  # whether an unknown identifier creates a Patient
+    duplicates: Duplicates = Duplicates.REFUSE
