@@ -29,6 +29,7 @@ from server.kernel.jobs import (
 from server.kernel.tracing import Attributes, Kind, joined, span
 
 REST_S = 0.1  # when a job is due but cannot be taken yet, such as one that an open transaction touches
+BURST_S = 0.05  # from one look at the queue to the next, while commits keep telling of jobs
 RETRY_DELAYS_S = (0.2, 1.0, 5.0)  # of the runner's own statements while they fail; the last repeats
 GRACE_S = 6.0  # for the jobs in hand when the runner is told to stop
 PUT_DOWN_S = 3.0  # then, for giving them back
@@ -133,10 +134,13 @@ class JobRunner:
         return sum(run.taken.queue == name for run in self._hand.values()) < self.slots[name]
 
     async def _pause(self, stopping: "asyncio.Task[bool]", seconds: float | None) -> None:
-        waits = [asyncio.create_task(self.queue.added()), asyncio.create_task(self._freed.wait())]
-        await asyncio.wait([stopping, *waits], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        looked = monotonic()
+        added, freed = asyncio.create_task(self.queue.added()), asyncio.create_task(self._freed.wait())
+        await asyncio.wait([stopping, added, freed], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if added.done() and not stopping.done():
+            await asyncio.sleep(max(0.0, looked + BURST_S - monotonic()))
+        added.cancel()
+        freed.cancel()
 
     def _begin(self, taken: Taken) -> "asyncio.Task[None]":
         if (before := self._hand.get(taken.id)) is not None:  # it was taken from us, and came back

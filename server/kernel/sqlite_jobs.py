@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from server.kernel.clock import SECOND_US, now_us
@@ -45,13 +45,8 @@ class SqliteJobs:
 
     async def due_in_s(self, queues: Sequence[str]) -> Mapping[str, float]:
         """Seconds until the next job of each queue is due."""
-        query = (
-            select(_JOB.c.queue, func.min(_JOB.c.due_us))
-            .where(_is(JobState.WAITING), _JOB.c.queue.in_(queues), ~_is_excluded())
-            .group_by(_JOB.c.queue)
-        )
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(_DUE, {"queues": queues})).all()
         now = now_us()
         return {queue: max(0.0, (due_us - now) / SECOND_US) for queue, due_us in rows}
 
@@ -59,7 +54,7 @@ class SqliteJobs:
         """The next job that is due, now in hand."""
 
         async def work(unit: UnitOfWork) -> Taken | None:
-            row = (await unit.execute(_next(queue, unit.now_us))).first()
+            row = (await unit.execute(_NEXT, {"named": queue, "now_us": unit.now_us})).first()
             if row is None:
                 return None
             held = {
@@ -156,14 +151,19 @@ def _is_excluded() -> ColumnElement[bool]:
     return exists().where(other.state == JobState.RUNNING.value, other.exclusive == _JOB.c.exclusive)
 
 
-def _next(queue: str, now: int) -> Select[Any]:
-    c = _JOB.c
-    return (
-        select(_JOB)
-        .where(_is(JobState.WAITING), c.queue == queue, c.due_us <= now, ~_is_excluded())
-        .order_by(c.priority.desc(), c.id)
-        .limit(1)
-    )
+# Built once: that costs more than to execute them, and a runner looks after every commit.
+_DUE = (
+    select(_JOB.c.queue, func.min(_JOB.c.due_us))
+    .where(_is(JobState.WAITING), _JOB.c.queue.in_(bindparam("queues", expanding=True)), ~_is_excluded())
+    .group_by(_JOB.c.queue)
+)
+_NEXT = (
+    select(_JOB)
+    .where(_is(JobState.WAITING), _JOB.c.queue == bindparam("named"), _JOB.c.due_us <= bindparam("now_us"))
+    .where(~_is_excluded())
+    .order_by(_JOB.c.priority.desc(), _JOB.c.id)
+    .limit(1)
+)
 
 
 def _taken(row: Row[Any]) -> Taken:
