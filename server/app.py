@@ -136,6 +136,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
             {"/dicom-web": settings.max_request_mib * MIB, "/fhir": FHIR_BODY_BYTES}, FORM_BODY_BYTES
         ),
         tracing=settings.tracing is not None,
+        prefix=settings.prefix,
         https=services.public_base.startswith("https:"),
     )
     hub = EventHub(services.database, services.wakeups, REPORTED_KINDS)

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import zoneinfo
 from pathlib import Path
@@ -30,6 +31,24 @@ from server.kernel.store_config import StoragePolicy, StoreConfig
 from server.kernel.tracing import TracingSettings
 
 PREFIX = "ISTHMUS_"
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")  # of a path
+DOORS = (
+    frozenset(  # first segments of our own paths, which no prefix may have: a proxy may take it off or not
+        {
+            "dicom-web",
+            "fhir",
+            "auth",
+            "admin",
+            "ui",
+            ".well-known",
+            "docs",
+            "openapi.json",
+            "livez",
+            "readyz",
+            "metrics",
+        }
+    )
+)
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -68,7 +87,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     public_base: str | None = Field(
-        None, description="scheme://host[:port] of every URL in answers; default: the address listened on"
+        None,
+        description="scheme://host[:port][/path] of every URL in answers; default: the address listened on",
     )
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Host names accepted beside the loopback names and the public base's"
@@ -207,13 +227,18 @@ class Settings(BaseSettings):
 
     @field_validator("public_base")
     @classmethod
-    def _is_origin(cls, value: str | None) -> str | None:
+    def _is_base(cls, value: str | None) -> str | None:
         if value is None:
             return None
+        value = value.rstrip("/")
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.rstrip("/") or parts.query:
-            raise ValueError("must be scheme://host[:port]")
-        return value.rstrip("/")
+        if parts.scheme not in ("http", "https") or not parts.netloc or "?" in value or "#" in value:
+            raise ValueError("must be scheme://host[:port][/path]")
+        if not _PREFIX.fullmatch(parts.path) or parts.path[1:].partition("/")[0] in DOORS:
+            raise ValueError(
+                "the path must be of letters, digits, '.', '_', '-', and begin with none of ours"
+            )
+        return value
 
     @field_validator("timezone")
     @classmethod
@@ -256,6 +281,11 @@ class Settings(BaseSettings):
         """The public base in force."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.public_base or f"http://{host}:{self.port}"
+
+    @property
+    def prefix(self) -> str:
+        """The path of the public base, without a final slash; "" when it has none."""
+        return urlsplit(self.base).path
 
     @property
     def hosts(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from server.http.access_log import AccessLog
 from server.http.body_limit import BodyLimit, BodyLimits
 from server.http.error_shield import ErrorShield
 from server.http.hosts import HostAllowList
+from server.http.path_prefix import PathPrefix
 from server.http.path_text import PathText
 from server.http.problem import Answer
 from server.http.request_id import RequestId
@@ -25,15 +26,18 @@ class HttpFloor:
     limits: BodyLimits
     https: bool  # whether the public base is
     tracing: bool = False  # whether requests are traced
+    prefix: str = ""  # path of the public base, which a proxy in front may leave on
 
 
 def build_middleware(floor: HttpFloor, inner: Sequence[Middleware] = ()) -> list[Middleware]:
     """The list for `FastAPI(middleware=…)`; `inner` (authentication) stands next to the application.
 
-    The name comes first, so that every line of the log has it; the log sees what the shield made of an error;
-    a wrong Host, a path with NUL and a body that is too large are refused before a token is looked up.
+    The prefix goes first, for everything else looks at paths; then the name, so that every line of the log
+    has it. The log sees what the shield made of an error; a wrong Host, a path with NUL and too large a body
+    are refused before a token is looked up.
     """
     return [
+        Middleware(PathPrefix, floor.prefix),
         Middleware(RequestId),
         *([Middleware(Tracing)] if floor.tracing else []),
         Middleware(AccessLog),

@@ -21,7 +21,7 @@ class Services:
     database: Database
     objects: ObjectStore
     read_audit: ReadAudit
-    public_base: str  # scheme://host[:port] of every URL in answers, without a final slash
+    public_base: str  # scheme://host[:port][/path] of every URL in answers, without a final slash
     site: Site = field(default_factory=Site)
     clock: Clock = now_us
     storage: StoragePolicy = field(default_factory=StoragePolicy)

@@ -54,10 +54,36 @@ def test_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tooshort" not in str(raised.value)
 
 
-def test_public_base_is_an_origin() -> None:
-    assert Settings(public_base="https://pacs.example.org/").base == "https://pacs.example.org"
+@pytest.mark.parametrize(
+    ("given", "base", "prefix"),
+    [
+        ("https://pacs.example.org/", "https://pacs.example.org", ""),
+        ("http://pacs.example.org:8443", "http://pacs.example.org:8443", ""),
+        ("https://example.org/pacs/", "https://example.org/pacs", "/pacs"),
+        ("https://example.org/a/b-1.2", "https://example.org/a/b-1.2", "/a/b-1.2"),
+    ],
+)
+def test_public_base_is_an_origin_with_or_without_a_path(given: str, base: str, prefix: str) -> None:
+    settings = Settings(public_base=given)
+    assert (settings.base, settings.prefix) == (base, prefix)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "pacs.example.org/dicom",
+        "https://pacs.example.org?a",
+        "https://pacs.example.org/a#b",
+        "https://pacs.example.org/a/../b",
+        "https://pacs.example.org/a//b",
+        "https://pacs.example.org/%41",
+        "https://pacs.example.org/fhir",
+        "https://pacs.example.org/dicom-web/x",
+    ],
+)
+def test_what_is_no_public_base(given: str) -> None:
     with pytest.raises(ValidationError):
-        Settings(public_base="pacs.example.org/dicom")
+        Settings(public_base=given)
 
 
 def test_unknown_time_zone_is_refused() -> None:
