@@ -24,6 +24,11 @@ def weak_tag(digest: bytes) -> str:
     return f'W/"{digest[:16].hex()}"'
 
 
+def strong_tag(digest: bytes) -> str:
+    """An entity tag for these very bytes, which a range may be asked of (RFC 9110 §8.8.1)."""
+    return f'"{digest[:16].hex()}"'
+
+
 def names_tag(if_none_match: str | None, entity_tag: str) -> bool:
     """Whether If-None-Match names this tag, by weak comparison (RFC 9110 §13.1.2)."""
     if if_none_match is None:

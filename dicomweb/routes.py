@@ -1,44 +1,30 @@
 """The DICOMweb studies service: routes and faults (PS3.18 10, §8.5). Mounted by the roof at `/dicom-web`."""
 
-from collections.abc import Iterable
 from http import HTTPStatus
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from dicomweb.answer import Answer
 from dicomweb.attributes import Level
+from dicomweb.data_sets import data_set_answer, data_sets_answer
 from dicomweb.response_codes import RETRY_AFTER_S
 from dicomweb.retrieve.byte_range import RangeNotSatisfiable
-from dicomweb.retrieve.frames import parse_frame_list
-from dicomweb.retrieve.inflated import InflatedFiles
-from dicomweb.retrieve.locate import Resource
-from dicomweb.retrieve.retrieve import (
-    Archive,
-    RetrieveRequest,
-    retrieve_bulk_data,
-    retrieve_files,
-    retrieve_frames,
-    retrieve_metadata,
-)
+from dicomweb.retrieve.routes import acceptable, add_routes, response_of
 from dicomweb.search.keys import SERIES_INSTANCE_UID, STUDY_INSTANCE_UID, Key
 from dicomweb.search.query import parse_query
 from dicomweb.search.search import search
 from dicomweb.store.request import read_request
 from dicomweb.store.response import store_response
 from dicomweb.store.service import StoreRequest, StoreService
-from dicomweb.wire.media_types import MediaRange, parse_accept
-from dicomweb.wire.negotiation import DICOM_JSON, select_metadata
+from dicomweb.wire.content_coding import select_coding
+from dicomweb.wire.negotiation import select_metadata
 from server.kernel.access import Permission, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import Busy, Fault, FaultKind, Unauthenticated
 from server.kernel.services import Services
 
-WARN_CODE_AND_AGENT = "299 isthmus"  # Warning: warn-code, warn-agent (PS3.18 8.3.4, RFC 7234 §5.5)
 TOTAL_COUNT = "X-Total-Count"  # beyond the standard: how many matches all pages have together
-MAX_WARNINGS = 10  # of one answer; a long header would be refused on its way
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it; for the log
 
 
@@ -47,8 +33,7 @@ def build_router(services: Services) -> APIRouter:
     router = APIRouter(default_response_class=Response, tags=["DICOMweb"])
     _add_store(router, services)
     _add_search(router, services)
-    _add_retrieve(router, services)
-    _add_instance_parts(router, services)
+    add_routes(router, services)
     return router
 
 
@@ -71,7 +56,7 @@ def _add_store(router: APIRouter, services: Services) -> None:
     service = StoreService(services)
 
     async def store(request: Request, study: str | None) -> Response:
-        select_metadata(_accept(request))
+        representation = select_metadata(acceptable(request), many=False)
         store_request = StoreRequest(access_of(request.scope), study)
         parts = read_request(request.headers.get("content-type"), request.stream(), service.new_part)
         try:
@@ -79,7 +64,8 @@ def _add_store(router: APIRouter, services: Services) -> None:
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         answer = store_response(results, services.public_base)
-        return Response(answer.body, answer.status, media_type=DICOM_JSON)
+        shown = await data_set_answer(answer.body, representation)
+        return Response(shown.body, answer.status, shown.headers)
 
     @router.post("/studies")
     async def store_instances(request: Request) -> Response:
@@ -94,7 +80,8 @@ def _add_store(router: APIRouter, services: Services) -> None:
 
 def _add_search(router: APIRouter, services: Services) -> None:
     async def answer(request: Request, level: Level, *target: tuple[Key, str]) -> Response:
-        representation = select_metadata(_accept(request))
+        representation = select_metadata(acceptable(request))
+        coding = select_coding(request.headers.getlist("accept-encoding"))
         access = access_of(request.scope)
         reach = access.reach("ImagingStudy", Permission.SEARCH)
         query = parse_query(level, request.query_params.multi_items(), target)
@@ -104,8 +91,8 @@ def _add_search(router: APIRouter, services: Services) -> None:
             AuditEntry(access.principal, Action.EXECUTE, "qido", "ImagingStudy", study, patient_id)
         )
         found = await search(services.database, query, reach, services.public_base)
-        response = Response(found.body, media_type=representation.media_type)
-        _warn(response, found.warnings)
+        shown = await data_sets_answer(found.body, representation, coding)
+        response = response_of(shown, found.warnings)
         if found.total is not None:
             response.headers[TOTAL_COUNT] = str(found.total)
         return response
@@ -146,90 +133,3 @@ def _add_search(router: APIRouter, services: Services) -> None:
     async def search_instances_of_series(request: Request, series: str) -> Response:
         """Search for instances of a series whose study is not named."""
         return await answer(request, Level.INSTANCE, (SERIES_INSTANCE_UID, series))
-
-
-def _add_retrieve(router: APIRouter, services: Services) -> None:
-    async def files(request: Request, resource: Resource) -> Response:
-        return _response(await retrieve_files(services, _retrieve_request(request), resource))
-
-    async def metadata(request: Request, resource: Resource) -> Response:
-        return _response(await retrieve_metadata(services, _retrieve_request(request), resource))
-
-    @router.get("/studies/{study}")
-    async def retrieve_study(request: Request, study: str) -> Response:
-        """Retrieve the instances of a study (PS3.18 10.4.1.1.1)."""
-        return await files(request, Resource(study))
-
-    @router.get("/studies/{study}/series/{series}")
-    async def retrieve_series(request: Request, study: str, series: str) -> Response:
-        """Retrieve the instances of a series (PS3.18 10.4.1.1.2)."""
-        return await files(request, Resource(study, series))
-
-    @router.get("/studies/{study}/series/{series}/instances/{instance}")
-    async def retrieve_instance(request: Request, study: str, series: str, instance: str) -> Response:
-        """Retrieve an instance (PS3.18 10.4.1.1.3)."""
-        return await files(request, Resource(study, series, instance))
-
-    @router.get("/studies/{study}/metadata")
-    async def study_metadata(request: Request, study: str) -> Response:
-        """Retrieve the metadata of a study (PS3.18 10.4.1.1.4)."""
-        return await metadata(request, Resource(study))
-
-    @router.get("/studies/{study}/series/{series}/metadata")
-    async def series_metadata(request: Request, study: str, series: str) -> Response:
-        """Retrieve the metadata of a series (PS3.18 10.4.1.1.4)."""
-        return await metadata(request, Resource(study, series))
-
-    @router.get("/studies/{study}/series/{series}/instances/{instance}/metadata")
-    async def instance_metadata(request: Request, study: str, series: str, instance: str) -> Response:
-        """Retrieve the metadata of an instance (PS3.18 10.4.1.1.4)."""
-        return await metadata(request, Resource(study, series, instance))
-
-
-def _add_instance_parts(router: APIRouter, services: Services) -> None:
-    archive = Archive(services, InflatedFiles(services.objects))
-
-    @router.get("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}")
-    async def instance_frames(
-        request: Request, study: str, series: str, instance: str, frames: str
-    ) -> Response:
-        """Retrieve frames of an instance (PS3.18 10.4.1.1.6)."""
-        asked = _retrieve_request(request)
-        numbers = parse_frame_list(frames)
-        return _response(await retrieve_frames(archive, asked, Resource(study, series, instance), numbers))
-
-    @router.get("/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:path}")
-    async def instance_bulk_data(
-        request: Request, study: str, series: str, instance: str, path: str
-    ) -> Response:
-        """Retrieve a bulk value of an instance by the URI that its metadata gives (PS3.18 10.4.1.1.5)."""
-        asked = _retrieve_request(request)
-        return _response(await retrieve_bulk_data(archive, asked, Resource(study, series, instance), path))
-
-
-def _accept(request: Request) -> tuple[MediaRange, ...]:
-    return parse_accept(request.headers.getlist("accept"), request.query_params.get("accept"))
-
-
-def _retrieve_request(request: Request) -> RetrieveRequest:
-    headers = request.headers
-    return RetrieveRequest(
-        access_of(request.scope), _accept(request), headers.get("if-none-match"), headers.get("range")
-    )
-
-
-def _response(answer: Answer) -> Response:
-    headers = {
-        "Cache-Control": "private, no-cache",
-        "Vary": "Accept, Authorization",
-        "X-Content-Type-Options": "nosniff",
-        **answer.headers,
-    }
-    if isinstance(answer.body, bytes):
-        return Response(answer.body, answer.status, headers)
-    return StreamingResponse(answer.body, answer.status, headers)
-
-
-def _warn(response: Response, warnings: Iterable[str]) -> None:
-    for text in list(warnings)[:MAX_WARNINGS]:
-        response.headers.append("Warning", f'{WARN_CODE_AND_AGENT} "{text}"')

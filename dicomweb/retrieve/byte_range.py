@@ -1,6 +1,7 @@
 """Range requests for one range of bytes (RFC 9110 §14). Pure."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from server.kernel.faults import Fault
@@ -26,6 +27,18 @@ class RangeNotSatisfiable(Fault):
     def __init__(self, total: int) -> None:
         self.total = total
         super().__init__("The requested range lies outside the content.")
+
+
+def cut(ranges: Iterable[tuple[int, int]], start: int, count: int) -> list[tuple[int, int]]:
+    """`count` bytes from `start` of what (offset, length) ranges hold one after another, as such ranges."""
+    found = []
+    for offset, length in ranges:
+        skipped = min(start, length)
+        taken = min(length - skipped, count)
+        if taken:
+            found.append((offset + skipped, taken))
+        start, count = start - skipped, count - taken
+    return found
 
 
 def parse_range(text: str | None, total: int) -> ByteRange | None:

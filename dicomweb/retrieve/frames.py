@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import orjson
 
-from dicomweb.retrieve.content import read_ranges
+from dicomweb.retrieve.byte_range import cut
+from dicomweb.retrieve.content import Body, read_ranges
 from dicomweb.retrieve.inflated import InflatedFile, InflatedFiles
 from dicomweb.retrieve.locate import InstanceDetail, Located
+from dicomweb.retrieve.request import Archive, RetrieveRequest
+from dicomweb.wire.dictionary import key_of
 from dicomweb.wire.file_meta import DEFLATED
 from dicomweb.wire.multipart import Part, PartHead
 from dicomweb.wire.negotiation import Representation
@@ -19,6 +22,8 @@ from server.kernel.object_store import READ_CHUNK_BYTES, ObjectStore
 
 MAX_FRAMES_LISTED = 10_000  # of one request
 MAX_WHOLE_FRAME_BYTES = 16 << 20  # a longer frame is read and sent piece by piece
+PIXEL_DATA = key_of("PixelData")
+FRAMES_OF_VALUE = "/frames/"  # behind the path of a bulk value, as Content-Location names its frames
 _FRAME_LIST = re.compile(r"[1-9][0-9]{0,8}(?:,[1-9][0-9]{0,8})*")
 
 
@@ -97,6 +102,17 @@ class FileReader:
         stored = [self.located.stored.part(offset, length) for offset, length in ranges]
         return await read_ranges(self.objects, stored)
 
+    async def content(self, ranges: Sequence[tuple[int, int]]) -> Body:
+        """The same, piece by piece when it is long."""
+        if sum(length for _, length in ranges) > READ_CHUNK_BYTES:
+            return self._pieces(ranges)
+        return await self.read(ranges)
+
+    async def _pieces(self, ranges: Sequence[tuple[int, int]]) -> AsyncIterator[bytes]:
+        for start, length in ranges:
+            for at in range(0, length, READ_CHUNK_BYTES):
+                yield await self.read([(start + at, min(READ_CHUNK_BYTES, length - at))])
+
 
 async def open_file(objects: ObjectStore, inflated: InflatedFiles, located: Located) -> FileReader:
     """A reader in which the offsets of the layout and of the bulk values count."""
@@ -105,19 +121,37 @@ async def open_file(objects: ObjectStore, inflated: InflatedFiles, located: Loca
     return FileReader(objects, located, await inflated.open(located))
 
 
-async def frame_content(reader: FileReader, layout: PixelLayout, number: int) -> bytes | AsyncIterator[bytes]:
+async def archive_reader(archive: Archive, request: RetrieveRequest, located: Located) -> FileReader:
+    """The same; for HEAD, which reads nothing, no file is inflated."""
+    objects = archive.services.objects
+    if request.is_head:
+        return FileReader(objects, located)
+    return await open_file(objects, archive.inflated, located)
+
+
+async def frame_content(reader: FileReader, layout: PixelLayout, number: int) -> Body:
     """One frame as stored, native one-bit frames from bit 0; a long one piece by piece."""
     if _frame_length(layout, number) > MAX_WHOLE_FRAME_BYTES:
-        return _frame_pieces(reader, layout, number)
+        if layout.is_byte_aligned:
+            return await reader.content(layout.frame_ranges(number))
+        return _shifted_pieces(reader, layout, number)
     return layout.align_frame(number, await reader.read(layout.frame_ranges(number)))
 
 
-async def _frame_pieces(reader: FileReader, layout: PixelLayout, number: int) -> AsyncIterator[bytes]:
+def has_parts(layout: PixelLayout, number: int) -> bool:
+    """Whether `frame_part` can be asked: not of a long frame whose bits must be moved."""
+    return layout.is_byte_aligned or _frame_length(layout, number) <= MAX_WHOLE_FRAME_BYTES
+
+
+async def frame_part(reader: FileReader, layout: PixelLayout, number: int, start: int, count: int) -> Body:
+    """`count` bytes from `start` of one frame."""
+    ranges = layout.frame_ranges(number)
     if layout.is_byte_aligned:
-        for start, length in layout.frame_ranges(number):
-            for at in range(0, length, READ_CHUNK_BYTES):
-                yield await reader.read([(start + at, min(READ_CHUNK_BYTES, length - at))])
-        return
+        return await reader.content(cut(ranges, start, count))
+    return layout.align_frame(number, await reader.read(ranges))[start : start + count]
+
+
+async def _shifted_pieces(reader: FileReader, layout: PixelLayout, number: int) -> AsyncIterator[bytes]:
     ((start, length),) = layout.frame_ranges(number)
     for at in range(0, layout.frame_length, READ_CHUNK_BYTES):
         # One byte more than a piece: where the frame begins within a byte, its last bits are there.
@@ -133,13 +167,27 @@ async def frame_parts(
         yield Part(head, await frame_content(reader, layout, number))
 
 
+def bulk_values(detail: InstanceDetail) -> list[tuple[str, int, int]]:
+    """(path, offset, length) of every bulk value of an instance."""
+    found = orjson.loads(detail.bulk_values or "[]")
+    return [(path, offset, length) for path, offset, length in found]
+
+
 def bulk_range(detail: InstanceDetail, path: str) -> tuple[int, int]:
     """(offset, length) of a bulk value by the path of its URI.
 
     Raises:
         NotFound: the instance has no bulk value there.
     """
-    for known, offset, length in orjson.loads(detail.bulk_values or "[]"):
+    for known, offset, length in bulk_values(detail):
         if known == path:
             return offset, length
     raise NotFound("The instance has no bulk data there.")
+
+
+def coded_layout(detail: InstanceDetail, path: str) -> PixelLayout | None:
+    """The layout of a value that goes frame by frame: encapsulated pixel data. None: it goes as it is."""
+    if path != PIXEL_DATA or detail.pixel_layout is None:
+        return None
+    layout = decode_layout(detail.pixel_layout)
+    return layout if layout.encapsulated and layout.frames_known else None

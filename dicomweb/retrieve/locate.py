@@ -142,6 +142,25 @@ _OF_INSTANCE = _INSTANCE.c.sop_instance_uid == bindparam("instance")
 _CURRENT = _INSTANCE.c.superseded_us.is_(None)
 
 
+async def read_details(database: Database, keys: Sequence[int]) -> dict[int, InstanceDetail]:
+    """Where the frames and bulk values of instances lie, by their key.
+
+    Raises:
+        NotFound: some were deleted since they were located.
+    """
+    async with database.read() as connection:
+        rows = await connection.execute(_SELECT_DETAILS, {"keys": keys})
+        found = {row.instance_id: InstanceDetail(row.pixel_layout, row.bulk_values) for row in rows}
+    if len(found) < len(keys):
+        raise NotFound(DELETED)
+    return found
+
+
+_SELECT_DETAILS = select(_METADATA.c.instance_id, _METADATA.c.pixel_layout, _METADATA.c.bulk_values).where(
+    _METADATA.c.instance_id.in_(bindparam("keys", expanding=True))
+)
+
+
 async def read_packed_metadata(database: Database, keys: Sequence[int]) -> dict[int, bytes]:
     """The packed DICOM JSON of instances, by their key.
 

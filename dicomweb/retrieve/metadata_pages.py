@@ -22,17 +22,35 @@ _ASKED = counter("isthmus_metadata_pages", "Pages of metadata asked of the cache
 
 
 async def read_page(services: Services, located: Sequence[Located]) -> bytes:
-    """The DICOM JSON objects of these instances, joined by commas."""
+    """The DICOM JSON array of these instances."""
     if len(located) < KEPT_FROM:
         return await _make_page(services, located)
-    key = _key(services.public_base, located)
-    packed = await services.cache.get(key)
-    _ASKED.labels("no" if packed is None else "yes").inc()
+    packed = await _kept(services, located)
     if packed is not None:
         return await asyncio.to_thread(_unpack, packed)
     page = await _make_page(services, located)
-    await services.cache.put(key, await asyncio.to_thread(_pack, page))
+    await _keep(services, located, page)
     return page
+
+
+async def read_packed_page(services: Services, located: Sequence[Located]) -> bytes:
+    """The same as one zstd frame, which is how it is kept: a client that takes zstd gets it so."""
+    if len(located) < KEPT_FROM:
+        return _pack(await _make_page(services, located))
+    packed = await _kept(services, located)
+    return packed or await _keep(services, located, await _make_page(services, located))
+
+
+async def _kept(services: Services, located: Sequence[Located]) -> bytes | None:
+    packed = await services.cache.get(_key(services.public_base, located))
+    _ASKED.labels("no" if packed is None else "yes").inc()
+    return packed
+
+
+async def _keep(services: Services, located: Sequence[Located], page: bytes) -> bytes:
+    packed = await asyncio.to_thread(_pack, page)
+    await services.cache.put(_key(services.public_base, located), packed)
+    return packed
 
 
 async def _make_page(services: Services, located: Sequence[Located]) -> bytes:
@@ -43,16 +61,17 @@ async def _make_page(services: Services, located: Sequence[Located]) -> bytes:
             place = (each.study_instance_uid, each.series_instance_uid, each.sop_instance_uid)
             yield unpack_metadata(packed[each.key], instance_url(services.public_base, *place))
 
-    if len(located) == 1:
-        return next(unpacked())
-    return await asyncio.to_thread(lambda: b",".join(unpacked()))
+    def joined() -> bytes:
+        return b"[" + b",".join(unpacked()) + b"]"
+
+    return joined() if len(located) == 1 else await asyncio.to_thread(joined)
 
 
 def _key(public_base: str, located: Sequence[Located]) -> str:
     digest = sha256(public_base.encode())
     for each in located:
         digest.update(each.file_sha256)
-    return f"metadata:{digest.hexdigest()}"
+    return f"metadata-array:{digest.hexdigest()}"
 
 
 def _pack(page: bytes) -> bytes:

@@ -1,103 +1,111 @@
 """One retrieval: find within reach, negotiate, audit, answer (PS3.18 10.4.3)."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from http import HTTPStatus
 
-from dicomweb.answer import Answer, names_tag, not_modified, weak_tag
-from dicomweb.retrieve.byte_range import parse_range
-from dicomweb.retrieve.content import file_content, heads_of, multipart_answer, single_answer
+from dicomweb.answer import Answer, names_tag, not_modified
+from dicomweb.retrieve.bulk_data import answer_bulk_data
+from dicomweb.retrieve.content import (
+    Body,
+    SinglePart,
+    file_content,
+    file_part,
+    heads_of,
+    multipart_answer,
+    single_part_answer,
+)
+from dicomweb.retrieve.forms import Form, forms_wanted
 from dicomweb.retrieve.frames import (
-    FileReader,
+    FRAMES_OF_VALUE,
+    archive_reader,
     bulk_range,
+    coded_layout,
     frame_content,
     frame_heads,
+    frame_part,
     frame_parts,
+    has_parts,
     layout_of,
-    open_file,
+    parse_frame_list,
     require_frames,
 )
-from dicomweb.retrieve.inflated import InflatedFiles
-from dicomweb.retrieve.locate import (
-    InstanceDetail,
-    Located,
-    Resource,
-    locate,
-    locate_with_detail,
+from dicomweb.retrieve.locate import Located, Resource
+from dicomweb.retrieve.request import (
+    Archive,
+    RetrieveRequest,
+    audit_retrieval,
+    entity_tag,
+    find,
+    find_with_detail,
 )
-from dicomweb.retrieve.metadata_pages import read_page
-from dicomweb.wire.dictionary import key_of
-from dicomweb.wire.media_types import MediaRange
+from dicomweb.retrieve.zip_files import answer_zip
+from dicomweb.wire.faults import NotAcceptable
 from dicomweb.wire.multipart import Part, PartHead
-from dicomweb.wire.negotiation import select_bulk_data, select_files, select_frames, select_metadata
-from dicomweb.wire.pixel_data import PixelLayout, decode_layout
-from server.kernel.access import Access, Permission
-from server.kernel.audit import Action, AuditEntry
-from server.kernel.object_store import READ_CHUNK_BYTES
+from dicomweb.wire.negotiation import select_bulk_data, select_files, select_frames
+from dicomweb.wire.pixel_data import PixelLayout
+from server.kernel.faults import NotFound
 from server.kernel.services import Services
 
-METADATA_PAGE = 200  # instances whose metadata is in memory at once
-PIXEL_DATA = key_of("PixelData")
+__all__ = ["Archive", "RetrieveRequest", "retrieve_bulk_data", "retrieve_files", "retrieve_frames"]
 
 
-@dataclass(frozen=True, slots=True)
-class RetrieveRequest:
-    """Who asks, and what of the header fields matters."""
+async def retrieve_files(archive: Archive, request: RetrieveRequest, resource: Resource) -> Answer:
+    """A study, series or instance: as DICOM files, as a ZIP file of them, or as its bulk data.
 
-    access: Access
-    accept: Sequence[MediaRange]
-    if_none_match: str | None = None
-    range: str | None = None
+    PS3.18 10.4.1.1.1, Tables 10.4.4-1 and 8.7.3-1; whichever form the client prefers and can be had.
+    """
+    located = await find(archive.services, request, resource)
+    refused: NotAcceptable | None = None
+    for form in forms_wanted(request.accept):
+        try:
+            match form:
+                case Form.FILES:
+                    return await _answer_files(archive.services, request, resource, located)
+                case Form.ZIP:
+                    return await answer_zip(archive.services, request, located)
+                case Form.BULK_DATA:
+                    return await answer_bulk_data(archive, request, located)
+        except NotAcceptable as fault:
+            refused = refused or fault
+    assert refused is not None  # there is always a form to try
+    raise refused
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """What reading parts of instances needs; one per process, for requests share the inflated ones."""
-
-    services: Services
-    inflated: InflatedFiles
-
-
-async def retrieve_files(services: Services, request: RetrieveRequest, resource: Resource) -> Answer:
-    """A study, series or instance as DICOM files, bit for bit as stored (PS3.18 10.4.1.1.1 to .3)."""
-    located = await _locate(services, request, resource)
+async def _answer_files(
+    services: Services, request: RetrieveRequest, resource: Resource, located: Sequence[Located]
+) -> Answer:
+    """DICOM files, bit for bit as stored (PS3.18 8.7.3.1)."""
     many = resource.instance is None
     representation = select_files(request.accept, {each.transfer_syntax_uid for each in located}, many=many)
-    tag = _entity_tag(b"files", located)
+    tag = entity_tag(f"files {representation}", located, strong=not representation.multipart)
     if names_tag(request.if_none_match, tag):
         return not_modified(tag)
-    await _audit(services, request, located[0])
+    await audit_retrieval(services, request, located[0])
     heads = heads_of(located, representation)
+    objects = services.objects
     if not representation.multipart:
-        return single_answer(await file_content(services.objects, located[0]), heads[0], {"ETag": tag})
+
+        async def whole() -> Body:
+            return await file_content(objects, located[0])
+
+        async def part(start: int, count: int) -> Body:
+            return await file_part(objects, located[0], start, count)
+
+        return await single_part_answer(request, SinglePart(heads[0], tag, whole, part))
 
     async def parts() -> AsyncIterator[Part]:
         for each, head in zip(located, heads, strict=True):
-            yield Part(head, await file_content(services.objects, each))
+            yield Part(head, await file_content(objects, each))
 
-    return await multipart_answer(parts(), heads, representation.media_type, {"ETag": tag})
-
-
-async def retrieve_metadata(services: Services, request: RetrieveRequest, resource: Resource) -> Answer:
-    """The DICOM JSON of every instance of a resource, without bulk data (PS3.18 10.4.1.1.4)."""
-    representation = select_metadata(request.accept)
-    located = await _locate(services, request, resource)
-    tag = _entity_tag(b"metadata" + services.public_base.encode(), located)
-    if names_tag(request.if_none_match, tag):
-        return not_modified(tag)
-    await _audit(services, request, located[0])
-    headers = {"Content-Type": representation.media_type, "ETag": tag}
-    if len(located) <= METADATA_PAGE:
-        return Answer(b"[" + await read_page(services, located) + b"]", headers)
-    return Answer(_metadata_stream(services, located), headers)
+    return await multipart_answer(
+        parts(), heads, representation.media_type, {"ETag": tag}, is_head=request.is_head
+    )
 
 
 async def retrieve_frames(
     archive: Archive, request: RetrieveRequest, resource: Resource, numbers: Sequence[int]
 ) -> Answer:
     """Frames of an instance, coded as stored (PS3.18 10.4.1.1.6)."""
-    located, detail = await _locate_with_detail(archive.services, request, resource)
+    located, detail = await find_with_detail(archive.services, request, resource)
     layout = layout_of(detail)
     require_frames(layout, numbers)
     return await _answer_frames(archive, request, located, layout, numbers)
@@ -108,28 +116,46 @@ async def retrieve_bulk_data(
 ) -> Answer:
     """A value that metadata names by a BulkDataURI (PS3.18 10.4.1.1.5).
 
-    Encapsulated pixel data is answered frame by frame, as /frames does; else one range may be asked for.
+    Encapsulated pixel data is answered frame by frame, as /frames does.
     """
-    located, detail = await _locate_with_detail(archive.services, request, resource)
+    located, detail = await find_with_detail(archive.services, request, resource)
+    path, is_of_frames, listed = path.partition(FRAMES_OF_VALUE)
     offset, length = bulk_range(detail, path)
-    layout = _encapsulated_layout(detail, path)
+    layout = coded_layout(detail, path)
     if layout is not None:
-        numbers = range(1, layout.number_of_frames + 1)
+        numbers = parse_frame_list(listed) if is_of_frames else range(1, layout.number_of_frames + 1)
+        require_frames(layout, numbers)
         return await _answer_frames(archive, request, located, layout, numbers)
+    if is_of_frames:
+        raise NotFound("The value has no coded frames.")
+    return await _answer_value(archive, request, located, (path, offset, length))
+
+
+async def _answer_value(
+    archive: Archive, request: RetrieveRequest, located: Located, value: tuple[str, int, int]
+) -> Answer:
+    path, offset, length = value
     representation = select_bulk_data(request.accept)
-    asked = None if representation.multipart else parse_range(request.range, length)
-    await _audit(archive.services, request, located)
-    reader = await open_file(archive.services.objects, archive.inflated, located)
-    start, count = (offset + asked.start, asked.length) if asked else (offset, length)
-    head = PartHead(representation.content_type(), count)
-    content = _chunks(reader, start, count)
-    if representation.multipart:
-        return await multipart_answer(_one_part(head, content), [head], representation.media_type, {})
-    answer = single_answer(content, head, {"Accept-Ranges": "bytes"})
-    if asked is None:
-        return answer
-    headers = {**answer.headers, "Content-Range": asked.content_range(length)}
-    return Answer(answer.body, headers, HTTPStatus.PARTIAL_CONTENT)
+    tag = entity_tag(f"value {path} {representation}", [located], strong=not representation.multipart)
+    if names_tag(request.if_none_match, tag):
+        return not_modified(tag)
+    await audit_retrieval(archive.services, request, located)
+    reader = await archive_reader(archive, request, located)
+    head = PartHead(representation.content_type(), length)
+
+    async def part(start: int, count: int) -> Body:
+        return await reader.content([(offset + start, count)])
+
+    if not representation.multipart:
+        content = SinglePart(head, tag, lambda: part(0, length), part)
+        return await single_part_answer(request, content)
+
+    async def parts() -> AsyncIterator[Part]:
+        yield Part(head, await part(0, length))
+
+    return await multipart_answer(
+        parts(), [head], representation.media_type, {"ETag": tag}, is_head=request.is_head
+    )
 
 
 async def _answer_frames(
@@ -141,68 +167,26 @@ async def _answer_frames(
 ) -> Answer:
     many = len(numbers) > 1
     representation = select_frames(request.accept, located.transfer_syntax_uid, many=many)
-    tag = _entity_tag(f"frames {','.join(map(str, numbers))}".encode(), [located])
+    is_single = not many and not representation.multipart
+    tag = entity_tag(f"frames {numbers!r} {representation}", [located], strong=is_single)
     if names_tag(request.if_none_match, tag):
         return not_modified(tag)
-    await _audit(archive.services, request, located)
-    reader = await open_file(archive.services.objects, archive.inflated, located)
+    await audit_retrieval(archive.services, request, located)
+    reader = await archive_reader(archive, request, located)
     heads = frame_heads(layout, numbers, representation)
-    if many or representation.multipart:
+    if not is_single:
         parts = frame_parts(reader, layout, numbers, heads)
-        return await multipart_answer(parts, heads, representation.media_type, {"ETag": tag})
-    return single_answer(await frame_content(reader, layout, numbers[0]), heads[0], {"ETag": tag})
+        headers = {"ETag": tag}
+        return await multipart_answer(
+            parts, heads, representation.media_type, headers, is_head=request.is_head
+        )
+    number = numbers[0]
 
+    async def whole() -> Body:
+        return await frame_content(reader, layout, number)
 
-async def _locate(services: Services, request: RetrieveRequest, resource: Resource) -> list[Located]:
-    reach = request.access.reach("ImagingStudy", Permission.READ)
-    return await locate(services.database, resource, reach)
+    async def part(start: int, count: int) -> Body:
+        return await frame_part(reader, layout, number, start, count)
 
-
-async def _locate_with_detail(
-    services: Services, request: RetrieveRequest, resource: Resource
-) -> tuple[Located, InstanceDetail]:
-    reach = request.access.reach("ImagingStudy", Permission.READ)
-    return await locate_with_detail(services.database, resource, reach)
-
-
-async def _audit(services: Services, request: RetrieveRequest, located: Located) -> None:
-    """Record the read; durable before the first byte leaves."""
-    entry = AuditEntry(
-        request.access.principal,
-        Action.READ,
-        "wado",
-        "ImagingStudy",
-        located.study_instance_uid,
-        patient_id=located.patient_id,
-    )
-    await services.read_audit.record_retrieval(entry)
-
-
-def _entity_tag(kind: bytes, located: Sequence[Located]) -> str:
-    digest = sha256(kind)
-    for each in located:
-        digest.update(each.file_sha256)
-    return weak_tag(digest.digest())
-
-
-async def _metadata_stream(services: Services, located: Sequence[Located]) -> AsyncIterator[bytes]:
-    for start in range(0, len(located), METADATA_PAGE):
-        page = await read_page(services, located[start : start + METADATA_PAGE])
-        yield (b"," if start else b"[") + page
-    yield b"]"
-
-
-def _encapsulated_layout(detail: InstanceDetail, path: str) -> PixelLayout | None:
-    if path != PIXEL_DATA or detail.pixel_layout is None:
-        return None
-    layout = decode_layout(detail.pixel_layout)
-    return layout if layout.encapsulated and layout.frames_known else None
-
-
-async def _chunks(reader: FileReader, start: int, count: int) -> AsyncIterator[bytes]:
-    for at in range(0, count, READ_CHUNK_BYTES):
-        yield await reader.read([(start + at, min(READ_CHUNK_BYTES, count - at))])
-
-
-async def _one_part(head: PartHead, content: AsyncIterator[bytes]) -> AsyncIterator[Part]:
-    yield Part(head, content)
+    content = SinglePart(heads[0], tag, whole, part if has_parts(layout, number) else None)
+    return await single_part_answer(request, content)

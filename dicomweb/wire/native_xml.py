@@ -48,7 +48,7 @@ def _data_set(dicom_json: Mapping[str, Json]) -> Iterator[str]:
 
 
 def _creators(dicom_json: Mapping[str, Json]) -> dict[str, str]:
-    """Key of a Private Creator element → its name; without those of two blocks of a group, which stay told."""
+    """Key of a Private Creator element → its name; without those of two blocks in a group: they stay."""
     found: dict[str, str] = {}
     for key, attribute in dicom_json.items():
         if key[4:6] == "00" and int(key[3], 16) & 1 and int(key[6:], 16) >= FIRST_BLOCK:

@@ -19,9 +19,10 @@ from dicomweb.pixels.syntaxes import DECODABLE, ENCODABLE
 from dicomweb.wire.faults import NotAcceptable
 from dicomweb.wire.media_types import MediaRange, is_refused, matches
 
-DICOM, DICOM_JSON, JSON, OCTETS = (
+DICOM, DICOM_JSON, DICOM_XML, JSON, OCTETS = (
     "application/dicom",
     "application/dicom+json",
+    "application/dicom+xml",
     "application/json",
     "application/octet-stream",
 )
@@ -255,18 +256,30 @@ def select_bulk_data(accept: Sequence[MediaRange]) -> Representation:
     )
 
 
-def select_metadata(accept: Sequence[MediaRange]) -> Representation:
-    """For metadata and search results: DICOM JSON (PS3.18 §8.7.3.4, Table 8.7.3-2).
+def select_metadata(accept: Sequence[MediaRange], *, many: bool = True) -> Representation:
+    """For metadata, search results and responses: DICOM JSON, or the Native DICOM Model in XML.
+
+    PS3.18 §8.7.3.4, Table 8.7.3-2. `many`: there may be more than one data set, which in XML needs multipart.
 
     Raises:
-        NotAcceptable: the client does not take JSON.
+        NotAcceptable: the client takes neither.
     """
     for each in _wanted(accept):
-        if each.multipart and each.part_type not in (None, "*/*"):
-            continue
-        for media_type in (DICOM_JSON, JSON):
-            if matches(each.content, media_type) and not is_refused(accept, media_type):
-                return Representation(media_type, multipart=False)
+        if (representation := _data_sets_for(each, accept, many=many)) is not None:
+            return representation
     raise NotAcceptable(
-        "metadata and search results are answered as DICOM JSON", available=[DICOM_JSON, JSON]
+        "metadata and search results are answered as DICOM JSON or XML",
+        available=[DICOM_JSON, JSON, f'multipart/related; type="{DICOM_XML}"'],
     )
+
+
+def _data_sets_for(each: MediaRange, accept: Sequence[MediaRange], *, many: bool) -> Representation | None:
+    if each.name == DICOM_XML and not many:
+        return Representation(DICOM_XML, multipart=False)
+    if each.multipart and each.part_type not in (None, "*/*"):
+        takes_xml = matches(each.content, DICOM_XML) and not is_refused(accept, DICOM_XML)
+        return Representation(DICOM_XML, multipart=True) if takes_xml else None
+    for media_type in (DICOM_JSON, JSON):
+        if matches(each.content, media_type) and not is_refused(accept, media_type):
+            return Representation(media_type, multipart=False)
+    return None

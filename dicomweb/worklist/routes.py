@@ -12,8 +12,10 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import RowMapping
 
-from dicomweb.wire.media_types import parse_accept
-from dicomweb.wire.negotiation import select_metadata
+from dicomweb.data_sets import data_sets_answer
+from dicomweb.retrieve.routes import acceptable, response_of
+from dicomweb.wire.content_coding import select_coding
+from dicomweb.wire.negotiation import Representation, select_metadata
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.cancel_request import MAX_BODY_BYTES, parse_cancel_request
 from dicomweb.worklist.dicom_json import DicomJson
@@ -52,7 +54,7 @@ def build_router(services: Services) -> APIRouter:
 
 
 async def _search(services: Services, request: Request) -> Response:
-    media_type = _media_type(request)
+    representation = _representation(request, many=True)
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.SEARCH)
     query = parse_query(request.query_params.multi_items())
@@ -64,11 +66,11 @@ async def _search(services: Services, request: Request) -> Response:
         AuditEntry(access.principal, Action.EXECUTE, "ups-search", "Task", None, reach.audited_patient_id)
     )
     found = [_shown(row, services, instances=query.instances) for row in page]
-    return _warned(_answer(found, media_type), warnings)
+    return _warned(await _answer(request, found, representation), warnings)
 
 
 async def _retrieve(services: Services, request: Request, workitem_uid: str) -> Response:
-    media_type = _media_type(request)
+    representation = _representation(request, many=False)
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.READ)
     async with services.database.read() as connection:
@@ -79,7 +81,7 @@ async def _retrieve(services: Services, request: Request, workitem_uid: str) -> 
     await services.read_audit.record(
         AuditEntry(access.principal, Action.READ, "ups-retrieve", "Task", workitem_uid, row["patient_id"])
     )
-    return _answer([_shown(row, services, instances=True)], media_type)
+    return await _answer(request, [_shown(row, services, instances=True)], representation)
 
 
 async def _request_cancellation(services: Services, request: Request, workitem_uid: str) -> Response:
@@ -101,19 +103,18 @@ def _shown(row: RowMapping, services: Services, *, instances: bool) -> DicomJson
     return ups_json(row, View(study, services.public_base, instances))
 
 
-def _answer(workitems: list[DicomJson], media_type: str) -> Response:
-    headers = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
-    return Response(orjson.dumps(workitems), headers=headers, media_type=media_type)
+async def _answer(request: Request, workitems: list[DicomJson], representation: Representation) -> Response:
+    coding = select_coding(request.headers.getlist("accept-encoding"))
+    return response_of(await data_sets_answer(orjson.dumps(workitems), representation, coding))
 
 
-def _media_type(request: Request) -> str:
-    """The media type of the answer (PS3.18 §8.7.3).
+def _representation(request: Request, *, many: bool) -> Representation:
+    """The representation of the answer (PS3.18 §8.7.3).
 
     Raises:
-        NotAcceptable: the client does not take JSON.
+        NotAcceptable: the client takes neither JSON nor XML.
     """
-    accept = parse_accept(request.headers.getlist("accept"), request.query_params.get("accept"))
-    return select_metadata(accept).media_type
+    return select_metadata(acceptable(request), many=many)
 
 
 def _status(status: HTTPStatus, warnings: Iterable[str]) -> Response:

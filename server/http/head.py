@@ -1,6 +1,11 @@
-"""HEAD is GET without the body (RFC 9110 §9.3.2), for every route that answers GET."""
+"""HEAD is GET without the body (RFC 9110 §9.3.2), for every route that answers GET.
+
+A handler may ask `is_head` and spare itself the reading of a body that nobody gets.
+"""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.kernel.request import HEAD_KEY
 
 
 class HeadAsGet:
@@ -20,4 +25,4 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, send_head)
+        await self._app({**scope, "method": "GET", HEAD_KEY: True}, receive, send_head)

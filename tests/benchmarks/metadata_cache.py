@@ -21,7 +21,8 @@ from served import durable_postgresql, parse_arguments
 from ai_engine.phantom.chest import PhantomSpec
 from ai_engine.phantom.datasets import PhantomStudy, phantom_datasets
 from dicomweb.retrieve.locate import Resource
-from dicomweb.retrieve.retrieve import RetrieveRequest, retrieve_metadata
+from dicomweb.retrieve.metadata import retrieve_metadata
+from dicomweb.retrieve.request import RetrieveRequest
 from dicomweb.wire.media_types import parse_accept
 from server.app import build_app, build_services, close_services
 from server.auth.tokens import AccessTokens, hash_secret, issue_token

@@ -61,6 +61,11 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
         INSTANCE + "/bulkdata/7FE00010",
         HIDDEN,
     ),
+    **{
+        ("GET", f"{level}/{what}"): (f"{level}/{what}", HIDDEN)
+        for level in (STUDY, SERIES, INSTANCE)
+        for what in ("bulkdata", "pixeldata")
+    },
     ("GET", "/dicom-web/workitems"): ("/dicom-web/workitems?StudyInstanceUID={study}", EMPTY),
     ("GET", "/dicom-web/workitems/{workitem}"): ("/dicom-web/workitems/{workitem}", HIDDEN),
     ("POST", "/dicom-web/workitems/{workitem}/cancelrequest"): (

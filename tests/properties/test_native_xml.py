@@ -12,7 +12,8 @@ from dicomweb.wire.native_xml_reader import read_native_xml
 from server.kernel.faults import Fault
 
 TEXT = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]) | st.sampled_from("\t\r\n&<>\"'"),
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff")
+    | st.sampled_from("\t\r\n&<>\"'"),
     min_size=1,
 )
 NAME = TEXT.map(lambda text: text.replace("=", ""))

@@ -9,7 +9,7 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from dicomweb.retrieve import content, frames, retrieve
+from dicomweb.retrieve import content, frames, metadata
 from dicomweb.retrieve.frames import FileReader
 from dicomweb.store.index import supersede_instances
 from server.kernel.access import Access
@@ -153,7 +153,7 @@ def without_bulk(instance: dict[str, Any]) -> dict[str, Any]:
 async def test_metadata(
     archive: httpx.AsyncClient, path: str, count: int, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrieve, "METADATA_PAGE", page)
+    monkeypatch.setattr(metadata, "METADATA_PAGE", page)
     response = await get(archive, f"{path}/metadata", "application/dicom+json")
     instances = response.json()
     assert len(instances) == count

@@ -401,7 +401,8 @@ async def test_series_returns_with_a_successor(archive: httpx.AsyncClient, servi
         ("application/dicom+json", 200),
         ("application/json", 200),
         ("*/*", 200),
-        ('multipart/related; type="application/dicom+xml"', 406),
+        ('multipart/related; type="application/dicom+xml"', 200),
+        ("application/dicom+xml", 406),
         ("text/html", 406),
     ],
 )

@@ -326,8 +326,9 @@ def test_frames_are_transcoded_where_they_must_be(accept, stored, can, expected)
         ("application/dicom+json, application/json", "application/dicom+json"),
         ("application/json, application/dicom+json;q=0.9", "application/json"),
         ("application/dicom+json;q=0, */*", "application/json"),
-        ('multipart/related; type="application/dicom+xml", */*;q=0.1', "application/dicom+json"),
-        ('multipart/related; type="application/dicom+xml"', None),
+        ("application/dicom+xml, */*;q=0.1", "application/dicom+json"),
+        ("application/dicom+xml", None),
+        ("application/dicom+xml;q=0, multipart/related", "application/dicom+json"),
         ("text/html", None),
     ],
 )
@@ -338,6 +339,22 @@ def test_metadata_is_json(accept, media_type):
             select_metadata(ranges)
     else:
         assert select_metadata(ranges) == Representation(media_type, multipart=False)
+
+
+@pytest.mark.parametrize(
+    ("accept", "many", "multipart"),
+    [
+        ('multipart/related; type="application/dicom+xml"', True, True),
+        ('multipart/related; type="application/dicom+xml"', False, True),
+        ("multipart/related; type=application/dicom+xml, application/json;q=0.9", True, True),
+        ("application/dicom+xml", False, False),
+        ("application/dicom+xml, application/dicom+json;q=0.1", False, False),
+    ],
+)
+def test_metadata_in_xml(accept, many, multipart):
+    assert select_metadata(parse_accept([accept]), many=many) == Representation(
+        "application/dicom+xml", multipart
+    )
 
 
 @pytest.mark.parametrize(

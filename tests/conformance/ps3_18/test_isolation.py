@@ -42,6 +42,11 @@ RETRIEVALS = {
     ("GET", f"{INSTANCE}/metadata"),
     ("GET", f"{INSTANCE}/frames/{{frames}}"),
     ("GET", f"{INSTANCE}/bulkdata/{{path:path}}"),
+    *(
+        ("GET", f"{level}/{what}")
+        for level in (STUDY, SERIES, INSTANCE)
+        for what in ("bulkdata", "pixeldata")
+    ),
 }
 STORES = {("POST", "/studies"), ("POST", STUDY)}
 

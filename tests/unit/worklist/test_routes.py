@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dicomweb.wire.native_xml_reader import read_native_xml
 from dicomweb.worklist.attempts import claim, complete
 from dicomweb.worklist.cancel_request import MAX_BODY_BYTES
 from dicomweb.worklist.routes import build_router
@@ -97,6 +98,20 @@ async def test_search_narrows_by_each_key(client: Client, database: Database) ->
         assert await uids(everyone, **{key: value}) == [one], key
     assert await uids(everyone, ScheduledProcedureStepPriority="HIGH") == []
     assert await uids(everyone, ReplacedProcedureStepSequence="x") == [other, one]
+
+
+async def test_workitems_in_xml_say_what_json_says(client: Client, database: Database) -> None:
+    uid = await armed_uid(database, "1.1")
+    everyone = client(EVERYTHING)
+    single, multipart = "application/dicom+xml", 'multipart/related; type="application/dicom+xml"'
+    (expected,) = (await everyone.get(f"/dicom-web/workitems/{uid}")).json()
+    one = await everyone.get(f"/dicom-web/workitems/{uid}", headers={"Accept": single})
+    assert read_native_xml(one.content) == expected
+    assert one.headers["content-type"] == single
+    found = await everyone.get("/dicom-web/workitems", headers={"Accept": multipart})
+    document = found.content[found.content.index(b"<?xml") : found.content.rindex(b"\r\n--")]
+    assert read_native_xml(document) == (await everyone.get("/dicom-web/workitems")).json()[0]
+    assert (await everyone.get("/dicom-web/workitems", headers={"Accept": single})).status_code == 406
 
 
 async def test_search_pages_and_says_that_there_is_more(client: Client, database: Database) -> None:

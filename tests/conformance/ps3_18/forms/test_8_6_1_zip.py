@@ -1,0 +1,70 @@
+"""`application/zip`: the files of a study, series or instance (PS3.18 8.6.1.3, Supplement 211)."""
+
+import asyncio
+import io
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dicomweb.retrieve import content
+from tests.conformance.ps3_18.forms.kit import (
+    FILES,
+    PLAIN,
+    SERIES,
+    STUDY,
+    WITH_PROFILE,
+    get,
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "places"),
+    [(STUDY, list(FILES)), (SERIES, [PLAIN, WITH_PROFILE]), (PLAIN.path, [PLAIN])],
+)
+@pytest.mark.parametrize("whole", [16 << 20, 10], ids=["in memory", "streamed"])
+async def test_zip(
+    archive: httpx.AsyncClient,
+    path: str,
+    places: list[Any],
+    whole: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(content, "MAX_WHOLE_BYTES", whole)
+    monkeypatch.setattr(content, "MAX_JOINED_BYTES", 0)
+    response = await get(archive, path, "application/zip")
+    assert int(response.headers["Content-Length"]) == len(response.content)
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{PLAIN.study}.zip"'
+    with zipfile.ZipFile(io.BytesIO(response.content)) as opened:
+        found = {name: opened.read(name) for name in opened.namelist()}
+    assert found == {f"{at.study}/{at.series}/{at.instance}.dcm": FILES[at] for at in places}
+    target = tmp_path / "study.zip"
+    target.write_bytes(response.content)
+    if unzip := shutil.which("unzip"):
+        process = await asyncio.create_subprocess_exec(unzip, "-tqq", target)
+        assert await process.wait() == 0
+    assert (await get(archive, path, "application/zip")).content == response.content
+    again = await get(archive, path, "application/zip", If_None_Match=response.headers["ETag"])
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("application/zip; transfer-syntax=*", 200),
+        ("application/zip; transfer-syntax=1.2.840.10008.1.2.1", 406),
+        ("application/zip;q=0", 406),
+        ("application/zip; transfer-syntax=1.2.840.10008.1.2.1, application/zip;q=0.1", 200),
+    ],
+)
+async def test_negotiation_of_zip(archive: httpx.AsyncClient, accept: str, status: int) -> None:
+    assert (await get(archive, STUDY, accept)).status_code == status
+
+
+async def test_the_first_form_that_can_be_had(archive: httpx.AsyncClient) -> None:
+    response = await get(archive, STUDY, 'multipart/related; type="application/dicom", application/zip;q=0.5')
+    assert response.headers["Content-Type"] == "application/zip"
