@@ -8,7 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, func, or_, select, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -36,6 +49,8 @@ from server.kernel.rows import table_of
 
 STUDY, SERIES, INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
 REQUEST, METADATA, STUDY_NAME = table_of(SeriesRequest), table_of(InstanceMetadata), table_of(StudyName)
+
+ANY_SERIES = SERIES.alias("any_series")  # of the study, beside the one that is answered
 
 NAME_GROUPS = ("folded", "ideographic", "phonetic")  # the columns of a PN, in the order of its groups
 
@@ -151,7 +166,7 @@ MATCHERS: Mapping[type[Condition], Callable[[ColumnElement[Any], Any], ColumnEle
 }
 
 
-def match_name(table: Table, stem: str, name: Name) -> ColumnElement[bool]:
+def match_name(table: FromClause, stem: str, name: Name) -> ColumnElement[bool]:
     """PN: one group is looked for in all three, several each in its own (PS3.5 6.2.1.1)."""
     columns = [table.c[f"{stem}_{group}"] for group in NAME_GROUPS]
     if len(name.groups) == 1:
@@ -174,7 +189,7 @@ def _having_word(stem: str, word: str, sound: str) -> Select[int]:
     return select(c.study_id).where(c.attribute == stem, is_word)
 
 
-def match_condition(table: Table, match: Match) -> ColumnElement[bool]:
+def match_condition(table: FromClause, match: Match) -> ColumnElement[bool]:
     """The condition of one match on its column of `table`."""
     if isinstance(match.condition, FuzzyName):
         return match_fuzzy_name(match.key.column, match.condition)
@@ -253,17 +268,18 @@ _TABLES: Mapping[Source, Table] = {
 
 def _conditions(matches: Sequence[Match]) -> list[ColumnElement[bool]]:
     direct = [match_condition(_TABLES[m.key.source], m) for m in matches if m.key.source in _TABLES]
-    for_series = _of_source(matches, Source.SERIES_OF_STUDY, SERIES)
+    for_series = _of_source(matches, Source.SERIES_OF_STUDY, ANY_SERIES)
     if for_series:
-        studies = select(SERIES.c.study_id).where(SERIES.c.superseded_us.is_(None), *for_series)
-        direct.append(STUDY.c.id.in_(studies.correlate(None)))
+        # Not IN: SQLite would collect the studies of, say, every CT first.
+        c = ANY_SERIES.c
+        direct.append(exists().where(c.study_id == STUDY.c.id, c.superseded_us.is_(None), *for_series))
     for_request = _of_source(matches, Source.REQUEST, REQUEST)
     if for_request:
         direct.append(SERIES.c.id.in_(select(REQUEST.c.series_id).where(*for_request)))
     return direct
 
 
-def _of_source(matches: Sequence[Match], source: Source, table: Table) -> list[ColumnElement[bool]]:
+def _of_source(matches: Sequence[Match], source: Source, table: FromClause) -> list[ColumnElement[bool]]:
     return [match_condition(table, match) for match in matches if match.key.source is source]
 
 
