@@ -8,8 +8,12 @@ from starlette.requests import ClientDisconnect
 
 from dicomweb.attributes import Level
 from dicomweb.data_sets import data_set_answer, data_sets_answer
+from dicomweb.pixels.service import Pixels
+from dicomweb.render.routes import add_rendered
 from dicomweb.response_codes import RETRY_AFTER_S
 from dicomweb.retrieve.byte_range import RangeNotSatisfiable
+from dicomweb.retrieve.inflated import InflatedFiles
+from dicomweb.retrieve.request import Archive
 from dicomweb.retrieve.routes import acceptable, add_routes, response_of
 from dicomweb.search.keys import SERIES_INSTANCE_UID, STUDY_INSTANCE_UID, Key
 from dicomweb.search.query import parse_query
@@ -33,7 +37,9 @@ def build_router(services: Services) -> APIRouter:
     router = APIRouter(default_response_class=Response, tags=["DICOMweb"])
     _add_store(router, services)
     _add_search(router, services)
-    add_routes(router, services)
+    archive = Archive(services, InflatedFiles(services.objects))
+    add_routes(router, archive)
+    add_rendered(router, archive, Pixels())
     return router
 
 

@@ -9,7 +9,6 @@ from dicomweb.answer import Answer
 from dicomweb.retrieve.bulk_data import retrieve_all_bulk_data
 from dicomweb.retrieve.frames import parse_frame_list
 from dicomweb.retrieve.included import parse_include_fields
-from dicomweb.retrieve.inflated import InflatedFiles
 from dicomweb.retrieve.locate import Resource
 from dicomweb.retrieve.metadata import retrieve_metadata
 from dicomweb.retrieve.request import Archive, RetrieveRequest
@@ -68,11 +67,10 @@ def warn(response: Response, warnings: Iterable[str]) -> None:
         response.headers.append("Warning", f'{WARN_CODE_AND_AGENT} "{text}"')
 
 
-def add_routes(router: APIRouter, services: Services) -> None:
+def add_routes(router: APIRouter, archive: Archive) -> None:
     """Every route of the Retrieve transaction."""
-    archive = Archive(services, InflatedFiles(services.objects))
     _add_files(router, archive)
-    _add_metadata(router, services)
+    _add_metadata(router, archive.services)
     _add_bulk_data(router, archive)
     _add_pixel_data(router, archive)
     _add_instance_parts(router, archive)

@@ -66,6 +66,16 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
         for level in (STUDY, SERIES, INSTANCE)
         for what in ("bulkdata", "pixeldata")
     },
+    **{
+        ("GET", f"/dicom-web/studies/{{study}}{below}/{what}"): (f"{asked}/{what}", HIDDEN)
+        for what in ("rendered", "thumbnail")
+        for below, asked in (
+            ("", STUDY),
+            ("/series/{series}", SERIES),
+            ("/series/{series}/instances/{instance}", INSTANCE),
+            ("/series/{series}/instances/{instance}/frames/{frames}", f"{INSTANCE}/frames/1"),
+        )
+    },
     ("GET", "/dicom-web/workitems"): ("/dicom-web/workitems?StudyInstanceUID={study}", EMPTY),
     ("GET", "/dicom-web/workitems/{workitem}"): ("/dicom-web/workitems/{workitem}", HIDDEN),
     ("POST", "/dicom-web/workitems/{workitem}/cancelrequest"): (

@@ -1,8 +1,11 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 
+from dicomweb import routes
+from dicomweb.pixels.pool import PixelPool
+from dicomweb.pixels.service import Pixels
 from server.kernel.access import Access
 from server.kernel.services import Services
 from tests.conformance.ps3_18.kit import EVERYTHING, Injected, build_app
@@ -23,3 +26,17 @@ async def client(services: Services, accesses: dict[str, Access]) -> AsyncIterat
         transport=transport, base_url="http://testserver", headers=headers
     ) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def pixel_pool() -> Iterator[PixelPool]:
+    """The children that decode, for all tests of this process: they take a second to start."""
+    pool = PixelPool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(autouse=True)
+def shared_children(pixel_pool: PixelPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every application of a test uses these children."""
+    monkeypatch.setattr(routes, "Pixels", lambda: Pixels(pixel_pool))

@@ -47,6 +47,8 @@ RETRIEVALS = {
         for level in (STUDY, SERIES, INSTANCE)
         for what in ("bulkdata", "pixeldata")
     ),
+    *(("GET", f"{level}/rendered") for level in (STUDY, SERIES, INSTANCE, f"{INSTANCE}/frames/{{frames}}")),
+    *(("GET", f"{level}/thumbnail") for level in (STUDY, SERIES, INSTANCE, f"{INSTANCE}/frames/{{frames}}")),
 }
 STORES = {("POST", "/studies"), ("POST", STUDY)}
 

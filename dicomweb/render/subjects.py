@@ -1,0 +1,153 @@
+"""Instances with what rendering needs of them: metadata, frame table, tables that lie in their files."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import orjson
+from sqlalchemy import bindparam, select
+
+from dicomweb.attributes import DicomJson
+from dicomweb.definitions import transfer_syntaxes as ts
+from dicomweb.metadata import unpack_metadata
+from dicomweb.pixels.format import pixel_format
+from dicomweb.render.describe import Source, bulk_uris
+from dicomweb.render.media import Kind, NotRendered, kind_of
+from dicomweb.retrieve.frames import bulk_range, layout_of, open_file
+from dicomweb.retrieve.locate import DELETED, InstanceDetail, Located
+from dicomweb.retrieve.request import Archive
+from dicomweb.tables import InstanceMetadata
+from dicomweb.wire.dicom_json import text_of
+from dicomweb.wire.pixel_data import PixelLayout
+from dicomweb.wire.walk import BULK_PREFIX
+from server.kernel.database import Database
+from server.kernel.faults import NotFound
+from server.kernel.rows import table_of
+
+SUBJECTS_PAGE = 20  # instances whose metadata is in memory at once
+MAX_TABLE_BYTES = 512 << 10  # of a lookup table or colour profile; the largest table has 128 KiB
+INLINE_JSON_BYTES = 32 << 10  # packed; more is unpacked beside the event loop
+_METADATA = table_of(InstanceMetadata)
+_SELECT = select(
+    _METADATA.c.instance_id, _METADATA.c.dicom_json, _METADATA.c.pixel_layout, _METADATA.c.bulk_values
+).where(_METADATA.c.instance_id.in_(bindparam("keys", expanding=True)))
+
+
+@dataclass
+class Subject:
+    """One located instance; what is read of it for one picture serves the next of the same request."""
+
+    located: Located
+    detail: InstanceDetail
+    dicom_json: DicomJson
+    source: Source | None = None  # None: not read yet
+
+    @cached_property
+    def layout(self) -> PixelLayout:
+        """Where its frames lie.
+
+        Raises:
+            NotFound: it has none, or they cannot be told apart.
+        """
+        return layout_of(self.detail)
+
+    @cached_property
+    def frames(self) -> tuple[int, ...]:
+        """The numbers of all its frames."""
+        return tuple(range(1, self.layout.number_of_frames + 1))
+
+    @cached_property
+    def kind(self) -> Kind:
+        """How it is rendered."""
+        has_frames = self.detail.pixel_layout is not None
+        return kind_of(self.dicom_json, self.located.transfer_syntax_uid, has_frames=has_frames)
+
+    @property
+    def is_segmentation(self) -> bool:
+        """Whether it says what is where in other images."""
+        return text_of(self.dicom_json, "Modality") == "SEG"
+
+    def bulk_range(self, uri: str) -> tuple[int, int]:
+        """(offset, length) in the file of the value that a BulkDataURI of the metadata names."""
+        return bulk_range(self.detail, uri.rpartition(BULK_PREFIX)[2])
+
+
+async def read_subjects(database: Database, located: Sequence[Located]) -> list[Subject]:
+    """These instances, in their order.
+
+    Raises:
+        NotFound: some were deleted since they were located.
+    """
+    async with database.read() as connection:
+        rows = await connection.execute(_SELECT, {"keys": [each.key for each in located]})
+        found = {row.instance_id: row for row in rows}
+    if len(found) < len(located):
+        raise NotFound(DELETED)
+    subjects = []
+    for each in located:
+        row = found[each.key]
+        detail = InstanceDetail(row.pixel_layout, row.bulk_values)
+        subjects.append(Subject(each, detail, await _parse(row.dicom_json)))
+    return subjects
+
+
+async def _parse(packed: bytes) -> DicomJson:
+    if len(packed) > INLINE_JSON_BYTES:
+        return await asyncio.to_thread(_unpacked, packed)
+    return _unpacked(packed)
+
+
+def _unpacked(packed: bytes) -> DicomJson:
+    dicom_json: DicomJson = orjson.loads(unpack_metadata(packed, ""))
+    return dicom_json
+
+
+async def read_source(archive: Archive, subject: Subject, *, with_profile: bool = False) -> Source:
+    """What describes the rendering, with the tables that the metadata leaves in the file.
+
+    Raises:
+        PixelsUnreadable: the pixels are described in a way that none can be.
+        NotRendered: a table is larger than tables are.
+    """
+    if subject.source is None:
+        has_pixels = subject.kind is not Kind.PRESENTATION
+        fmt = pixel_format(subject.dicom_json if has_pixels else _NO_PIXELS)
+        uris = bulk_uris(subject.dicom_json, with_profile=with_profile)
+        values = await _read_values(archive, subject, uris) if uris else {}
+
+        def bulk(uri: str) -> bytes:
+            if uri not in values:
+                raise NotRendered("A table of the instance is one of more than are read.")
+            return values[uri]
+
+        subject.source = Source(subject.dicom_json, fmt, bulk)
+    return subject.source
+
+
+async def _read_values(archive: Archive, subject: Subject, uris: Sequence[str]) -> dict[str, bytes]:
+    reader = await open_file(archive.services.objects, archive.inflated, subject.located)
+    is_big_endian = subject.located.transfer_syntax_uid == ts.ExplicitVRBigEndian
+    values: dict[str, bytes] = {}
+    for uri in uris:
+        offset, length = subject.bulk_range(uri)
+        if length > MAX_TABLE_BYTES:
+            raise NotRendered("A lookup table or colour profile of the instance is larger than any is.")
+        data = await reader.read([(offset, length)])
+        values[uri] = _swapped(data) if is_big_endian and not uri.endswith(_BYTES) else data
+    return values
+
+
+_BYTES = "00282000"  # ICC Profile: OB, without a byte order
+_NO_PIXELS: DicomJson = {  # a presentation state has none; its tables are unsigned
+    "00280010": {"vr": "US", "Value": [1]},
+    "00280011": {"vr": "US", "Value": [1]},
+    "00280100": {"vr": "US", "Value": [16]},
+}
+
+
+def _swapped(data: bytes) -> bytes:
+    """16-bit words in the other byte order."""
+    swapped = bytearray(len(data) // 2 * 2)
+    swapped[::2], swapped[1::2] = data[1 : len(swapped) : 2], data[: len(swapped) : 2]
+    return bytes(swapped)

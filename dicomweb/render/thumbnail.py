@@ -1,0 +1,56 @@
+"""Thumbnails of studies, series, instances and frames (PS3.18 10.4.1.1.7): small, and without any text."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dicomweb.answer import Answer
+from dicomweb.pixels.format import pixel_format
+from dicomweb.render.media import TYPES, Kind, select_rendered
+from dicomweb.render.parameters import Viewport
+from dicomweb.render.pictures import Picture, Renderer
+from dicomweb.render.request import RenderRequest, middle
+from dicomweb.render.subjects import SUBJECTS_PAGE, Subject, read_subjects
+from dicomweb.render.transaction import answer_pictures
+from dicomweb.retrieve.frames import require_frames
+from dicomweb.retrieve.locate import Located, Resource
+from dicomweb.retrieve.request import find
+from server.kernel.faults import NotFound
+
+THUMBNAIL_SIDE = 128  # pixels of the longer side, without a viewport
+
+
+async def render_thumbnail(
+    renderer: Renderer, request: RenderRequest, resource: Resource, numbers: Sequence[int] = ()
+) -> Answer:
+    """The middle frame of the image in the middle of the resource, or the frames that are named."""
+    representation = select_rendered(request.retrieve.accept, TYPES[Kind.IMAGE], many=len(numbers) > 1)
+    located = await find(renderer.archive.services, request.retrieve, resource)
+    subject = await representative(renderer, located)
+    if numbers:
+        require_frames(subject.layout, numbers)
+    pictures = [Picture(subject, (number,)) for number in numbers or (middle(len(subject.frames)),)]
+    return await answer_pictures(renderer, _sized(request, subject), representation, pictures)
+
+
+async def representative(renderer: Renderer, located: Sequence[Located]) -> Subject:
+    """The image nearest to the middle; a segmentation only where no other image is near.
+
+    Raises:
+        NotFound: there is no image next to the middle.
+    """
+    center = middle(len(located)) - 1
+    near = sorted(range(len(located)), key=lambda index: abs(index - center))[:SUBJECTS_PAGE]
+    found = await read_subjects(renderer.archive.services.database, [located[index] for index in near])
+    images = [subject for subject in found if subject.kind is Kind.IMAGE]
+    if not images:
+        raise NotFound("There is no image of which a thumbnail could be made.")
+    return min(images, key=lambda subject: subject.is_segmentation)
+
+
+def _sized(request: RenderRequest, subject: Subject) -> RenderRequest:
+    """With the size of a thumbnail where none is asked for; a smaller image stays as it is."""
+    if request.parameters.viewport is not None:
+        return request
+    fmt = pixel_format(subject.dicom_json)
+    side = min(THUMBNAIL_SIDE, max(fmt.rows, fmt.columns))
+    return replace(request, parameters=replace(request.parameters, viewport=Viewport(side, side)))
