@@ -1,7 +1,7 @@
 """Whether a cache pays: `python tests/benchmarks/metadata_cache.py [--database postgresql]`.
 
 The CPU time of this process for the metadata of a series of 200 instances, made anew, found in this process
-and found in Redis; and for looking up a token. The median of ten blocks.
+and found in Redis, and coded; and for looking up a token. The median of ten blocks.
 """
 
 import os
@@ -92,6 +92,14 @@ async def run(settings: Settings, count: int) -> None:
             f"metadata of {SLICES}, {name}",
             count,
             lambda s=with_cache: retrieve_metadata(s, request, resource),
+        )
+    kept = replace(services, cache=LocalCache())
+    for coding in ("zstd", "gzip"):
+        coded = replace(request, accept_encoding=(coding,))
+        await measure(
+            f"the same in {coding}, found in this process",
+            count,
+            lambda r=coded: retrieve_metadata(kept, r, resource),
         )
     tokens, token_hash, redis = AccessTokens(services.database), hash_secret(token), services.redis
     assert redis is not None
