@@ -14,8 +14,11 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
+import dicomweb.capabilities.routes
 import dicomweb.routes
+import dicomweb.wado_uri.routes
 import dicomweb.worklist.events.routes
+import dicomweb.worklist.outside.routes
 import dicomweb.worklist.routes
 import fhir.routes
 import server.auth.routes
@@ -24,6 +27,7 @@ import server.workflows.deletion.routes
 import server.workflows.retention.routes
 import server.workflows.routes
 import server.workflows.storage.routes
+from dicomweb.urls import ROOT
 from dicomweb.worklist.events.report import KINDS as REPORTED_KINDS
 from dicomweb.worklist.events.routes import Notifications
 from fhir.capability import ServerFacts
@@ -69,6 +73,7 @@ from server.workflows.background import Loop, run_loop
 from server.workflows.engine_jobs import WAKE_S, wake_for_waiting
 from server.workflows.facts import watch_database, watch_machine
 from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runner, worker_runner
+from server.workflows.requested import RegisteredModels
 from server.workflows.worker_process import keep_worker, require_engine
 
 MIB = 1 << 20
@@ -138,6 +143,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         tracing=settings.tracing is not None,
         prefix=settings.prefix,
         https=services.public_base.startswith("https:"),
+        origins=settings.cors_origins,
     )
     hub = EventHub(services.database, services.wakeups, REPORTED_KINDS)
     notifications = Notifications(hub, drain.wait)
@@ -164,12 +170,8 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     )
     app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens))
-    app.include_router(dicomweb.routes.build_router(services), prefix="/dicom-web")
-    app.include_router(dicomweb.worklist.routes.build_router(services), prefix="/dicom-web")
-    app.include_router(
-        dicomweb.worklist.events.routes.build_router(services, notifications), prefix="/dicom-web"
-    )
-    app.include_router(server.workflows.deletion.routes.build_archive_router(services), prefix="/dicom-web")
+    for router in _dicomweb_routers(services, notifications):
+        app.include_router(router, prefix=ROOT)
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
     app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
     app.include_router(server.workflows.storage.routes.build_router(services), prefix="/admin/api")
@@ -178,6 +180,19 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
 
     answer_unrouted(app, answer)
     return app
+
+
+def _dicomweb_routers(services: Services, notifications: Notifications) -> list[APIRouter]:
+    """The routers below the DICOMweb root; the last tells what the others can do."""
+    routers = [
+        dicomweb.routes.build_router(services),
+        dicomweb.wado_uri.routes.build_router(services),
+        dicomweb.worklist.routes.build_router(services),
+        dicomweb.worklist.outside.routes.build_router(services, RegisteredModels(services.database)),
+        dicomweb.worklist.events.routes.build_router(services, notifications),
+        server.workflows.deletion.routes.build_archive_router(services),
+    ]
+    return [*routers, dicomweb.capabilities.routes.build_router(services.public_base, routers)]
 
 
 def _fhir_router(settings: Settings, services: Services) -> APIRouter:

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Host names accepted beside the loopback names and the public base's"
     )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="origins (scheme://host[:port]) whose pages may call the server; default: none"
+    )
     auth: bool = Field(
         True, description="whether a token is required; false is refused unless the host is loopback"
     )
@@ -240,6 +243,16 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            parts = urlsplit(value)
+            is_origin = f"{parts.scheme}://{parts.netloc}" == value and parts.scheme in ("http", "https")
+            if value != "*" and not (is_origin and parts.hostname and value == value.lower()):
+                raise ValueError("each must be scheme://host[:port] in lower case, or *")
+        return values
+
     @field_validator("timezone")
     @classmethod
     def _is_zone(cls, value: str | None) -> str | None:
@@ -254,6 +267,12 @@ class Settings(BaseSettings):
     def _open_only_on_loopback(self) -> "Settings":
         if not self.auth and not self.is_loopback:
             raise ValueError("auth can be off only when host is a loopback address")
+        return self
+
+    @model_validator(mode="after")
+    def _not_open_to_every_page(self) -> "Settings":
+        if not self.auth and "*" in self.cors_origins:
+            raise ValueError("cors_origins cannot be * without auth: any web page could read everything")
         return self
 
     @model_validator(mode="after")

@@ -232,12 +232,15 @@ async def fail_attempt(
 
 
 async def standing_output(unit: UnitOfWork, claim: Claim) -> tuple[SeriesReference, ...]:
-    """What the last COMPLETED workitem of this rule and study wrote: the objects that `claim` supersedes."""
+    """What the engine's last COMPLETED workitem of this rule and study wrote: what `claim` supersedes.
+
+    What an outside performer says that it made is none of the engine's to supersede.
+    """
     c = WORKITEM.c
     query = (
         select(c.output)
         .where(c.study_instance_uid == claim.study_instance_uid, c.rule == claim.rule)
-        .where(c.state == State.COMPLETED.value, c.pk < claim.workitem_pk)
+        .where(c.state == State.COMPLETED.value, c.pk < claim.workitem_pk, c.attempt > 0)
         .order_by(c.pk.desc())
         .limit(1)
     )

@@ -7,8 +7,9 @@ import msgspec
 from dicomweb.wire.dictionary import key_of
 from dicomweb.worklist.codes import Code
 from dicomweb.worklist.dicom_json import LIMIT_OF, Json
+from dicomweb.worklist.outside.data_set import MEDIA_TYPES, read_data_set
 from dicomweb.worklist.workitem import Reason
-from server.kernel.faults import Fault, FaultKind
+from server.kernel.faults import Fault
 
 MAX_BODY_BYTES = 64 << 10  # a reason of 10240 characters fits several times
 NO_REASON = Reason(None, None)
@@ -18,27 +19,19 @@ class CancelRequestInvalid(Fault):
     """The payload is not an Action Information data set."""
 
 
-class PayloadNotDicomJson(Fault):
-    """The payload is of a media type that this transaction does not take here."""
-
-    kind = FaultKind.UNSUPPORTED_MEDIA_TYPE
-
-
 def parse_cancel_request(body: bytes, content_type: str) -> Reason:
     """The reason in a payload; an empty payload gives none.
 
     Contact Display Name and Contact URI are accepted and not kept.
 
     Raises:
-        PayloadNotDicomJson: another media type than `application/dicom+json`.
+        PayloadNotTaken: another media type than JSON or XML of DICOM.
         CancelRequestInvalid: no data set, or a reason that is none.
     """
     if not body.strip():
         return NO_REASON
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type not in ("application/dicom+json", "application/json"):
-        raise PayloadNotDicomJson("The payload must be application/dicom+json.")
-    data_set = _data_set(body)
+    is_json = content_type.partition(";")[0].strip().lower() in MEDIA_TYPES
+    data_set = _data_set(body) if is_json else read_data_set(body, content_type)
     text = _text(data_set, "ReasonForCancellation", LIMIT_OF["LT"])
     return Reason(_code(data_set), text)
 

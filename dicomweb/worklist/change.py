@@ -83,10 +83,16 @@ async def change_state(
     return moved
 
 
-def announce(unit: UnitOfWork, row: Facts, state: State, *, assigned: bool = False) -> None:
-    """Write the event of a state that the workitem reached; `assigned`: its station was set with it."""
+def announce(
+    unit: UnitOfWork, row: Facts, state: State, *, assigned: bool = False, quiet: bool = False
+) -> None:
+    """Write the event of a state that the workitem reached; `assigned`: its performer was set with it.
+
+    `quiet`: something else of it changed, and its state need not be reported.
+    """
+    flags = {"assigned": assigned, "quiet": quiet}
     said = {"state": state.value, **event_facts(row)}
-    unit.emit(CHANGED, row["workitem_uid"], {**said, "assigned": True} if assigned else said)
+    unit.emit(CHANGED, row["workitem_uid"], said | {name: True for name, is_so in flags.items() if is_so})
 
 
 def announce_progress(unit: UnitOfWork, row: Facts, progress: int | None, text: str | None) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, or_, select
 from dicomweb.worklist.change import WORKITEM
 from dicomweb.worklist.state import Priority, State
 from dicomweb.worklist.tables import WorkitemAttempt
-from dicomweb.worklist.workitem import Outcome
+from dicomweb.worklist.workitem import NOBODYS, Outcome
 from server.kernel.rows import table_of
 
 CURRENT = table_of(WorkitemAttempt).alias("current_attempt")  # the attempt that Workitem.attempt names
@@ -24,7 +24,8 @@ def is_current() -> ColumnElement[bool]:
 def claimable(now_us: int) -> ColumnElement[bool]:
     """Workitems to start, and workitems of the engine that nobody works on any more.
 
-    A successor waits until its predecessor has ended: results come out in the order of their input.
+    A successor waits until its predecessor has ended: results come out in the order of their input. It does
+    not wait for an outside performer, who has no lease and may never end.
     Each branch names what it needs of the attempt, so that a row without one never qualifies for a retry,
     also when PostgreSQL checks a row again that changed under the query.
     """
@@ -43,10 +44,15 @@ def queue_order() -> tuple[ColumnElement[Any], ...]:
 
 
 def worth_a_look() -> Select[Any]:
-    """Whether any workitem waits or is the engine's; cheap, and without the clock."""
+    """Whether any workitem waits for the engine or is performed by it; cheap, and without the clock."""
+    return select(WORKITEM.c.pk).where(is_engines()).limit(1)
+
+
+def is_engines() -> ColumnElement[bool]:
+    """Open workitems that are the engine's to perform, or that it performs."""
     c = WORKITEM.c
-    engines = and_(c.state == State.IN_PROGRESS.value, c.attempt > 0)
-    return select(c.pk).where(or_(c.state == State.SCHEDULED.value, engines)).limit(1)
+    waiting = and_(c.state == State.SCHEDULED.value, c.model_name != NOBODYS)
+    return or_(waiting, and_(c.state == State.IN_PROGRESS.value, c.attempt > 0))
 
 
 def _predecessor_in_progress() -> ColumnElement[bool]:
@@ -55,5 +61,6 @@ def _predecessor_in_progress() -> ColumnElement[bool]:
         select(predecessor.c.pk).where(
             predecessor.c.workitem_uid == WORKITEM.c.predecessor_uid,
             predecessor.c.state == State.IN_PROGRESS.value,
+            predecessor.c.attempt > 0,
         )
     )

@@ -19,9 +19,11 @@ from dicomweb.wire.negotiation import Representation, select_metadata
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.cancel_request import MAX_BODY_BYTES, parse_cancel_request
 from dicomweb.worklist.dicom_json import DicomJson
+from dicomweb.worklist.instants import zone_of
 from dicomweb.worklist.search import MORE_RESULTS, parse_query, select_workitem, select_workitems
+from dicomweb.worklist.shown import workitem_json
 from dicomweb.worklist.state import NOTICE_TEXT, AlreadyCompleted, WorkitemUnknown
-from dicomweb.worklist.ups_json import View, ups_json
+from dicomweb.worklist.ups_json import View
 from server.kernel.access import Permission, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import TooLarge
@@ -59,14 +61,15 @@ async def _search(services: Services, request: Request) -> Response:
     reach = access.reach("Task", Permission.SEARCH)
     query = parse_query(request.query_params.multi_items())
     async with services.database.read() as connection:
-        rows = (await connection.execute(select_workitems(query, reach))).mappings().all()
+        found = await connection.execute(select_workitems(query, reach, zone_of(services.site)))
+        rows = found.mappings().all()
     page = rows[: query.limit]
     warnings = (*query.warnings, MORE_RESULTS) if len(rows) > query.limit else query.warnings
     await services.read_audit.record(
         AuditEntry(access.principal, Action.EXECUTE, "ups-search", "Task", None, reach.audited_patient_id)
     )
-    found = [_shown(row, services, instances=query.instances) for row in page]
-    return _warned(await _answer(request, found, representation), warnings)
+    shown = [_shown(row, services, instances=query.instances) for row in page]
+    return warned(await _answer(request, shown, representation), warnings)
 
 
 async def _retrieve(services: Services, request: Request, workitem_uid: str) -> Response:
@@ -87,7 +90,8 @@ async def _retrieve(services: Services, request: Request, workitem_uid: str) -> 
 async def _request_cancellation(services: Services, request: Request, workitem_uid: str) -> Response:
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.UPDATE)
-    reason = parse_cancel_request(await _body(request), request.headers.get("content-type", ""))
+    body = await read_body(request, MAX_BODY_BYTES)
+    reason = parse_cancel_request(body, request.headers.get("content-type", ""))
     ask = partial(
         request_cancel, workitem_uid=workitem_uid, reach=reach, principal=access.principal, reason=reason
     )
@@ -100,7 +104,7 @@ async def _request_cancellation(services: Services, request: Request, workitem_u
 
 def _shown(row: RowMapping, services: Services, *, instances: bool) -> DicomJson:
     study = orjson.loads(row["study_attributes"] or "{}")
-    return ups_json(row, View(study, services.public_base, instances))
+    return workitem_json(row, View(study, services.public_base, instances))
 
 
 async def _answer(request: Request, workitems: list[DicomJson], representation: Representation) -> Response:
@@ -118,24 +122,25 @@ def _representation(request: Request, *, many: bool) -> Representation:
 
 
 def _status(status: HTTPStatus, warnings: Iterable[str]) -> Response:
-    return _warned(Response(status_code=status), warnings)
+    return warned(Response(status_code=status), warnings)
 
 
-def _warned(response: Response, warnings: Iterable[str]) -> Response:
+def warned(response: Response, warnings: Iterable[str]) -> Response:
+    """The response with a Warning header for each text, up to the most that one answer has."""
     for text in islice(warnings, MAX_WARNINGS):
         response.headers.append("Warning", f'{WARN_CODE_AND_AGENT} "{text}"')
     return response
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
     """The whole body.
 
     Raises:
-        TooLarge: it is longer than a cancellation request may be.
+        TooLarge: it is longer than a payload of this transaction may be.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(f"A cancellation request has at most {MAX_BODY_BYTES} bytes.")
+        if len(body) > limit:
+            raise TooLarge(f"A payload of this transaction has at most {limit} bytes.")
     return bytes(body)

@@ -15,7 +15,7 @@ from dicomweb.worklist.cancel import ask_to_stop
 from dicomweb.worklist.change import WORKITEM, Act, announce, audit, change, hold
 from dicomweb.worklist.codes import RESCHEDULED
 from dicomweb.worklist.state import FINAL_STATES, Priority, State, WorkitemUnknown
-from dicomweb.worklist.workitem import ENGINE, NewWorkitem, Reason, decode_series, encode_series
+from dicomweb.worklist.workitem import ENGINE, NOBODYS, NewWorkitem, Reason, decode_series, encode_series
 from server.kernel.access import Principal
 from server.kernel.audit import Action
 from server.kernel.database import UnitOfWork
@@ -44,6 +44,12 @@ class Armed:
     arming: Arming
     workitem_uid: str
     predecessor_uid: str | None = None
+
+
+class NotTheEngines(Fault):
+    """Only what the engine can run is run again by it."""
+
+    kind = FaultKind.CONFLICT
 
 
 class WorkitemNotEnded(Fault):
@@ -81,12 +87,15 @@ async def rerun(
 
     Raises:
         WorkitemUnknown: there is no such workitem.
+        NotTheEngines: the engine has no part in it.
         WorkitemNotEnded: it, or a later workitem of its rule and study, has not ended.
     """
     found = await unit.execute(select(WORKITEM).where(WORKITEM.c.workitem_uid == workitem_uid))
     asked = found.mappings().one_or_none()
     if asked is None:
         raise WorkitemUnknown
+    if asked["model_name"] == NOBODYS:
+        raise NotTheEngines("The workitem names no model of this server: an outside performer's.")
     await unit.lock([f"workitem:{asked['study_instance_uid']}:{asked['rule']}"])
     latest = await _latest(unit, asked["study_instance_uid"], asked["rule"])
     if latest is None or State(latest["state"]) not in FINAL_STATES:

@@ -5,37 +5,31 @@ not match on is ignored, and the answer says so in a Warning header (PS3.18 8.3.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import Select, select
 
 from dicomweb.tables import Study
 from dicomweb.wire.dictionary import keyword_of, tag_of
 from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.keys import KEYS, QueryInvalid, check_key, conditions
 from dicomweb.worklist.reach import within
 from server.kernel.access import Reach
-from server.kernel.faults import Fault
 from server.kernel.rows import table_of
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000  # workitems of one answer: about 5 MB of JSON; the rest is had by offset
 MAX_OFFSET = 2**31 - 1
 MAX_PARAMETERS = 200
-MAX_UIDS = 1000  # of one UID list
 
 FUZZY_NOT_APPLIED = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 MORE_RESULTS = "There are additional results that can be requested with the offset parameter."
 
 _STUDY = table_of(Study)
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
-
-Matcher = Callable[[str], ColumnElement[bool]]
-
-
-class QueryInvalid(Fault):
-    """A query parameter cannot be read (PS3.18 §8.3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> WorkitemQuery:
     """Read the query parameters of Search for Workitems (PS3.18 §11.9.1.2).
 
     Raises:
-        QueryInvalid: limit or offset is no number, a value holds NUL, or there are too many parameters.
+        QueryInvalid: limit or offset is no number, a value is none of its VR, or there are too many of them.
     """
     controls: dict[str, str] = {}
     matches: list[tuple[str, str]] = []
@@ -62,9 +56,10 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> WorkitemQuery:
         path = _path(name)
         if name in _CONTROLS:
             controls[name] = f"{controls[name]},{value}" if name in controls else value
-        elif path not in MATCHERS:
+        elif path not in KEYS:
             ignored.append(f"The query parameter {_printable(name)} is not supported and was ignored.")
         elif value:
+            check_key(path, value)
             matches.append((path, value))
     fuzzy = (FUZZY_NOT_APPLIED,) if controls.get("fuzzymatching") == "true" else ()
     return WorkitemQuery(
@@ -76,12 +71,14 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> WorkitemQuery:
     )
 
 
-def select_workitems(query: WorkitemQuery, reach: Reach) -> Select[Any]:
-    """The workitems of a query within reach, newest first, and one more than the limit if there are more."""
-    matches = (MATCHERS[path](value) for path, value in query.matches)
+def select_workitems(query: WorkitemQuery, reach: Reach, zone: tzinfo = UTC) -> Select[Any]:
+    """The workitems of a query within reach, newest first, and one more than the limit if there are more.
+
+    `zone` is that of instants which state none.
+    """
     return (
         _with_study()
-        .where(within(reach), *matches)
+        .where(within(reach), *conditions(query.matches, zone))
         .order_by(WORKITEM.c.pk.desc())
         .limit(query.limit + 1)
         .offset(query.offset)
@@ -100,37 +97,6 @@ def _with_study() -> Select[Any]:
     )
 
 
-def _equal(column: ColumnElement[str]) -> Matcher:
-    """Single Value Matching (PS3.4 C.2.2.2.1)."""
-    return lambda value: column == value
-
-
-def _one_of(column: ColumnElement[str]) -> Matcher:
-    """List of UID Matching (PS3.4 C.2.2.2.2), separated by comma or backslash."""
-
-    def match(value: str) -> ColumnElement[bool]:
-        uids = value.replace("\\", ",").split(",")
-        if len(uids) > MAX_UIDS:
-            raise QueryInvalid(f"A list of UIDs has more than {MAX_UIDS} values.")
-        return column.in_(uids)
-
-    return match
-
-
-_C = WORKITEM.c
-# The matching keys of PS3.4 Table CC.2.5-3 by which workitems of this worklist differ
-MATCHERS: Mapping[str, Matcher] = {
-    "SOPInstanceUID": _one_of(_C.workitem_uid),
-    "ProcedureStepState": _equal(_C.state),
-    "ScheduledProcedureStepPriority": _equal(_C.priority),
-    "StudyInstanceUID": _one_of(_C.study_instance_uid),
-    "InputInformationSequence.StudyInstanceUID": _one_of(_C.study_instance_uid),
-    "ReferencedRequestSequence.StudyInstanceUID": _one_of(_C.study_instance_uid),
-    "ReplacedProcedureStepSequence.ReferencedSOPInstanceUID": _one_of(_C.predecessor_uid),
-    "ScheduledStationNameCodeSequence.CodeValue": _equal(_C.model_name),
-    "ScheduledStationNameCodeSequence.LongCodeValue": _equal(_C.model_name),
-    "PatientID": _equal(_STUDY.c.patient_value),
-}
 _CONTROLS = frozenset({"limit", "offset", "includefield", "fuzzymatching", "accept", "charset"})
 _INSTANCES = frozenset({"all", "InputInformationSequence", "00404021"})
 

@@ -53,6 +53,28 @@ class Workitem(Row, table=True):
     predecessor_uid: str | None = None
     successor_uid: str | None = None
     traceparent: str | None = None  # W3C: the trace of what asked for it; None: none was made
+    requested_by: str | None = None  # the Principal that created it from outside; None: a rule did
+    attributes: str | None = Field(default=None, sa_type=Text)  # DICOM JSON as sent; None: nothing was sent
+
+
+class WorkitemKey(Row, table=True):
+    """A value by which a workitem from outside is found; those of the engine's own follow from its row.
+
+    `item` tells values of one item of a sequence from those of another, and the component groups of a PN.
+    """
+
+    __tablename__ = "workitem_key"
+    __table_args__ = (
+        Index(None, "workitem_pk"),
+        Index(None, "path", "value", postgresql_ops={"value": "text_pattern_ops"}),
+        {"sqlite_autoincrement": True},
+    )
+
+    pk: int | None = Field(default=None, sa_column=big_key())
+    workitem_pk: int = Field(sa_column=Column(BigKey, ForeignKey("workitem.pk"), nullable=False))
+    path: str  # of keywords: "ScheduledStationNameCodeSequence.CodeValue"
+    item: int = 0
+    value: str  # in a form that can be compared, see dicomweb/worklist/keys.py
 
 
 class WorkitemAttempt(Row, table=True):

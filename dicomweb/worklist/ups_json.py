@@ -18,6 +18,7 @@ from dicomweb.worklist.workitem import SeriesReference, decode_series, reason_of
 from terminology.definitions.sop_classes import UnifiedProcedureStepPush
 
 WORKLIST_LABEL = "Isthmus AI"
+INPUT_READINESS = "READY"  # a workitem of the engine is scheduled once its input is here
 
 _OF_PATIENT = (
     "PatientName",
@@ -60,7 +61,9 @@ class View:
 
 def ups_json(row: RowMapping, view: View) -> DicomJson:
     """The Unified Procedure Step of a row of the workitem table, as a DICOM JSON Model Object."""
-    return item(_identity(row, view), _relationship(row, view), _scheduled(row, view), _progress(row, view))
+    return item(
+        _identity(row, view), _relationship(row, view), _scheduled(row, view), progress_json(row, view)
+    )
 
 
 def _identity(row: RowMapping, view: View) -> DicomJson:
@@ -98,19 +101,20 @@ def _scheduled(row: RowMapping, view: View) -> DicomJson:
         attribute("WorklistLabel", WORKLIST_LABEL),
         scheduled_station(row),
         attribute("ScheduledWorkitemCodeSequence", coded(IMAGE_PROCESSING)),
-        attribute("InputReadinessState", "READY"),
+        attribute("InputReadinessState", INPUT_READINESS),
         attribute("InputInformationSequence", *_instances(decode_series(row["input"]), view)),
     )
 
 
-def _progress(row: RowMapping, view: View) -> DicomJson:
+def progress_json(row: RowMapping, view: View) -> DicomJson:
+    """State, progress and result of a step, as the engine's row says them."""
     state = State(row["state"])
     details = item(
         attribute("ProcedureStepProgress", row["progress"]),
         attribute("ProcedureStepProgressDescription", row["progress_text"]),
-        _discontinuation(row) if state is not State.COMPLETED else {},
+        discontinuation(row) if state is not State.COMPLETED else {},
     )
-    started = state is not State.SCHEDULED and row["started_us"] is not None
+    started = row["attempt"] > 0 and row["started_us"] is not None  # by the engine
     return item(
         attribute("ProcedureStepState", state.value),
         attribute("ProcedureStepProgressInformationSequence", details),
@@ -118,7 +122,7 @@ def _progress(row: RowMapping, view: View) -> DicomJson:
     )
 
 
-def _discontinuation(row: RowMapping) -> DicomJson:
+def discontinuation(row: RowMapping) -> DicomJson:
     """Why and when the step is, or is asked to be, discontinued."""
     reason = reason_of(row)
     if reason is None:

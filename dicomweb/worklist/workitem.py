@@ -14,6 +14,7 @@ from server.kernel.access import Principal
 from server.kernel.uids import hash_of_uids
 
 ENGINE = Principal("system:engine", "AI engine")
+NOBODYS = ""  # the model of a workitem that names none of ours: it waits for an outside performer
 
 
 class Outcome(Enum):

@@ -50,6 +50,8 @@ def route_group(scope: Scope) -> RouteGroup:
 
 
 def _dicomweb(method: str, rest: str) -> RouteGroup:
+    if method == "OPTIONS":
+        return RouteGroup.OTHER
     if rest.startswith("workitems"):
         return RouteGroup.UPS
     if method not in _READS:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dicomweb.worklist.attempts import is_any_claimable
 from dicomweb.worklist.change import CANCEL_REQUESTED, CHANGED
 from dicomweb.worklist.state import Priority, State
+from dicomweb.worklist.workitem import NOBODYS
 from server.kernel.jobs import INFERENCE, LOW, ROUTINE, STAT, Args, Emitted, Handlers, Job, Subscriptions
 from server.kernel.services import Services
 
@@ -36,14 +37,19 @@ def analyse_job(workitem_uid: str, priority: str, delay_s: float = 0.0) -> Job:
 
 
 def _workitem_changed(event: Emitted) -> Job | None:
-    """One that waits is to be worked on; one that has ended may let its successor begin."""
-    if event.payload["state"] == State.IN_PROGRESS.value:
+    """One that waits is to be worked on; one that has ended may let its successor begin.
+
+    What names none of our models is none of the engine's.
+    """
+    if event.payload["state"] == State.IN_PROGRESS.value or event.payload["model_name"] == NOBODYS:
         return None
     return analyse_job(event.subject, event.payload["priority"])
 
 
-def _cancel_requested(event: Emitted) -> Job:
+def _cancel_requested(event: Emitted) -> Job | None:
     """Between two attempts it is the next claim that ends the workitem."""
+    if event.payload["model_name"] == NOBODYS:
+        return None
     return analyse_job(event.subject, event.payload["priority"])
 
 

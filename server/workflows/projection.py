@@ -15,6 +15,7 @@ from sqlalchemy import RowMapping, case, delete, func, select
 from dicomweb.attributes import DicomJson, integer, text, values
 from dicomweb.tables import DeletedStudy, Instance, Series, Study
 from dicomweb.wire.dictionary import key_of
+from dicomweb.worklist.shown import attributes_of
 from dicomweb.worklist.state import State
 from dicomweb.worklist.tables import Workitem
 from fhir.interactions.authored import put_resource
@@ -119,6 +120,8 @@ def task_of(workitem: RowMapping) -> dict[str, object]:
             return open_task(facts, "requested")
         case State.IN_PROGRESS:
             return open_task(facts, "in-progress")
+        case State.COMPLETED if workitem["attempt"] == 0:  # by an outside performer
+            return open_task(facts, "completed")
         case State.COMPLETED:
             return completed_task(facts, report_id_of(workitem["study_instance_uid"], workitem["model_name"]))
         case State.CANCELED:
@@ -130,23 +133,36 @@ def task_facts(workitem: RowMapping | Mapping[str, Any]) -> TaskFacts:
     return TaskFacts(
         id=task_id_of(workitem["workitem_uid"]),
         workitem_uid=workitem["workitem_uid"],
-        imaging_study_id=imaging_study_id_of(workitem["study_instance_uid"]),
+        imaging_study_id=imaging_study_id_of(study) if (study := workitem["study_instance_uid"]) else None,
         authored_on=instant_text(workitem["scheduled_us"]),
         last_modified=instant_text(
             workitem["ended_us"] or workitem["started_us"] or workitem["scheduled_us"]
         ),
-        description=f"Analysis by {workitem['model_name']} {workitem['model_version']}",
+        description=_description(workitem),
         patient_id=workitem["patient_id"],
         priority={"HIGH": "stat", "MEDIUM": "routine", "LOW": "routine"}[workitem["priority"]],
     )
 
 
+def _description(workitem: RowMapping | Mapping[str, Any]) -> str:
+    """What is to be done, in a line: by the engine, or as its label says."""
+    if workitem["requested_by"] is not None:
+        return _line(study_text(attributes_of(workitem), "ProcedureStepLabel")) or "Workitem"
+    return f"Analysis by {workitem['model_name']} {workitem['model_version']}"
+
+
+def _line(text: str) -> str:
+    """A text of DICOM as a line that FHIR takes: without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def _ended_without_result(workitem: RowMapping, facts: TaskFacts) -> dict[str, object]:
-    reason = workitem["reason_text"] or workitem["reason_meaning"] or "No reason was given."
+    reason = _line(workitem["reason_text"] or workitem["reason_meaning"] or "") or "No reason was given."
     if workitem["cancel_requested_us"] is not None:
         return cancelled_task(facts, reason)
     system = systems.OF_SCHEME.get(workitem["reason_scheme"] or "")
-    return failed_task(facts, reason, coding(system, workitem["reason_code"], workitem["reason_meaning"]))
+    meaning = _line(workitem["reason_meaning"] or "") or None
+    return failed_task(facts, reason, coding(system, workitem["reason_code"], meaning))
 
 
 async def _series_of(unit: UnitOfWork, study_id: int, site: Site) -> list[SeriesFacts]:

@@ -1,11 +1,13 @@
 """The worklist as metrics: how many workitems wait and are worked on, and how long the oldest has waited.
 
-Bounded however many have ended: both questions are answered by the index on (state, scheduled_us).
+Of the engine: how long an outside performer takes is not for this server to answer for. Bounded however many
+have ended: both questions are answered by the index on (state, scheduled_us).
 """
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dicomweb.worklist.eligible import is_engines
 from dicomweb.worklist.state import State
 from dicomweb.worklist.tables import Workitem
 from server.kernel.clock import SECOND_US
@@ -32,11 +34,12 @@ async def worklist_facts(services: Services) -> list[Fact]:
 
 
 async def _count(connection: AsyncConnection, state: State) -> float:
-    some = select(_WORKITEM.c.pk).where(_WORKITEM.c.state == state.value).limit(COUNTED_WORKITEMS).subquery()
+    of_state = select(_WORKITEM.c.pk).where(_WORKITEM.c.state == state.value, is_engines())
+    some = of_state.limit(COUNTED_WORKITEMS).subquery()
     return float((await connection.execute(select(func.count()).select_from(some))).scalar_one())
 
 
 async def _oldest(connection: AsyncConnection, state: State) -> int | None:
-    query = select(func.min(_WORKITEM.c.scheduled_us)).where(_WORKITEM.c.state == state.value)
+    query = select(func.min(_WORKITEM.c.scheduled_us)).where(_WORKITEM.c.state == state.value, is_engines())
     oldest: int | None = (await connection.execute(query)).scalar_one()
     return oldest

@@ -8,7 +8,8 @@ import pytest
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        pytest.param("DELETE", "/dicom-web/studies", "GET, HEAD, POST", id="DICOMweb"),
+        pytest.param("DELETE", "/dicom-web/studies", "GET, HEAD, OPTIONS, POST", id="DICOMweb"),
+        pytest.param("GET", "/dicom-web", "OPTIONS", id="DICOMweb root"),
         pytest.param("DELETE", "/fhir/Patient", "GET, HEAD, POST", id="FHIR type"),
         pytest.param("PATCH", "/fhir/Patient/1", "GET, HEAD, PUT", id="FHIR instance"),
         pytest.param("PUT", "/admin/api/models", "GET, HEAD", id="administration"),

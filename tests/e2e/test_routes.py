@@ -12,6 +12,7 @@ from starlette.routing import WebSocketRoute
 
 from dicomweb.worklist.events.subscriptions import WORKLIST
 from server.auth.tokens import issue_token
+from tests.conformance.ps3_18.worklist import input_of, workitem
 
 PUBLIC = {
     ("GET", "/livez"),
@@ -31,6 +32,8 @@ STUDY = "/dicom-web/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 SUBSCRIBER = "/dicom-web/workitems/{workitem}/subscribers/WATCHER"
+WADO = "/dicom-web/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}"
+DICOM_JSON = {"Content-Type": "application/dicom+json"}
 
 # What a token of patient A gets of patient B: the status, or an empty answer. Names in braces are B's.
 HIDDEN = 404
@@ -76,6 +79,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
             ("/series/{series}/instances/{instance}/frames/{frames}", f"{INSTANCE}/frames/1"),
         )
     },
+    ("GET", "/dicom-web/wado"): (WADO, HIDDEN),
     ("GET", "/dicom-web/workitems"): ("/dicom-web/workitems?StudyInstanceUID={study}", EMPTY),
     ("GET", "/dicom-web/workitems/{workitem}"): ("/dicom-web/workitems/{workitem}", HIDDEN),
     ("POST", "/dicom-web/workitems/{workitem}/cancelrequest"): (
@@ -117,6 +121,9 @@ WRITES = {
     ("DELETE", "/dicom-web/studies/{study}/series/{series}/instances/{instance}"),
     ("POST", "/dicom-web/studies"),
     ("POST", "/dicom-web/studies/{study}"),
+    ("POST", "/dicom-web/workitems"),
+    ("POST", "/dicom-web/workitems/{workitem}"),
+    ("PUT", "/dicom-web/workitems/{workitem}/state"),
     ("POST", "/fhir/{type}"),
     ("PUT", "/fhir/{type}/{id}"),
 }
@@ -142,6 +149,10 @@ class Names:
     instance: str
     workitem: str
     patient: str
+
+
+def step_on(study: str) -> dict[str, Any]:
+    return workitem(InputInformationSequence=input_of(study), PatientID=[], PatientName=[])
 
 
 def routes_of(app: Any) -> set[tuple[str, str]]:
@@ -265,6 +276,31 @@ async def test_writes_stay_within_the_patient(
     assert (await confined.post("/fhir/Observation", json=observation)).status_code == 201
     theirs = {"resourceType": "Patient", "id": names.patient}
     assert (await confined.put(f"/fhir/Patient/{names.patient}", json=theirs)).status_code in (403, 404)
+    await confined.aclose()
+
+
+async def test_workitems_stay_within_the_patient(
+    system: Any, two_patients: tuple[httpx.AsyncClient, Names, str]
+) -> None:
+    confined, names, _ = two_patients
+    created = await confined.post(
+        "/dicom-web/workitems?2.25.1", json=step_on(names.study), headers=DICOM_JSON
+    )
+    assert created.status_code == 403
+    assert (await system.http.get("/dicom-web/workitems/2.25.1")).status_code == 404
+    await system.http.post("/dicom-web/workitems?2.25.1", json=step_on(names.study), headers=DICOM_JSON)
+    label = {"00741204": {"vr": "LO", "Value": ["Read"]}}
+    start = {
+        "00081195": {"vr": "UI", "Value": ["2.25.2"]},
+        "00741000": {"vr": "CS", "Value": ["IN PROGRESS"]},
+    }
+    for method, path, payload in (
+        ("POST", "/dicom-web/workitems/2.25.1", label),
+        ("PUT", "/dicom-web/workitems/2.25.1/state", start),
+    ):
+        theirs = await confined.request(method, path, json=payload, headers=DICOM_JSON)
+        assert theirs.status_code == HIDDEN
+        assert (await system.http.request(method, path, json=payload, headers=DICOM_JSON)).status_code == 200
     await confined.aclose()
 
 

@@ -27,13 +27,14 @@ from dicomweb.worklist.attempts import (
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.change import CHANGED, WORKITEM
 from dicomweb.worklist.schedule import WorkitemNotEnded, rerun
-from dicomweb.worklist.state import AlreadyCompleted
+from dicomweb.worklist.state import AlreadyCompleted, State, WorkitemFault
 from dicomweb.worklist.workitem import Claim, Reason
 from server.kernel.access import EVERYONE, Principal
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.database_limits import DatabaseLimits
 from server.kernel.rows import table_of
 from server.kernel.tables import OutboxEvent
+from tests.conformance.ps3_18.worklist import discontinued, performed
 from tests.unit.worklist.kit import (
     ATTEMPT,
     armed_uid,
@@ -42,6 +43,7 @@ from tests.unit.worklist.kit import (
     let_leases_run_out,
     make_schema,
 )
+from tests.unit.worklist.test_outside import MINE, start, to_state, updated
 
 ADA = Principal("user:ada", "Ada")
 WHY = Reason(None, "for the test")
@@ -124,6 +126,17 @@ class Worklist(RuleBasedStateMachine):
         with contextlib.suppress(AlreadyCompleted):
             self.write(lambda unit: request_cancel(unit, uid, EVERYONE, ADA, WHY))
 
+    @rule(uid=workitems)
+    def start_from_outside(self, uid: str) -> None:
+        with contextlib.suppress(WorkitemFault):
+            self.run(start(self.database, uid))
+
+    @rule(uid=workitems, state=st.sampled_from([State.COMPLETED, State.CANCELED]))
+    def end_from_outside(self, uid: str, state: State) -> None:
+        with contextlib.suppress(WorkitemFault):
+            self.run(updated(self.database, uid, performed() | discontinued(), MINE))
+            self.run(to_state(self.database, uid, state))
+
     @rule(target=workitems, uid=consumes(workitems))
     def rerun(self, uid: str) -> Any:
         try:
@@ -180,18 +193,29 @@ class Worklist(RuleBasedStateMachine):
             if attempt["outcome"] == "completed":
                 assert row["state"] == "COMPLETED"
         completed = {attempt["workitem_pk"] for attempt in attempts if attempt["outcome"] == "completed"}
-        assert completed == {pk for pk, row in rows.items() if row["state"] == "COMPLETED"}
+        by_engine = {pk for pk, row in rows.items() if row["state"] == "COMPLETED" and row["attempt"]}
+        assert completed == by_engine
+
+    @invariant()
+    def each_has_one_performer(self) -> None:
+        attempted = {attempt["workitem_pk"] for attempt in self.run(self.fetch(select(ATTEMPT)))}
+        for row in self.rows().values():
+            assert (row["pk"] in attempted) is (row["attempt"] > 0)
+            assert row["attempt"] == 0 or row["transaction_uid"] != MINE
 
     @invariant()
     def one_is_scheduled_and_one_in_progress_per_study(self) -> None:
         rows = self.rows()
         open_ones = Counter(
-            (row["study_instance_uid"], row["state"]) for row in rows.values() if row["state"] not in FINAL
+            (row["study_instance_uid"], row["state"])
+            for row in rows.values()
+            if row["state"] == "SCHEDULED" or (row["state"] == "IN PROGRESS" and row["attempt"])
         )
         assert all(count == 1 for count in open_ones.values())
         for row in rows.values():
-            if row["state"] != "SCHEDULED" and row["predecessor_uid"]:
-                began_in_turn = rows[row["predecessor_uid"]]["state"] in FINAL
+            if row["state"] != "SCHEDULED" and row["predecessor_uid"] and row["attempt"]:
+                before = rows[row["predecessor_uid"]]
+                began_in_turn = before["state"] in FINAL or before["attempt"] == 0
                 assert began_in_turn or row["started_us"] is None
 
     @invariant()

@@ -15,6 +15,7 @@ from dicomweb.worklist.change import SUBSCRIBED
 from dicomweb.worklist.events.filter import matching
 from dicomweb.worklist.events.report import message, reports_of
 from dicomweb.worklist.events.subscriptions import Subscriber, condition_of, rows_for
+from dicomweb.worklist.instants import zone_of
 from dicomweb.worklist.search import select_workitem
 from server.kernel.access import Access, Permission
 from server.kernel.audit import Action, AuditEntry
@@ -66,7 +67,8 @@ class Channel:
             found = (await connection.execute(query)).mappings().one_or_none()
             condition = condition_of(rows, found["pk"]) if found is not None else None
             if condition:
-                found = (await connection.execute(query.where(*matching(condition)))).mappings().one_or_none()
+                matched = query.where(*matching(condition, zone_of(self.services.site)))
+                found = (await connection.execute(matched)).mappings().one_or_none()
         return None if condition is None else found
 
     def _is_me(self, principal: str, ae_title: str) -> bool:

@@ -5,15 +5,18 @@ it asked for; and so is the state, which a workitem does not keep.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 
 import msgspec
 from sqlalchemy import ColumnElement
 
-from dicomweb.worklist.search import MATCHERS, QueryInvalid, parse_query
+from dicomweb.worklist.keys import KEYS as SEARCH_KEYS
+from dicomweb.worklist.keys import QueryInvalid, conditions
+from dicomweb.worklist.search import parse_query
 
 Filter = tuple[tuple[str, str], ...]  # (path of keywords, value)
 
-KEYS = frozenset(MATCHERS) - {"ProcedureStepState"}
+KEYS = frozenset(SEARCH_KEYS) - {"ProcedureStepState"}
 MAX_FILTER_TEXT = 4096
 
 
@@ -36,9 +39,9 @@ def parse_filter(values: Sequence[str]) -> Filter:
     return query.matches
 
 
-def matching(keys: Filter) -> list[ColumnElement[bool]]:
-    """The conditions of a filter."""
-    return [MATCHERS[path](value) for path, value in keys]
+def matching(keys: Filter, zone: tzinfo = UTC) -> list[ColumnElement[bool]]:
+    """The conditions of a filter; `zone` is that of instants which state none."""
+    return conditions(keys, zone)
 
 
 def encode_filter(keys: Filter) -> str:

@@ -10,14 +10,14 @@ from typing import Any
 
 from dicomweb.worklist.change import CANCEL_REQUESTED, CHANGED, PROGRESS, SUBSCRIBED, Facts
 from dicomweb.worklist.dicom_json import DicomJson, attribute, item
+from dicomweb.worklist.shown import assigned_to, input_readiness
 from dicomweb.worklist.state import State
-from dicomweb.worklist.ups_json import reason_given, scheduled_station
+from dicomweb.worklist.ups_json import reason_given
 from server.kernel.outbox import Event
 from terminology.definitions.sop_classes import UnifiedProcedureStepPush
 
 KINDS = (CHANGED, CANCEL_REQUESTED, PROGRESS, SUBSCRIBED)
 
-INPUT_READINESS = "READY"  # a workitem is scheduled once its input is here
 REQUESTING_AE = "ISTHMUS"  # requests to cancel come by web, from clients that have no AE title
 
 
@@ -41,7 +41,8 @@ def reports_of(event: Event, said: Mapping[str, Any], row: Facts) -> Sequence[Re
     if event.kind == PROGRESS:
         return [(EventType.PROGRESS_REPORT, _progress(said))]
     state = (EventType.STATE_REPORT, _state(State(said["state"]), row))
-    return [state, (EventType.ASSIGNED, scheduled_station(row))] if said.get("assigned") else [state]
+    states = [] if said.get("quiet") else [state]
+    return [*states, (EventType.ASSIGNED, assigned_to(row))] if said.get("assigned") else states
 
 
 def message(report: Report, workitem_uid: str, message_id: int) -> DicomJson:
@@ -59,7 +60,7 @@ def message(report: Report, workitem_uid: str, message_id: int) -> DicomJson:
 def _state(state: State, row: Facts) -> DicomJson:
     return item(
         attribute("ProcedureStepState", state.value),
-        attribute("InputReadinessState", INPUT_READINESS),
+        attribute("InputReadinessState", input_readiness(row)),
         reason_given(row) if state is State.CANCELED else {},
     )
 

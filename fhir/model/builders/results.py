@@ -92,7 +92,7 @@ class TaskFacts:
 
     id: str
     workitem_uid: str
-    imaging_study_id: str
+    imaging_study_id: str | None  # None: it is about no study
     authored_on: str  # dateTime
     last_modified: str  # dateTime
     description: str
@@ -190,7 +190,7 @@ def provenance(facts: ProvenanceFacts) -> dict[str, Json]:
 
 
 def open_task(facts: TaskFacts, status: str) -> dict[str, Json]:
-    """The Task of an analysis that is not at its end: requested, accepted, in-progress, on-hold."""
+    """The Task of a step that made no report: requested, accepted, in-progress, on-hold; or completed so."""
     return _task(facts, status)
 
 
@@ -230,7 +230,7 @@ def _task(facts: TaskFacts, status: str) -> dict[str, Json]:
         priority=facts.priority,
         code=concept(coding(systems.TASK_CODE, "fulfill", "Fulfill the focal request")),
         description=facts.description,
-        focus=reference("ImagingStudy", facts.imaging_study_id),
+        focus=reference("ImagingStudy", facts.imaging_study_id) if facts.imaging_study_id else None,
         **{"for": reference("Patient", facts.patient_id) if facts.patient_id else None},
         authoredOn=facts.authored_on,
         lastModified=facts.last_modified,

@@ -9,6 +9,7 @@ from dicomweb.pixels.service import Pixels
 from server.kernel.access import Access
 from server.kernel.services import Services
 from tests.conformance.ps3_18.kit import EVERYTHING, Injected, build_app
+from tests.conformance.ps3_18.worklist import Ups, build_worklist_app
 
 
 @pytest.fixture
@@ -26,6 +27,17 @@ async def client(services: Services, accesses: dict[str, Access]) -> AsyncIterat
         transport=transport, base_url="http://testserver", headers=headers
     ) as client:
         yield client
+
+
+@pytest.fixture
+async def ups(services: Services, accesses: dict[str, Access]) -> AsyncIterator[Ups]:
+    """A client of the worklist that may do everything."""
+    transport = httpx.ASGITransport(build_worklist_app(services, accesses))
+    headers = {"Authorization": "Bearer all"}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://testserver", headers=headers
+    ) as client:
+        yield Ups(client)
 
 
 @pytest.fixture(scope="session")

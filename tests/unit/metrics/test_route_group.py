@@ -17,6 +17,8 @@ from server.http.route_group import RouteGroup, route_group
         ("GET", "/dicom-web/studies/1.2", RouteGroup.WADO),
         ("GET", "/dicom-web/studies/1.2/metadata", RouteGroup.WADO),
         ("GET", "/dicom-web/studies/1.2/series/1.3/instances/1.4/frames/1", RouteGroup.WADO),
+        ("GET", "/dicom-web/wado", RouteGroup.WADO),
+        ("OPTIONS", "/dicom-web/studies", RouteGroup.OTHER),
         ("GET", "/dicom-web/workitems", RouteGroup.UPS),
         ("PUT", "/dicom-web/workitems/1.2/state", RouteGroup.UPS),
         ("GET", "/fhir/Patient/1", RouteGroup.FHIR_READ),

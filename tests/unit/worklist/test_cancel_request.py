@@ -2,13 +2,14 @@ import json
 
 import pytest
 
+from dicomweb.wire.native_xml import native_xml
 from dicomweb.worklist.cancel_request import (
     NO_REASON,
     CancelRequestInvalid,
-    PayloadNotDicomJson,
     parse_cancel_request,
 )
 from dicomweb.worklist.codes import Code
+from dicomweb.worklist.outside.data_set import PayloadNotTaken
 from dicomweb.worklist.workitem import Reason
 
 JSON = "application/dicom+json"
@@ -44,8 +45,12 @@ def test_empty_body_needs_no_media_type() -> None:
 
 
 def test_other_media_type_is_refused() -> None:
-    with pytest.raises(PayloadNotDicomJson):
-        parsed([WITH_REASON], "application/dicom+xml")
+    with pytest.raises(PayloadNotTaken):
+        parsed([WITH_REASON], "application/xml")
+
+
+def test_reason_in_xml() -> None:
+    assert parse_cancel_request(native_xml(WITH_REASON), "application/dicom+xml") == parsed([WITH_REASON])
 
 
 @pytest.mark.parametrize(

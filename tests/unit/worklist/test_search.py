@@ -1,4 +1,7 @@
+from typing import Any
+
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from dicomweb.worklist.search import (
     FUZZY_NOT_APPLIED,
@@ -10,6 +13,9 @@ from dicomweb.worklist.search import (
     select_workitems,
 )
 from server.kernel.access import EVERYONE
+from server.kernel.database import Database
+
+REQUEST = "ReferencedRequestSequence"
 
 
 def test_no_parameters_ask_for_everything() -> None:
@@ -26,7 +32,7 @@ def test_no_parameters_ask_for_everything() -> None:
     ],
 )
 def test_key_is_a_keyword_a_tag_or_a_path(name: str, path: str) -> None:
-    assert parse_query([(name, "X")]).matches == ((path, "X"),)
+    assert parse_query([(name, "1.2")]).matches == ((path, "1.2"),)
 
 
 def test_key_without_value_matches_everything() -> None:
@@ -34,10 +40,10 @@ def test_key_without_value_matches_everything() -> None:
 
 
 def test_key_that_is_not_matched_on_is_said() -> None:
-    query = parse_query([("PatientName", "Doe*"), ('x"\r\nSet-Cookie', "1"), ("fuzzymatching", "true")])
+    query = parse_query([("PatientAge", "030Y"), ('x"\r\nSet-Cookie', "1"), ("fuzzymatching", "true")])
     assert query.matches == ()
     assert query.warnings == (
-        "The query parameter PatientName is not supported and was ignored.",
+        "The query parameter PatientAge is not supported and was ignored.",
         "The query parameter ? is not supported and was ignored.",
         FUZZY_NOT_APPLIED,
     )
@@ -70,10 +76,45 @@ def test_too_many_uids_are_refused() -> None:
         select_workitems(parse_query([("StudyInstanceUID", "1," * 2000)]), EVERYONE)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("StudyInstanceUID", "a"), ("ScheduledProcedureStepStartDateTime", "soon"), ("PatientBirthDate", "1")],
+)
+def test_value_that_the_vr_does_not_allow_is_refused(key: str, value: str) -> None:
+    with pytest.raises(QueryInvalid, match=key):
+        parse_query([(key, value)])
+
+
 @pytest.mark.parametrize("field", ["all", "InputInformationSequence", "PatientID,00404021"])
 def test_instances_are_named_when_asked_for(field: str) -> None:
     assert parse_query([("includefield", field)]).instances
     assert not parse_query([("includefield", "PatientID")]).instances
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"SOPInstanceUID": "1.2"},
+        {"StudyInstanceUID": "1.2"},
+        {"InputInformationSequence.StudyInstanceUID": "1.2"},
+        {
+            "ReferencedRequestSequence.AccessionNumber": "A",
+            "ReferencedRequestSequence.RequestedProcedureID": "R",
+        },
+        {"PatientID": "MRN-1"},
+        {"PatientName": "Doe^Jane"},
+        {"ProcedureStepState": "SCHEDULED", "WorklistLabel": "Reading"},
+    ],
+)
+async def test_search_reads_no_more_than_it_must(new_sqlite: Any, keys: dict[str, str]) -> None:
+    """Workitems stay for ever, so there are as many as studies: what names few must not read all."""
+    database = Database(new_sqlite(True))
+    query = select_workitems(parse_query(keys.items()), EVERYONE)
+    text = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    async with database.read() as connection:
+        plan = [row[3] for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    await database.close()
+    assert [step for step in plan if step.startswith(("SCAN workitem", "SCAN study"))] == []
 
 
 def test_nul_in_a_value_is_refused() -> None:

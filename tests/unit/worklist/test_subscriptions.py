@@ -133,7 +133,16 @@ async def test_filtered_subscription_keeps_its_keys_and_an_unfiltered_one_wins(d
 
 @pytest.mark.parametrize(
     "text",
-    ["", "PatientName=Doe", "ProcedureStepState=SCHEDULED", "PatientID=", "PatientID", "a=\x00", "x" * 5000],
+    [
+        "",
+        "PatientAge=030Y",
+        "StudyInstanceUID=x",
+        "ProcedureStepState=SCHEDULED",
+        "PatientID=",
+        "PatientID",
+        "a=\x00",
+        "x" * 5000,
+    ],
 )
 def test_filter_that_cannot_be_kept_is_refused(text: str) -> None:
     with pytest.raises(QueryInvalid):

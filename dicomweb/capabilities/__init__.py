@@ -1,0 +1,1 @@
+"""What this server can do, told by itself (PS3.18 §8.9)."""

@@ -1,0 +1,1 @@
+"""WADO-URI: one instance by query parameters (PS3.18 §9)."""

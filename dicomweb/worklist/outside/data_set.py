@@ -1,0 +1,149 @@
+"""The data set in a payload of the worklist service, as DICOM JSON or XML (PS3.18 11.1.3, Annex F). Pure.
+
+What a client sent is kept as sent: the data set is checked for its shape, never rewritten. There is no bulk
+data in it (11.1.3).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from dicomweb.attributes import text, values
+from dicomweb.wire.dictionary import key_of, keyword_of
+from dicomweb.wire.faults import UnreadableDataSet
+from dicomweb.wire.media_types import parse_media_type
+from dicomweb.wire.multipart_reader import MultipartRelatedReader, PartBegin, PartData
+from dicomweb.wire.native_xml_reader import read_native_xml
+from dicomweb.wire.walk import MAX_DEPTH
+from dicomweb.worklist.dicom_json import DicomJson, Json
+from server.kernel.faults import Fault, FaultKind
+
+MAX_BODY_BYTES = 4 << 20  # the input of a workitem may name 20 000 instances one by one
+
+MEDIA_TYPES = ("application/dicom+json", "application/json")
+XML, MULTIPART = "application/dicom+xml", "multipart/related"
+
+_KEY = re.compile(r"[0-9A-F]{8}")
+_VR = re.compile(r"[A-Z]{2}")
+_UID = re.compile(r"[0-9.]{1,64}")
+_PARTS = frozenset({"vr", "Value", "InlineBinary"})
+_SEQUENCE = "SQ"
+
+
+class PayloadInvalid(Fault):
+    """The payload is not one data set."""
+
+
+class PayloadNotTaken(Fault):
+    """The payload is of a media type that this transaction does not take here."""
+
+    kind = FaultKind.UNSUPPORTED_MEDIA_TYPE
+
+
+def read_data_set(body: bytes, content_type: str) -> DicomJson:
+    """The one data set of a payload, its keys in upper case and in the order of their tags.
+
+    Raises:
+        PayloadNotTaken: another media type than JSON or XML of DICOM.
+        PayloadInvalid: it cannot be read, or holds none or several.
+    """
+    media_type = parse_media_type(content_type)
+    name = media_type.name if media_type else ""
+    if name in MEDIA_TYPES:
+        return _checked(_from_json(body), 0)
+    if name == XML:
+        return _checked(_from_xml(body), 0)
+    if name == MULTIPART:
+        return _checked(_from_xml(_only_part(body, content_type)), 0)
+    raise PayloadNotTaken(f"The payload must be {MEDIA_TYPES[0]} or {XML}.")
+
+
+def _from_xml(document: bytes) -> Json:
+    try:
+        return read_native_xml(document)
+    except UnreadableDataSet as error:
+        raise PayloadInvalid(f"The payload: {error}.") from error
+
+
+def _from_json(body: bytes) -> Json:
+    try:
+        payload = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PayloadInvalid("The payload is not JSON, or nested without end.") from error
+    data_sets = payload if isinstance(payload, list) else [payload]
+    if len(data_sets) != 1:
+        raise PayloadInvalid("The payload must hold one data set.")
+    return data_sets[0]
+
+
+def _only_part(body: bytes, content_type: str) -> bytes:
+    """The one part of a multipart payload, which is XML."""
+    reader = MultipartRelatedReader(content_type)
+    events = reader.feed(body)
+    reader.finish()
+    begins = [event for event in events if isinstance(event, PartBegin)]
+    if len(begins) != 1:
+        raise PayloadInvalid("The payload must hold one data set.")
+    part = parse_media_type(begins[0].headers.get("content-type", ""))
+    if part is None or part.name != XML:
+        raise PayloadNotTaken(f"The part of the payload must be {XML}.")
+    return b"".join(event.data for event in events if isinstance(event, PartData))
+
+
+def _checked(data_set: Json, depth: int) -> DicomJson:
+    if not isinstance(data_set, dict):
+        raise PayloadInvalid("A data set or an item is no JSON object.")
+    if depth > MAX_DEPTH:
+        raise PayloadInvalid(f"Sequences are nested more than {MAX_DEPTH} deep.")
+    found = {key.upper(): attribute for key, attribute in data_set.items()}
+    if len(found) != len(data_set):
+        raise PayloadInvalid("An attribute stands in the data set twice.")
+    return {key: _checked_attribute(key, found[key], depth) for key in sorted(found)}
+
+
+def _checked_attribute(key: str, attribute: Json, depth: int) -> Json:
+    if not _KEY.fullmatch(key) or not isinstance(attribute, dict):
+        raise PayloadInvalid("An attribute is not named by its tag, or is no JSON object.")
+    vr, found = attribute.get("vr"), attribute.get("Value", [])
+    if not isinstance(vr, str) or not _VR.fullmatch(vr) or not _PARTS.issuperset(attribute):
+        raise PayloadInvalid(f"{key}: an attribute has a vr, and Value or InlineBinary.")
+    if not isinstance(found, list):
+        raise PayloadInvalid(f"{key}: Value is no list.")
+    if vr == _SEQUENCE:
+        return {**attribute, "Value": [_checked(item, depth + 1) for item in found]} if found else attribute
+    if any(isinstance(value, list) or (isinstance(value, dict) and vr != "PN") for value in found):
+        raise PayloadInvalid(f"{key}: a value is of no simple type.")
+    return attribute
+
+
+def items(data_set: Mapping[str, Json], keyword: str) -> list[DicomJson]:
+    """The items of a sequence; empty when it is absent, empty or none."""
+    return [item for item in values(data_set, key_of(keyword)) if isinstance(item, dict)]
+
+
+def text_of(data_set: Mapping[str, Json], keyword: str) -> str:
+    """The first value of an attribute as stripped text; "" when there is none."""
+    return text(data_set, key_of(keyword))
+
+
+def has_value(data_set: Mapping[str, Json], keyword: str) -> bool:
+    """Whether an attribute is there and not empty."""
+    attribute = data_set.get(key_of(keyword), {})
+    found = attribute.get("Value") or []
+    return "InlineBinary" in attribute or any(value not in (None, "", {}) for value in found)
+
+
+def sequences(data_set: Mapping[str, Json]) -> Iterator[tuple[str, DicomJson]]:
+    """Every item of every sequence that the dictionary knows, at any depth, with the sequence's keyword."""
+    for key, attribute in data_set.items():
+        keyword = keyword_of(int(key, 16))
+        if attribute.get("vr") == _SEQUENCE and keyword:
+            for item in attribute.get("Value") or []:
+                yield keyword, item
+                yield from sequences(item)
+
+
+def is_uid(value: str) -> bool:
+    """Whether a value is a UID: as lenient as the reader of instances."""
+    return _UID.fullmatch(value) is not None
