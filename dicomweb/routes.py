@@ -35,11 +35,12 @@ CLIENT_CLOSED_REQUEST = 499  # nobody reads it; for the log
 def build_router(services: Services) -> APIRouter:
     """Every route of the studies service."""
     router = APIRouter(default_response_class=Response, tags=["DICOMweb"])
-    _add_store(router, services)
+    pixels = Pixels()
+    _add_store(router, services, pixels)
     _add_search(router, services)
     archive = Archive(services, InflatedFiles(services.objects))
     add_routes(router, archive)
-    add_rendered(router, archive, Pixels())
+    add_rendered(router, archive, pixels)
     return router
 
 
@@ -58,13 +59,14 @@ def fault_response(fault: Fault) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-def _add_store(router: APIRouter, services: Services) -> None:
-    service = StoreService(services)
+def _add_store(router: APIRouter, services: Services, pixels: Pixels) -> None:
+    service = StoreService(services, pixels.pool)
 
     async def store(request: Request, study: str | None) -> Response:
         representation = select_metadata(acceptable(request), many=False)
         store_request = StoreRequest(access_of(request.scope), study)
-        parts = read_request(request.headers.get("content-type"), request.stream(), service.new_part)
+        content_type = request.headers.get("content-type")
+        parts = read_request(content_type, request.stream(), service.new_part, service.read_png)
         try:
             results = await service.store(store_request, parts)
         except ClientDisconnect:

@@ -15,6 +15,7 @@ Task = Callable[[dict[str, Json], bytes], tuple[dict[str, Json], bytes]]
 TASKS: Mapping[str, str] = {
     "transcode": "dicomweb.pixels.transcode_frame:transcode",
     "render": "dicomweb.render.task:render",
+    "read_png": "dicomweb.pixels.png:read_png",
 }
 
 

@@ -51,9 +51,11 @@ def build_file(dicom_json: DicomJson, parts: BulkParts) -> Encoded:
         return [part.data for part in parts.take(uri)]
 
     syntax, encapsulated = ts.ExplicitVRLittleEndian, None
-    frames = _coded_frames(dicom_json, parts)
-    if frames:
+    frames = _pixel_parts(dicom_json, parts)
+    if any(part.type.is_image for part in frames):
         dicom_json, syntax, encapsulated = _with_frames(dicom_json, frames)
+    elif frames and frames[0].image is not None:
+        dicom_json = _with_decoded(dicom_json, frames, frames[0].image)
     dicom_json = _with_document(dicom_json, parts)
     file = Encoded()
     file.add(write_head(*identifiers(dicom_json), syntax))
@@ -61,8 +63,8 @@ def build_file(dicom_json: DicomJson, parts: BulkParts) -> Encoded:
     return file
 
 
-def _coded_frames(dicom_json: DicomJson, parts: BulkParts) -> Sequence[BulkPart]:
-    """The parts of compressed pixel data; none when it is not, or there is none."""
+def _pixel_parts(dicom_json: DicomJson, parts: BulkParts) -> Sequence[BulkPart]:
+    """The parts of the pixel data, of one kind; none when there are none."""
     uri = dicom_json.get(PIXEL_DATA, {}).get("BulkDataURI")
     if not isinstance(uri, str):
         return ()
@@ -70,16 +72,26 @@ def _coded_frames(dicom_json: DicomJson, parts: BulkParts) -> Sequence[BulkPart]
         found = parts.take(uri)
     except NotOfVr as error:
         raise UnwritableDataSet(PIXEL_DATA, str(error)) from error
-    images = [part.type.is_image for part in found]
-    if any(images) and (not all(images) or len({part.type for part in found}) > 1):
-        raise UnwritableDataSet(PIXEL_DATA, "the frames are of several media types")
-    return found if any(images) else ()
+    if len({(part.type, part.image) for part in found}) > 1:
+        raise UnwritableDataSet(PIXEL_DATA, "the frames are of several kinds")
+    return found
+
+
+def _with_decoded(dicom_json: DicomJson, frames: Sequence[BulkPart], image: CodedImage) -> DicomJson:
+    """The metadata with what images that were decoded say."""
+    _require_count(dicom_json, frames)
+    _require_agreement(dicom_json, image)
+    return {**_described(image), **dicom_json}
+
+
+def _require_count(dicom_json: DicomJson, frames: Sequence[BulkPart]) -> None:
+    if (integer(dicom_json, NUMBER_OF_FRAMES) or 1) != len(frames):
+        raise UnwritableDataSet(NUMBER_OF_FRAMES, "is not the number of parts that hold the pixel data")
 
 
 def _with_frames(dicom_json: DicomJson, frames: Sequence[BulkPart]) -> tuple[DicomJson, str, Encoded]:
     """The metadata with what the frames say, their transfer syntax, and the value of the pixel data."""
-    if (integer(dicom_json, NUMBER_OF_FRAMES) or 1) != len(frames):
-        raise UnwritableDataSet(NUMBER_OF_FRAMES, "is not the number of parts that hold the pixel data")
+    _require_count(dicom_json, frames)
     coded = [without_boxes(frame.data) for frame in frames]
     if max(map(len, coded)) > MAX_VALUE_BYTES:
         raise UnwritableDataSet(PIXEL_DATA, "a frame is longer than a fragment can be")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dicomweb.definitions import transfer_syntaxes as ts
+from dicomweb.wire.coded_images import CodedImage
 from dicomweb.wire.faults import UnsupportedContentType
 from dicomweb.wire.media_types import MediaType, parse_media_type
 from dicomweb.wire.negotiation import ALIASES, MEDIA_TYPE_OF, OCTETS, PLAIN
@@ -15,6 +16,7 @@ from dicomweb.wire.pieces import Piece
 from dicomweb.wire.value_writers import NotOfVr
 
 PDF = "application/pdf"
+PNG = "image/png"
 CDA = "text/xml"
 # The transfer syntax of an image part that names none and whose bytes do not tell (Table 8.7.3-3).
 DEFAULT_SYNTAX: Mapping[str, str] = {
@@ -25,7 +27,7 @@ DEFAULT_SYNTAX: Mapping[str, str] = {
     "image/jphc": ts.HTJ2KLossless,
     "image/dicom-rle": ts.RLELossless,
 }
-BULK_TYPES = frozenset({OCTETS, PDF, CDA, *DEFAULT_SYNTAX})
+BULK_TYPES = frozenset({OCTETS, PDF, CDA, PNG, *DEFAULT_SYNTAX})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class BulkPart:
 
     type: BulkType
     data: Piece
+    image: CodedImage | None = None  # what was decoded to `data`
+    problem: str = ""  # why it cannot be used
 
 
 @dataclass(slots=True)
@@ -67,12 +71,30 @@ class BulkParts:
         if uri not in self.by_location:
             raise NotOfVr("no part has this BulkDataURI as its Content-Location")
         self.used.add(uri)
-        return self.by_location[uri]
+        found = self.by_location[uri]
+        if problem := next((part.problem for part in found if part.problem), ""):
+            raise NotOfVr(problem)
+        return found
 
     @property
     def unused(self) -> Iterable[str]:
         """Locations that nothing referred to."""
         return self.by_location.keys() - self.used
+
+
+def native_image(*, rows: int, columns: int, samples: int, bits: int) -> CodedImage:
+    """What is said of pixels that a PNG image was decoded to: all of them are unsigned."""
+    photometric = "RGB" if samples == 3 else "MONOCHROME2"
+    return CodedImage(
+        ts.ExplicitVRLittleEndian,
+        rows,
+        columns,
+        samples,
+        bits,
+        signed=False,
+        photometric=photometric,
+        lossy=False,
+    )
 
 
 def bulk_type(content_type: str | None) -> BulkType:

@@ -17,5 +17,6 @@ MAX_METADATA_VALUES = (
     1_000_000  # members, values and items in them: what they grow to in memory, not their bytes, is the cost
 )
 MAX_BULK_PARTS = 10_000  # of a request
+MAX_PNG_BYTES = 64 * MIB  # of a PNG image
 SPOOL_WRITE_BYTES = MIB  # bytes collected for one write to the spool
 PARSERS = 4  # threads that read instances at once

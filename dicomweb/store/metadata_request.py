@@ -6,28 +6,36 @@ data set, and bulk data that nothing names.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import orjson
 
 from dicomweb.attributes import DicomJson
+from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.response_codes import StoreFailure
 from dicomweb.store.built_files import build_file, identifiers
-from dicomweb.store.bulk_parts import BulkPart, BulkParts, BulkType, bulk_type
+from dicomweb.store.bulk_parts import PNG, BulkPart, BulkParts, BulkType, bulk_type, native_image
 from dicomweb.store.instances import FailedAttribute, InstanceResult, Refusal
-from dicomweb.store.limits import MAX_BULK_PARTS, MAX_METADATA_BYTES, MAX_METADATA_VALUES, SPOOL_WRITE_BYTES
+from dicomweb.store.limits import (
+    MAX_BULK_PARTS,
+    MAX_METADATA_BYTES,
+    MAX_METADATA_VALUES,
+    MAX_PNG_BYTES,
+    SPOOL_WRITE_BYTES,
+)
 from dicomweb.store.receive import ReceivedPart
 from dicomweb.wire.faults import MultipartFault, UnreadableDataSet, UnwritableDataSet
 from dicomweb.wire.media_types import parse_media_type
 from dicomweb.wire.native_xml_reader import read_native_xml
-from dicomweb.wire.negotiation import DICOM_JSON
+from dicomweb.wire.negotiation import DICOM_JSON, OCTETS
 from dicomweb.wire.pieces import FileRange
 from server.kernel.faults import TooLarge
 
 DICOM_XML = "application/dicom+xml"
 Headers = Mapping[str, str]
 NewPart = Callable[[], ReceivedPart]
+ReadPng = Callable[[bytes], Awaitable[tuple[dict[str, int], bytes]]]  # the task `read_png` of the pixel pool
 
 UNUSED_COMMENT = "Bulk data that no BulkDataURI of the metadata names"
 
@@ -68,6 +76,7 @@ class _Collected:
     """The parts of one request."""
 
     metadata: list[ReceivedPart] = field(default_factory=list)
+    decoded: list[ReceivedPart] = field(default_factory=list)
     bulk: list[tuple[str, BulkType, ReceivedPart]] = field(default_factory=list)  # with Content-Location
 
     def take(self, metadata_type: str, headers: Headers, part: ReceivedPart) -> None:
@@ -93,12 +102,15 @@ class _Collected:
 
     def discard(self) -> None:
         """Let go of every part."""
-        for part in (*self.metadata, *(part for _, _, part in self.bulk)):
+        for part in (*self.metadata, *self.decoded, *(part for _, _, part in self.bulk)):
             part.discard()
 
 
 async def files_of(
-    metadata_type: str, parts: AsyncIterator[tuple[Headers, ReceivedPart]], new_part: NewPart
+    metadata_type: str,
+    parts: AsyncIterator[tuple[Headers, ReceivedPart]],
+    new_part: NewPart,
+    read_png: ReadPng,
 ) -> AsyncIterator[ReceivedPart]:
     """A part with a file, or with why there is none, for each data set of the metadata.
 
@@ -116,7 +128,8 @@ async def files_of(
         data_sets = await asyncio.to_thread(_read, READERS[metadata_type], collected.metadata)
         if not data_sets:
             raise MultipartFault("the request has no metadata")
-        async for built in _build_all(data_sets, collected, new_part):
+        bulk = await _bulk_parts(collected, new_part, read_png)
+        async for built in _build_all(data_sets, bulk, new_part):
             yield built
     finally:
         collected.discard()
@@ -130,13 +143,34 @@ def _read(read: Callable[[bytes], DataSets], metadata: Sequence[ReceivedPart]) -
     return data_sets
 
 
-async def _build_all(
-    data_sets: DataSets, collected: _Collected, new_part: NewPart
-) -> AsyncIterator[ReceivedPart]:
+async def _bulk_parts(collected: _Collected, new_part: NewPart, read_png: ReadPng) -> BulkParts:
     by_location: dict[str, list[BulkPart]] = {}
     for location, kind, part in collected.bulk:
-        by_location.setdefault(location, []).append(BulkPart(kind, part.content))
-    parts = BulkParts(by_location)
+        found = BulkPart(kind, part.content)
+        if kind.media_type == PNG:
+            found = await _decoded(found, collected, new_part, read_png)
+        by_location.setdefault(location, []).append(found)
+    return BulkParts(by_location)
+
+
+async def _decoded(part: BulkPart, collected: _Collected, new_part: NewPart, read_png: ReadPng) -> BulkPart:
+    """A PNG image as native pixels, in the spool when they are many; or with what is wrong."""
+    if len(part.data) > MAX_PNG_BYTES:
+        return replace(part, problem="a PNG image is larger than this server takes")
+    try:
+        told, pixels = await read_png(await asyncio.to_thread(bytes, part.data))
+    except PixelsUnreadable as fault:
+        return replace(part, problem=str(fault))
+    decoded = new_part()
+    collected.decoded.append(decoded)
+    view = memoryview(pixels)
+    for start in range(0, len(view), SPOOL_WRITE_BYTES):
+        await decoded.write(view[start : start + SPOOL_WRITE_BYTES])
+    await decoded.finish()
+    return BulkPart(BulkType(OCTETS, None), decoded.content, native_image(**told))
+
+
+async def _build_all(data_sets: DataSets, parts: BulkParts, new_part: NewPart) -> AsyncIterator[ReceivedPart]:
     has_failed = False
     for data_set in data_sets:
         built = await _built(data_set, parts, new_part())

@@ -6,7 +6,7 @@ of metadata and bulk data (`dicomweb/store/metadata_request.py`) come the files 
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 
-from dicomweb.store.metadata_request import READERS, files_of
+from dicomweb.store.metadata_request import READERS, ReadPng, files_of
 from dicomweb.store.receive import ReceivedPart
 from dicomweb.wire.faults import MultipartFault, UnsupportedContentType
 from dicomweb.wire.media_types import parse_media_type
@@ -17,7 +17,7 @@ NewPart = Callable[[], ReceivedPart]
 
 
 def read_request(
-    content_type: str | None, chunks: AsyncIterable[bytes], new_part: NewPart
+    content_type: str | None, chunks: AsyncIterable[bytes], new_part: NewPart, read_png: ReadPng
 ) -> AsyncIterator[ReceivedPart]:
     """The parts of the body, each complete; the receiver discards them.
 
@@ -30,7 +30,7 @@ def read_request(
         return _single(chunks, new_part)
     reader = MultipartRelatedReader(content_type)
     if reader.part_type is not None and reader.part_type in READERS:
-        return files_of(reader.part_type, _parts(reader, chunks, new_part), new_part)
+        return files_of(reader.part_type, _parts(reader, chunks, new_part), new_part, read_png)
     if reader.part_type not in (None, DICOM):
         taken = ", ".join((DICOM, *READERS))
         raise UnsupportedContentType(f"the parts of the request are of none of the types {taken}")

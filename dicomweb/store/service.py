@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from dicomweb.pixels.pool import PixelPool
 from dicomweb.response_codes import NoRoom, StoreFailure
 from dicomweb.store.grouped import GroupedIndex, Order
 from dicomweb.store.identity import patient_identifier
@@ -54,15 +55,20 @@ class _Batch:
 class StoreService:
     """Stores instances; one per process, for it holds the limits that requests share."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, pixels: PixelPool | None = None) -> None:
         self._services = services
         self._parsers = asyncio.Semaphore(PARSERS)
+        self._pixels = pixels or PixelPool()  # starts nothing before it is asked
         self._index = GroupedIndex(services.database, services.site)
         self.budget = MemoryBudget()
 
     def new_part(self) -> ReceivedPart:
         """A part about to be received."""
         return ReceivedPart(self._services.objects, self.budget)
+
+    async def read_png(self, image: bytes) -> tuple[dict[str, int], bytes]:
+        """A PNG image as native pixels, decoded in a child process (`dicomweb/pixels/png.py`)."""
+        return await self._pixels.run("read_png", {}, image)
 
     async def store(self, request: StoreRequest, parts: AsyncIterator[ReceivedPart]) -> list[InstanceResult]:
         """Store every part that `parts` yields; the results stand in their order.

@@ -1,10 +1,12 @@
 """Store transaction with metadata and bulk data apart (PS3.18 10.5.1, 8.7.3)."""
 
+import io
 import json
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from pydicom.uid import (
     CTImageStorage,
     EncapsulatedPDFStorage,
@@ -219,6 +221,25 @@ async def test_a_photograph_is_wrapped_with_what_its_head_says(client: httpx.Asy
     }
 
 
+async def test_a_png_is_decoded(client: httpx.AsyncClient) -> None:
+    picture = Image.new("RGB", (3, 2), (1, 2, 3))
+    sent = metadata(place(), T7FE00010={"vr": "OB", "BulkDataURI": "pixels"})
+    bad = metadata(place(1, 1, 2), T7FE00010={"vr": "OB", "BulkDataURI": "broken"})
+    broken = part(png(picture)[:45], "image/png", "broken")
+    response = await store(client, [sent, bad], part(png(picture), "image/png"), broken)
+    assert response.status_code == 202, response.text
+    assert failures(response) == [(place(1, 1, 2).instance, 0xC000, "7FE00010")]
+    found = await stored_metadata(client, place())
+    assert [found[f"0028{tag}"]["Value"][0] for tag in ("0002", "0010", "0011", "0100")] == [3, 2, 3, 8]
+    assert bytes([1, 2, 3] * 6) in await frames(client, place(), "1")
+
+
+def png(picture: Image.Image, **options: Any) -> bytes:
+    target = io.BytesIO()
+    picture.save(target, "PNG", **options)
+    return target.getvalue()
+
+
 async def test_a_pdf_is_wrapped(client: httpx.AsyncClient) -> None:
     sent = metadata(
         place(),
@@ -241,7 +262,6 @@ REFUSED: list[tuple[str, Any, list[Part], int]] = [
     ("no location", [metadata(place())], [part(PIXELS, location=None)], 400),
     ("STL", [metadata(place())], [part(b"solid", "model/stl")], 415),
     ("MP4", [metadata(place())], [part(b"....ftyp", "video/mp4")], 415),
-    ("PNG", [metadata(place())], [part(b"\x89PNG", "image/png")], 415),
     ("big endian", [metadata(place())], [part(b"", f"{OCTETS}; transfer-syntax=1.2.840.10008.1.2.2")], 415),
     (
         "contradiction",
