@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from dicomweb.render import pictures as pictures_module
+from dicomweb.render import transaction
+from server.http.head import HeadAsGet
 from server.kernel.access import Access
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow
-from tests.conformance.ps3_18.kit import MULTIPART, granted, multipart, parts_of, place
+from tests.conformance.ps3_18.kit import MULTIPART, Injected, build_app, granted, multipart, parts_of, place
 from tests.conformance.ps3_18.rendered.kit import (
     ATTACK,
     BROKEN,
@@ -306,3 +308,30 @@ async def test_scopes(pictures: httpx.AsyncClient, accesses: dict[str, Access]) 
 
 def test_the_archive_has_everything_once() -> None:
     assert len(FILES) == 8
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "media_type"),
+    [
+        (f"{CT.path}/rendered", "*/*", "image/jpeg"),
+        (f"{STUDY}/rendered", "*/*", 'multipart/related; type="image/jpeg"'),
+        (f"{REPORT.path}/rendered", "text/plain", "text/plain"),
+        (f"{PDF.path}/rendered", "*/*", "application/pdf"),
+        (f"{STUDY}/thumbnail", "image/png", "image/png"),
+    ],
+)
+async def test_head_tells_the_same_and_draws_nothing(
+    services: Services, accesses: dict[str, Access], path: str, accept: str, media_type: str
+) -> None:
+    app = HeadAsGet(Injected(build_app(services), accesses))
+    headers = {"Authorization": "Bearer all", "Accept": accept}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://testserver", headers=headers
+    ) as client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr(transaction, "make_picture")
+            head = await client.head(path)
+        answer = await client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Type"].startswith(media_type)
+    assert head.headers["ETag"] == answer.headers["ETag"]
