@@ -1,6 +1,6 @@
 """The query parameters of WADO-URI (PS3.18 §9.1, §9.4, §9.5). Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dicomweb.retrieve.locate import Resource
@@ -27,7 +27,14 @@ class UriRequest:
     """What a WADO-URI request asks for."""
 
     resource: Resource
-    dicom: tuple[MediaRange, ...]  # the ranges that take the instance itself, best first
+    accept: tuple[MediaRange, ...]  # best first
+    dicom: tuple[MediaRange, ...]  # those of them that take the instance itself
+    given: Mapping[str, str]  # every parameter
+
+    @property
+    def prefers_dicom(self) -> bool:
+        """Whether what the client likes best is the instance itself, or anything."""
+        return self.accept[0].name in _TAKES_DICOM and self.accept[0].quality > 0
 
 
 def parse_parameters(pairs: Iterable[tuple[str, str]], accept: Iterable[str]) -> UriRequest:
@@ -55,7 +62,7 @@ def parse_parameters(pairs: Iterable[tuple[str, str]], accept: Iterable[str]) ->
     dicom = tuple(
         _as_dicom(each, syntax) for each in ranges if each.name in _TAKES_DICOM and each.quality > 0
     )
-    return UriRequest(Resource(study, series, instance), dicom)
+    return UriRequest(Resource(study, series, instance), ranges, dicom, found)
 
 
 def _refuse_anonymizing(value: str | None) -> None:

@@ -6,6 +6,7 @@ import pytest
 from dicomweb import routes
 from dicomweb.pixels.pool import PixelPool
 from dicomweb.pixels.service import Pixels
+from dicomweb.wado_uri import routes as wado_uri_routes
 from server.kernel.access import Access
 from server.kernel.services import Services
 from tests.conformance.ps3_18.kit import EVERYTHING, Injected, build_app
@@ -51,4 +52,5 @@ def pixel_pool() -> Iterator[PixelPool]:
 @pytest.fixture(autouse=True)
 def shared_children(pixel_pool: PixelPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every application of a test uses these children."""
-    monkeypatch.setattr(routes, "Pixels", lambda: Pixels(pixel_pool))
+    for module in (routes, wado_uri_routes):
+        monkeypatch.setattr(module, "Pixels", lambda: Pixels(pixel_pool))
