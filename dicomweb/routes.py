@@ -1,6 +1,10 @@
 """The DICOMweb studies service: routes and faults (PS3.18 10, §8.5). Mounted by the roof at `/dicom-web`."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -34,14 +38,26 @@ CLIENT_CLOSED_REQUEST = 499  # nobody reads it; for the log
 
 def build_router(services: Services) -> APIRouter:
     """Every route of the studies service."""
-    router = APIRouter(default_response_class=Response, tags=["DICOMweb"])
-    pixels = Pixels()
-    _add_store(router, services, pixels)
-    _add_search(router, services)
     archive = Archive(services, InflatedFiles(services.objects))
+    router = APIRouter(default_response_class=Response, tags=["DICOMweb"], lifespan=_closing(archive.pixels))
+    _add_store(router, services, archive.pixels)
+    _add_search(router, services)
     add_routes(router, archive)
-    add_rendered(router, archive, pixels)
+    add_rendered(router, archive, archive.pixels)
     return router
+
+
+def _closing(pixels: Pixels) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Ends the children with the application, also those that are at work."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(pixels.pool.close)
+
+    return lifespan
 
 
 def fault_response(fault: Fault) -> Response:

@@ -1,13 +1,15 @@
 """How every retrieval begins: who asks, what is within reach, its entity tag, the audit (PS3.18 10.4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from dicomweb.answer import strong_tag, weak_tag
+from dicomweb.pixels.service import Pixels
 from dicomweb.retrieve.byte_range import ByteRange, parse_range
 from dicomweb.retrieve.inflated import InflatedFiles
 from dicomweb.retrieve.locate import InstanceDetail, Located, Resource, locate, locate_with_detail
+from dicomweb.transcode.description import Descriptions
 from dicomweb.wire.media_types import MediaRange
 from server.kernel.access import Access, Permission
 from server.kernel.audit import Action, AuditEntry
@@ -42,10 +44,12 @@ class RetrieveRequest:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What reading parts of instances needs; one per process, for requests share the inflated ones."""
+    """What reading parts of instances needs; one per process, for requests share what was made."""
 
     services: Services
     inflated: InflatedFiles
+    pixels: Pixels = field(default_factory=Pixels)
+    descriptions: Descriptions = field(default_factory=Descriptions)
 
 
 def _is_very_tag(if_range: str, entity_tag: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 from dicomweb.answer import Answer, names_tag, not_modified
+from dicomweb.pixels.syntaxes import ENCODABLE
 from dicomweb.retrieve.bulk_data import answer_bulk_data
 from dicomweb.retrieve.content import (
     Body,
@@ -37,10 +38,17 @@ from dicomweb.retrieve.request import (
     find,
     find_with_detail,
 )
+from dicomweb.retrieve.transcoded import answer_transcoded_files, answer_transcoded_frames
 from dicomweb.retrieve.zip_files import answer_zip
 from dicomweb.wire.faults import NotAcceptable
 from dicomweb.wire.multipart import Part, PartHead
-from dicomweb.wire.negotiation import select_bulk_data, select_files, select_frames
+from dicomweb.wire.negotiation import (
+    Representation,
+    select_bulk_data,
+    select_files,
+    select_frames,
+    syntax_of_frames,
+)
 from dicomweb.wire.pixel_data import PixelLayout
 from server.kernel.faults import NotFound
 from server.kernel.services import Services
@@ -59,7 +67,7 @@ async def retrieve_files(archive: Archive, request: RetrieveRequest, resource: R
         try:
             match form:
                 case Form.FILES:
-                    return await _answer_files(archive.services, request, resource, located)
+                    return await _answer_files(archive, request, resource, located)
                 case Form.ZIP:
                     return await answer_zip(archive.services, request, located)
                 case Form.BULK_DATA:
@@ -71,11 +79,20 @@ async def retrieve_files(archive: Archive, request: RetrieveRequest, resource: R
 
 
 async def _answer_files(
-    services: Services, request: RetrieveRequest, resource: Resource, located: Sequence[Located]
+    archive: Archive, request: RetrieveRequest, resource: Resource, located: Sequence[Located]
 ) -> Answer:
-    """DICOM files, bit for bit as stored (PS3.18 8.7.3.1)."""
+    """DICOM files, bit for bit as stored, or in the transfer syntax that was asked for (PS3.18 8.7.3.4)."""
     many = resource.instance is None
-    representation = select_files(request.accept, {each.transfer_syntax_uid for each in located}, many=many)
+    stored = {each.transfer_syntax_uid for each in located}
+    representation = select_files(request.accept, stored, many=many, transcodes=True)
+    if representation.transfer_syntax is not None:
+        return await answer_transcoded_files(archive, request, located, representation)
+    return await _answer_stored_files(archive.services, request, located, representation)
+
+
+async def _answer_stored_files(
+    services: Services, request: RetrieveRequest, located: Sequence[Located], representation: Representation
+) -> Answer:
     tag = entity_tag(f"files {representation}", located, strong=not representation.multipart)
     if names_tag(request.if_none_match, tag):
         return not_modified(tag)
@@ -104,7 +121,7 @@ async def _answer_files(
 async def retrieve_frames(
     archive: Archive, request: RetrieveRequest, resource: Resource, numbers: Sequence[int]
 ) -> Answer:
-    """Frames of an instance, coded as stored (PS3.18 10.4.1.1.6)."""
+    """Frames of an instance, as stored or in another transfer syntax (PS3.18 10.4.1.1.6, §8.7.3.3)."""
     located, detail = await find_with_detail(archive.services, request, resource)
     layout = layout_of(detail)
     require_frames(layout, numbers)
@@ -165,8 +182,13 @@ async def _answer_frames(
     layout: PixelLayout,
     numbers: Sequence[int],
 ) -> Answer:
-    many = len(numbers) > 1
-    representation = select_frames(request.accept, located.transfer_syntax_uid, many=many)
+    many, stored = len(numbers) > 1, located.transfer_syntax_uid
+    representation = select_frames(request.accept, stored, many=many, can_encode=ENCODABLE.__contains__)
+    if representation.transfer_syntax != syntax_of_frames(stored):
+        description = await archive.descriptions.of(archive.services.database, located)
+        representation = select_frames(request.accept, stored, many=many, can_encode=description.fits)
+    if representation.transfer_syntax != syntax_of_frames(stored):
+        return await answer_transcoded_frames(archive, request, (located, layout, numbers), representation)
     is_single = not many and not representation.multipart
     tag = entity_tag(f"frames {numbers!r} {representation}", [located], strong=is_single)
     if names_tag(request.if_none_match, tag):

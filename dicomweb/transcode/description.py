@@ -10,6 +10,7 @@ import orjson
 
 from dicomweb.metadata import unpack_metadata
 from dicomweb.pixels.format import PixelFormat, pixel_format
+from dicomweb.pixels.syntaxes import BYTES, EXPLICIT_FILES, can_encode
 from dicomweb.retrieve.locate import Located, read_packed_metadata
 from dicomweb.wire.dictionary import key_of
 from server.kernel.database import Database
@@ -33,6 +34,11 @@ class Description:
     lossy_ratios: tuple[str, ...]
     lossy_methods: tuple[str, ...]
     has_overlay_in_pixels: bool  # in bits beside the stored ones (retired): no coding but bytes keeps them
+
+    def fits(self, transfer_syntax: str) -> bool:
+        """Whether the pixels can be put into a transfer syntax."""
+        keeps_all_bits = transfer_syntax in EXPLICIT_FILES | BYTES
+        return can_encode(transfer_syntax, self.pixels) and (keeps_all_bits or not self.has_overlay_in_pixels)
 
 
 def describe(dicom_json: Mapping[str, Json]) -> Description:

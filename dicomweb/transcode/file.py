@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.pixels.service import Pixels
-from dicomweb.pixels.syntaxes import BYTES, EXPLICIT_FILES, LOSSY_METHOD, NATIVE, can_encode
+from dicomweb.pixels.syntaxes import EXPLICIT_FILES, LOSSY_METHOD, NATIVE
 from dicomweb.transcode.changes import changes_of
 from dicomweb.transcode.coding import FrameCoding
 from dicomweb.transcode.description import Description
@@ -82,18 +82,6 @@ async def transcode_file(stored: StoredFile, target: str, pixels: Pixels) -> Tra
     return TranscodedFile(target, length, after(meta, made.chunks))
 
 
-def require_holds(description: Description, target: str) -> None:
-    """That the transfer syntax can hold pixels like these.
-
-    Raises:
-        PixelsUnreadable: it cannot.
-    """
-    if not can_encode(target, description.pixels):
-        raise PixelsUnreadable("The pixels do not fit the transfer syntax that is asked for.")
-    if description.has_overlay_in_pixels and target not in EXPLICIT_FILES | BYTES:
-        raise PixelsUnreadable("Overlays lie within the pixels, which the transfer syntax does not keep.")
-
-
 async def _data_set(stored: StoredFile, head: tuple[bytes, int], target: str, pixels: Pixels) -> Streamed:
     if stored.layout is None:
         whole, _ = await _rewritten(stored, head, {})
@@ -103,7 +91,8 @@ async def _data_set(stored: StoredFile, head: tuple[bytes, int], target: str, pi
     if not stored.layout.frames_known:
         raise PixelsUnreadable("The frames of the instance cannot be told apart.")
     description = await stored.describe()
-    require_holds(description, target)
+    if not description.fits(target):
+        raise PixelsUnreadable("The pixels do not fit the transfer syntax that is asked for.")
     frames = FrameSource(stored.digest, stored.transfer_syntax, description, stored.layout, stored.reader)
     return await _coded(stored, head, FrameCoding(frames, target, pixels))
 

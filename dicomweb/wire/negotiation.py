@@ -171,6 +171,11 @@ def _frame_types(stored: str) -> tuple[str, ...]:
     return (proper, OCTETS) if proper else (OCTETS,)
 
 
+def syntax_of_frames(stored: str) -> str:
+    """The transfer syntax of frames as they are stored: what surrounds native ones does not matter."""
+    return ts.ExplicitVRLittleEndian if stored in PLAIN else stored
+
+
 def _takes_frames_as_stored(each: MediaRange, media_type: str, stored: str) -> bool:
     asked = each.transfer_syntax
     if asked in ("*", stored):
@@ -185,7 +190,7 @@ def _frames_as_stored(each: MediaRange, stored: str) -> tuple[str, str] | None:
     pattern = ALIASES.get(each.content, each.content)
     for media_type in _frame_types(stored):
         if matches(pattern, media_type) and _takes_frames_as_stored(each, media_type, stored):
-            return media_type, ts.ExplicitVRLittleEndian if stored in PLAIN else stored
+            return media_type, syntax_of_frames(stored)
     return None
 
 
@@ -230,9 +235,7 @@ def select_frames(
         for each, found in attempts([each for each in ranges if _single_allowed(each, many=many)]):
             if found is not None and not is_refused(accept, found[0]):
                 return Representation(found[0], each.multipart or each.name.endswith("/*"), found[1])
-    as_stored = [
-        (kind, stored if stored not in PLAIN else ts.ExplicitVRLittleEndian) for kind in _frame_types(stored)
-    ]
+    as_stored = [(kind, syntax_of_frames(stored)) for kind in _frame_types(stored)]
     plain = [(OCTETS, ts.ExplicitVRLittleEndian)] if can_encode and stored in DECODABLE else []
     available = [
         f'multipart/related; type="{kind}"; transfer-syntax={syntax}'

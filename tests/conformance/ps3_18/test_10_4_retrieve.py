@@ -106,7 +106,7 @@ async def test_instance_as_single_part(archive: httpx.AsyncClient) -> None:
         pytest.param(STUDY, "*/*", 200, id="anything"),
         pytest.param(STUDY, "application/dicom", 406, id="study needs multipart"),
         pytest.param(
-            CODED_IMAGE.path, 'multipart/related; type="application/dicom"', 406, id="not transcoded"
+            CODED_IMAGE.path, 'multipart/related; type="application/dicom"', 422, id="no pixels to decode"
         ),
         pytest.param(
             CODED_IMAGE.path,
@@ -286,8 +286,8 @@ async def test_coded_frames_as_stored(archive: httpx.AsyncClient, accept: str) -
         assert media_type == ("application/octet-stream" if accept.startswith(OCTETS) else "image/jp2")
 
 
-async def test_coded_frames_are_not_decoded(archive: httpx.AsyncClient) -> None:
-    assert (await get(archive, f"{CODED_IMAGE.path}/frames/1", OCTETS)).status_code == 406
+async def test_coded_frames_that_are_none_are_not_decoded(archive: httpx.AsyncClient) -> None:
+    assert (await get(archive, f"{CODED_IMAGE.path}/frames/1", OCTETS)).status_code == 422
 
 
 @pytest.mark.parametrize("listed", ["0", "-1", "one", "1,", "1;2", "1,,2", "9" * 10, "1,1", "1,2,1"])

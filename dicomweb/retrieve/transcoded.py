@@ -1,0 +1,197 @@
+"""Files and frames answered in another transfer syntax than the stored one (PS3.18 §8.7.3.3, §8.7.3.4).
+
+What a single instance cannot be made into is refused before its first byte. Of many instances one that cannot
+be decoded is answered as stored, which its part says: it must not keep the others from the client.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from dicomweb.answer import Answer, names_tag, not_modified
+from dicomweb.definitions import transfer_syntaxes as ts
+from dicomweb.pixels.faults import PixelsUnreadable
+from dicomweb.pixels.syntaxes import DECODABLE, EXPLICIT_FILES, NATIVE
+from dicomweb.retrieve.content import (
+    MAX_WHOLE_BYTES,
+    file_content,
+    multipart_answer,
+    nothing,
+    read_whole,
+)
+from dicomweb.retrieve.frames import archive_reader
+from dicomweb.retrieve.locate import InstanceDetail, Located, read_details
+from dicomweb.retrieve.request import Archive, RetrieveRequest, audit_retrieval, entity_tag
+from dicomweb.transcode.coding import FrameCoding
+from dicomweb.transcode.description import Description
+from dicomweb.transcode.file import StoredFile, TranscodedFile, transcode_file
+from dicomweb.transcode.source import FrameSource, RangeReader
+from dicomweb.wire.faults import NotAcceptable, UnreadableDataSet
+from dicomweb.wire.file_meta import DEFLATED
+from dicomweb.wire.multipart import Part, PartHead
+from dicomweb.wire.negotiation import Representation
+from dicomweb.wire.pixel_data import PixelLayout, decode_layout
+
+log = structlog.get_logger(__name__)
+
+DETAILS_PAGE = 200  # instances whose frame tables are in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """A file that is in memory, proven."""
+
+    content: bytes
+
+    async def read(self, ranges: Sequence[tuple[int, int]]) -> bytes:
+        """The bytes of (offset, length) ranges, joined."""
+        return b"".join(self.content[start : start + length] for start, length in ranges)
+
+
+async def answer_transcoded_files(
+    archive: Archive, request: RetrieveRequest, located: Sequence[Located], representation: Representation
+) -> Answer:
+    """DICOM files in the transfer syntax of `representation`, as many as are located.
+
+    Raises:
+        NotAcceptable: the pixels of the first do not fit the transfer syntax.
+        PixelsUnreadable: the only one cannot be decoded.
+    """
+    target = representation.transfer_syntax or ts.ExplicitVRLittleEndian
+    tag = entity_tag(f"files {representation}", located)
+    if names_tag(request.if_none_match, tag):
+        return not_modified(tag)
+    detail = (await read_details(archive.services.database, [located[0].key]))[located[0].key]
+    await _require_encodable(archive, located[0], detail, target)
+    await audit_retrieval(archive.services, request, located[0])
+    if representation.multipart:
+        parts = _parts(archive, request, located, representation)
+        head = PartHead(representation.content_type())
+        return await multipart_answer(
+            parts, [head], representation.media_type, {"ETag": tag}, is_head=request.is_head
+        )
+    headers = {"Content-Type": representation.content_type(target), "ETag": tag}
+    if request.is_head:
+        return Answer(nothing(), headers)
+    stored = await _stored_file(archive, located[0], detail, request)
+    made = await transcode_file(stored, target, archive.pixels)
+    headers["Content-Type"] = representation.content_type(made.transfer_syntax)
+    if made.length is not None:
+        headers["Content-Length"] = str(made.length)
+    return Answer(made.chunks, headers)
+
+
+async def _parts(
+    archive: Archive, request: RetrieveRequest, located: Sequence[Located], representation: Representation
+) -> AsyncIterator[Part]:
+    for start in range(0, len(located), DETAILS_PAGE):
+        page = located[start : start + DETAILS_PAGE]
+        details = await read_details(archive.services.database, [each.key for each in page])
+        for each in page:
+            try:
+                made = await _transcoded(archive, request, (each, details[each.key]), representation)
+            except (PixelsUnreadable, UnreadableDataSet) as fault:
+                if len(located) == 1:
+                    raise
+                log.warning("retrieve.not_transcoded", instance=each.key, why=type(fault).__name__)
+                made = None
+            if made is not None:
+                head = PartHead(representation.content_type(made.transfer_syntax), made.length)
+                yield Part(head, made.chunks)
+                continue
+            head = PartHead(representation.content_type(each.transfer_syntax_uid), each.stored.length)
+            yield Part(head, await file_content(archive.services.objects, each))
+
+
+async def _transcoded(
+    archive: Archive,
+    request: RetrieveRequest,
+    found: tuple[Located, InstanceDetail],
+    representation: Representation,
+) -> TranscodedFile | None:
+    """The file in the transfer syntax that was chosen; None: it goes as it is stored."""
+    located, detail = found
+    target = representation.transfer_syntax or ts.ExplicitVRLittleEndian
+    if located.transfer_syntax_uid == target or located.transfer_syntax_uid not in DECODABLE:
+        return None
+    if detail.pixel_layout is None and located.transfer_syntax_uid == ts.ExplicitVRLittleEndian:
+        return None
+    stored = await _stored_file(archive, located, detail, request)
+    return await transcode_file(stored, target, archive.pixels)
+
+
+async def _require_encodable(archive: Archive, located: Located, detail: InstanceDetail, target: str) -> None:
+    """That the pixels fit the transfer syntax, as far as their attributes say, before any work."""
+    is_native = located.transfer_syntax_uid in NATIVE and target in EXPLICIT_FILES
+    if detail.pixel_layout is None or is_native:
+        return
+    description = await archive.descriptions.of(archive.services.database, located)
+    if not description.fits(target):
+        raise NotAcceptable("the pixels do not fit the transfer syntax that is asked for")
+
+
+async def _stored_file(
+    archive: Archive, located: Located, detail: InstanceDetail, request: RetrieveRequest
+) -> StoredFile:
+    length = located.stored.length
+    reader: RangeReader
+    if located.transfer_syntax_uid not in DEFLATED and length <= MAX_WHOLE_BYTES and not request.is_head:
+        reader = WholeFile(await read_whole(archive.services.objects, located))
+    else:
+        file_reader = await archive_reader(archive, request, located)
+        reader = file_reader
+        length = file_reader.inflated.length if file_reader.inflated else length
+
+    async def describe() -> Description:
+        return await archive.descriptions.of(archive.services.database, located)
+
+    return StoredFile(
+        located.file_sha256,
+        located.transfer_syntax_uid,
+        length,
+        decode_layout(detail.pixel_layout) if detail.pixel_layout is not None else None,
+        reader,
+        describe,
+    )
+
+
+async def answer_transcoded_frames(
+    archive: Archive,
+    request: RetrieveRequest,
+    frames: tuple[Located, PixelLayout, Sequence[int]],
+    representation: Representation,
+) -> Answer:
+    """Frames of an instance in the transfer syntax of `representation`, in the order asked for.
+
+    Raises:
+        PixelsUnreadable: the first of them cannot be decoded.
+    """
+    located, layout, numbers = frames
+    tag = entity_tag(f"frames {numbers!r} {representation}", [located])
+    if names_tag(request.if_none_match, tag):
+        return not_modified(tag)
+    await audit_retrieval(archive.services, request, located)
+    description = await archive.descriptions.of(archive.services.database, located)
+    reader = await archive_reader(archive, request, located)
+    source = FrameSource(located.file_sha256, located.transfer_syntax_uid, description, layout, reader)
+    coding = FrameCoding(source, representation.transfer_syntax or ts.ExplicitVRLittleEndian, archive.pixels)
+    content_type = representation.content_type()
+    if representation.multipart:
+        return await multipart_answer(
+            _frame_parts(coding, numbers, content_type),
+            [PartHead(content_type)],
+            representation.media_type,
+            {"ETag": tag},
+            is_head=request.is_head,
+        )
+    headers = {"Content-Type": content_type, "ETag": tag}
+    if request.is_head:
+        return Answer(nothing(), headers)
+    _, body = await coding.frame(numbers[0])
+    return Answer(body, headers)
+
+
+async def _frame_parts(coding: FrameCoding, numbers: Sequence[int], content_type: str) -> AsyncIterator[Part]:
+    async for frame in coding.frames_of(numbers):
+        yield Part(PartHead(content_type, len(frame)), frame)
