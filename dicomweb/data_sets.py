@@ -1,12 +1,13 @@
 """Data sets that are at hand as DICOM JSON, in the representation that was negotiated (PS3.18 §8.7.3.4)."""
 
 import asyncio
+from hashlib import sha256
 from http import HTTPStatus
 
 import orjson
 
-from dicomweb.answer import Answer
-from dicomweb.coded import VARY, coded_answer
+from dicomweb.answer import Answer, weak_tag
+from dicomweb.coded import INLINE_BYTES, VARY, coded_answer, coded_tag
 from dicomweb.wire.content_coding import Coding
 from dicomweb.wire.multipart import PartHead, content_type, message
 from dicomweb.wire.native_xml import native_xml
@@ -26,6 +27,13 @@ async def data_sets_answer(array: bytes, representation: Representation, coding:
     boundary = new_secret()
     body = message(boundary, ((PartHead(DICOM_XML, len(each)), each) for each in documents))
     return await coded_answer(body, {"Content-Type": content_type(DICOM_XML, boundary)}, coding)
+
+
+async def data_sets_tag(array: bytes, representation: Representation, coding: Coding) -> str:
+    """The entity tag of that answer: what was searched for may be as it was (RFC 9110 §13.1.2)."""
+    text = b"%b %b" % (str(representation).encode(), array)
+    digest = sha256(text) if len(text) <= INLINE_BYTES else await asyncio.to_thread(sha256, text)
+    return coded_tag(weak_tag(digest.digest()), coding)
 
 
 async def data_set_answer(data_set: bytes, representation: Representation) -> Answer:

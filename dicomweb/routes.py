@@ -10,8 +10,9 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from dicomweb.answer import names_tag, not_modified
 from dicomweb.attributes import Level
-from dicomweb.data_sets import data_set_answer, data_sets_answer
+from dicomweb.data_sets import data_set_answer, data_sets_answer, data_sets_tag
 from dicomweb.pixels.service import Pixels
 from dicomweb.render.routes import add_rendered
 from dicomweb.response_codes import RETRY_AFTER_S
@@ -21,12 +22,12 @@ from dicomweb.retrieve.request import Archive
 from dicomweb.retrieve.routes import acceptable, add_routes, response_of
 from dicomweb.search.keys import SERIES_INSTANCE_UID, STUDY_INSTANCE_UID, Key
 from dicomweb.search.query import parse_query
-from dicomweb.search.search import search
+from dicomweb.search.search import SearchAnswer, search
 from dicomweb.store.request import read_request
 from dicomweb.store.response import store_response
 from dicomweb.store.service import StoreRequest, StoreService
-from dicomweb.wire.content_coding import select_coding
-from dicomweb.wire.negotiation import select_metadata
+from dicomweb.wire.content_coding import Coding, select_coding
+from dicomweb.wire.negotiation import Representation, select_metadata
 from server.kernel.access import Permission, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import Busy, Fault, FaultKind, Unauthenticated
@@ -115,11 +116,7 @@ def _add_search(router: APIRouter, services: Services) -> None:
             AuditEntry(access.principal, Action.EXECUTE, "qido", "ImagingStudy", study, patient_id)
         )
         found = await search(services.database, query, reach, services.public_base)
-        shown = await data_sets_answer(found.body, representation, coding)
-        response = response_of(shown, found.warnings)
-        if found.total is not None:
-            response.headers[TOTAL_COUNT] = str(found.total)
-        return response
+        return await _found(request, found, representation, coding)
 
     @router.get("/studies")
     async def search_studies(request: Request) -> Response:
@@ -157,3 +154,17 @@ def _add_search(router: APIRouter, services: Services) -> None:
     async def search_instances_of_series(request: Request, series: str) -> Response:
         """Search for instances of a series whose study is not named."""
         return await answer(request, Level.INSTANCE, (SERIES_INSTANCE_UID, series))
+
+
+async def _found(
+    request: Request, found: SearchAnswer, representation: Representation, coding: Coding
+) -> Response:
+    """What was found, unless the client has it."""
+    tag = await data_sets_tag(found.body, representation, coding)
+    if names_tag(request.headers.get("if-none-match"), tag):
+        return response_of(not_modified(tag))
+    response = response_of(await data_sets_answer(found.body, representation, coding), found.warnings)
+    response.headers["ETag"] = tag
+    if found.total is not None:
+        response.headers[TOTAL_COUNT] = str(found.total)
+    return response

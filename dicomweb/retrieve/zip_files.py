@@ -34,7 +34,7 @@ async def answer_zip(services: Services, request: RetrieveRequest, located: Sequ
         "Content-Disposition": f'attachment; filename="{located[0].study_instance_uid}.zip"',
         "ETag": tag,
     }
-    length = archive_length(map(_entry, located))
+    length = await asyncio.to_thread(archive_length, map(_entry, located))
     return await streamed_answer(_stream(services.objects, located), length, headers, is_head=request.is_head)
 
 
@@ -62,7 +62,7 @@ async def _stream(objects: ObjectStore, located: Sequence[Located]) -> AsyncIter
                 yield chunk
         written.append(WrittenEntry(entry, crc_32, offset))
         offset += len(header) + entry.length
-    yield directory(written, offset)
+    yield await asyncio.to_thread(directory, written, offset)
 
 
 async def _sum(chunks: AsyncIterator[bytes]) -> int:

@@ -22,6 +22,7 @@ from tests.conformance.ps3_18.forms.kit import (
     XML,
     get,
 )
+from tests.conformance.ps3_18.kit import MULTIPART, ct_file, multipart, place
 
 RANGED = [
     pytest.param(PLAIN.path, "application/dicom", FILES[PLAIN], id="instance"),
@@ -77,6 +78,18 @@ async def test_single_and_multipart_have_tags_of_their_own(archive: httpx.AsyncC
     weak = (await get(archive, PLAIN.path)).headers["ETag"]
     assert weak.startswith("W/")
     assert strong not in weak
+
+
+async def test_searches_revalidate_until_something_changes(archive: httpx.AsyncClient) -> None:
+    path = f"{SERIES}/instances"
+    tags = {accept: (await get(archive, path, accept)).headers["ETag"] for accept in ("*/*", XML)}
+    assert len(set(tags.values())) == 2
+    for accept, tag in tags.items():
+        assert (await get(archive, path, accept, If_None_Match=tag)).status_code == 304
+    body = multipart(ct_file(place(1, 1, 3), InstanceNumber=3))
+    await archive.post("/dicom-web/studies", content=body, headers={"Content-Type": MULTIPART})
+    for accept, tag in tags.items():
+        assert (await get(archive, path, accept, If_None_Match=tag)).status_code == 200
 
 
 HEADED = [
