@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydicom.uid import MPEG4HP41
 
 from dicomweb.retrieve import content
 from tests.conformance.ps3_18.forms.kit import (
@@ -66,5 +67,7 @@ async def test_negotiation_of_zip(archive: httpx.AsyncClient, accept: str, statu
 
 
 async def test_the_first_form_that_can_be_had(archive: httpx.AsyncClient) -> None:
-    response = await get(archive, STUDY, 'multipart/related; type="application/dicom", application/zip;q=0.5')
+    video = f'multipart/related; type="application/dicom"; transfer-syntax={MPEG4HP41}'
+    assert (await get(archive, STUDY, video)).status_code == 406
+    response = await get(archive, STUDY, f"{video}, application/zip;q=0.5")
     assert response.headers["Content-Type"] == "application/zip"
