@@ -58,7 +58,14 @@ ARCHIVE = [
         Manufacturer="Acme",
         SeriesNumber=12,
     ),
-    ct_slice(place(4, 1, 1), PatientID=None, PatientName="", StudyDate="", SeriesNumber=2),
+    ct_slice(
+        place(4, 1, 1),
+        PatientID=None,
+        PatientName="",
+        ReferringPhysicianName="House^Gregory",
+        StudyDate="",
+        SeriesNumber=2,
+    ),
 ]
 
 
@@ -227,6 +234,7 @@ async def test_names_follow_what_the_study_says_and_go_with_it(
     later = as_file(ct_slice(place(4, 1, 2), PatientID=None, PatientName="Lovelace^Ada"))
     await archive.post("/dicom-web/studies", content=multipart(later), headers={"Content-Type": MULTIPART})
     assert await studies(archive, PatientName="Lovlace", fuzzymatching="true") == ([4], None)
+    assert await studies(archive, ReferringPhysicianName="Haus", fuzzymatching="true") == ([4], None)
 
     async def remove(unit: Any) -> None:
         for table in ("instance_metadata", "instance", "series_request", "series", "study"):
