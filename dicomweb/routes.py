@@ -37,9 +37,14 @@ TOTAL_COUNT = "X-Total-Count"  # beyond the standard: how many matches all pages
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it; for the log
 
 
-def build_router(services: Services) -> APIRouter:
-    """Every route of the studies service."""
-    archive = Archive(services, InflatedFiles(services.objects))
+def open_archive(services: Services) -> Archive:
+    """What reads stored instances and decodes their pixels; one per process."""
+    return Archive(services, InflatedFiles(services.objects), Pixels())
+
+
+def build_router(services: Services, archive: Archive | None = None) -> APIRouter:
+    """Every route of the studies service; `archive`: the process's, which ends with this router."""
+    archive = archive or open_archive(services)
     router = APIRouter(default_response_class=Response, tags=["DICOMweb"], lifespan=_closing(archive.pixels))
     _add_store(router, services, archive.pixels)
     _add_search(router, services)

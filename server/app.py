@@ -184,9 +184,10 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
 
 def _dicomweb_routers(services: Services, notifications: Notifications) -> list[APIRouter]:
     """The routers below the DICOMweb root; the last tells what the others can do."""
+    archive = dicomweb.routes.open_archive(services)
     routers = [
-        dicomweb.routes.build_router(services),
-        dicomweb.wado_uri.routes.build_router(services),
+        dicomweb.routes.build_router(services, archive),
+        dicomweb.wado_uri.routes.build_router(services, archive),
         dicomweb.worklist.routes.build_router(services),
         dicomweb.worklist.outside.routes.build_router(services, RegisteredModels(services.database)),
         dicomweb.worklist.events.routes.build_router(services, notifications),

@@ -12,10 +12,11 @@ from dicomweb.wado_uri.parameters import parse_parameters
 from server.kernel.services import Services
 
 
-def build_router(services: Services) -> APIRouter:
-    """The route of the URI service, to be mounted under the DICOMweb root."""
+def build_router(services: Services, archive: Archive | None = None) -> APIRouter:
+    """The route of the URI service, to be mounted under the DICOMweb root; `archive`: the process's."""
     router = APIRouter(tags=["DICOMweb"])
-    renderer = Renderer(Archive(services, InflatedFiles(services.objects)), Pixels())
+    archive = archive or Archive(services, InflatedFiles(services.objects), Pixels())
+    renderer = Renderer(archive, archive.pixels)
 
     @router.get("/wado")
     async def wado(request: Request) -> Response:

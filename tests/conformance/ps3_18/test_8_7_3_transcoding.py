@@ -3,7 +3,7 @@
 import io
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -18,7 +18,7 @@ from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels.decode import decode_frame
 from dicomweb.pixels.encode import encode_frame
 from dicomweb.pixels.format import pixel_format
-from dicomweb.pixels.pool import Child, PixelPool, PoolLimits
+from dicomweb.pixels.pool import Child
 from dicomweb.retrieve import content
 from tests.conformance.ps3_18.kit import MULTIPART, as_file, ct_slice, multipart, parts_of, place
 
@@ -64,20 +64,6 @@ BAD = {
     ),
 }
 STUDY = f"/dicom-web/studies/{PLAIN.study}"
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[PixelPool]:
-    """Children that all tests share: to start one takes longer than any test."""
-    pool = PixelPool(PoolLimits(children=1))
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(autouse=True)
-def _shared_children(shared: PixelPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = PixelPool.run
-    monkeypatch.setattr(PixelPool, "run", lambda _, *task: run(shared, *task))
 
 
 @pytest.fixture
