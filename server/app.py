@@ -23,6 +23,7 @@ import dicomweb.worklist.routes
 import fhir.routes
 import server.auth.routes
 import server.http.health
+import server.workflows.changes.routes
 import server.workflows.deletion.routes
 import server.workflows.retention.routes
 import server.workflows.routes
@@ -175,6 +176,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
     app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
     app.include_router(server.workflows.storage.routes.build_router(services), prefix="/admin/api")
+    app.include_router(server.workflows.changes.routes.build_router(services), prefix="/admin/api")
     app.include_router(server.workflows.deletion.routes.build_router(services), prefix="/admin/api")
     app.include_router(server.workflows.retention.routes.build_router(services), prefix="/admin/api")
 

@@ -98,6 +98,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("GET", "/fhir/{type}/{id}/_history/{version}"): ("/fhir/Patient/{patient}/_history/1", HIDDEN),
     ("GET", "/admin/api/studies"): ("/admin/api/studies", FORBIDDEN),
     ("GET", "/admin/api/models"): ("/admin/api/models", FORBIDDEN),
+    ("GET", "/admin/api/changes"): ("/admin/api/changes", FORBIDDEN),
     ("GET", "/admin/api/jobs"): ("/admin/api/jobs", FORBIDDEN),
     ("GET", "/admin/api/objects/damaged"): ("/admin/api/objects/damaged", FORBIDDEN),
     ("POST", "/admin/api/jobs/{job_id}/retry"): ("/admin/api/jobs/1/retry", FORBIDDEN),
