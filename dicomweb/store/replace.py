@@ -1,4 +1,4 @@
-"""Setting aside what a Store request replaces (setting `duplicates`; decision 0018).
+"""Setting aside what a Store request replaces (setting `duplicates`; decision 0021).
 
 The old instance keeps its row and bytes, superseded, under a name that no UID can be and no path can hold:
 its SOP Instance UID, a slash, and the key of its row. So it goes with its study, is packed, read again, and
