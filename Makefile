@@ -3,8 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
-# Without byte code: of fifteen thousand modules a tenth is ever imported, and Python compiles those by itself.
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all lint types contracts format clean
@@ -54,10 +53,11 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(PIP) --editable '.[demo]'
 	@touch $@
 
-# torch first: its CPU build, before anything could ask for another one.
+# torch first: its CPU build, before anything could ask for another one. No byte code: of fifteen thousand
+# modules the tests import a tenth, and Python compiles those by itself.
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
-	$(PIP) '$(TORCH)'
-	$(PIP) --editable '.[dev,torch,postgres,cloud,redis,otel]'
+	$(PIP) --no-compile '$(TORCH)'
+	$(PIP) --no-compile --editable '.[dev,torch,postgres,cloud,redis,otel]'
 	@touch $@ $(VENV)/.installed
 
 clean: ## remove what the targets made
