@@ -84,8 +84,8 @@ def test_acknowledged_instances_survive_a_kill(
 @pytest.mark.parametrize(
     ("server_database", "moment"),
     [
-        ("postgresql", "loading the images"),
-        ("sqlite", "running CT quantification"),
+        pytest.param("postgresql", "loading the images", marks=pytest.mark.slow),
+        pytest.param("sqlite", "running CT quantification", marks=pytest.mark.slow),
         ("postgresql", "encoding the findings"),
         pytest.param("sqlite", "loading the images", marks=pytest.mark.slow),
         pytest.param("postgresql", "running CT quantification", marks=pytest.mark.slow),

@@ -44,11 +44,13 @@ def test_editable_install_imports_from_anywhere(elsewhere: Path) -> None:
         assert run(sys.executable, "-c", IMPORTS, cwd=cwd).strip() == str(ROOT / "fhir/outcome.py")
 
 
+@pytest.mark.slow
 def test_wheel_imports_from_elsewhere_and_from_the_root(installed_wheel: Path, elsewhere: Path) -> None:
     assert "site-packages" in run(installed_wheel, "-c", IMPORTS, cwd=elsewhere)
     assert run(installed_wheel, "-c", IMPORTS, cwd=ROOT).strip() == str(ROOT / "fhir/outcome.py")
 
 
+@pytest.mark.slow
 def test_wheel_carries_what_it_needs_at_run_time(installed_wheel: Path, elsewhere: Path) -> None:
     isthmus = installed_wheel.with_name("isthmus")
     assert "serve" in run(isthmus, "--help", cwd=elsewhere)
@@ -56,6 +58,7 @@ def test_wheel_carries_what_it_needs_at_run_time(installed_wheel: Path, elsewher
     run(isthmus, "check-config", "--data", elsewhere / "data", cwd=elsewhere, env=serving_only)
 
 
+@pytest.mark.slow
 def test_worker_without_the_engine_says_what_to_install(installed_wheel: Path, elsewhere: Path) -> None:
     command = [installed_wheel.with_name("isthmus"), "serve", "--data", elsewhere / "data"]
     done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)

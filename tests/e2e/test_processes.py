@@ -170,7 +170,7 @@ def test_told_to_stop_it_drains_finishes_and_writes_what_it_counted(
     assert postgresql.run_sql(searches, database) == [(9,)]
 
 
-@pytest.mark.parametrize("servers", ["1", "2"])
+@pytest.mark.parametrize("servers", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_second_signal_ends_at_once(
     two_servers: Any, slow_upload: Callable[[], SlowUpload], servers: str
 ) -> None:

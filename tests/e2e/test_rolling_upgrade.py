@@ -153,6 +153,7 @@ def test_next_release_starts_beside_this_one_and_takes_over(
     assert len(after.acknowledged) == 60
 
 
+@pytest.mark.slow
 def test_this_release_starts_again_on_the_next_ones_schema(releases: tuple[Any, Any]) -> None:
     this, newer = releases
     newer.start("--no-worker")

@@ -72,7 +72,7 @@ def kill_after_a_round(folder: Path, more_s: float) -> None:
     assert begun == b"round\n"
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_killed_packing_loses_nothing(tmp_path: Path, seed: int) -> None:
     folder, moment = tmp_path / "data", random.Random(seed)
     files = await fill(folder, studies=3, instances=5)

@@ -23,6 +23,7 @@ def of_client(receiver: Receiver, name: str) -> list[ReceivedSpan]:
     return [span for span in receiver.named(name) if span.trace_id == CLIENT_TRACE]
 
 
+@pytest.mark.slow
 def test_request_that_arms_and_the_work_it_causes_are_one_trace(
     server_process: Any, receiver: Receiver, kit: Any, chest: Any
 ) -> None:
