@@ -174,12 +174,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     for router in _dicomweb_routers(services, notifications):
         app.include_router(router, prefix=ROOT)
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
-    app.include_router(server.workflows.routes.build_router(services), prefix="/admin/api")
-    app.include_router(server.workflows.storage.routes.build_router(services), prefix="/admin/api")
-    app.include_router(server.workflows.changes.routes.build_router(services), prefix="/admin/api")
-    app.include_router(server.workflows.deletion.routes.build_router(services), prefix="/admin/api")
-    app.include_router(server.workflows.retention.routes.build_router(services), prefix="/admin/api")
-
+    _include_administration(app, services)
     answer_unrouted(app, answer)
     return app
 
@@ -196,6 +191,18 @@ def _dicomweb_routers(services: Services, notifications: Notifications) -> list[
         server.workflows.deletion.routes.build_archive_router(services),
     ]
     return [*routers, dicomweb.capabilities.routes.build_router(services.public_base, routers)]
+
+
+def _include_administration(app: FastAPI, services: Services) -> None:
+    """The administration API (DESIGN §4)."""
+    for routes in (
+        server.workflows.routes,
+        server.workflows.storage.routes,
+        server.workflows.changes.routes,
+        server.workflows.deletion.routes,
+        server.workflows.retention.routes,
+    ):
+        app.include_router(routes.build_router(services), prefix="/admin/api")
 
 
 def _fhir_router(settings: Settings, services: Services) -> APIRouter:
