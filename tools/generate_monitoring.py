@@ -79,6 +79,13 @@ OVERVIEW = [
 ARCHIVE = [
     *requests('group=~"stow|qido|wado|ups"'),
     per_second("Bytes stored and read", "isthmus_object_store_bytes_total", "operation", "Bps"),
+    p95("Pixels, decoded or drawn", "isthmus_pixel_task_seconds", "task"),
+    per_second("Pixels, tasks", "isthmus_pixel_task_seconds_count", "task, outcome"),
+    Panel("Pixels, in work or in line", "short", "sum(isthmus_pixel_tasks)"),
+    Panel("Pixels, children at work", "short", "sum(isthmus_pixel_children_busy)"),
+    Panel("Pixels, turned away", "ops", f"sum(rate(isthmus_pixel_tasks_turned_away_total{RATE}))"),
+    per_second("Pixels, children lost", "isthmus_pixel_children_lost_total", "why"),
+    per_second("Pixels, results", "isthmus_pixel_results_total", "found"),
     Panel("Damaged instances", "short", "max(isthmus_objects_damaged)"),
     Panel("Series to be packed", "short", "max(isthmus_series_to_pack)"),
     Panel("Objects to be removed", "short", "max(isthmus_objects_to_remove)"),

@@ -26,7 +26,7 @@ from dicomweb.pixels.codestream import (
     require_end,
 )
 from dicomweb.pixels.faults import PixelsUnreadable
-from dicomweb.pixels.format import PixelFormat
+from dicomweb.pixels.format import YBR_PARTIAL, PixelFormat
 from dicomweb.wire.rewrite import turned_around
 
 Array = NDArray[Any]
@@ -35,6 +35,10 @@ RLE_HEADER_BYTES = 64
 RLE_SEGMENTS = 15
 CONTAINERS: Mapping[int, str] = {1: "u1", 8: "u1", 16: "u2", 32: "u4"}  # by Bits Allocated, unsigned
 FLOATS: Mapping[int, str] = {32: "f4", 64: "f8"}
+EXPANDED: Mapping[str, str] = {  # decoded, each pixel has its own chrominance (PS3.3 C.7.6.3.1.2)
+    "YBR_FULL_422": "YBR_FULL",
+    "YBR_PARTIAL_422": YBR_PARTIAL,
+}
 YCBCR_NAMES = frozenset({"YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT"})
 
 
@@ -76,7 +80,11 @@ def decode_cells(data: bytes, transfer_syntax: str, pixels: PixelFormat) -> Deco
         shape = (*shape, pixels.samples_per_pixel)
     if found.pixels.shape != shape:
         raise PixelsUnreadable("The coded frame has another size than its attributes say.")
-    return DecodedFrame(_as_cells(found.pixels, pixels), found.photometric_interpretation)
+    name = EXPANDED.get(found.photometric_interpretation, found.photometric_interpretation)
+    cells = _as_cells(found.pixels, pixels)
+    if transfer_syntax not in syntaxes.NATIVE | syntaxes.BYTES:
+        cells = _sign_extended(cells, pixels)
+    return DecodedFrame(cells, name)
 
 
 def sample_values(cells: Array, pixels: PixelFormat) -> Array:
@@ -89,6 +97,15 @@ def sample_values(cells: Array, pixels: PixelFormat) -> Array:
     if not shift:
         return signed
     return (signed << above) >> shift if above else signed >> shift
+
+
+def _sign_extended(cells: Array, pixels: PixelFormat) -> Array:
+    """With the sign above High Bit too, of which image codings say nothing: readers take the whole cell."""
+    above = cells.dtype.itemsize * 8 - 1 - pixels.high_bit
+    if pixels.is_float or not pixels.pixel_representation or not above:
+        return cells
+    signed = cells.view(f"i{cells.dtype.itemsize}") << above
+    return (signed >> above).view(cells.dtype)
 
 
 def _as_cells(found: Array, pixels: PixelFormat) -> Array:
@@ -120,7 +137,7 @@ def unpack_native(data: bytes, pixels: PixelFormat, order: str = "<") -> Decoded
     count = pixels.stored_frame_bits // pixels.bits_allocated
     cells = np.frombuffer(data, order + kind, count)
     if pixels.is_subsampled:
-        return DecodedFrame(_expanded(cells, pixels), name.removesuffix("_422"))
+        return DecodedFrame(_expanded(cells, pixels), name)
     return DecodedFrame(_shaped(cells, pixels), name)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels.decode import sample_values
 from dicomweb.pixels.faults import PixelsUnreadable
-from dicomweb.pixels.format import PixelFormat
+from dicomweb.pixels.format import YBR_PARTIAL, PixelFormat
 from dicomweb.pixels.syntaxes import can_encode
 
 Array = NDArray[Any]
@@ -39,7 +39,7 @@ def encode_frame(cells: Array, transfer_syntax: str, pixels: PixelFormat) -> byt
     Raises:
         PixelsUnreadable: the syntax cannot hold such a frame.
     """
-    if not can_encode(transfer_syntax, pixels):
+    if not can_encode(transfer_syntax, pixels) or pixels.photometric_interpretation == YBR_PARTIAL:
         raise PixelsUnreadable("The frame cannot be put into the transfer syntax that is asked for.")
     return bytes(_ENCODERS[transfer_syntax](cells, pixels))
 

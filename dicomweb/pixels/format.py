@@ -16,6 +16,7 @@ Json = Any
 
 MAX_FRAME_BYTES = 128 << 20  # decoded; the largest mammograms take 50 MB
 ALLOCATED = frozenset({1, 8, 16, 32})
+YBR_PARTIAL = "YBR_PARTIAL"  # what retired YBR_PARTIAL_422 is once it is expanded; no term of the standard
 FLOAT_BITS: Mapping[str, int] = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import structlog
 
 from dicomweb.pixels.channel import Channel, ChannelClosed
 from dicomweb.pixels.faults import PixelsUnreadable
+from dicomweb.pixels.metrics import TASKS, TURNED_AWAY, at_work, lost
 from server.kernel.faults import Busy
 
 log = structlog.get_logger(__name__)
@@ -61,22 +62,40 @@ class PoolLimits:
     idle_s: int = IDLE_S
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The body of a task, that lies in a store."""
+
+    size: int
+    read: Callable[[], Awaitable[bytes]]
+
+
+def _begin(channel: socket.socket, limits: PoolLimits) -> subprocess.Popen[bytes]:
+    """A process whose standard input is its end of the channel."""
+    arguments = (limits.memory_bytes, limits.task_s, limits.idle_s)
+    return subprocess.Popen(  # noqa: S603 - our own program, no argument from data
+        [sys.executable, "-I", "-B", "-c", PROGRAM, *map(str, arguments)],
+        stdin=channel.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
 class Child:
     """One process; used by one thread at a time."""
 
     def __init__(self, limits: PoolLimits) -> None:
         own, theirs = socket.socketpair()
-        arguments = (limits.memory_bytes, limits.task_s, limits.idle_s)
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603 - our own program, no argument from data
-                [sys.executable, "-I", "-B", "-c", PROGRAM, *map(str, arguments)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,
-            )
+        try:
+            process = _begin(theirs, limits)
+        except OSError:
+            own.close()
+            raise
+        finally:
+            theirs.close()
         self._process = process
         self._channel = Channel(own)
         self._task_s = limits.task_s
@@ -129,21 +148,31 @@ class PixelPool:
         self._waiting = 0
         self._waiting_bytes = 0
 
-    async def run(self, task: str, header: Mapping[str, Json], body: bytes) -> Result:
+    async def run(self, task: str, header: Mapping[str, Json], body: bytes | Unread) -> Result:
         """The result of a task. Who is cancelled leaves the line; what has begun is finished for nobody.
+
+        A body that is not read yet is read once it has its place in the line: what waits is bounded.
 
         Raises:
             PixelsUnreadable: the task refuses the data, or takes too much of anything.
             Busy: too many are waiting.
         """
-        self._enter(len(body))
+        size = len(body) if isinstance(body, bytes) else body.size
+        self._enter(size)
         try:
-            future = self._threads.submit(self._run, {"task": task, "header": header}, body)
-        except RuntimeError:
-            self._leave(len(body))
-            raise Busy("The server is shutting down.") from None
-        future.add_done_callback(lambda _: self._leave(len(body)))
+            whole = body if isinstance(body, bytes) else await body.read()
+            future = self._submit({"task": task, "header": header}, whole)
+        except BaseException:
+            self._leave(size)
+            raise
+        future.add_done_callback(lambda _: self._leave(size))
         return await _result_of(future)
+
+    def _submit(self, message: Mapping[str, Json], body: bytes) -> "Future[Result]":
+        try:
+            return self._threads.submit(self._run, message, body)
+        except RuntimeError:
+            raise Busy("The server is shutting down.") from None
 
     def close(self) -> None:
         """End the children. What is under way fails."""
@@ -159,34 +188,48 @@ class PixelPool:
         with self._lock:
             over = self._waiting_bytes + size > self._limits.waiting_bytes and self._waiting > 0
             if over or self._waiting >= self._limits.waiting:
+                TURNED_AWAY.inc()
                 raise Busy("Too many frames are waiting to be decoded; retry later.")
             self._waiting += 1
             self._waiting_bytes += size
+        TASKS.inc()
 
     def _leave(self, size: int) -> None:
         with self._lock:
             self._waiting -= 1
             self._waiting_bytes -= size
+        TASKS.dec()
 
     def _run(self, message: Mapping[str, Json], body: bytes) -> Result:
-        child = self._take()
-        try:
+        with at_work(message["task"]) as work:
+            child = self._take()
             try:
-                reply, result = child.ask(message, body)
+                try:
+                    reply, result = child.ask(message, body)
+                except ChannelClosed:
+                    if not child.left_before_it_read():
+                        raise
+                    child = self._start()
+                    reply, result = child.ask(message, body)
+            except TimeoutError:
+                self._lose(child, "too-long")
+                raise PixelsUnreadable("The pixels take too long to decode.") from None
             except ChannelClosed:
-                if not child.left_before_it_read():
-                    raise
-                child = self._start()
-                reply, result = child.ask(message, body)
-        except TimeoutError:
-            child.end()
-            raise PixelsUnreadable("The pixels take too long to decode.") from None
-        except ChannelClosed:
-            child.end()
-            log.warning("pixels.child_died", task=message["task"])
-            raise PixelsUnreadable(CANNOT_BE_DECODED) from None
-        self._give_back(child, reply)
-        return _judged(reply, message["task"]), result
+                self._lose(child, "died")
+                log.warning("pixels.child_died", task=message["task"])
+                raise PixelsUnreadable(CANNOT_BE_DECODED) from None
+            self._give_back(child, reply)
+            work.outcome = "refused" if reply.get("status") == "refused" else work.outcome
+            header = _judged(reply, message["task"])
+            work.outcome = "done"
+            return header, result
+
+    def _lose(self, child: Child, why: str) -> None:
+        child.end()
+        with self._lock:
+            is_loss = not self._is_closed
+        if is_loss:
+            lost(why)
 
     def _take(self) -> Child:
         """The child that was used last, or a new one."""
@@ -200,17 +243,25 @@ class PixelPool:
             child.end()
 
     def _start(self) -> Child:
-        child = Child(self._limits)
+        try:
+            child = Child(self._limits)
+        except OSError as error:  # no memory, no process, no descriptor left
+            lost("not-started")
+            log.warning("pixels.child_not_started", errno=error.errno)
+            raise Busy("No process that decodes can be started; retry later.") from None
         with self._lock:
             self._children.add(child)
         return child
 
     def _give_back(self, child: Child, reply: Mapping[str, Json]) -> None:
         with self._lock:
-            is_usable = not self._is_closed and not reply.get("worn")  # out of memory once, it stays so
+            is_worn = bool(reply.get("worn"))  # out of memory once, it stays so
+            is_usable = not self._is_closed and not is_worn
             if is_usable:
                 self._idle.append(child)
-        if not is_usable:
+        if is_worn:
+            self._lose(child, "memory")
+        elif not is_usable:
             child.end()
 
 

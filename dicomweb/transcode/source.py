@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.pixels.format import MAX_FRAME_BYTES, to_header
-from dicomweb.pixels.pool import Result
+from dicomweb.pixels.pool import Result, Unread
 from dicomweb.pixels.service import Pixels
 from dicomweb.pixels.syntaxes import NATIVE
 from dicomweb.transcode.description import Description
@@ -39,6 +40,11 @@ class FrameSource:
         if self.transfer_syntax != ts.ExplicitVRBigEndian or self.description.pixel_vr == b"OB":
             return 1
         return max(self.description.pixels.bits_allocated // 8, 2)
+
+    def unread(self, number: int) -> Unread:
+        """The bytes of a frame, not read yet."""
+        size = sum(length for _, length in self.layout.frame_ranges(number))
+        return Unread(size, partial(self.read, number))
 
     async def read(self, number: int) -> bytes:
         """The bytes of a frame, coded, or native from bit 0.
@@ -75,6 +81,6 @@ class FrameSource:
         async def make() -> Result:
             syntax = ts.ExplicitVRLittleEndian if self.transfer_syntax in NATIVE else self.transfer_syntax
             header = {"from": syntax, "to": target, "pixels": to_header(self.description.pixels)}
-            return await pixels.pool.run("transcode", header, await self.read(number))
+            return await pixels.pool.run("transcode", header, self.unread(number))
 
         return await pixels.results.get(("transcoded", self.digest, number, target), make)

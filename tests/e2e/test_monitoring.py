@@ -34,6 +34,7 @@ def work(server: Any, kit: Any, chest: Any) -> None:
         "/dicom-web/studies",
         f"/dicom-web/studies/{uid}/metadata",
         f"/dicom-web/studies/{uid}/series/{chest[0].SeriesInstanceUID}",
+        f"/dicom-web/studies/{uid}/thumbnail",
         "/fhir/DiagnosticReport",
         "/fhir/metadata",
         "/fhir/Patient/none",

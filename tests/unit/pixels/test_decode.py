@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels import syntaxes
-from dicomweb.pixels.decode import decode_frame
+from dicomweb.pixels.decode import decode_cells, decode_frame
 from dicomweb.pixels.encode import encode_frame
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.pixels.format import pixel_format
@@ -151,6 +151,34 @@ def test_stored_values(attributes: dict, data: bytes, expected: list) -> None:
     said = {"Rows": 1, "Columns": 2, "BitsStored": 12, "HighBit": 11} | attributes
     pixels = pixel_format(ct_slice(**said).to_json_dict())
     assert decode_frame(data, ts.ExplicitVRLittleEndian, pixels).pixels.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "syntax", [ts.RLELossless, ts.JPEGLosslessSV1, ts.JPEGLSLossless, ts.JPEG2000Lossless]
+)
+def test_coded_colour_that_is_said_to_be_subsampled_is_not_once_it_is_decoded(syntax: str) -> None:
+    """Ultrasound says YBR_FULL_422 of RLE and of lossless JPEG, which hold every sample."""
+    said = {"Rows": 2, "Columns": 4, "SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    said |= {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    whole = pixel_format(ct_slice(**said, PhotometricInterpretation="YBR_FULL").to_json_dict())
+    cells = np.arange(24, dtype="u1").reshape(2, 4, 3)
+    frame = encode_frame(cells, syntax, whole)
+    named = pixel_format(ct_slice(**said, PhotometricInterpretation="YBR_FULL_422").to_json_dict())
+    found = decode_frame(frame, syntax, named)
+    assert found.photometric_interpretation == "YBR_FULL"
+    assert np.array_equal(found.pixels, cells)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ts.JPEGLosslessSV1, ts.JPEGLSLossless, ts.JPEG2000Lossless, ts.HTJ2KLossless]
+)
+def test_cells_of_coded_signed_pixels_have_their_sign_above_high_bit(syntax: str) -> None:
+    """Readers of the native file take the whole cell for the number."""
+    said = {"Rows": 2, "Columns": 2, "BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1}
+    pixels = pixel_format(ct_slice(**said).to_json_dict())
+    values = np.array([[-2048, -1], [0, 2047]], "i2")
+    cells = decode_cells(encode_frame(values.view("u2"), syntax, pixels), syntax, pixels).pixels
+    assert cells.view("i2").tolist() == values.tolist()
 
 
 def test_bits_that_share_bytes() -> None:

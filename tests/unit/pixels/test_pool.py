@@ -18,8 +18,9 @@ from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels import pool as pool_module
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.pixels.format import PixelFormat, to_header
-from dicomweb.pixels.pool import CHILD_MEMORY_BYTES, PixelPool, PoolLimits
+from dicomweb.pixels.pool import CHILD_MEMORY_BYTES, PixelPool, PoolLimits, Unread
 from server.kernel.faults import Busy
+from server.kernel.metrics import REGISTRY
 
 NAMES = ("echo", "die", "hang", "hold", "eat", "stumble", "confinement")
 WITH_TASKS_OF_THE_TESTS = f"""
@@ -205,6 +206,64 @@ async def test_others_wait_in_line_and_beyond_it_come_back_later(tmp_path: Path)
     await asyncio.to_thread(held.let_go)
     assert len((await working)[1]) == 90
     assert (await again)[0]["again"]
+    pool.close()
+
+
+async def test_what_finds_no_place_in_the_line_is_not_even_read() -> None:
+    pool = PixelPool(PoolLimits(children=1, waiting=1))
+
+    async def body() -> bytes:
+        with pytest.raises(Busy):
+            await pool.run("echo", {}, Unread(5, second))
+        return b"first"
+
+    async def second() -> bytes:
+        raise AssertionError
+
+    assert (await pool.run("echo", {}, Unread(5, body)))[1] == b"first"
+
+    async def gone() -> bytes:
+        raise PixelsUnreadable("gone")
+
+    with pytest.raises(PixelsUnreadable, match="gone"):
+        await pool.run("echo", {}, Unread(5, gone))
+    assert (await pool.run("echo", {}, b"its place is free again"))[1]
+    pool.close()
+
+
+async def test_a_child_that_cannot_be_started_is_told_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = PixelPool(PoolLimits(children=1))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with capture_logs(), pytest.raises(Busy):
+        await pool.run("echo", {}, b"")
+    monkeypatch.undo()
+    assert (await pool.run("echo", {}, b"now"))[1] == b"now"
+    pool.close()
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_what_happens_to_tasks_and_children_is_counted(tmp_path: Path) -> None:
+    pool, held = PixelPool(PoolLimits(children=1, waiting=1)), Held(tmp_path)
+    names = ("isthmus_pixel_tasks_turned_away_total", "isthmus_pixel_children_lost_total")
+    died = {"why": "died"}
+    turned_away, lost = metric(names[0]), metric(names[1], **died)
+    of_echo = {"task": "echo", "outcome": "done"}
+    done = metric("isthmus_pixel_task_seconds_count", **of_echo)
+    working = asyncio.ensure_future(pool.run("hold", held.header, b""))
+    await asyncio.to_thread(held.begun)
+    assert (metric("isthmus_pixel_children_busy"), metric("isthmus_pixel_tasks")) == (1, 1)
+    with pytest.raises(Busy):
+        await pool.run("echo", {}, b"")
+    await asyncio.to_thread(held.let_go)
+    await working
+    with capture_logs(), pytest.raises(PixelsUnreadable):
+        await pool.run("die", {}, b"")
+    await pool.run("echo", {}, b"")
+    assert (metric(names[0]), metric(names[1], **died)) == (turned_away + 1, lost + 1)
+    assert metric("isthmus_pixel_task_seconds_count", **of_echo) == done + 1
     pool.close()
 
 

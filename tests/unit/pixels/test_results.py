@@ -12,11 +12,12 @@ class Work:
     """Something that takes until it is released."""
 
     def __init__(self, body: bytes = b"made") -> None:
-        self.body, self.begun, self.released = body, 0, asyncio.Event()
+        self.body, self.begun, self.ended, self.released = body, 0, 0, asyncio.Event()
 
     async def __call__(self) -> tuple[dict, bytes]:
         self.begun += 1
         await self.released.wait()
+        self.ended += 1
         return {}, self.body
 
 
@@ -44,6 +45,20 @@ async def test_who_goes_away_leaves_the_work_to_the_others() -> None:
     work.released.set()
     assert await second == ({}, b"made")
     assert first.cancelled()
+
+
+async def test_who_goes_away_last_takes_the_work_along() -> None:
+    cache, work = ResultCache(), Work()
+    asking = [asyncio.ensure_future(cache.get("key", work)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for each in asking:
+        each.cancel()
+    await asyncio.wait(asking)
+    again = asyncio.ensure_future(cache.get("key", work))  # does not wait for what is given up
+    await asyncio.sleep(0)
+    work.released.set()
+    assert await again == ({}, b"made")
+    assert (work.begun, work.ended) == (2, 1)
 
 
 async def test_failures_are_told_to_all_and_not_kept() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pydicom
 from pydicom.data import get_testdata_file
 
+from dicomweb.pixels.pool import Unread
 from dicomweb.pixels.results import ResultCache
 from dicomweb.pixels.service import Pixels
 from dicomweb.pixels.tasks import task_of
@@ -24,9 +25,9 @@ class InProcess:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def run(self, task: str, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    async def run(self, task: str, header: dict[str, Any], body: Unread) -> tuple[dict[str, Any], bytes]:
         self.asked += 1
-        return task_of(task)(header, body)
+        return task_of(task)(header, await body.read())
 
 
 def in_process() -> Pixels:
