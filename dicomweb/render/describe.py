@@ -27,7 +27,7 @@ FUNCTION_OF: Mapping[str, WindowFunction] = {
     "LINEAR_EXACT": WindowFunction.LINEAR_EXACT,
     "SIGMOID": WindowFunction.SIGMOID,
 }
-MAX_TABLES = 16  # of one sequence
+MAX_TABLES = 64  # of one sequence
 DEFAULT_FRAME_TIME_MS = 100.0
 FASTEST_FRAME_MS, SLOWEST_FRAME_MS = 20.0, 2000.0  # browsers show faster ones slowly
 
@@ -117,14 +117,27 @@ def _segmentation_range(source: Source) -> tuple[float, float] | None:
     return (0.0, largest) if largest else None
 
 
-def _padding(source: Source) -> tuple[int, int] | None:
+def _padding(source: Source) -> tuple[float, float] | None:
     """Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2), signed as the pixels are."""
+    if source.fmt.is_float:
+        return _float_padding(source.dicom_json)
     first = number(source.dicom_json, "PixelPaddingValue")
-    if first is None or source.fmt.is_float:
+    if first is None:
         return None
     limit = number(source.dicom_json, "PixelPaddingRangeLimit")
     ends = [_stored(int(each), source.fmt) for each in (first, first if limit is None else limit)]
     return min(ends), max(ends)
+
+
+def _float_padding(dicom_json: DicomJson) -> tuple[float, float] | None:
+    """Float and Double Float Pixel Padding Value and Range Limit (PS3.3 C.7.6.24, C.7.6.25)."""
+    for kind in ("Float", "DoubleFloat"):
+        first = number(dicom_json, f"{kind}PixelPaddingValue")
+        if first is not None:
+            limit = number(dicom_json, f"{kind}PixelPaddingRangeLimit")
+            ends = (first, first if limit is None else limit)
+            return min(ends), max(ends)
+    return None
 
 
 def _stored(value: int, fmt: PixelFormat) -> int:
@@ -189,8 +202,8 @@ def _words(dicom_json: DicomJson, keyword: str, source: Source) -> bytes:
 def bulk_uris(dicom_json: DicomJson, *, with_profile: bool) -> list[str]:
     """The bulk data that rendering needs: tables, and the colour profile where it is wanted."""
     items = [dicom_json]
-    for keyword in _SEQUENCES:
-        items += items_of(dicom_json, keyword)[:MAX_TABLES]
+    for item in items:  # what is found is looked through as well: a Softcopy VOI LUT holds VOI LUTs
+        items += (each for keyword in _SEQUENCES for each in items_of(item, keyword)[:MAX_TABLES])
     keys = (*_TABLE_KEYS, key_of("ICCProfile")) if with_profile else _TABLE_KEYS
     found = (item.get(key, {}).get("BulkDataURI") for item in items for key in keys)
     return [uri for uri in found if uri]

@@ -100,13 +100,18 @@ def presentation(stored: NDArray[np.number], how: Grayscale) -> Gray:
 
     `how` has a window, a VOI LUT or a value range.
     """
-    with np.errstate(all="ignore"):  # far outside of a window the numbers may be; the ends are cut
-        shown = np.nan_to_num(_shown(modality_values(stored, how), how))
-    gray = np.floor(np.clip(shown, 0, 1) * WHITE + 0.5).astype(np.uint8)
+    gray = np.floor(fractions(stored, how) * WHITE + 0.5).astype(np.uint8)
     mask = padding_mask(stored, how)
     if mask is not None:
         gray[mask] = 0
     return gray
+
+
+def fractions(stored: NDArray[np.number], how: Grayscale) -> Values:
+    """Stored values from 0, black, to 1, white; `how` as in `presentation`."""
+    with np.errstate(all="ignore"):  # far outside of a window the numbers may be; the ends are cut
+        shown: Values = np.clip(np.nan_to_num(_shown(modality_values(stored, how), how)), 0, 1)
+    return shown
 
 
 def _shown(values: Values, how: Grayscale) -> Values:
@@ -144,10 +149,16 @@ def apply_table(table: Gray, frame: NDArray[np.number]) -> Gray:
     return gray
 
 
+def with_range(frame: NDArray[np.number], how: Grayscale) -> Grayscale:
+    """`how` with the range of the frame's values, where nothing else says what is black and white."""
+    if how.window is None and how.voi_lut is None and how.value_range is None:
+        return replace(how, value_range=value_range(frame, how))
+    return how
+
+
 def to_gray(frame: NDArray[np.number], how: Grayscale) -> Gray:
     """A frame, shape (rows, columns), as gray of the same shape."""
-    if how.window is None and how.voi_lut is None and how.value_range is None:
-        how = replace(how, value_range=value_range(frame, how))
+    how = with_range(frame, how)
     if frame.dtype.kind in "iu" and frame.dtype.itemsize <= 2:
         return apply_table(table_of_all(f"{frame.dtype.kind}{frame.dtype.itemsize}", how), frame)
     return presentation(frame, how)

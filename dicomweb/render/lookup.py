@@ -18,7 +18,7 @@ def entries_of(table: LookupTable) -> NDArray[np.uint16]:
     """
     words = _words(table)
     if table.is_segmented:
-        words = expand_segments(words, table.entries)
+        words = expand_segments(words, table.entries, 1 if table.bits == 8 else 2)
     if len(words) < table.entries:
         raise PixelsUnreadable("A lookup table is shorter than its descriptor says.")
     return words[: table.entries]
@@ -32,34 +32,42 @@ def _words(table: LookupTable) -> NDArray[np.uint16]:
     return np.frombuffer(table.data[: len(table.data) // 2 * 2], "<u2").astype(np.uint16)
 
 
-def expand_segments(words: NDArray[np.uint16], entries: int) -> NDArray[np.uint16]:
-    """The entries that segmented data stand for (PS3.3 C.7.9.2.1 to .3)."""
+def expand_segments(words: NDArray[np.uint16], entries: int, width: int = 2) -> NDArray[np.uint16]:
+    """The entries that segmented data stand for; `width`: bytes of a word (PS3.3 C.7.9.2.1 to .3).
+
+    Raises:
+        PixelsUnreadable: they are no segments, or make too few or too many entries.
+    """
     out: list[int] = []
-    _expand(words.tolist(), 0, None, out)
+    _expand(words.tolist(), width, (0, None), out)
     if len(out) < entries:
         raise PixelsUnreadable("A segmented palette does not make as many entries as its descriptor says.")
     return np.array(out[:entries], np.uint16)
 
 
-def _expand(words: list[int], at: int, segments: int | None, out: list[int]) -> None:
-    """Append what the segments from `at` on stand for; `segments` None: to the end.
+def _expand(words: list[int], width: int, segments: tuple[int, int | None], out: list[int]) -> None:
+    """Append what `segments` (where, how many; None: to the end) stand for.
 
-    An indirect segment repeats earlier ones, none of which may be indirect itself, so this ends.
+    An indirect segment repeats earlier ones, none of which may be indirect itself, and no segment is empty,
+    so this ends.
     """
+    at, count = segments
     done = 0
-    while at + 1 < len(words) and (segments is None or done < segments):
+    while at + 1 < len(words) and (count is None or done < count):
         if len(out) > MAX_ENTRIES:
             raise PixelsUnreadable("A segmented palette makes more entries than a palette has.")
         opcode, length = words[at], words[at + 1]
-        if opcode == DISCRETE:
-            out += words[at + 2 : at + 2 + length]
-            at += 2 + length
-        elif opcode == LINEAR and at + 2 < len(words) and out:
-            out += _line(out[-1], words[at + 2], length)
-            at += 3
-        elif opcode == INDIRECT and segments is None and at + 3 < len(words):
-            _expand(words, words[at + 2] | words[at + 3] << 16, length, out)
-            at += 4
+        at += 2
+        if opcode == DISCRETE and length:
+            out += words[at : at + length]
+            at += length
+        elif opcode == LINEAR and length and at < len(words) and out:
+            out += _line(out[-1], words[at], length)
+            at += 1
+        elif opcode == INDIRECT and count is None and at + 4 // width <= len(words):
+            offset = sum(word << 8 * width * n for n, word in enumerate(words[at : at + 4 // width]))
+            _expand(words, width, (offset // width, length), out)
+            at += 4 // width
         else:
             raise PixelsUnreadable("A segmented palette holds something that is no segment.")
         done += 1

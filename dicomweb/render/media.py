@@ -13,7 +13,10 @@ from server.kernel.faults import Fault, FaultKind
 
 JPEG, PNG, GIF = "image/jpeg", "image/png", "image/gif"
 HTML, PLAIN, PDF = "text/html", "text/plain", "application/pdf"
-GRAYSCALE_PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11.1"
+GRAYSCALE_STATE, COLOUR_STATE, PSEUDO_COLOUR_STATE = (  # softcopy presentation states, PS3.3 A.33.1 to .3
+    f"1.2.840.10008.5.1.4.1.1.11.{number}" for number in (1, 2, 3)
+)
+PRESENTATION_STATES = frozenset({GRAYSCALE_STATE, COLOUR_STATE, PSEUDO_COLOUR_STATE})
 
 
 class NotRendered(Fault):
@@ -28,7 +31,7 @@ class Kind(Enum):
     IMAGE = "image"
     REPORT = "report"  # a structured report's content tree
     PDF = "pdf"
-    PRESENTATION = "presentation"  # the images that a grayscale presentation state names
+    PRESENTATION = "presentation"  # the images that a softcopy presentation state names
     OTHER = "other"
 
 
@@ -50,7 +53,7 @@ def kind_of(dicom_json: DicomJson, transfer_syntax: str, *, has_frames: bool) ->
         return Kind.REPORT
     if text_of(dicom_json, "MIMETypeOfEncapsulatedDocument").lower() == PDF:
         return Kind.PDF
-    if text_of(dicom_json, "SOPClassUID") == GRAYSCALE_PRESENTATION_STATE:
+    if text_of(dicom_json, "SOPClassUID") in PRESENTATION_STATES:
         return Kind.PRESENTATION
     return Kind.OTHER
 

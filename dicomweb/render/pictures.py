@@ -6,8 +6,11 @@ from typing import Any
 
 import msgspec
 
+from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels.format import to_header
+from dicomweb.pixels.pool import Unread
 from dicomweb.pixels.service import Pixels
+from dicomweb.pixels.syntaxes import NATIVE
 from dicomweb.render.annotate import patient_lines, technique_lines
 from dicomweb.render.describe import (
     Source,
@@ -18,7 +21,7 @@ from dicomweb.render.describe import (
     palette_of,
 )
 from dicomweb.render.geometry import Frame, fit, place
-from dicomweb.render.media import GIF, NotRendered
+from dicomweb.render.media import COLOUR_STATE, GIF, PSEUDO_COLOUR_STATE, NotRendered
 from dicomweb.render.parameters import IccProfile, InvalidRendering, RenderParameters
 from dicomweb.render.presentation import (
     Target,
@@ -27,11 +30,14 @@ from dicomweb.render.presentation import (
     require_supported,
     shown_by,
     shutter_of,
+    sop_class_of,
 )
 from dicomweb.render.subjects import Subject, read_source
-from dicomweb.render.values import Coding, Order, Recipe
-from dicomweb.retrieve.frames import open_file
+from dicomweb.render.values import Coding, Grayscale, Order, Palette, Recipe
+from dicomweb.retrieve.frames import frame_length_of, open_file
 from dicomweb.retrieve.request import Archive
+from dicomweb.transcode.description import describe
+from dicomweb.transcode.source import FrameSource
 
 Json = Any
 MAX_ANIMATION_FRAMES = 500
@@ -95,29 +101,41 @@ async def _make(
     state = await _read_state(renderer.archive, picture.state, parameters)
     recipes = [_recipe(picture, frame, source, state, parameters) for frame in picture.frames]
     _check_size(recipes)
-    coded = await _read_frames(renderer.archive, picture)
+    coded = _unread_frames(renderer.archive, picture)
+    stored = picture.subject.located.transfer_syntax_uid
     different = list(dict.fromkeys(recipes))
     order = Order(
-        transfer_syntax=picture.subject.located.transfer_syntax_uid,
-        lengths=tuple(map(len, coded)),
+        transfer_syntax=ts.ExplicitVRLittleEndian if stored in NATIVE else stored,
+        lengths=tuple(frame_length_of(picture.subject.layout, frame) for frame in picture.frames),
         recipes=tuple(different),
         uses=tuple(map(different.index, recipes)),
-        coding=_coding(source, media_type, parameters),
-        palette=palette_of(source) if source.fmt.photometric_interpretation == "PALETTE COLOR" else None,
+        coding=_coding(source, state, media_type, parameters),
+        palette=_palette(source, state),
     )
     header = {
         "format": to_header(source.fmt),
         "order": msgspec.to_builtins(order, builtin_types=(bytes,)),
     }
-    return await renderer.pixels.pool.run("render", header, b"".join(coded))
+    return await renderer.pixels.pool.run("render", header, coded)
 
 
-def _coding(source: Source, media_type: str, parameters: RenderParameters) -> Coding:
+def _palette(source: Source, state: Source | None) -> Palette | None:
+    """The image's own, or that of a pseudo-colour state; none for other gray and colour."""
+    if source.fmt.photometric_interpretation == "PALETTE COLOR":
+        return palette_of(source)
+    return palette_of(state) if state and sop_class_of(state) == PSEUDO_COLOUR_STATE else None
+
+
+def _coding(source: Source, state: Source | None, media_type: str, parameters: RenderParameters) -> Coding:
+    """A state's own profile takes the place of the image's (PS3.3 A.33.2, A.33.3)."""
     wanted = parameters.icc_profile
+    profile = None
+    if wanted is not IccProfile.NO:
+        profile = (icc_profile_of(state) if state else None) or icc_profile_of(source)
     return Coding(
         media_type,
         parameters.quality,
-        icc_profile=None if wanted is IccProfile.NO else icc_profile_of(source),
+        icc_profile=profile,
         wants_profile=wanted is not IccProfile.NO,
         wants_srgb=wanted is IccProfile.SRGB,
         frame_time_ms=frame_time_ms(source.dicom_json),
@@ -130,20 +148,23 @@ async def _read_state(archive: Archive, state: Subject | None, parameters: Rende
     if parameters.window or (parameters.viewport and parameters.viewport.names_region):
         raise InvalidRendering("A presentation state says itself what to show; leave out window and region.")
     require_supported(state.dicom_json)
-    return await read_source(archive, state)
+    return await read_source(archive, state, with_profile=parameters.icc_profile is not IccProfile.NO)
 
 
-async def _read_frames(archive: Archive, picture: Picture) -> list[bytes]:
-    """The coded frames, and nothing else of the file."""
-    layout = picture.subject.layout
-    ranges = [layout.frame_ranges(frame) for frame in picture.frames]
-    if sum(length for each in ranges for _, length in each) > MAX_CODED_BYTES:
+def _unread_frames(archive: Archive, picture: Picture) -> Unread:
+    """The coded frames, or native ones in little endian from bit 0, and nothing else of the file."""
+    layout, located = picture.subject.layout, picture.subject.located
+    size = sum(frame_length_of(layout, frame) for frame in picture.frames)
+    if size > MAX_CODED_BYTES:
         raise NotRendered("The frames are larger than one picture may have.")
-    reader = await open_file(archive.services.objects, archive.inflated, picture.subject.located)
-    return [
-        layout.align_frame(frame, await reader.read(each))
-        for frame, each in zip(picture.frames, ranges, strict=True)
-    ]
+    description = describe(picture.subject.dicom_json)
+
+    async def read() -> bytes:
+        reader = await open_file(archive.services.objects, archive.inflated, located)
+        source = FrameSource(located.file_sha256, located.transfer_syntax_uid, description, layout, reader)
+        return b"".join([await source.read(frame) for frame in picture.frames])
+
+    return Unread(size, read)
 
 
 def _check_size(recipes: Sequence[Recipe]) -> None:
@@ -178,15 +199,16 @@ def _recipe_by_state(
     picture: Picture, number: int, source: Source, state: Source, parameters: RenderParameters
 ) -> Recipe:
     fmt = source.fmt
-    if fmt.samples_per_pixel > 1 or fmt.photometric_interpretation == "PALETTE COLOR":
-        raise NotRendered("A grayscale presentation state is not applied to colour.")
+    is_colour = fmt.samples_per_pixel > 1 or fmt.photometric_interpretation == "PALETTE COLOR"
+    if is_colour != (sop_class_of(state) == COLOUR_STATE):
+        raise NotRendered("A colour presentation state is applied to colour only, another one to gray only.")
     target = Target(picture.subject.located.sop_instance_uid, number, fmt.columns, fmt.rows)
     frame = Frame(fmt.columns, fmt.rows, aspect_of(source.dicom_json, number))
     shown, magnification = shown_by(state.dicom_json, target, frame.usable_aspect)
     viewport = parameters.viewport
     return Recipe(
         bits_stored=fmt.bits_stored,
-        grayscale=grayscale_by(state, source, target),
+        grayscale=Grayscale() if is_colour else grayscale_by(state, source, target),
         placement=fit(shown, viewport.box if viewport else None, magnification),
         shutter=shutter_of(state.dicom_json),
         drawings=drawings_of(state.dicom_json, target, shown),

@@ -1,8 +1,8 @@
-"""Grayscale Softcopy Presentation States (PS3.3 A.33.1, C.10, C.11; PS3.4 N). Pure.
+"""Softcopy Presentation States: Grayscale, Color, Pseudo-Color (PS3.3 A.33, C.10, C.11; PS3.4 N). Pure.
 
-Applied: Modality LUT or rescale, Softcopy VOI LUT, Presentation LUT or its shape, displayed area, rotation
-and flip, rectangular, circular and polygonal shutters, graphic and text objects. A state that asks for
-anything else is refused: a picture that lacks it would say something else.
+Applied to gray: Modality LUT or rescale, Softcopy VOI LUT, Presentation LUT or its shape, or the palette. To
+both: displayed area, rotation and flip, rectangular, circular and polygonal shutters, graphic and text
+objects. A state that asks for anything else is refused: a picture that lacks it would say something else.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from dicomweb.wire.dictionary import key_of
 
 Point = tuple[float, float]
 MAX_POINTS = 20_000  # of all graphic objects
+FARTHEST = 16.0  # from the picture that a line may lead, in pictures
 ARC_POINTS = 72  # of a circle or an ellipse
 REFUSED: Mapping[str, str] = {  # attribute: what it asks for
     "MaskSubtractionSequence": "mask subtraction",
@@ -71,6 +72,11 @@ def require_supported(state: DicomJson) -> None:
         asked.append("overlays")
     if asked:
         raise NotRendered(f"The presentation state asks for what is not rendered: {', '.join(asked)}.")
+
+
+def sop_class_of(state: Source) -> str:
+    """Which kind of state it is."""
+    return text_of(state.dicom_json, "SOPClassUID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +271,14 @@ SHAPES: Mapping[str, Callable[[list[Point]], list[Point]]] = {  # Graphic Type (
 def _to_picture(point: Point, units: str, shown: Shown) -> Point:
     """Fractions of the picture: DISPLAY is so already, PIXEL counts from the image's top left corner."""
     if units == "DISPLAY":
-        return point
+        return _near(point)
     left, top, right, bottom = shown.region
     u, v = (point[0] - left) / (right - left), (point[1] - top) / (bottom - top)
     u, v = {90: (1 - v, u), 180: (1 - u, 1 - v), 270: (v, 1 - u)}.get(shown.rotation, (u, v))
-    return (1 - u if shown.flips[0] else u), v
+    return _near((1 - u if shown.flips[0] else u, v))
+
+
+def _near(point: Point) -> Point:
+    """The point, or one as far away as matters: a line to the end of the world is drawn pixel by pixel."""
+    x, y = (min(max(each, -FARTHEST), FARTHEST) for each in point)
+    return x, y

@@ -60,7 +60,7 @@ async def state_for(
         return None
     state = await _read(renderer, request, Resource(subject.located.study_instance_uid, *asked))
     if state.kind is not Kind.PRESENTATION:
-        raise InvalidRendering("presentationUID names no grayscale softcopy presentation state.")
+        raise InvalidRendering("presentationUID names no presentation state that is drawn by.")
     uid = subject.located.sop_instance_uid
     named = [each for each in references_of(state.dicom_json) if each.instance == uid]
     if not any(not each.frames or set(numbers) <= set(each.frames) for each in named):

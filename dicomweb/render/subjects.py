@@ -25,7 +25,8 @@ from server.kernel.database import Database
 from server.kernel.faults import NotFound
 from server.kernel.rows import table_of
 
-SUBJECTS_PAGE = 20  # instances whose metadata is in memory at once
+SUBJECTS_PAGE = 5  # instances whose metadata is in memory at once
+MAX_TABLES_BYTES = 16 << 20  # of all tables of an instance
 MAX_TABLE_BYTES = 512 << 10  # of a lookup table or colour profile; the largest table has 128 KiB
 INLINE_JSON_BYTES = 32 << 10  # packed; more is unpacked beside the event loop
 _METADATA = table_of(InstanceMetadata)
@@ -129,11 +130,12 @@ async def _read_values(archive: Archive, subject: Subject, uris: Sequence[str]) 
     reader = await open_file(archive.services.objects, archive.inflated, subject.located)
     is_big_endian = subject.located.transfer_syntax_uid == ts.ExplicitVRBigEndian
     values: dict[str, bytes] = {}
-    for uri in uris:
-        offset, length = subject.bulk_range(uri)
-        if length > MAX_TABLE_BYTES:
-            raise NotRendered("A lookup table or colour profile of the instance is larger than any is.")
-        data = await reader.read([(offset, length)])
+    ranges = [subject.bulk_range(uri) for uri in uris]
+    lengths = [length for _, length in ranges]
+    if max(lengths) > MAX_TABLE_BYTES or sum(lengths) > MAX_TABLES_BYTES:
+        raise NotRendered("The lookup tables or the colour profile of the instance are larger than any are.")
+    for uri, each in zip(uris, ranges, strict=True):
+        data = await reader.read([each])
         values[uri] = _swapped(data) if is_big_endian and not uri.endswith(_BYTES) else data
     return values
 

@@ -11,7 +11,7 @@ from PIL import Image
 from dicomweb.pixels.decode import decode_frame
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.pixels.format import PixelFormat, from_header
-from dicomweb.render.colour import colour_to_rgb, palette_to_rgb
+from dicomweb.render.colour import colour_to_rgb, palette_to_rgb, pseudo_colour
 from dicomweb.render.encode import encode
 from dicomweb.render.grayscale import to_gray
 from dicomweb.render.picture import compose
@@ -54,4 +54,5 @@ def to_pixels(
         return palette_to_rgb(frame, palette)
     if frame.ndim == 3 and frame.shape[2] > 1:
         return colour_to_rgb(frame, photometric, recipe.bits_stored)
-    return to_gray(frame.reshape(frame.shape[:2]), recipe.grayscale)
+    gray = frame.reshape(frame.shape[:2])
+    return pseudo_colour(gray, recipe.grayscale, palette) if palette else to_gray(gray, recipe.grayscale)

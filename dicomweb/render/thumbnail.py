@@ -9,7 +9,7 @@ from dicomweb.render.media import TYPES, Kind, select_rendered
 from dicomweb.render.parameters import Viewport
 from dicomweb.render.pictures import Picture, Renderer
 from dicomweb.render.request import RenderRequest, middle
-from dicomweb.render.subjects import SUBJECTS_PAGE, Subject, read_subjects
+from dicomweb.render.subjects import Subject, read_subjects
 from dicomweb.render.transaction import answer_pictures
 from dicomweb.retrieve.frames import require_frames
 from dicomweb.retrieve.locate import Located, Resource
@@ -17,6 +17,7 @@ from dicomweb.retrieve.request import find
 from server.kernel.faults import NotFound
 
 THUMBNAIL_SIDE = 128  # pixels of the longer side, without a viewport
+MAX_LOOKED_AT = 20  # instances, of which the nearest image to the middle is shown
 
 
 async def render_thumbnail(
@@ -39,12 +40,18 @@ async def representative(renderer: Renderer, located: Sequence[Located]) -> Subj
         NotFound: there is no image next to the middle.
     """
     center = middle(len(located)) - 1
-    near = sorted(range(len(located)), key=lambda index: abs(index - center))[:SUBJECTS_PAGE]
-    found = await read_subjects(renderer.archive.services.database, [located[index] for index in near])
-    images = [subject for subject in found if subject.kind is Kind.IMAGE]
-    if not images:
+    near = sorted(range(len(located)), key=lambda index: abs(index - center))[:MAX_LOOKED_AT]
+    segmentation: Subject | None = None
+    for index in near:  # one by one: the first is mostly it, and metadata may be large
+        (subject,) = await read_subjects(renderer.archive.services.database, [located[index]])
+        if subject.kind is not Kind.IMAGE:
+            continue
+        if not subject.is_segmentation:
+            return subject
+        segmentation = segmentation or subject
+    if segmentation is None:
         raise NotFound("There is no image of which a thumbnail could be made.")
-    return min(images, key=lambda subject: subject.is_segmentation)
+    return segmentation
 
 
 def _sized(request: RenderRequest, subject: Subject) -> RenderRequest:

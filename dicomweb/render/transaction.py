@@ -6,14 +6,14 @@ from functools import partial
 from dicomweb.answer import Answer, names_tag, not_modified
 from dicomweb.render.ahead import in_order
 from dicomweb.render.documents import document_answer, document_part
-from dicomweb.render.media import ALL_TYPES, GIF, TYPES, Kind, select_rendered
+from dicomweb.render.media import ALL_TYPES, GIF, TYPES, Kind, NotRendered, select_rendered
 from dicomweb.render.parameters import InvalidRendering
 from dicomweb.render.pictures import Picture, Renderer, make_picture
 from dicomweb.render.request import RenderRequest, middle
 from dicomweb.render.states import pictures_of, state_for
 from dicomweb.render.subjects import SUBJECTS_PAGE, Subject, read_subjects
 from dicomweb.retrieve.content import multipart_answer, nothing, single_answer
-from dicomweb.retrieve.frames import require_frames
+from dicomweb.retrieve.frames import MAX_FRAMES_LISTED, require_frames
 from dicomweb.retrieve.locate import Located, Resource
 from dicomweb.retrieve.request import audit_retrieval, entity_tag, find
 from dicomweb.urls import instance_url
@@ -59,6 +59,8 @@ async def render_instance(renderer: Renderer, request: RenderRequest, resource: 
         return await document_answer(renderer.archive, request.retrieve, subject, representation, tag)
     pictures = await pictures_of(renderer, request, subject, is_one=not representation.multipart)
     if representation.media_type != GIF:
+        if representation.multipart and sum(len(each.frames) for each in pictures) > MAX_FRAMES_LISTED:
+            raise NotRendered("The instance has more frames than are rendered at once; ask for frames.")
         pictures = (
             list(_frame_by_frame(pictures)) if representation.multipart else [_middle_frame(pictures[0])]
         )

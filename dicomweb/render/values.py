@@ -44,7 +44,7 @@ class Grayscale:
     value_range: tuple[float, float] | None = None  # without a VOI; None: that of the frame
     inverse: bool = False  # the smallest value is white
     presentation_lut: LookupTable | None = None
-    padding: tuple[int, int] | None = None  # stored values that are no pixels, bounds inclusive
+    padding: tuple[float, float] | None = None  # stored values that are no pixels, bounds inclusive
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dicomweb.pixels.faults import PixelsUnreadable
@@ -16,6 +17,7 @@ from dicomweb.render.describe import (
     icc_profile_of,
     palette_of,
 )
+from dicomweb.render.grayscale import to_gray
 from dicomweb.render.values import Grayscale, LookupTable, Window, WindowFunction
 from dicomweb.wire.dicom_json import data_set, element, sequence
 
@@ -213,10 +215,21 @@ def test_palettes() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["Float", "DoubleFloat"])
+def test_padding_of_floats(kind: str) -> None:
+    said = [element(f"{kind}PixelPaddingValue", -1e30), element(f"{kind}PixelPaddingRangeLimit", -1e20)]
+    found = grayscale_of(source(*said, bits_allocated=32, is_float=True), 1)
+    assert found.padding == (-1e30, -1e20)
+    frame = np.array([[-1e30, -5e20, 1.0, 3.0]], "f4")
+    assert to_gray(frame, found).tolist() == [[0, 0, 0, 255]]
+
+
 def test_what_lies_in_the_file() -> None:
     bulk = {"vr": "OW", "BulkDataURI": "bulkdata/x"}
     dicom_json = {"00281201": bulk, "00283010": {"vr": "SQ", "Value": [{"00283006": bulk}]}, "7FE00010": bulk}
     assert bulk_uris(dicom_json, with_profile=True) == ["bulkdata/x", "bulkdata/x"]
+    softcopy = {"00283110": {"vr": "SQ", "Value": [dicom_json]}}
+    assert bulk_uris(softcopy, with_profile=True) == ["bulkdata/x", "bulkdata/x"]
     profile = {"00282000": bulk}
     assert bulk_uris(profile, with_profile=True) == ["bulkdata/x"]
     assert bulk_uris(profile, with_profile=False) == []

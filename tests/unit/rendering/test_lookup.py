@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dicomweb.pixels.faults import PixelsUnreadable
+from dicomweb.pixels.format import YBR_PARTIAL
 from dicomweb.render.colour import colour_to_rgb, palette_to_rgb
 from dicomweb.render.lookup import entries_of, expand_segments
 from dicomweb.render.values import LookupTable
@@ -39,10 +40,16 @@ def test_too_few_entries() -> None:
         pytest.param([0, 1, 100, 1, 2, 0], [100, 50, 0], id="linear: falling"),
         # Two segments from byte offset 0 of the table once more (C.7.9.2.3).
         pytest.param([0, 1, 0, 1, 2, 20, 2, 2, 0, 0], [0, 10, 20, 0, 10, 20], id="indirect"),
+        pytest.param([0, 1, 5, 0, 1, 9, 2, 1, 6, 0], [5, 9, 9], id="indirect: the offset counts bytes"),
     ],
 )
 def test_segments(segments: list[int], entries: list[int]) -> None:
     assert expand_segments(np.array(segments, np.uint16), len(entries)).tolist() == entries
+
+
+def test_segments_of_8_bits_have_offsets_of_four_bytes() -> None:
+    data = bytes([0, 1, 5, 0, 1, 9, 2, 1, 3, 0, 0, 0])
+    assert entries_of(LookupTable(3, 0, 8, data, is_segmented=True)).tolist() == [5, 9, 9]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +58,8 @@ def test_segments(segments: list[int], entries: list[int]) -> None:
         pytest.param([1, 4, 100], id="linear without a start"),
         pytest.param([3, 1, 1], id="no such opcode"),
         pytest.param([0, 1, 5], id="too few"),
-        pytest.param([0, 1, 5, 2, 1, 3, 0], id="indirect onto itself"),
+        pytest.param([0, 1, 5, 2, 1, 6, 0], id="indirect onto itself"),
+        pytest.param([0, 1, 5, *([0, 0] * 40), 2, 40, 6, 0], id="segments of nothing"),
         pytest.param([0, 1, 0] + [1, 65535, 1] * 9, id="more than a palette has"),
         pytest.param([0, 1, 5, 2, 1], id="cut off"),
     ],
@@ -91,6 +99,11 @@ def test_ybr_full() -> None:
     red, white = colour_to_rgb(frame, "YBR_FULL", 8)[0].tolist()
     assert np.abs(np.array(red) - [254, 0, 0]).max() <= 1
     assert white == [255, 255, 255]
+
+
+def test_ybr_partial_from_16_to_235() -> None:
+    frame = np.array([[[16, 128, 128], [235, 128, 128], [81, 90, 240]]], np.uint8)  # black, white, red
+    assert np.abs(colour_to_rgb(frame, YBR_PARTIAL, 8)[0] - [[0] * 3, [255] * 3, [254, 0, 0]]).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -81,13 +81,13 @@ def test_every_kind_has_its_types() -> None:
             Kind.OTHER,
         ),
         (
-            [element("SOPClassUID", "1.2.840.10008.5.1.4.1.1.11.1")],
+            [element("SOPClassUID", "1.2.840.10008.5.1.4.1.1.11.3")],
             ts.ExplicitVRLittleEndian,
             False,
             Kind.PRESENTATION,
         ),
         (
-            [element("SOPClassUID", "1.2.840.10008.5.1.4.1.1.11.2")],
+            [element("SOPClassUID", "1.2.840.10008.5.1.4.1.1.11.4")],
             ts.ExplicitVRLittleEndian,
             False,
             Kind.OTHER,

@@ -11,6 +11,7 @@ from dicomweb.render.geometry import Shown
 from dicomweb.render.media import NotRendered
 from dicomweb.render.picture import compose, shut
 from dicomweb.render.presentation import (
+    FARTHEST,
     Reference,
     Target,
     drawings_of,
@@ -229,6 +230,12 @@ def test_where_graphics_stand(shown: Shown, units: str, place: tuple[float, floa
     points = (25, 10) if units == "PIXEL" else (0.25, 0.2)
     (drawing,) = drawings_of(data_set(graphic("POINT", *points, units=units)), TARGET, shown)
     assert drawing.points[0] == pytest.approx(place)
+
+
+@pytest.mark.parametrize("units", ["PIXEL", "DISPLAY"])
+def test_lines_to_the_end_of_the_world_are_drawn_as_far_as_matters(units: str) -> None:
+    (drawing,) = drawings_of(data_set(graphic("POLYLINE", 0.0, 0.0, 1e38, -1e38, units=units)), TARGET, WHOLE)
+    assert drawing.points == ((0.0, 0.0), (FARTHEST, -FARTHEST))
 
 
 def test_circles_and_ellipses_become_lines() -> None:

@@ -17,7 +17,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
 )
 
-from tests.conformance.ps3_18.kit import as_file, ct_file, ct_slice, place
+from tests.conformance.ps3_18.kit import MULTIPART, as_file, ct_file, ct_slice, multipart, place
 
 RAMP = np.arange(0, 128, 8, np.uint16).reshape(4, 4)  # stored values 0, 8 … 120
 WINDOWED = (0, 100)  # stored values of the window below; 50, 101 with LINEAR: 0 is black, 100 is white
@@ -102,7 +102,7 @@ def pdf(where: Any) -> bytes:
 
 
 def state(where: Any, **attributes: Any) -> bytes:
-    """A presentation state for the first CT: a wide window, inverse, turned by a quarter."""
+    """A presentation state for the first CT: a wide window, inverse, turned by a quarter; None removes."""
     referenced = item(ReferencedSOPClassUID="1.2.840.10008.5.1.4.1.1.2", ReferencedSOPInstanceUID=CT.instance)
     given = {
         "Modality": "PR",
@@ -112,8 +112,9 @@ def state(where: Any, **attributes: Any) -> bytes:
         "ImageRotation": 90,
         "ImageHorizontalFlip": "N",
     }
-    dataset = _without_pixels(where, GrayscaleSoftcopyPresentationStateStorage, **(given | attributes))
-    return as_file(dataset)
+    given |= {"SOPClassUID": GrayscaleSoftcopyPresentationStateStorage} | attributes
+    said = {keyword: value for keyword, value in given.items() if value is not None}
+    return as_file(_without_pixels(where, said.pop("SOPClassUID"), **said))
 
 
 def video(where: Any) -> bytes:
@@ -146,6 +147,13 @@ def gray_of(values: NDArray[np.uint16]) -> list[list[int]]:
     shown = np.clip(values.astype(float) / 100, 0, 1) * 255
     grays: list[list[int]] = np.floor(shown + 0.5).astype(int).tolist()
     return grays
+
+
+async def store(client: httpx.AsyncClient, *files: bytes) -> None:
+    answer = await client.post(
+        "/dicom-web/studies", content=multipart(*files), headers={"Content-Type": MULTIPART}
+    )
+    assert answer.status_code == 200, answer.text
 
 
 async def get(

@@ -11,7 +11,7 @@ from server.kernel.access import Access
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow
-from tests.conformance.ps3_18.kit import MULTIPART, Injected, build_app, granted, multipart, parts_of, place
+from tests.conformance.ps3_18.kit import Injected, build_app, granted, parts_of, place
 from tests.conformance.ps3_18.rendered.kit import (
     ATTACK,
     BROKEN,
@@ -36,17 +36,11 @@ from tests.conformance.ps3_18.rendered.kit import (
     pixels,
     series_of,
     state,
+    store,
 )
 from tests.conformance.ps3_18.test_10_5_store import rows
 
 PNGS = 'multipart/related; type="image/png"'
-
-
-async def store(client: httpx.AsyncClient, *files: bytes) -> None:
-    answer = await client.post(
-        "/dicom-web/studies", content=multipart(*files), headers={"Content-Type": MULTIPART}
-    )
-    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(

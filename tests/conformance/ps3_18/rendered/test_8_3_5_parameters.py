@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
+from dicomweb.render.media import COLOUR_STATE, PSEUDO_COLOUR_STATE
 from dicomweb.render.parameters import MAX_SIDE
 from tests.conformance.ps3_18.rendered.kit import (
     CINE,
@@ -15,9 +16,12 @@ from tests.conformance.ps3_18.rendered.kit import (
     STATE,
     get,
     gray_of,
+    item,
     picture,
     pixels,
     place,
+    state,
+    store,
 )
 
 RENDERED = f"{CT.path}/rendered"
@@ -122,6 +126,39 @@ async def test_a_presentation_state_by_its_uid(pictures: httpx.AsyncClient) -> N
     expected = pixels(await get(pictures, f"{STATE.path}/rendered"))
     assert pixels(await get(pictures, RENDERED, **by_uid)) == expected
     assert pixels(await get(pictures, f"{CT.path}/frames/1/rendered", **by_uid)) == expected
+
+
+def entries(*values: int) -> dict[str, object]:
+    """Palettes of 16 bits with these high bytes in red, and nothing in green and blue."""
+    found: dict[str, object] = {}
+    for colour in ("Red", "Green", "Blue"):
+        high = values if colour == "Red" else (0,) * len(values)
+        found[f"{colour}PaletteColorLookupTableDescriptor"] = [len(values), 0, 16]
+        found[f"{colour}PaletteColorLookupTableData"] = np.array(high, "<u2").tobytes()
+    return found
+
+
+async def test_a_pseudo_colour_state_paints_gray(pictures: httpx.AsyncClient) -> None:
+    """PS3.4 N.2.2: what the VOI LUT makes spans the palette."""
+    where = place(1, 9)
+    palette = entries(*(value << 8 for value in range(256)))
+    await store(pictures, state(where, SOPClassUID=PSEUDO_COLOUR_STATE, PresentationLUTShape=None, **palette))
+    found = np.array(pixels(await get(pictures, f"{where.path}/rendered")))
+    expected = np.rot90(np.array(gray_of(RAMP)), -1)
+    assert np.abs(found[..., 0] - expected).max() <= 1
+    assert found[..., 1:].max() == 0
+
+
+async def test_a_colour_state_turns_colour_and_nothing_else(pictures: httpx.AsyncClient) -> None:
+    where, gray = place(1, 9), place(1, 10)
+    named = item(ReferencedSOPClassUID="1.2.840.10008.5.1.4.1.1.7", ReferencedSOPInstanceUID=COLOUR.instance)
+    series = item(SeriesInstanceUID=COLOUR.series, ReferencedImageSequence=[named])
+    given = {"SOPClassUID": COLOUR_STATE, "PresentationLUTShape": None, "SoftcopyVOILUTSequence": None}
+    await store(pictures, state(where, ReferencedSeriesSequence=[series], **given), state(gray, **given))
+    found = pixels(await get(pictures, f"{where.path}/rendered"))
+    expected = pixels(await get(pictures, f"{COLOUR.path}/rendered"))
+    assert found == np.rot90(np.array(expected), -1).tolist()
+    assert (await get(pictures, f"{gray.path}/rendered")).status_code == 406  # names the CT
 
 
 @pytest.mark.parametrize(
