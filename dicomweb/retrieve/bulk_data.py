@@ -1,31 +1,44 @@
 """All bulk data of a study, series or instance, or its pixel data only (PS3.18 10.4.1.1.5, 10.4.1.1.6, B.10).
 
-Each value is a part with the URI that metadata has for it as Content-Location; encapsulated pixel data goes
-frame by frame, as `<BulkDataURI>/frames/<number>` (PS3.18 10.4.3.3.5, 10.4.3.3.6).
+Each value is a part with the URI that metadata has for it as Content-Location; coded pixel data goes frame by
+frame, as `<BulkDataURI>/frames/<number>` (PS3.18 10.4.3.3.5, 10.4.3.3.6), in the transfer syntax that the
+client asks for (§8.7.3.3).
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dicomweb.answer import Answer, names_tag, not_modified
-from dicomweb.retrieve.content import Body, SinglePart, multipart_answer, single_part_answer
+from dicomweb.retrieve.content import (
+    Body,
+    SinglePart,
+    multipart_answer,
+    nothing,
+    single_answer,
+    single_part_answer,
+)
 from dicomweb.retrieve.frames import (
     FRAMES_OF_VALUE,
+    PIXEL_DATA,
     FileReader,
     archive_reader,
     bulk_values,
-    coded_layout,
     frame_content,
     frame_heads,
 )
 from dicomweb.retrieve.locate import InstanceDetail, Located, Resource, read_details
 from dicomweb.retrieve.request import Archive, RetrieveRequest, audit_retrieval, entity_tag, find
+from dicomweb.retrieve.transcoded import FramesChoice, choose_frames
+from dicomweb.retrieve.value_bytes import BulkPlace, value_content
+from dicomweb.transcode.coding import FrameCoding
+from dicomweb.transcode.source import FrameSource
 from dicomweb.urls import instance_url
 from dicomweb.wire.dictionary import key_of
 from dicomweb.wire.faults import NotAcceptable
 from dicomweb.wire.media_types import MediaRange
 from dicomweb.wire.multipart import Part, PartHead
-from dicomweb.wire.negotiation import Representation, select_bulk_data, select_frames
+from dicomweb.wire.negotiation import OCTETS, Representation, select_bulk_data
+from dicomweb.wire.pixel_data import PixelLayout, decode_layout
 from dicomweb.wire.walk import BULK_PREFIX
 from server.kernel.faults import NotFound
 
@@ -36,58 +49,86 @@ PIXELS = frozenset(map(key_of, ("PixelData", "FloatPixelData", "DoubleFloatPixel
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """One bulk value, and how it is answered."""
+    """One bulk value."""
 
     located: Located
-    detail: InstanceDetail
-    place: tuple[str, int, int]  # path, offset, length
-    frames: int  # of encapsulated pixel data, which goes frame by frame; 0: the value goes as it is
+    place: BulkPlace
+    layout: PixelLayout | None  # of pixel data whose frames can be told apart
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether it goes frame by frame in any case."""
+        return self.layout is not None and self.layout.encapsulated
+
+    def uri(self, public_base: str) -> str:
+        """Its BulkDataURI."""
+        located = self.located
+        uids = (located.study_instance_uid, located.series_instance_uid, located.sop_instance_uid)
+        return f"{instance_url(public_base, *uids)}/{BULK_PREFIX}{self.place[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """How a value is answered."""
+
+    value: _Value
+    frames: FramesChoice | None  # frame by frame; None: as it is
+    representation: Representation
 
     @property
     def parts(self) -> int:
         """How many parts it makes."""
-        return self.frames or 1
+        return self.value.layout.number_of_frames if self.value.layout and self.frames else 1
 
-    def select(self, accept: Sequence[MediaRange], *, many: bool) -> Representation:
-        """How to answer it.
-
-        Raises:
-            NotAcceptable: the client does not take it as it is.
-        """
-        stored = self.located.transfer_syntax_uid
-        if self.frames:
-            representation = select_frames(accept, stored, many=many)
-            if representation.transfer_syntax != stored:
-                raise NotAcceptable("all bulk data at once is answered as stored")
-            return representation
-        return select_bulk_data([each for each in accept if _may_be_many(each)] if many else accept)
-
-    def heads(self, public_base: str, representation: Representation) -> Iterator[PartHead]:
+    def heads(self, public_base: str) -> Iterator[PartHead]:
         """The heads of its parts."""
-        path, _, length = self.place
-        uids = (
-            self.located.study_instance_uid,
-            self.located.series_instance_uid,
-            self.located.sop_instance_uid,
-        )
-        uri = f"{instance_url(public_base, *uids)}/{BULK_PREFIX}{path}"
-        layout = coded_layout(self.detail, path)
-        if layout is None:
-            yield PartHead(representation.content_type(), length, uri)
+        layout, uri = self.value.layout, self.value.uri(public_base)
+        if layout is None or self.frames is None:
+            yield PartHead(self.representation.content_type(), self.value.place[2], uri)
             return
-        numbers = range(1, self.frames + 1)
-        for number, head in zip(numbers, frame_heads(layout, numbers, representation), strict=True):
-            yield replace(head, location=f"{uri}{FRAMES_OF_VALUE}{number}")
+        numbers = range(1, layout.number_of_frames + 1)
+        for number, head in zip(numbers, frame_heads(layout, numbers, self.representation), strict=True):
+            length = None if self.frames.description else head.length  # of what is coded anew not known yet
+            yield replace(head, length=length, location=f"{uri}{FRAMES_OF_VALUE}{number}")
 
-    async def contents(self, reader: FileReader) -> AsyncIterator[Body]:
+    async def contents(self, archive: Archive, reader: FileReader) -> AsyncIterator[Body]:
         """The contents of its parts, read one after another."""
-        path, offset, length = self.place
-        layout = coded_layout(self.detail, path)
-        if layout is None:
-            yield await reader.content([(offset, length)])
+        layout, located = self.value.layout, self.value.located
+        if layout is None or self.frames is None:
+            place = self.value.place
+            yield await value_content(archive.services.database, reader, place, 0, place[2])
             return
-        for number in range(1, self.frames + 1):
-            yield await frame_content(reader, layout, number)
+        numbers = range(1, layout.number_of_frames + 1)
+        if self.frames.description is None:
+            for number in numbers:
+                yield await frame_content(reader, layout, number)
+            return
+        source = FrameSource(
+            located.file_sha256, located.transfer_syntax_uid, self.frames.description, layout, reader
+        )
+        target = self.representation.transfer_syntax or located.transfer_syntax_uid
+        async for frame in FrameCoding(source, target, archive.pixels).frames_of(numbers):
+            yield frame
+
+
+async def _choose(archive: Archive, value: _Value, accept: Sequence[MediaRange], *, many: bool) -> _Chosen:
+    """How to answer a value: native pixel data as they are, or by frames where an image type is preferred.
+
+    Raises:
+        NotAcceptable: the client does not take it in any way that there is.
+    """
+    frames: FramesChoice | None = None
+    if value.layout is not None:
+        is_many = many or value.layout.number_of_frames > 1
+        try:
+            frames = await choose_frames(archive, accept, value.located, many=is_many)
+        except NotAcceptable:
+            if value.is_coded:
+                raise
+    if frames is not None and (value.is_coded or frames.representation.media_type != OCTETS):
+        return _Chosen(value, frames, frames.representation)
+    ranges = [each for each in accept if _may_be_many(each)] if many else accept
+    return _Chosen(value, None, select_bulk_data(ranges))
 
 
 async def retrieve_all_bulk_data(
@@ -110,21 +151,22 @@ async def answer_bulk_data(
     values = [value async for value in _values(archive, located, only_pixels=only_pixels)]
     if not values:
         raise NotFound("There is no bulk data.")
-    count = sum(value.parts for value in values)
-    chosen = [(value, value.select(request.accept, many=count > 1)) for value in values]
-    representation = chosen[0][1]
+    chosen = [await _choose(archive, value, request.accept, many=len(values) > 1) for value in values]
+    count = sum(each.parts for each in chosen)
+    representation = chosen[0].representation
     is_single = count == 1 and not representation.multipart
-    kind = f"{'pixels' if only_pixels else 'bulk'} {[each for _, each in chosen]}"
-    tag = entity_tag(kind, located, strong=is_single)
+    kind = f"{'pixels' if only_pixels else 'bulk'} {[each.representation for each in chosen]}"
+    is_stored = is_single and (chosen[0].frames is None or chosen[0].frames.description is None)
+    tag = entity_tag(kind, located, strong=is_stored)
     if names_tag(request.if_none_match, tag):
         return not_modified(tag)
     await audit_retrieval(archive.services, request, located[0])
     base = archive.services.public_base
     if is_single:
-        return await _single(archive, request, values[0], next(values[0].heads(base, representation)), tag)
+        return await _single(archive, request, chosen[0], tag)
     return await multipart_answer(
         _parts(archive, request, chosen),
-        [head for value, each in chosen for head in value.heads(base, each)]
+        [head for each in chosen for head in each.heads(base)]
         if count <= MAX_COUNTED_PARTS
         else [PartHead(representation.content_type())],
         representation.media_type,
@@ -142,33 +184,45 @@ async def _values(
         for each in page:
             detail = details[each.key]
             for place in bulk_values(detail):
-                if only_pixels and place[0] not in PIXELS:
-                    continue
-                layout = coded_layout(detail, place[0])
-                yield _Value(each, detail, place, layout.number_of_frames if layout else 0)
+                if not only_pixels or place[0] in PIXELS:
+                    yield _Value(each, place, _layout(detail, place[0]))
+
+
+def _layout(detail: InstanceDetail, path: str) -> PixelLayout | None:
+    if path != PIXEL_DATA or detail.pixel_layout is None:
+        return None
+    layout = decode_layout(detail.pixel_layout)
+    return layout if layout.frames_known else None
 
 
 async def _parts(
-    archive: Archive, request: RetrieveRequest, chosen: Sequence[tuple[_Value, Representation]]
+    archive: Archive, request: RetrieveRequest, chosen: Sequence[_Chosen]
 ) -> AsyncIterator[Part]:
     reader: FileReader | None = None
-    for value, representation in chosen:
-        if reader is None or reader.located is not value.located:
-            reader = await archive_reader(archive, request, value.located)
-        heads = value.heads(archive.services.public_base, representation)
-        async for content in value.contents(reader):
-            yield Part(next(heads), content)
+    for each in chosen:
+        if reader is None or reader.located is not each.value.located:
+            reader = await archive_reader(archive, request, each.value.located)
+        heads = each.heads(archive.services.public_base)
+        async for content in each.contents(archive, reader):
+            head = next(heads)
+            if isinstance(content, bytes):
+                head = replace(head, length=len(content))
+            yield Part(head, content)
 
 
-async def _single(
-    archive: Archive, request: RetrieveRequest, value: _Value, head: PartHead, tag: str
-) -> Answer:
-    reader = await archive_reader(archive, request, value.located)
+async def _single(archive: Archive, request: RetrieveRequest, chosen: _Chosen, tag: str) -> Answer:
+    reader = await archive_reader(archive, request, chosen.value.located)
+    head = next(chosen.heads(archive.services.public_base))
 
     async def whole() -> Body:
-        return await anext(value.contents(reader))
+        return await anext(chosen.contents(archive, reader))
 
-    return await single_part_answer(request, SinglePart(head, tag, whole))
+    if head.length is not None:
+        return await single_part_answer(request, SinglePart(head, tag, whole))
+    headers = {"ETag": tag}
+    if request.is_head:
+        return single_answer(nothing(), head, headers)
+    return single_answer(await whole(), head, headers)
 
 
 def _may_be_many(each: MediaRange) -> bool:

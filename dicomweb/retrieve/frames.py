@@ -9,7 +9,7 @@ import orjson
 
 from dicomweb.retrieve.byte_range import cut
 from dicomweb.retrieve.content import Body, read_ranges
-from dicomweb.retrieve.inflated import InflatedFile, InflatedFiles
+from dicomweb.retrieve.inflated import InflatedFiles, SpooledFile
 from dicomweb.retrieve.locate import InstanceDetail, Located
 from dicomweb.retrieve.request import Archive, RetrieveRequest
 from dicomweb.wire.dictionary import key_of
@@ -78,10 +78,11 @@ def frame_heads(
 ) -> list[PartHead]:
     """The part headers of these frames."""
     head = representation.content_type()
-    return [PartHead(head, _frame_length(layout, number)) for number in numbers]
+    return [PartHead(head, frame_length_of(layout, number)) for number in numbers]
 
 
-def _frame_length(layout: PixelLayout, number: int) -> int:
+def frame_length_of(layout: PixelLayout, number: int) -> int:
+    """Bytes of one frame as it is answered when nothing is done to it."""
     if not layout.encapsulated:
         return layout.frame_length
     return sum(length for _, length in layout.frame_ranges(number))
@@ -93,7 +94,7 @@ class FileReader:
 
     objects: ObjectStore
     located: Located
-    inflated: InflatedFile | None = None
+    inflated: SpooledFile | None = None
 
     async def read(self, ranges: Sequence[tuple[int, int]]) -> bytes:
         """The bytes of (offset, length) ranges, joined."""
@@ -131,7 +132,7 @@ async def archive_reader(archive: Archive, request: RetrieveRequest, located: Lo
 
 async def frame_content(reader: FileReader, layout: PixelLayout, number: int) -> Body:
     """One frame as stored, native one-bit frames from bit 0; a long one piece by piece."""
-    if _frame_length(layout, number) > MAX_WHOLE_FRAME_BYTES:
+    if frame_length_of(layout, number) > MAX_WHOLE_FRAME_BYTES:
         if layout.is_byte_aligned:
             return await reader.content(layout.frame_ranges(number))
         return _shifted_pieces(reader, layout, number)
@@ -140,7 +141,7 @@ async def frame_content(reader: FileReader, layout: PixelLayout, number: int) ->
 
 def has_parts(layout: PixelLayout, number: int) -> bool:
     """Whether `frame_part` can be asked: not of a long frame whose bits must be moved."""
-    return layout.is_byte_aligned or _frame_length(layout, number) <= MAX_WHOLE_FRAME_BYTES
+    return layout.is_byte_aligned or frame_length_of(layout, number) <= MAX_WHOLE_FRAME_BYTES
 
 
 async def frame_part(reader: FileReader, layout: PixelLayout, number: int, start: int, count: int) -> Body:

@@ -21,8 +21,8 @@ DAMAGED = "A stored instance is damaged and is not delivered."
 HEAD_BYTES = MAX_META_BYTES + READ_CHUNK_BYTES  # certainly holds the preamble and the file meta
 
 
-class InflatedFile:
-    """An inflated instance in the spool, without a name, so that it goes with its last reader."""
+class SpooledFile:
+    """A file that was made of an instance, without a name, so that it goes with its last reader."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -63,11 +63,11 @@ class InflatedFiles:
         self._objects = objects
         self._kept_s = kept_s
         self._timers: dict[bytes, asyncio.TimerHandle] = {}  # of those kept
-        self._kept: OrderedDict[bytes, InflatedFile] = OrderedDict()  # by the SHA-256 of the file as stored
-        self._open: WeakSet[InflatedFile] = WeakSet()  # kept or not, every one that still takes room
+        self._kept: OrderedDict[bytes, SpooledFile] = OrderedDict()  # by the SHA-256 of the file as stored
+        self._open: WeakSet[SpooledFile] = WeakSet()  # kept or not, every one that still takes room
         self._inflating = asyncio.Lock()
 
-    async def open(self, located: Located) -> InflatedFile:
+    async def open(self, located: Located) -> SpooledFile:
         """The inflated file of a deflated instance, proven.
 
         Raises:
@@ -94,8 +94,8 @@ class InflatedFiles:
         self._timers.pop(key, None)
         self._kept.pop(key, None)
 
-    async def _inflate(self, located: Located) -> InflatedFile:
-        file = await asyncio.to_thread(InflatedFile, self._objects.spool_path())
+    async def _inflate(self, located: Located) -> SpooledFile:
+        file = await asyncio.to_thread(SpooledFile, self._objects.spool_path())
         try:
             digest = await self._fill(file, located.stored)
         except (UnreadableDataSet, TransferSyntaxUnknown) as fault:  # it was readable when it was stored
@@ -105,7 +105,7 @@ class InflatedFiles:
         self._open.add(file)
         return file
 
-    async def _fill(self, file: InflatedFile, stored: StoredRange) -> bytes:
+    async def _fill(self, file: SpooledFile, stored: StoredRange) -> bytes:
         """Inflate what is stored into `file`; returns the SHA-256 of what is stored."""
         head = await self._objects.read(stored.part(0, min(HEAD_BYTES, stored.length)))
         data_set_offset = read_file_meta(head).data_set_offset
@@ -128,7 +128,7 @@ class InflatedFiles:
             self._kept.popitem(last=False)
 
 
-def _append_next(file: InflatedFile, pieces: Iterator[bytes]) -> bool:
+def _append_next(file: SpooledFile, pieces: Iterator[bytes]) -> bool:
     """Write one piece; False: there was none."""
     piece = next(pieces, None)
     if piece is None:

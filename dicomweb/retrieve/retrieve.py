@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 
 from dicomweb.answer import Answer, names_tag, not_modified
-from dicomweb.pixels.syntaxes import ENCODABLE
 from dicomweb.retrieve.bulk_data import answer_bulk_data
 from dicomweb.retrieve.content import (
     Body,
@@ -17,6 +16,7 @@ from dicomweb.retrieve.content import (
 from dicomweb.retrieve.forms import Form, forms_wanted
 from dicomweb.retrieve.frames import (
     FRAMES_OF_VALUE,
+    PIXEL_DATA,
     archive_reader,
     bulk_range,
     coded_layout,
@@ -38,7 +38,8 @@ from dicomweb.retrieve.request import (
     find,
     find_with_detail,
 )
-from dicomweb.retrieve.transcoded import answer_transcoded_files, answer_transcoded_frames
+from dicomweb.retrieve.transcoded import answer_transcoded_files, answer_transcoded_frames, choose_frames
+from dicomweb.retrieve.value_bytes import value_content
 from dicomweb.retrieve.zip_files import answer_zip
 from dicomweb.wire.faults import NotAcceptable
 from dicomweb.wire.multipart import Part, PartHead
@@ -46,8 +47,6 @@ from dicomweb.wire.negotiation import (
     Representation,
     select_bulk_data,
     select_files,
-    select_frames,
-    syntax_of_frames,
 )
 from dicomweb.wire.pixel_data import PixelLayout
 from server.kernel.faults import NotFound
@@ -62,17 +61,17 @@ async def retrieve_files(archive: Archive, request: RetrieveRequest, resource: R
     PS3.18 10.4.1.1.1, Tables 10.4.4-1 and 8.7.3-1; whichever form the client prefers and can be had.
     """
     located = await find(archive.services, request, resource)
-    refused: NotAcceptable | None = None
+    refused: NotAcceptable | NotFound | None = None
     for form in forms_wanted(request.accept):
         try:
             match form:
                 case Form.FILES:
                     return await _answer_files(archive, request, resource, located)
                 case Form.ZIP:
-                    return await answer_zip(archive.services, request, located)
+                    return await answer_zip(archive, request, located)
                 case Form.BULK_DATA:
                     return await answer_bulk_data(archive, request, located)
-        except NotAcceptable as fault:
+        except (NotAcceptable, NotFound) as fault:  # the latter: it has no bulk data
             refused = refused or fault
     assert refused is not None  # there is always a form to try
     raise refused
@@ -138,20 +137,20 @@ async def retrieve_bulk_data(
     located, detail = await find_with_detail(archive.services, request, resource)
     path, is_of_frames, listed = path.partition(FRAMES_OF_VALUE)
     offset, length = bulk_range(detail, path)
-    layout = coded_layout(detail, path)
+    layout = layout_of(detail) if is_of_frames and path == PIXEL_DATA else coded_layout(detail, path)
     if layout is not None:
         numbers = parse_frame_list(listed) if is_of_frames else range(1, layout.number_of_frames + 1)
         require_frames(layout, numbers)
         return await _answer_frames(archive, request, located, layout, numbers)
     if is_of_frames:
-        raise NotFound("The value has no coded frames.")
+        raise NotFound("The value has no frames.")
     return await _answer_value(archive, request, located, (path, offset, length))
 
 
 async def _answer_value(
     archive: Archive, request: RetrieveRequest, located: Located, value: tuple[str, int, int]
 ) -> Answer:
-    path, offset, length = value
+    path, _, length = value
     representation = select_bulk_data(request.accept)
     tag = entity_tag(f"value {path} {representation}", [located], strong=not representation.multipart)
     if names_tag(request.if_none_match, tag):
@@ -161,7 +160,7 @@ async def _answer_value(
     head = PartHead(representation.content_type(), length)
 
     async def part(start: int, count: int) -> Body:
-        return await reader.content([(offset + start, count)])
+        return await value_content(archive.services.database, reader, value, start, count)
 
     if not representation.multipart:
         content = SinglePart(head, tag, lambda: part(0, length), part)
@@ -182,13 +181,12 @@ async def _answer_frames(
     layout: PixelLayout,
     numbers: Sequence[int],
 ) -> Answer:
-    many, stored = len(numbers) > 1, located.transfer_syntax_uid
-    representation = select_frames(request.accept, stored, many=many, can_encode=ENCODABLE.__contains__)
-    if representation.transfer_syntax != syntax_of_frames(stored):
-        description = await archive.descriptions.of(archive.services.database, located)
-        representation = select_frames(request.accept, stored, many=many, can_encode=description.fits)
-    if representation.transfer_syntax != syntax_of_frames(stored):
-        return await answer_transcoded_frames(archive, request, (located, layout, numbers), representation)
+    many = len(numbers) > 1
+    choice = await choose_frames(archive, request.accept, located, many=many)
+    representation = choice.representation
+    if choice.description is not None:
+        made = (representation, choice.description)
+        return await answer_transcoded_frames(archive, request, (located, layout, numbers), made)
     is_single = not many and not representation.multipart
     tag = entity_tag(f"frames {numbers!r} {representation}", [located], strong=is_single)
     if names_tag(request.if_none_match, tag):

@@ -37,7 +37,7 @@ def retrieve_request(request: Request) -> RetrieveRequest:
     return RetrieveRequest(
         access=access_of(request.scope),
         accept=acceptable(request),
-        if_none_match=headers.get("if-none-match"),
+        if_none_match=", ".join(headers.getlist("if-none-match")) or None,
         range=headers.get("range"),
         if_range=headers.get("if-range"),
         accept_encoding=headers.getlist("accept-encoding"),

@@ -12,9 +12,10 @@ import structlog
 from dicomweb.answer import Answer, names_tag, not_modified
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels.faults import PixelsUnreadable
-from dicomweb.pixels.syntaxes import DECODABLE, EXPLICIT_FILES, NATIVE
+from dicomweb.pixels.syntaxes import DECODABLE, ENCODABLE, EXPLICIT_FILES, NATIVE
 from dicomweb.retrieve.content import (
     MAX_WHOLE_BYTES,
+    Body,
     file_content,
     multipart_answer,
     nothing,
@@ -25,12 +26,13 @@ from dicomweb.retrieve.locate import InstanceDetail, Located, read_details
 from dicomweb.retrieve.request import Archive, RetrieveRequest, audit_retrieval, entity_tag
 from dicomweb.transcode.coding import FrameCoding
 from dicomweb.transcode.description import Description
-from dicomweb.transcode.file import StoredFile, TranscodedFile, transcode_file
+from dicomweb.transcode.file import StoredFile, TranscodedFile, target_without_pixels, transcode_file
 from dicomweb.transcode.source import FrameSource, RangeReader
 from dicomweb.wire.faults import NotAcceptable, UnreadableDataSet
 from dicomweb.wire.file_meta import DEFLATED
+from dicomweb.wire.media_types import MediaRange
 from dicomweb.wire.multipart import Part, PartHead
-from dicomweb.wire.negotiation import Representation
+from dicomweb.wire.negotiation import Representation, select_frames, syntax_of_frames
 from dicomweb.wire.pixel_data import PixelLayout, decode_layout
 
 log = structlog.get_logger(__name__)
@@ -62,29 +64,39 @@ async def answer_transcoded_files(
     tag = entity_tag(f"files {representation}", located)
     if names_tag(request.if_none_match, tag):
         return not_modified(tag)
-    detail = (await read_details(archive.services.database, [located[0].key]))[located[0].key]
-    await _require_encodable(archive, located[0], detail, target)
+    detail = await require_encodable(archive, located[0], target)
     await audit_retrieval(archive.services, request, located[0])
     if representation.multipart:
-        parts = _parts(archive, request, located, representation)
+        parts = _parts(made_files(archive, request, located, representation), representation)
         head = PartHead(representation.content_type())
         return await multipart_answer(
             parts, [head], representation.media_type, {"ETag": tag}, is_head=request.is_head
         )
-    headers = {"Content-Type": representation.content_type(target), "ETag": tag}
+    made_as = target if detail.pixel_layout is not None else target_without_pixels(target)
+    headers = {"Content-Type": representation.content_type(made_as), "ETag": tag}
     if request.is_head:
         return Answer(nothing(), headers)
     stored = await _stored_file(archive, located[0], detail, request)
     made = await transcode_file(stored, target, archive.pixels)
-    headers["Content-Type"] = representation.content_type(made.transfer_syntax)
     if made.length is not None:
         headers["Content-Length"] = str(made.length)
     return Answer(made.chunks, headers)
 
 
-async def _parts(
+@dataclass(frozen=True, slots=True)
+class MadeFile:
+    """A file of an instance on its way out, in the transfer syntax that was asked for or as stored."""
+
+    located: Located
+    transfer_syntax: str
+    length: int | None  # None: not known before its end
+    content: Body
+
+
+async def made_files(
     archive: Archive, request: RetrieveRequest, located: Sequence[Located], representation: Representation
-) -> AsyncIterator[Part]:
+) -> AsyncIterator[MadeFile]:
+    """The files of instances, one after another; one of many that cannot be decoded is as stored."""
     for start in range(0, len(located), DETAILS_PAGE):
         page = located[start : start + DETAILS_PAGE]
         details = await read_details(archive.services.database, [each.key for each in page])
@@ -97,11 +109,15 @@ async def _parts(
                 log.warning("retrieve.not_transcoded", instance=each.key, why=type(fault).__name__)
                 made = None
             if made is not None:
-                head = PartHead(representation.content_type(made.transfer_syntax), made.length)
-                yield Part(head, made.chunks)
+                yield MadeFile(each, made.transfer_syntax, made.length, made.chunks)
                 continue
-            head = PartHead(representation.content_type(each.transfer_syntax_uid), each.stored.length)
-            yield Part(head, await file_content(archive.services.objects, each))
+            content = await file_content(archive.services.objects, each)
+            yield MadeFile(each, each.transfer_syntax_uid, each.stored.length, content)
+
+
+async def _parts(files: AsyncIterator[MadeFile], representation: Representation) -> AsyncIterator[Part]:
+    async for each in files:
+        yield Part(PartHead(representation.content_type(each.transfer_syntax), each.length), each.content)
 
 
 async def _transcoded(
@@ -121,14 +137,21 @@ async def _transcoded(
     return await transcode_file(stored, target, archive.pixels)
 
 
-async def _require_encodable(archive: Archive, located: Located, detail: InstanceDetail, target: str) -> None:
-    """That the pixels fit the transfer syntax, as far as their attributes say, before any work."""
+async def require_encodable(archive: Archive, located: Located, target: str) -> InstanceDetail:
+    """What was read to see that the pixels fit the transfer syntax, as far as their attributes say.
+
+    Raises:
+        NotAcceptable: they do not.
+        PixelsUnreadable: no pixels can be described so.
+    """
+    detail = (await read_details(archive.services.database, [located.key]))[located.key]
     is_native = located.transfer_syntax_uid in NATIVE and target in EXPLICIT_FILES
     if detail.pixel_layout is None or is_native:
-        return
+        return detail
     description = await archive.descriptions.of(archive.services.database, located)
     if not description.fits(target):
         raise NotAcceptable("the pixels do not fit the transfer syntax that is asked for")
+    return detail
 
 
 async def _stored_file(
@@ -156,11 +179,38 @@ async def _stored_file(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FramesChoice:
+    """How frames are answered."""
+
+    representation: Representation
+    description: Description | None  # in another transfer syntax than the stored one; None: as stored
+
+
+async def choose_frames(
+    archive: Archive, accept: Sequence[MediaRange], located: Located, *, many: bool
+) -> FramesChoice:
+    """How to answer frames of an instance; `many`: more than one, which needs multipart.
+
+    Raises:
+        NotAcceptable: the client takes them in no way that there is.
+        PixelsUnreadable: they are described as none can be.
+    """
+    stored = located.transfer_syntax_uid
+    chosen = select_frames(accept, stored, many=many, can_encode=ENCODABLE.__contains__)
+    if chosen.transfer_syntax == syntax_of_frames(stored):
+        return FramesChoice(chosen, None)
+    description = await archive.descriptions.of(archive.services.database, located)
+    chosen = select_frames(accept, stored, many=many, can_encode=description.fits)
+    is_stored = chosen.transfer_syntax == syntax_of_frames(stored)
+    return FramesChoice(chosen, None if is_stored else description)
+
+
 async def answer_transcoded_frames(
     archive: Archive,
     request: RetrieveRequest,
     frames: tuple[Located, PixelLayout, Sequence[int]],
-    representation: Representation,
+    choice: tuple[Representation, Description],
 ) -> Answer:
     """Frames of an instance in the transfer syntax of `representation`, in the order asked for.
 
@@ -168,11 +218,11 @@ async def answer_transcoded_frames(
         PixelsUnreadable: the first of them cannot be decoded.
     """
     located, layout, numbers = frames
+    representation, description = choice
     tag = entity_tag(f"frames {numbers!r} {representation}", [located])
     if names_tag(request.if_none_match, tag):
         return not_modified(tag)
     await audit_retrieval(archive.services, request, located)
-    description = await archive.descriptions.of(archive.services.database, located)
     reader = await archive_reader(archive, request, located)
     source = FrameSource(located.file_sha256, located.transfer_syntax_uid, description, layout, reader)
     coding = FrameCoding(source, representation.transfer_syntax or ts.ExplicitVRLittleEndian, archive.pixels)

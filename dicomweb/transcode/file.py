@@ -71,7 +71,9 @@ async def transcode_file(stored: StoredFile, target: str, pixels: Pixels) -> Tra
         Busy: too many frames are waiting.
     """
     if stored.layout is None:
-        target = target if target in EXPLICIT_FILES else ts.ExplicitVRLittleEndian
+        target = target_without_pixels(target)
+    elif not stored.layout.frames_known and not _keeps_pixels(stored, target):
+        raise PixelsUnreadable("The frames of the instance cannot be told apart.")
     head = await _read_around(stored, 0, _head_end(stored))
     offset = read_file_meta(head).data_set_offset
     meta = rewrite_file_meta(head, offset, target)
@@ -82,19 +84,27 @@ async def transcode_file(stored: StoredFile, target: str, pixels: Pixels) -> Tra
     return TranscodedFile(target, length, after(meta, made.chunks))
 
 
+def target_without_pixels(target: str) -> str:
+    """What a file without pixels is put into where `target` is asked for: no coding of pixels."""
+    return target if target in EXPLICIT_FILES else ts.ExplicitVRLittleEndian
+
+
 async def _data_set(stored: StoredFile, head: tuple[bytes, int], target: str, pixels: Pixels) -> Streamed:
     if stored.layout is None:
         whole, _ = await _rewritten(stored, head, {})
         return Streamed(len(whole), after(whole, None))
-    if stored.transfer_syntax in NATIVE and target in EXPLICIT_FILES:
+    if _keeps_pixels(stored, target):
         return await _native(stored, head)
-    if not stored.layout.frames_known:
-        raise PixelsUnreadable("The frames of the instance cannot be told apart.")
     description = await stored.describe()
     if not description.fits(target):
         raise PixelsUnreadable("The pixels do not fit the transfer syntax that is asked for.")
     frames = FrameSource(stored.digest, stored.transfer_syntax, description, stored.layout, stored.reader)
     return await _coded(stored, head, FrameCoding(frames, target, pixels))
+
+
+def _keeps_pixels(stored: StoredFile, target: str) -> bool:
+    """Whether native pixels stay native."""
+    return stored.transfer_syntax in NATIVE and target in EXPLICIT_FILES
 
 
 def _head_end(stored: StoredFile) -> int:
@@ -188,8 +198,8 @@ async def _pixels_end(stored: StoredFile) -> int:
         head = await stored.reader.read([(offset - 4, 4)])
         is_big = stored.transfer_syntax == ts.ExplicitVRBigEndian
         return offset + int.from_bytes(head, "big" if is_big else "little")
-    pos = max(offset + length for frame in layout.fragments for offset, length in frame)
-    pos += pos % 2 and 1
+    last = max(offset for frame in layout.fragments for offset, _ in frame)
+    pos = last + int.from_bytes(await stored.reader.read([(last - 4, 4)]), "little")  # with its padding
     for _ in range(MAX_UNUSED_FRAGMENTS):
         head = await stored.reader.read([(pos, 8)])
         if head[:4] == SEQUENCE_END:

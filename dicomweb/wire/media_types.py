@@ -127,5 +127,11 @@ def matches(pattern: str, media_type: str) -> bool:
 
 
 def is_refused(accept: Sequence[MediaRange], media_type: str) -> bool:
-    """Whether the client names this very media type with quality 0."""
-    return any(each.quality == 0 and each.content == media_type for each in accept)
+    """Whether of the ranges that take a media type the most specific one has quality 0 (RFC 9110 §12.5.1)."""
+    taking = [each for each in accept if matches(each.content, media_type)]
+    closest = max((_specificity(each.content) for each in taking), default=0)
+    return any(each.quality == 0 for each in taking if _specificity(each.content) == closest)
+
+
+def _specificity(pattern: str) -> int:
+    return 2 - pattern.count("*") if pattern != "*" else 0

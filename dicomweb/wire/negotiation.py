@@ -227,9 +227,15 @@ def select_frames(
     """
 
     def attempts(ranges: Sequence[MediaRange]) -> Iterator[tuple[MediaRange, tuple[str, str] | None]]:
-        yield from ((each, _frames_as_stored(each, stored)) for each in ranges)
-        if can_encode is not None:
-            yield from ((each, _frames_transcoded(each, stored, can_encode)) for each in ranges)
+        as_stored = ((each, _frames_as_stored(each, stored)) for each in ranges)
+        if can_encode is None:
+            yield from as_stored
+            return
+        transcoded = ((each, _frames_transcoded(each, stored, can_encode)) for each in ranges)
+        # Big Endian shall not be used with web services (PS3.18 §8.7.3): only who names it gets it.
+        first, then = (transcoded, as_stored) if stored == ts.ExplicitVRBigEndian else (as_stored, transcoded)
+        yield from first
+        yield from then
 
     for ranges in _by_quality(accept):
         for each, found in attempts([each for each in ranges if _single_allowed(each, many=many)]):

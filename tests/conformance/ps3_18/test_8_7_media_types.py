@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.wire.faults import NotAcceptable
-from dicomweb.wire.media_types import MediaRange, parse_accept, parse_media_type
+from dicomweb.wire.media_types import MediaRange, is_refused, parse_accept, parse_media_type
 from dicomweb.wire.negotiation import (
     MEDIA_TYPE_OF,
     Representation,
@@ -183,6 +183,32 @@ def test_frames_are_answered_as_stored(accept, stored, many, expected):
         assert caught.value.available
     else:
         assert select_frames(ranges, stored, many=many) == expected
+
+
+@pytest.mark.parametrize("accept", ["*/*", "", "multipart/related; type=application/octet-stream"])
+def test_frames_of_big_endian_are_turned_around_unless_it_is_named(accept: str) -> None:
+    """§8.7.3: Explicit VR Big Endian shall not be used with web services."""
+    ranges = parse_accept([accept])
+    found = select_frames(ranges, ts.ExplicitVRBigEndian, many=True, can_encode=lambda _: True)
+    assert found.transfer_syntax == EXPLICIT
+    named = parse_accept([f"multipart/related; transfer-syntax={ts.ExplicitVRBigEndian}"])
+    found = select_frames(named, ts.ExplicitVRBigEndian, many=True, can_encode=lambda _: True)
+    assert found.transfer_syntax == ts.ExplicitVRBigEndian
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type", "refused"),
+    [
+        ("*/*, image/jpeg;q=0", "image/jpeg", True),
+        ("*/*, image/*;q=0", "image/jpeg", True),
+        ("image/jpeg, image/*;q=0", "image/jpeg", False),
+        ("*/*;q=0, image/*", "image/jpeg", False),
+        ("*/*, image/*;q=0", "application/dicom", False),
+        ("*/*;q=0", "image/jpeg", True),
+    ],
+)
+def test_the_most_specific_range_decides_what_is_refused(accept: str, media_type: str, refused: bool) -> None:
+    assert is_refused(parse_accept([accept]), media_type) is refused
 
 
 EBE, DEFLATED, JPEG, RLE, VIDEO = (

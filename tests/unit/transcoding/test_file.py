@@ -11,6 +11,7 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import EncapsulatedPDFStorage
 
 from dicomweb.definitions import transfer_syntaxes as ts
+from dicomweb.pixels.encode import encode_frame
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.pixels.format import pixel_format
 from dicomweb.pixels.syntaxes import ENCODABLE, LOSSY_METHOD, can_encode
@@ -247,6 +248,30 @@ def test_what_cannot_be_made_is_refused(attributes: dict, target: str) -> None:
             setattr(dataset, keyword, value)
     with pytest.raises(PixelsUnreadable):
         transcoded(as_file(dataset), target)
+
+
+@pytest.mark.parametrize("syntax", [ts.RLELossless, ts.JPEGLosslessSV1])
+def test_colour_that_is_only_said_to_be_subsampled(syntax: str) -> None:
+    """Decoded, it has all of its samples, and says so."""
+    said = {"Rows": 4, "Columns": 4, "SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    said |= {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": "YBR_FULL"}
+    cells = np.arange(48, dtype="u1").reshape(4, 4, 3)
+    frame = encode_frame(cells, syntax, pixel_format(ct_slice(**said).to_json_dict()))
+    said["PhotometricInterpretation"] = "YBR_FULL_422"
+    file = as_file(ct_slice(**said, PixelData=encapsulate([frame])), syntax)
+    made = pydicom.dcmread(io.BytesIO(transcoded(file, ts.ExplicitVRLittleEndian)))
+    assert (made.PhotometricInterpretation, made.PixelData) == ("YBR_FULL", cells.tobytes())
+
+
+def test_fragments_at_odd_offsets_end_where_they_end() -> None:
+    """An attribute of an odd length before them, which old writers made."""
+    cells = np.arange(16, dtype="u2").reshape(4, 4)
+    frame = encode_frame(cells, ts.RLELossless, pixel_format(ct_slice().to_json_dict()))
+    file = as_file(ct_slice(StudyID="S1", PixelData=encapsulate([frame])), ts.RLELossless)
+    odd = file.replace(b"SH\2\0S1", b"SH\1\0S")
+    assert len(odd) == len(file) - 1
+    made = pydicom.dcmread(io.BytesIO(transcoded(odd, ts.ExplicitVRLittleEndian)))
+    assert made.PixelData == cells.tobytes()
 
 
 @pytest.mark.parametrize("fragment", [b"garbage!", b"\xff\x4f\xff\x51" + bytes(60), b""])

@@ -3,13 +3,18 @@
 from typing import Any
 
 import httpx
+import numpy as np
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
+from dicomweb.pixels.encode import encode_frame
+from dicomweb.pixels.format import pixel_format
 from tests.conformance.ps3_18.kit import as_file, ct_file, ct_slice, parts_of, place
 
 PIXELS = bytes(range(32))
-CODED = [b"\xff\x4f\xff\x51first" + bytes(1), b"\xff\x4f\xff\x51second"]
+CELLS = [np.arange(16, dtype="u2").reshape(4, 4) * (n + 1) for n in range(2)]
+_FORMAT = pixel_format(ct_slice().to_json_dict())
+CODED = [encode_frame(cells, JPEG2000Lossless, _FORMAT) for cells in CELLS]
 LUT = bytes(range(256)) * 8
 FILES = {
     place(1, 1, 1): ct_file(place(1, 1, 1)),

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pydicom
 import pytest
-from pydicom.uid import MPEG4HP41
+from pydicom.uid import MPEG4HP41, ExplicitVRLittleEndian, RLELossless
 
 from dicomweb.retrieve import content
 from tests.conformance.ps3_18.forms.kit import (
+    CELLS,
     FILES,
     PLAIN,
     SERIES,
@@ -57,7 +59,8 @@ async def test_zip(
     ("accept", "status"),
     [
         ("application/zip; transfer-syntax=*", 200),
-        ("application/zip; transfer-syntax=1.2.840.10008.1.2.1", 406),
+        ("application/zip; transfer-syntax=1.2.840.10008.1.2.1", 200),
+        ("application/zip; transfer-syntax=1.2.840.10008.1.2.2", 406),
         ("application/zip;q=0", 406),
         ("application/zip; transfer-syntax=1.2.840.10008.1.2.1, application/zip;q=0.1", 200),
     ],
@@ -71,3 +74,21 @@ async def test_the_first_form_that_can_be_had(archive: httpx.AsyncClient) -> Non
     assert (await get(archive, STUDY, video)).status_code == 406
     response = await get(archive, STUDY, f"{video}, application/zip;q=0.5")
     assert response.headers["Content-Type"] == "application/zip"
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+async def test_zip_in_another_transfer_syntax(archive: httpx.AsyncClient, syntax: str) -> None:
+    accept = f"application/zip; transfer-syntax={syntax}"
+    response = await get(archive, STUDY, accept)
+    with zipfile.ZipFile(io.BytesIO(response.content)) as opened:
+        assert opened.testzip() is None
+        found = {name: pydicom.dcmread(io.BytesIO(opened.read(name))) for name in opened.namelist()}
+    assert list(found) == [f"{at.study}/{at.series}/{at.instance}.dcm" for at in FILES]
+    images = [each for each in found.values() if "PixelData" in each]
+    assert {each.file_meta.TransferSyntaxUID for each in images} == {syntax}
+    assert images[-1].pixel_array.tolist() == [each.tolist() for each in CELLS]
+    again = await get(archive, STUDY, accept, If_None_Match=response.headers["ETag"])
+    assert again.status_code == 304
+    assert (await get(archive, STUDY, "application/zip")).headers["ETag"] != response.headers["ETag"]
+    head = await archive.head(STUDY, headers={"Accept": accept})
+    assert head.headers["ETag"] == response.headers["ETag"]
