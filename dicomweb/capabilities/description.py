@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 import orjson
 
+from dicomweb.capabilities.media_types import payloads_of
 from dicomweb.search.keys import KEYS as STUDY_KEYS
 from dicomweb.wire.dictionary import keyword_of
 from dicomweb.worklist.keys import KEYS as WORKITEM_KEYS
@@ -75,6 +76,8 @@ def to_json(base: str, resources: Iterable[ResourceDescription]) -> bytes:
                     "id": method.id,
                     "description": method.text,
                     "query": list(query_parameters(method)),
+                    "takes": list(payloads_of(method.id).takes),
+                    "answers": list(payloads_of(method.id).answers),
                 }
                 for method in each.methods
             ],
@@ -104,4 +107,7 @@ def _add_method(resource: Element, method: Method) -> None:
     request = SubElement(element, "request")
     for name in query_parameters(method):
         SubElement(request, "param", {"name": name, "style": "query"})
-    SubElement(element, "response")
+    response, payloads = SubElement(element, "response"), payloads_of(method.id)
+    for parent, media_types in ((request, payloads.takes), (response, payloads.answers)):
+        for media_type in media_types:
+            SubElement(parent, "representation", {"mediaType": media_type})

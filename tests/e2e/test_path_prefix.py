@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -80,6 +81,17 @@ async def test_urls_in_answers_lead_back(
     patient = await client.post(f"{BASE}/fhir/Patient", json={"resourceType": "Patient"})
     assert patient.headers["Location"].startswith(f"{BASE}/fhir/Patient/")
     assert (await client.get(patient.headers["Location"])).status_code == 200
+
+
+async def test_capabilities_lead_back(client: httpx.AsyncClient) -> None:
+    """PS3.18 §8.9: the base of the WADL, and each resource that it names without a template."""
+    described = await client.options(f"{BASE}/dicom-web")
+    (resources,) = ElementTree.fromstring(described.content)
+    assert resources.get("base") == f"{BASE}/dicom-web/"
+    plain = [path for each in resources if "{" not in (path := each.get("path", ""))]
+    assert {"studies", "series", "instances", "workitems", "wado"} <= set(plain)
+    for path in plain:
+        assert (await client.options(f"{resources.get('base')}{path}")).status_code == 200, path
 
 
 async def test_discovery_leads_back(client: httpx.AsyncClient) -> None:

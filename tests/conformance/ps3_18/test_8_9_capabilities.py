@@ -1,5 +1,6 @@
 """Retrieve Capabilities, PS3.18 §8.9."""
 
+import re
 from collections.abc import AsyncIterator
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ import dicomweb.routes
 import dicomweb.wado_uri.routes
 import dicomweb.worklist.routes
 from dicomweb.capabilities.description import NAMESPACE, WADL
+from dicomweb.capabilities.media_types import PAYLOADS
 from server.kernel.access import Access
 from server.kernel.faults import Fault
 from server.kernel.services import Services
@@ -70,6 +72,38 @@ async def test_description_has_the_keys_of_a_search(anyone: httpx.AsyncClient) -
     (search,) = [each for each in workitems["methods"] if each["name"] == "GET"]
     assert search["description"] == "Search for Workitems (PS3.18 §11.9)."
     assert {"ProcedureStepState", "ScheduledProcedureStepStartDateTime", "limit"} <= set(search["query"])
+
+
+async def test_methods_say_what_they_take_and_answer(anyone: httpx.AsyncClient) -> None:
+    answer = await anyone.options("/dicom-web/studies")
+    found = {
+        (method.get("name"), side): [
+            each.get("mediaType") for each in method.iterfind(f"{{*}}{side}/{{*}}representation")
+        ]
+        for method in ElementTree.fromstring(answer.content).iterfind(".//{*}method")
+        for side in ("request", "response")
+    }
+    assert {"application/dicom", "application/dicom+json", "multipart/related"} <= set(
+        found["POST", "request"]
+    )
+    assert found["GET", "request"] == []
+    assert "application/dicom+xml" in found["GET", "response"]
+    described = (await anyone.options("/dicom-web/wado", headers={"Accept": "application/json"})).json()
+    (wado,) = described["resources"][0]["methods"]
+    assert {"application/dicom", "image/jpeg"} <= set(wado["answers"])
+
+
+async def test_every_route_is_in_the_table_of_media_types(anyone: httpx.AsyncClient) -> None:
+    described = (await anyone.options("/dicom-web", headers={"Accept": "application/json"})).json()
+    ids = {method["id"] for resource in described["resources"] for method in resource["methods"]}
+    patterns = [re.compile(pattern) for pattern in PAYLOADS]
+    assert {name for name in ids if not any(each.fullmatch(name) for each in patterns)} == set()
+    assert {each.pattern for each in patterns if not any(each.fullmatch(name) for name in ids)} <= {
+        BY_THE_ROOF
+    }
+
+
+BY_THE_ROOF = next(pattern for pattern in PAYLOADS if "delete" in pattern)  # and the worklist's events
 
 
 @pytest.mark.parametrize(
