@@ -68,6 +68,8 @@ SOPClassUID SOPInstanceUID InstanceNumber Rows Columns BitsAllocated NumberOfFra
 AvailableTransferSyntaxUID
 """)  # attributes of an instance that its index row answers without its metadata
 
+INDEXED = STUDY_ATTRIBUTES | SERIES_ATTRIBUTES | COLUMNS_OF_INSTANCE
+
 
 def of_level(dicom_json: Mapping[str, Json], level: Level) -> DicomJson:
     """The attributes of `dicom_json` that belong to a study or a series."""

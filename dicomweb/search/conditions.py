@@ -20,6 +20,7 @@ MAX_FUZZY_WORDS = 16  # of a name: each is a look-up of its own
 MAX_LISTED_CODES = 100  # alternatives of one expression: SQLite takes no tree that is deeper than 1000
 _UID = re.compile(r"[0-9.]{1,64}")
 _LIST = re.compile(r"[,\\]")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")  # of an IS, PS3.5 Table 6.2-1
 
 
 class InvalidQuery(Fault):
@@ -122,17 +123,23 @@ def made_fuzzy(name: Name) -> Name | FuzzyName:
 
 
 def _date_range(value: str) -> Range:
-    low, dash, high = value.partition("-")
+    low, dash, high = _bounds(value)
     bounds = Range(normal_date(low), normal_date(high if dash else low))
     _require_parsed(bounds, low, high, "not a DA or a range of DA")
     return bounds
 
 
 def _time_range(value: str) -> Range:
-    low, dash, high = value.partition("-")
+    low, dash, high = _bounds(value)
     bounds = Range(normal_time(low), normal_time(high if dash else low, LAST_MOMENT))
     _require_parsed(bounds, low, high, "not a TM or a range of TM")
     return bounds
+
+
+def _bounds(value: str) -> tuple[str, str, str]:
+    """Both sides of a range and what parts them; the text writes blanks around it (PS3.4 C.2.2.2.5)."""
+    low, dash, high = value.partition("-")
+    return low.strip(" "), dash, high.strip(" ")
 
 
 def _require_parsed(bounds: Range, low: str, high: str, problem: str) -> None:
@@ -161,10 +168,9 @@ def _name(value: str) -> Name:
 
 
 def _number(value: str) -> Number:
-    number = int(value)
-    if not -(2**31) <= number < 2**31:
-        raise ValueError("outside the range of IS")
-    return Number(number)
+    if not _INTEGER.fullmatch(value) or not -(2**31) <= int(value) < 2**31:
+        raise ValueError("not an IS")
+    return Number(int(value))
 
 
 _PARSERS: Mapping[str, Callable[[str], Condition]] = {

@@ -8,20 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dicomweb.attributes import ATTRIBUTES_OF, COLUMNS_OF_INSTANCE, Level
+from dicomweb.attributes import INDEXED, Level
 from dicomweb.search.conditions import Condition, InvalidQuery, Name, made_fuzzy, parse_condition
 from dicomweb.search.fields import Fields, add_path, path_of
 from dicomweb.search.keys import KEYS, SERIES_INSTANCE_UID, STUDY_INSTANCE_UID, Key
 from dicomweb.search.ordering import MAX_ORDER_KEYS, Ordering, parse_order
+from dicomweb.search.parameters import NOT_APPLIED, ignored, printable, read_count, read_truth
 
 MAX_PARAMETERS = 200
 MAX_RESULTS = 5000  # of one answer: about 5 MB of JSON; the rest is had by offset
 MAX_RESULTS_WITH_METADATA = 500  # of one whose results come from whole instances, 14 KB of JSON each
-MAX_OFFSET = 2**31 - 1
 
 NOT_FOR_SEARCH = frozenset({"accept", "charset"})  # PS3.18 8.3.3: handled before the query is read
-INDEXED = ATTRIBUTES_OF[Level.STUDY] | ATTRIBUTES_OF[Level.SERIES] | COLUMNS_OF_INSTANCE
-_TRUTH = {"true": True, "false": False}
 
 FUZZY_NOT_APPLIED = "No person name was matched fuzzily. Only literal matching has been performed."
 MORE_RESULTS = "There are additional results that can be requested with the offset parameter."
@@ -125,15 +123,17 @@ def _read_parameter(draft: _Draft, level: Level, name: str, value: str) -> None:
         case "includefield":
             _read_include_fields(draft, value)
         case "limit":
-            draft.limit = _count(name, value)
+            draft.limit = read_count(name, value)
         case "offset":
-            draft.offset = _count(name, value)
+            draft.offset = read_count(name, value)
         case "orderby":
             _read_order(draft, level, value)
         case "count":
-            draft.wants_total = _truth(name, value)
+            draft.wants_total = read_truth(name, value)
         case "fuzzymatching":
-            draft.fuzzy = _truth(name, value)
+            draft.fuzzy = read_truth(name, value)
+        case "emptyvaluematching" | "multiplevaluematching":
+            draft.warnings += [NOT_APPLIED[name]] if read_truth(name, value) else []
         case _ if name not in NOT_FOR_SEARCH:
             _read_match(draft, level, name, value)
 
@@ -142,7 +142,7 @@ def _read_match(draft: _Draft, level: Level, name: str, value: str) -> None:
     path = path_of(name)
     key = KEYS.get(path) if path else None
     if key is None or key.level > level:
-        draft.warnings.append(f"The query parameter {_printable(name)} is not supported and was ignored.")
+        draft.warnings.append(ignored(name))
         return
     add_path(draft.fields, key.path)
     condition = parse_condition(key.vr, name, value)
@@ -156,7 +156,7 @@ def _read_include_fields(draft: _Draft, value: str) -> None:
         if name == "all":
             draft.include_all = True
         elif path is None:
-            draft.warnings.append(f"The includefield {_printable(name)} names no attribute and was ignored.")
+            draft.warnings.append(f"The includefield {printable(name)} names no attribute and was ignored.")
         else:
             add_path(draft.fields, path)
 
@@ -166,7 +166,7 @@ def _read_order(draft: _Draft, level: Level, value: str) -> None:
         if isinstance(part, Ordering):
             draft.order.append(part)
         else:
-            draft.warnings.append(f"orderby {_printable(part)} is not supported and was ignored.")
+            draft.warnings.append(f"orderby {printable(part)} is not supported and was ignored.")
     if len(draft.order) > MAX_ORDER_KEYS:
         raise InvalidQuery("orderby: too many attributes.")
 
@@ -180,20 +180,3 @@ def _apply_fuzzy_matching(draft: _Draft) -> None:
     if applied == draft.matches:
         draft.warnings.append(FUZZY_NOT_APPLIED)
     draft.matches = applied
-
-
-def _count(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= 10 and int(value) <= MAX_OFFSET):
-        raise InvalidQuery(f"{name}: not a non-negative integer of the allowed size.")
-    return int(value)
-
-
-def _truth(name: str, value: str) -> bool:
-    if value not in _TRUTH:
-        raise InvalidQuery(f"{name}: neither true nor false.")
-    return _TRUTH[value]
-
-
-def _printable(name: str) -> str:
-    """`name` made safe for a header field."""
-    return "".join(c for c in name[:64] if c.isascii() and (c.isalnum() or c in "._-"))

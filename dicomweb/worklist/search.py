@@ -5,24 +5,25 @@ not match on is ignored, and the answer says so in a Warning header (PS3.18 8.3.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
 from sqlalchemy import Select, select
 
+from dicomweb.search.conditions import InvalidQuery
+from dicomweb.search.parameters import NOT_APPLIED, ignored, read_count, read_truth
 from dicomweb.tables import Study
-from dicomweb.wire.dictionary import keyword_of, tag_of
+from dicomweb.wire.dictionary import keyword_of
 from dicomweb.worklist.change import WORKITEM
-from dicomweb.worklist.keys import KEYS, QueryInvalid, check_key, conditions
+from dicomweb.worklist.keys import KEYS, check_key, conditions
 from dicomweb.worklist.reach import within
 from server.kernel.access import Reach
 from server.kernel.rows import table_of
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000  # workitems of one answer: about 5 MB of JSON; the rest is had by offset
-MAX_OFFSET = 2**31 - 1
 MAX_PARAMETERS = 200
 
 FUZZY_NOT_APPLIED = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
@@ -47,27 +48,27 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> WorkitemQuery:
     """Read the query parameters of Search for Workitems (PS3.18 §11.9.1.2).
 
     Raises:
-        QueryInvalid: limit or offset is no number, a value is none of its VR, or there are too many of them.
+        InvalidQuery: limit or offset is no number, a value is none of its VR, or there are too many of them.
     """
     controls: dict[str, str] = {}
     matches: list[tuple[str, str]] = []
-    ignored: list[str] = []
+    warnings: list[str] = []
     for name, value in _bounded(parameters):
         path = _path(name)
         if name in _CONTROLS:
             controls[name] = f"{controls[name]},{value}" if name in controls else value
         elif path not in KEYS:
-            ignored.append(f"The query parameter {_printable(name)} is not supported and was ignored.")
+            warnings.append(ignored(name))
         elif value:
             check_key(path, value)
             matches.append((path, value))
-    fuzzy = (FUZZY_NOT_APPLIED,) if controls.get("fuzzymatching") == "true" else ()
+    warnings += [text for name, text in _NOT_APPLIED.items() if read_truth(name, controls.get(name, "false"))]
     return WorkitemQuery(
         matches=tuple(matches),
-        limit=min(_count(controls, "limit", DEFAULT_LIMIT), MAX_LIMIT),
-        offset=_count(controls, "offset", 0),
+        limit=min(read_count("limit", controls.get("limit", str(DEFAULT_LIMIT))), MAX_LIMIT),
+        offset=read_count("offset", controls.get("offset", "0")),
         instances=not _INSTANCES.isdisjoint(controls.get("includefield", "").split(",")),
-        warnings=(*ignored, *fuzzy),
+        warnings=tuple(warnings),
     )
 
 
@@ -97,16 +98,17 @@ def _with_study() -> Select[Any]:
     )
 
 
-_CONTROLS = frozenset({"limit", "offset", "includefield", "fuzzymatching", "accept", "charset"})
+_NOT_APPLIED = {"fuzzymatching": FUZZY_NOT_APPLIED, **NOT_APPLIED}
+_CONTROLS = frozenset({"limit", "offset", "includefield", "accept", "charset", *_NOT_APPLIED})
 _INSTANCES = frozenset({"all", "InputInformationSequence", "00404021"})
 
 
 def _bounded(parameters: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     read = list(parameters)
     if len(read) > MAX_PARAMETERS:
-        raise QueryInvalid("Too many query parameters.")
+        raise InvalidQuery("Too many query parameters.")
     if any("\x00" in value for _, value in read):
-        raise QueryInvalid("A query parameter holds NUL.")
+        raise InvalidQuery("A query parameter holds NUL.")
     return read
 
 
@@ -114,16 +116,3 @@ def _path(name: str) -> str:
     """A key as a path of keywords: "00404021.0020000D" is InputInformationSequence.StudyInstanceUID."""
     parts = name.split(".")
     return ".".join(keyword_of(int(part, 16)) or part if _TAG.fullmatch(part) else part for part in parts)
-
-
-def _printable(name: str) -> str:
-    """A name that may stand in a header field: keyword, tag or path; else "?"."""
-    known = all(_TAG.fullmatch(part) or tag_of(part) for part in name.split("."))
-    return name if known else "?"
-
-
-def _count(controls: Mapping[str, str], name: str, default: int) -> int:
-    value = controls.get(name, str(default))
-    if not (value.isascii() and value.isdigit() and len(value) <= 10 and int(value) <= MAX_OFFSET):
-        raise QueryInvalid(f"{name}: not one non-negative integer of the allowed size.")
-    return int(value)

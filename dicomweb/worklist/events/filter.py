@@ -10,8 +10,9 @@ from datetime import UTC, tzinfo
 import msgspec
 from sqlalchemy import ColumnElement
 
+from dicomweb.search.conditions import InvalidQuery
 from dicomweb.worklist.keys import KEYS as SEARCH_KEYS
-from dicomweb.worklist.keys import QueryInvalid, conditions
+from dicomweb.worklist.keys import conditions
 from dicomweb.worklist.search import parse_query
 
 Filter = tuple[tuple[str, str], ...]  # (path of keywords, value)
@@ -24,18 +25,18 @@ def parse_filter(values: Sequence[str]) -> Filter:
     """Read `filter=1#(attribute "=" value)`; lists of UIDs are separated by a backslash.
 
     Raises:
-        QueryInvalid: there is no key, or one that cannot be matched.
+        InvalidQuery: there is no key, or one that cannot be matched.
     """
     text = ",".join(values)
     if len(text) > MAX_FILTER_TEXT or "\x00" in text:
-        raise QueryInvalid(f"filter: over {MAX_FILTER_TEXT} characters, or it holds NUL.")
+        raise InvalidQuery(f"filter: over {MAX_FILTER_TEXT} characters, or it holds NUL.")
     pairs = [pair.partition("=") for pair in text.split(",") if pair]
     keys = [(name.strip(), value.strip()) for name, _, value in pairs]
     if not keys:
-        raise QueryInvalid("filter: a filtered worklist subscription needs matching keys.")
+        raise InvalidQuery("filter: a filtered worklist subscription needs matching keys.")
     query = parse_query(keys)
     if len(query.matches) != len(keys) or any(path not in KEYS for path, _ in query.matches):
-        raise QueryInvalid(f"filter: each key must have a value and be one of {', '.join(sorted(KEYS))}.")
+        raise InvalidQuery(f"filter: each key must have a value and be one of {', '.join(sorted(KEYS))}.")
     return query.matches
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dicomweb.search.conditions import InvalidQuery
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.change import SUBSCRIBED
 from dicomweb.worklist.events import subscriptions
@@ -21,7 +22,6 @@ from dicomweb.worklist.events.subscriptions import (
     suspend,
     unsubscribe,
 )
-from dicomweb.worklist.search import QueryInvalid
 from dicomweb.worklist.state import WorkitemUnknown
 from dicomweb.worklist.workitem import Reason
 from server.kernel.access import EVERYONE, Principal, Reach
@@ -145,7 +145,7 @@ async def test_filtered_subscription_keeps_its_keys_and_an_unfiltered_one_wins(d
     ],
 )
 def test_filter_that_cannot_be_kept_is_refused(text: str) -> None:
-    with pytest.raises(QueryInvalid):
+    with pytest.raises(InvalidQuery):
         parse_filter([text])
 
 

@@ -1,0 +1,50 @@
+"""Query parameters beside the matching keys, and what a value may say (PS3.18 8.3.4, PS3.4 C.2.2.2)."""
+
+import pytest
+
+from dicomweb.attributes import Level
+from dicomweb.search.conditions import InvalidQuery, Number, Range
+from dicomweb.search.parameters import NOT_APPLIED
+from dicomweb.search.query import parse_query
+from dicomweb.worklist.search import parse_query as parse_worklist_query
+
+
+@pytest.mark.parametrize("name", NOT_APPLIED)
+def test_matching_that_is_not_performed_is_said_in_the_words_of_the_standard(name: str) -> None:
+    for parse in (lambda asked: parse_query(Level.STUDY, asked), parse_worklist_query):
+        assert parse([(name, "true")]).warnings == (NOT_APPLIED[name],)
+        assert parse([(name, "false")]).warnings == ()
+        with pytest.raises(InvalidQuery, match=name):
+            parse([(name, "yes")])
+
+
+def test_a_long_name_is_cut_in_its_warning() -> None:
+    for parse in (lambda asked: parse_query(Level.STUDY, asked), parse_worklist_query):
+        (warning,) = parse([(".".join(["PatientAge"] * 5000), "1")]).warnings
+        assert len(warning) < 200
+
+
+@pytest.mark.parametrize("value", ["Doe^Jane", "1_0", "٣", "9" * 4000, "1.5", "2147483648"])
+def test_what_is_no_integer_is_refused_without_saying_it(value: str) -> None:
+    with pytest.raises(InvalidQuery) as refused:
+        parse_query(Level.SERIES, [("SeriesNumber", value)])
+    assert str(refused.value) == "SeriesNumber: not an IS."
+
+
+@pytest.mark.parametrize(("value", "number"), [(" 7 ", 7), ("+7", 7), ("-0012", -12)])
+def test_integers(value: str, number: int) -> None:
+    (match,) = parse_query(Level.SERIES, [("SeriesNumber", value)]).matches
+    assert match.condition == Number(number)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds"),
+    [
+        ("20260101 - 20260131", Range("20260101", "20260131")),
+        ("- 20260131", Range("", "20260131")),
+        ("20260101 -", Range("20260101", "")),
+    ],
+)
+def test_a_range_may_have_blanks(value: str, bounds: Range) -> None:
+    (match,) = parse_query(Level.STUDY, [("StudyDate", value)]).matches
+    assert match.condition == bounds
