@@ -7,7 +7,7 @@ outside is a row of `workitem_key`, taken from what was sent. Keys of one sequen
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, true, union_all
@@ -25,7 +25,6 @@ from dicomweb.worklist.dicom_json import Json
 from dicomweb.worklist.instants import Span, comparable, parse_instant, parse_span
 from dicomweb.worklist.tables import WorkitemKey
 from dicomweb.worklist.ups_json import INPUT_READINESS, WORKLIST_LABEL
-from server.kernel.faults import Fault
 from server.kernel.rows import table_of
 from terminology.definitions.sop_classes import UnifiedProcedureStepPush
 
@@ -34,10 +33,6 @@ MAX_KEYS = 2000  # of one workitem: the UIDs of its input, mostly
 
 _STUDY, _KEY = table_of(Study), table_of(WorkitemKey)
 _W = WORKITEM.c
-
-
-class QueryInvalid(Fault):
-    """A query parameter cannot be read (PS3.18 §8.3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +116,7 @@ def check_key(path: str, value: str) -> None:
     """See that a value can be matched.
 
     Raises:
-        QueryInvalid: the VR of the key does not allow it.
+        InvalidQuery: the VR of the key does not allow it.
     """
     _match(path, value, UTC)
 
@@ -130,7 +125,7 @@ def conditions(keys: Sequence[tuple[str, str]], zone: tzinfo) -> list[ColumnElem
     """The conditions of keys and their values, of workitems outer joined with their studies.
 
     Raises:
-        QueryInvalid: the VR of a key does not allow its value.
+        InvalidQuery: the VR of a key does not allow its value.
     """
     matches = [match for path, value in keys if (match := _match(path, value, zone)) is not None]
     found = [_of_column(KEYS[path].of_engine, match) for path, match in matches if KEYS[path].is_common]
@@ -172,10 +167,7 @@ def _match(path: str, value: str, zone: tzinfo) -> _Match | None:
     vr = vr_of(tag_of(keyword) or 0)
     if vr == "DT":
         return _match_instant(path, value, zone)
-    try:
-        condition = parse_condition(vr, keyword, value)
-    except InvalidQuery as error:
-        raise QueryInvalid(str(error)) from error
+    condition = parse_condition(vr, keyword, value)
     return None if condition is None else (path, condition)
 
 
@@ -184,7 +176,7 @@ def _match_instant(path: str, value: str, zone: tzinfo) -> _Match | None:
         return None
     span = parse_span(value, zone)
     if span is None:
-        raise QueryInvalid(f"{path}: not a DT or a range of DT.")
+        raise InvalidQuery(f"{path}: not a DT or a range of DT.")
     return path, span
 
 
@@ -246,40 +238,39 @@ def _of_row(c: Any, match: _Match) -> ColumnElement[bool]:
     return and_(c.path == path, matched)
 
 
+_Item = tuple[int, ...]  # which item, sequence by sequence; empty: the data set itself
+_Value = tuple[_Item, int, str]  # with the component group of a PN, else 0
+
+
 def key_rows(data_set: Mapping[str, Json], zone: tzinfo) -> list[dict[str, Any]]:
     """The rows of `workitem_key` of a workitem from outside, without its key; each said once."""
-    rows = {
-        (path, item, value[:MAX_KEY_CHARACTERS]): None
-        for path, key in KEYS.items()
-        if not key.is_common
-        for item, value in _values(data_set, path.split("."), 0, zone)
-        if value
-    }
-    return [{"path": path, "item": item, "value": value} for path, item, value in list(rows)[:MAX_KEYS]]
+    numbers: dict[_Item, int] = {}  # of items, so that no two have one
+    rows: dict[tuple[str, int, str], None] = {}
+    for path in (path for path, key in KEYS.items() if not key.is_common):
+        for item, group, value in _values(data_set, path.split("."), (), zone):
+            if value:
+                number = numbers.setdefault(item, len(numbers))
+                rows[path, number * len(_NAME_GROUPS) + group, value[:MAX_KEY_CHARACTERS]] = None
+    return [{"path": path, "item": item, "value": value} for path, item, value in islice(rows, MAX_KEYS)]
 
 
-def _values(
-    data_set: Mapping[str, Json], path: Sequence[str], item: int, zone: tzinfo
-) -> Iterator[tuple[int, str]]:
+def _values(data_set: Mapping[str, Json], path: Sequence[str], item: _Item, zone: tzinfo) -> Iterator[_Value]:
     keyword, *rest = path
     key = key_of(keyword)
     if not rest:
-        yield from _comparable(data_set, keyword, item, zone)
+        yield from ((item, group, value) for group, value in _comparable(data_set, keyword, zone))
         return
     for number, each in enumerate(values(data_set, key)):
         if isinstance(each, dict):
-            yield from _values(each, rest, item * 1000 + number, zone)
+            yield from _values(each, rest, (*item, number), zone)
 
 
-def _comparable(
-    data_set: Mapping[str, Json], keyword: str, item: int, zone: tzinfo
-) -> Iterator[tuple[int, str]]:
-    """The value of an attribute in the form in which it is compared."""
+def _comparable(data_set: Mapping[str, Json], keyword: str, zone: tzinfo) -> Iterator[tuple[int, str]]:
+    """The value of an attribute in the form in which it is compared; of a PN each group."""
     key, vr = key_of(keyword), vr_of(tag_of(keyword) or 0)
     if vr == "PN":
         groups = name_groups(data_set, key)
-        for number, group in enumerate(_NAME_GROUPS):
-            yield item * len(_NAME_GROUPS) + number, getattr(groups, group)
+        yield from enumerate(getattr(groups, group) for group in _NAME_GROUPS)
         return
     value = text(data_set, key)
     if vr == "DT":
@@ -289,4 +280,4 @@ def _comparable(
         value = normal_date(value)
     elif vr == "CS":
         value = value.upper()
-    yield item, value
+    yield 0, value

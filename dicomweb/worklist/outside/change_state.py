@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from dicomweb.wire.instance import is_uid
 from dicomweb.worklist.change import WORKITEM, change_state, change_state_by, hold
 from dicomweb.worklist.dicom_json import DicomJson
 from dicomweb.worklist.outside.columns import reason_in
-from dicomweb.worklist.outside.data_set import is_uid, text_of
+from dicomweb.worklist.outside.data_set import text_of
 from dicomweb.worklist.outside.requirements import AttributeInvalid, meets_final_state
 from dicomweb.worklist.reach import within
 from dicomweb.worklist.shown import attributes_of

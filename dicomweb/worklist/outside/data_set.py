@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from dicomweb.attributes import text, values
-from dicomweb.wire.dictionary import key_of, keyword_of
+from dicomweb.wire.dictionary import key_of, keyword_of, vr_of
 from dicomweb.wire.faults import UnreadableDataSet
 from dicomweb.wire.media_types import parse_media_type
 from dicomweb.wire.multipart_reader import MultipartRelatedReader, PartBegin, PartData
 from dicomweb.wire.native_xml_reader import read_native_xml
+from dicomweb.wire.values import GROUPS_OF_NAME
 from dicomweb.wire.walk import MAX_DEPTH
 from dicomweb.worklist.dicom_json import DicomJson, Json
 from server.kernel.faults import Fault, FaultKind
@@ -26,9 +27,8 @@ XML, MULTIPART = "application/dicom+xml", "multipart/related"
 
 _KEY = re.compile(r"[0-9A-F]{8}")
 _VR = re.compile(r"[A-Z]{2}")
-_UID = re.compile(r"[0-9.]{1,64}")
 _PARTS = frozenset({"vr", "Value", "InlineBinary"})
-_SEQUENCE = "SQ"
+_SEQUENCE, _UNKNOWN = "SQ", "UN"
 
 
 class PayloadInvalid(Fault):
@@ -108,13 +108,28 @@ def _checked_attribute(key: str, attribute: Json, depth: int) -> Json:
     vr, found = attribute.get("vr"), attribute.get("Value", [])
     if not isinstance(vr, str) or not _VR.fullmatch(vr) or not _PARTS.issuperset(attribute):
         raise PayloadInvalid(f"{key}: an attribute has a vr, and Value or InlineBinary.")
-    if not isinstance(found, list):
-        raise PayloadInvalid(f"{key}: Value is no list.")
+    if not isinstance(found, list) or not isinstance(attribute.get("InlineBinary", ""), str):
+        raise PayloadInvalid(f"{key}: Value is no list, or InlineBinary no text.")
+    known = vr_of(int(key, 16))
+    if vr != known and (known == _SEQUENCE or (vr == _SEQUENCE and known != _UNKNOWN)):
+        raise PayloadInvalid(f"{key}: only a sequence has the vr SQ, and no other.")
     if vr == _SEQUENCE:
         return {**attribute, "Value": [_checked(item, depth + 1) for item in found]} if found else attribute
-    if any(isinstance(value, list) or (isinstance(value, dict) and vr != "PN") for value in found):
-        raise PayloadInvalid(f"{key}: a value is of no simple type.")
+    if not all(map(_is_name if vr == "PN" else _is_simple, found)):
+        raise PayloadInvalid(f"{key}: a value is not of the type that its vr has.")
     return attribute
+
+
+def _is_simple(value: Json) -> bool:
+    return not isinstance(value, list | dict)
+
+
+def _is_name(value: Json) -> bool:
+    """A PN, with nothing but component groups of text (PS3.18 F.2.2)."""
+    if value is None:
+        return True
+    named = isinstance(value, dict) and value.keys() <= frozenset(GROUPS_OF_NAME)
+    return named and all(isinstance(group, str | None) for group in value.values())
 
 
 def items(data_set: Mapping[str, Json], keyword: str) -> list[DicomJson]:
@@ -142,8 +157,3 @@ def sequences(data_set: Mapping[str, Json]) -> Iterator[tuple[str, DicomJson]]:
             for item in attribute.get("Value") or []:
                 yield keyword, item
                 yield from sequences(item)
-
-
-def is_uid(value: str) -> bool:
-    """Whether a value is a UID: as lenient as the reader of instances."""
-    return _UID.fullmatch(value) is not None

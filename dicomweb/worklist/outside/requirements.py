@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC
 
 from dicomweb.wire.dictionary import key_of, vr_of
+from dicomweb.wire.instance import is_uid
 from dicomweb.worklist.dicom_json import DicomJson, Json, attribute
 from dicomweb.worklist.instants import parse_instant
-from dicomweb.worklist.outside.data_set import has_value, is_uid, items, sequences, text_of
+from dicomweb.worklist.outside.data_set import has_value, items, sequences, text_of
 from dicomweb.worklist.state import Priority, State, WorkitemFault
 from server.kernel.faults import Fault, FaultKind
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from dicomweb.urls import ROOT
 from dicomweb.wire.dictionary import key_of
+from dicomweb.wire.instance import is_uid
 from dicomweb.worklist.dicom_json import DicomJson
 from dicomweb.worklist.outside.change_state import (
     TransactionUidMissing,
@@ -22,7 +23,6 @@ from dicomweb.worklist.outside.create import NewFromOutside, create
 from dicomweb.worklist.outside.data_set import (
     MAX_BODY_BYTES,
     PayloadInvalid,
-    is_uid,
     read_data_set,
     text_of,
 )

@@ -11,7 +11,7 @@ from dicomweb.wire.native_xml import native_xml
 from server.kernel.access import Access
 from server.kernel.services import Services
 from tests.conformance.ps3_18.kit import confined_to, granted
-from tests.conformance.ps3_18.worklist import JSON, MODEL, UID, Ups, code, input_of, without, workitem
+from tests.conformance.ps3_18.worklist import JSON, MODEL, UID, Data, Ups, code, input_of, without, workitem
 from tests.unit.worklist.kit import store_study
 from tests.unit.worklist.kit import workitem as row_of
 
@@ -118,6 +118,22 @@ async def test_payload_that_is_none_is_refused(ups: Ups, body: bytes, content_ty
     headers = {"Content-Type": content_type}
     answer = await ups.http.post(f"/dicom-web/workitems?{UID}", content=body, headers=headers)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        pytest.param({"00100010": {"vr": "PN", "Value": ["x"]}}, id="text for a name"),
+        pytest.param({"00100010": {"vr": "PN", "Value": [{"Alphabetic": 1}]}}, id="a number in a name"),
+        pytest.param({"00404021": {"vr": "LO", "Value": ["x"]}}, id="a sequence as LO"),
+        pytest.param({"00100020": {"vr": "SQ", "Value": [{}]}}, id="an LO as a sequence"),
+        pytest.param({"00420011": {"vr": "OB", "InlineBinary": 1}}, id="binary as a number"),
+    ],
+)
+async def test_attribute_of_another_shape_is_refused(ups: Ups, attribute: Data) -> None:
+    """Some of them were taken, and then every search of the worklist answered 500."""
+    assert (await ups.create(workitem() | attribute)).status_code == 400
+    assert (await ups.http.get("/dicom-web/workitems")).json() == []
 
 
 @pytest.mark.parametrize("is_multipart", [False, True])
