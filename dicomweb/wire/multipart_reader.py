@@ -58,6 +58,7 @@ class MultipartRelatedReader:
         delimiter = b"--" + _boundary(self.media_type)
         self._delimiter = delimiter
         self._preamble: bytearray | None = bytearray()  # None once the first delimiter was found
+        self._looked_to = 0  # the lines of the preamble before this are none
         self._events: list[PartEvent] = []
         self._headers: dict[str, str] = {}
         self._name, self._value = bytearray(), bytearray()
@@ -125,7 +126,7 @@ class MultipartRelatedReader:
         if held is None:
             return chunk
         held += chunk
-        at = _first_delimiter(held, self._delimiter)
+        at, self._looked_to = _first_delimiter(held, self._delimiter, self._looked_to)
         if at is None:
             if len(held) > MAX_PREAMBLE_BYTES:
                 raise MultipartFault("the body does not begin with the boundary that its Content-Type names")
@@ -180,15 +181,18 @@ def _boundary(media_type: MediaType) -> bytes:
     return boundary.encode("ascii")
 
 
-def _first_delimiter(held: bytearray, delimiter: bytes) -> int | None:
-    """Where the first whole line that is the delimiter, or the closing one, begins."""
-    at = held.find(delimiter)
-    while at >= 0:
-        behind = at + len(delimiter)
-        line_end = held.find(b"\n", behind)
-        rest = bytes(held[behind:line_end] if line_end >= 0 else held[behind:]).strip(b" \t\r")
-        begins_line = at == 0 or held[at - 1 : at] == b"\n"
-        if begins_line and (rest == b"--" or (line_end >= 0 and not rest)):
-            return at
-        at = held.find(delimiter, at + 1)
-    return None
+def _first_delimiter(held: bytearray, delimiter: bytes, line: int) -> tuple[int | None, int]:
+    """Where the first whole line from `line` on that is the delimiter, or the closing one, begins.
+
+    And from which line on to look when there is more of it: each is looked at once, however it is cut.
+    """
+    while True:
+        line_end = held.find(b"\n", line)
+        if held.startswith(delimiter, line):
+            behind = line + len(delimiter)
+            rest = bytes(held[behind:line_end] if line_end >= 0 else held[behind:]).strip(b" \t\r")
+            if rest == b"--" or (line_end >= 0 and not rest):
+                return line, line
+        if line_end < 0:
+            return None, line
+        line = line_end + 1

@@ -1,8 +1,9 @@
 """Value bytes to DICOM JSON elements, one reader per VR (PS3.5 §6.2, PS3.18 F.2.3 to F.2.7).
 
 A reader takes (value bytes, the `Context` of the data set, tag) and returns the JSON object of the attribute.
-It never refuses: what does not fit its VR is kept in the nearest legal form and flagged. These functions run
-once per element of each stored instance, so they are flat and allocate little.
+It refuses no value: what does not fit its VR is kept in the nearest legal form and flagged. Only how many
+values stand beside others is bounded, by the context: an element of 64 bytes may become 5 kB. These functions
+run once per element of each stored instance, so they are flat and allocate little.
 """
 
 import math
@@ -19,6 +20,8 @@ SAFE_NUMBER_CHARACTERS = (
 MAX_NUMBER_CHARACTERS = 64  # a DS has 16 (PS3.5 §6.2); longer text is not tried as a number
 MAX_SAFE_INTEGER = 2**53  # above, JSON readers lose digits
 PADDING = "\0 "
+# Units of memory, of about 32 bytes, that one of several values takes: a number, a text, a name.
+NUMBER_UNITS, TEXT_UNITS, NAME_UNITS = 1, 2, 8
 
 
 class Context(Protocol):
@@ -32,6 +35,10 @@ class Context(Protocol):
 
     def warn(self, code: str, tag: int) -> None:
         """Note that something was read leniently."""
+        ...
+
+    def spend_values(self, units: int) -> None:
+        """Account for what the values of an attribute take in memory; may refuse the instance."""
         ...
 
 
@@ -61,7 +68,9 @@ def text_reader(vr: str) -> Reader:
             return {"vr": vr}
         if "\\" not in text:
             return {"vr": vr, "Value": [text]}
-        return {"vr": vr, "Value": [value.rstrip(PADDING) or None for value in text.split("\\")]}
+        parts = text.split("\\")
+        context.spend_values(TEXT_UNITS * len(parts))
+        return {"vr": vr, "Value": [value.rstrip(PADDING) or None for value in parts]}
 
     return read
 
@@ -94,7 +103,9 @@ def read_person_name(raw: bytes, context: Context, tag: int) -> dict[str, Json]:
     text = _text(raw, context, tag)
     if not text:
         return {"vr": "PN"}
-    return {"vr": "PN", "Value": [person_name(value) for value in text.split("\\")]}
+    parts = text.split("\\")
+    context.spend_values(NAME_UNITS * len(parts))
+    return {"vr": "PN", "Value": [person_name(value) for value in parts]}
 
 
 def _plain(raw: bytes, context: Context, tag: int) -> str:
@@ -114,7 +125,9 @@ def plain_reader(vr: str) -> Reader:
             return {"vr": vr}
         if "\\" not in text:
             return {"vr": vr, "Value": [text]}
-        return {"vr": vr, "Value": [value.strip(PADDING) or None for value in text.split("\\")]}
+        parts = text.split("\\")
+        context.spend_values(TEXT_UNITS * len(parts))
+        return {"vr": vr, "Value": [value.strip(PADDING) or None for value in parts]}
 
     return read
 
@@ -161,6 +174,7 @@ def _number_string_reader(vr: str, parse: type[int | float], careful: Callable[[
         if not text:
             return {"vr": vr}
         parts = text.split("\\")
+        context.spend_values(NUMBER_UNITS * len(parts))
         try:
             if max(map(len, parts)) <= SAFE_NUMBER_CHARACTERS and "_" not in text:
                 numbers = list(map(parse, parts))
@@ -202,6 +216,7 @@ def number_reader(vr: str, layout: str, *, real: bool = False) -> Reader:
         elif len(raw) % size:
             return _opaque(raw, context, tag)
         else:
+            context.spend_values(NUMBER_UNITS * (len(raw) // size))
             values = [value for (value,) in iterate(raw)]
         if real and not all(map(math.isfinite, values)):
             context.warn("number-not-finite", tag)
@@ -218,6 +233,7 @@ def tag_reader(order: str) -> Reader:
     def read(raw: bytes, context: Context, tag: int) -> dict[str, Json]:
         if len(raw) % 4:
             return _opaque(raw, context, tag)
+        context.spend_values(TEXT_UNITS * (len(raw) // 4))
         values = [f"{group:04X}{element:04X}" for group, element in pair.iter_unpack(raw)]
         return {"vr": "AT", "Value": values} if values else {"vr": "AT"}
 

@@ -12,6 +12,7 @@ from dicomweb.wire.values import Json, Reader, readers
 
 MAX_DEPTH = 32  # nested sequences; real objects stay under ten
 MAX_ELEMENTS = 1_000_000  # elements and items; a 10 000-frame enhanced object has about 600 000
+MAX_VALUE_UNITS = 5_000_000  # of 32 bytes, of values that stand beside others in an attribute: 160 MB
 MAX_WARNINGS = 64  # kept of one instance
 INLINE_BINARY_BYTES = 1024  # of OB, OW, … UN; longer values become bulk data
 SHORT_VALUE_BYTES = 64  # read without looking at the budget of bytes
@@ -89,6 +90,7 @@ class Walk:
     warnings: dict[str, None] = field(default_factory=dict)  # in order of appearance, once each
     budget: int = MAX_ELEMENTS  # elements and items left
     inline_left: int = MAX_INLINE_BYTES
+    value_units: int = MAX_VALUE_UNITS  # left
     spans: dict[int, tuple[int, int]] = field(
         default_factory=dict
     )  # tag -> (offset, length), group 7FE0 of the top
@@ -136,6 +138,16 @@ class Level:
         """Note once that something was read leniently."""
         if len(self.walk.warnings) < MAX_WARNINGS:
             self.walk.warnings[f"{code} {self.path}{KEYS[tag]}"] = None
+
+    def spend_values(self, units: int) -> None:
+        """Count what the values of an attribute take.
+
+        Raises:
+            TooComplex: more than `MAX_VALUE_UNITS` in the instance.
+        """
+        self.walk.value_units -= units
+        if self.walk.value_units < 0:
+            raise TooComplex("more values than any real object has")
 
     def decode_anyway(self, raw: bytes, tag: int) -> str:
         """Text of bytes that the character set does not have, flagged; nothing is refused for its text."""

@@ -10,6 +10,7 @@ import pytest
 
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.wire import deflate, walk
+from dicomweb.wire.data_set import read_data_set
 from dicomweb.wire.faults import (
     DataSetDoesNotMatch,
     IdentifierMissing,
@@ -19,7 +20,9 @@ from dicomweb.wire.faults import (
     Truncated,
     UnreadableDataSet,
 )
+from dicomweb.wire.file_meta import read_file_meta
 from dicomweb.wire.instance import inflated_file, is_uid, parse_instance
+from dicomweb.wire.walk import EXPLICIT_LITTLE, MAX_VALUE_UNITS, Level, Walk
 from tests.unit.dicomweb_wire.files import (
     CT,
     ITEM_END,
@@ -382,6 +385,33 @@ def test_what_stays_inline_is_bounded():
     assert len(paths) == 461
     (bulk,) = parse_instance(file(explicit(0x00420011, "UT", b"x" * 65_538))).bulk
     assert bulk.path == "00420011"
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value", "units"),
+    [
+        (0x00209056, "SH", b"a\\b ", 4),
+        (0x00181020, "LO", b"a\\b\\c ", 6),
+        (0x00081070, "PN", b"a\\b ", 16),
+        (0x00200032, "DS", b"1\\2\\3 ", 3),
+        (0x00281052, "US", bytes(8), 4),
+        (0x00280009, "AT", bytes(8), 4),
+        (0x00181020, "LO", b"alone ", 0),
+    ],
+)
+def test_values_beside_others_are_counted(tag, vr, value, units):
+    """34 MiB of DS values of under 64 bytes took 700 MiB while they were read, of PN 2 GiB."""
+    data = file(explicit(tag, vr, value))
+    level = Level(Walk(data), EXPLICIT_LITTLE, len(data))
+    read_data_set(level, read_file_meta(data).data_set_offset)
+    assert level.walk.value_units == MAX_VALUE_UNITS - units
+
+
+def test_more_values_than_any_object_has_are_refused():
+    values = explicit(0x00081070, "PN", b"\\".join([b"ab"] * 21))
+    items = item(values) * (MAX_VALUE_UNITS // (21 * 8) + 1)
+    with pytest.raises(TooComplex):
+        parse_instance(file(explicit(0x00400275, "SQ", items)))
 
 
 def test_the_json_is_serializable_whatever_the_values():

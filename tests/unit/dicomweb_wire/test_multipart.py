@@ -143,6 +143,14 @@ def test_a_long_preamble_is_refused_early():
         reader.feed(bytes(multipart_reader.MAX_PREAMBLE_BYTES + 1))
 
 
+def test_each_line_of_a_preamble_is_looked_at_once():
+    reader = MultipartRelatedReader(TYPE)
+    reader.feed(b"--XY\n--XX--x\n" * 100 + b"--X")
+    assert reader._looked_to == 1300  # the line that may go on
+    reader.feed(b"X\r\n\r\nabc\r\n--XX--")
+    reader.finish()
+
+
 def test_the_number_of_parts_is_bounded(monkeypatch):
     monkeypatch.setattr(multipart_reader, "MAX_PARTS", 3)
     body = message("XX", [(PartHead("a/b"), b"x")] * 4)
