@@ -7,11 +7,17 @@ a coded image or a PDF tells of itself is filled in; where both tell and differ,
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dicomweb.attributes import DicomJson, integer, text, values
+from dicomweb.attributes import DicomJson, integer, values
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.store.bulk_parts import DEFAULT_SYNTAX, PDF, BulkPart, BulkParts
 from dicomweb.wire.coded_images import CodedImage, read_coded_image, without_boxes
-from dicomweb.wire.data_set_writer import MAX_VALUE_BYTES, PIXEL_DATA, Encoded, write_data_set
+from dicomweb.wire.data_set_writer import (
+    MAX_VALUE_BYTES,
+    PIXEL_DATA,
+    Encoded,
+    attributes_by_key,
+    write_data_set,
+)
 from dicomweb.wire.dicom_json import element
 from dicomweb.wire.dictionary import key_of
 from dicomweb.wire.faults import UnwritableDataSet
@@ -35,9 +41,16 @@ MUST_AGREE = ("Rows", "Columns", "SamplesPerPixel")
 
 
 def identifiers(dicom_json: Mapping[str, Json]) -> tuple[str, str]:
-    """SOP Class and SOP Instance UID of metadata, "" where they are no UIDs."""
-    uids = (text(dicom_json, SOP_CLASS_UID), text(dicom_json, SOP_INSTANCE_UID))
+    """SOP Class and SOP Instance UID of metadata, whatever that is; "" where they are no UIDs."""
+    uids = (_only_text(dicom_json.get(SOP_CLASS_UID)), _only_text(dicom_json.get(SOP_INSTANCE_UID)))
     return uids if all(map(is_uid, uids)) else ("", "")
+
+
+def _only_text(attribute: Json) -> str:
+    match attribute:
+        case {"Value": [str(value)]}:
+            return value.strip("\0 ")
+    return ""
 
 
 def build_file(dicom_json: DicomJson, parts: BulkParts) -> Encoded:
@@ -50,6 +63,7 @@ def build_file(dicom_json: DicomJson, parts: BulkParts) -> Encoded:
     def bulk_data(uri: str) -> list[Piece]:
         return [part.data for part in parts.take(uri)]
 
+    dicom_json = attributes_by_key(dicom_json)
     syntax, encapsulated = ts.ExplicitVRLittleEndian, None
     frames = _pixel_parts(dicom_json, parts)
     if any(part.type.is_image for part in frames):

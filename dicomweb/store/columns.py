@@ -7,7 +7,9 @@ of what a column holds.
 from collections.abc import Mapping
 from typing import Any
 
-from dicomweb.attributes import Json, integer, text, values
+import orjson
+
+from dicomweb.attributes import INDEXED, DicomJson, Json, integer, text, values
 from dicomweb.normal_forms import name_groups, normal_date, normal_time
 from dicomweb.phonetic import sound_of, words_of
 from dicomweb.wire.dictionary import key_of
@@ -15,6 +17,9 @@ from dicomweb.wire.dictionary import key_of
 INDEX_VERSION = 1
 MAX_KEY_CHARACTERS = 256  # of a text that is compared; no VR of a key allows more, and an index takes 2.7 kB
 MAX_NAME_WORDS = 32  # of one name
+MAX_INDEXED_BYTES = 64 << 10  # of the attributes of study and series, as JSON
+MAX_LONG_ATTRIBUTE_BYTES = 4 << 10  # of each when they exceed that
+MAX_REQUESTS = 100  # items of Request Attributes Sequence that a series is found by
 
 STUDY_TEXT: Mapping[str, str] = {
     "accession_number": key_of("AccessionNumber"),
@@ -66,6 +71,18 @@ INSTANCE_NUMBERS: Mapping[str, str] = {
 }
 
 
+def indexed_of(dicom_json: Mapping[str, Json]) -> DicomJson:
+    """The attributes that the rows of study, series and instance are made of.
+
+    Study and series rows hold theirs as sent, and each search reads them: when they are many bytes, the long
+    ones are left out. Metadata has everything.
+    """
+    kept = {name: attribute for name, attribute in dicom_json.items() if name in INDEXED}
+    if len(orjson.dumps(kept)) <= MAX_INDEXED_BYTES:
+        return kept
+    return {name: each for name, each in kept.items() if len(orjson.dumps(each)) <= MAX_LONG_ATTRIBUTE_BYTES}
+
+
 def study_columns(dicom_json: Mapping[str, Json]) -> dict[str, Any]:
     """The matching columns of a study row."""
     columns: dict[str, Any] = {column: _text(dicom_json, name) for column, name in STUDY_TEXT.items()}
@@ -108,13 +125,13 @@ def _text(dicom_json: Mapping[str, Json], name: str) -> str:
 
 
 def series_requests(dicom_json: Mapping[str, Json]) -> list[dict[str, str]]:
-    """The matching columns of each item of Request Attributes Sequence."""
+    """The matching columns of each item of Request Attributes Sequence, of the first `MAX_REQUESTS`."""
     return [
         {
-            "scheduled_procedure_step_id": text(item, SCHEDULED_PROCEDURE_STEP_ID),
-            "requested_procedure_id": text(item, REQUESTED_PROCEDURE_ID),
+            "scheduled_procedure_step_id": _text(item, SCHEDULED_PROCEDURE_STEP_ID),
+            "requested_procedure_id": _text(item, REQUESTED_PROCEDURE_ID),
         }
-        for item in values(dicom_json, REQUEST_ATTRIBUTES_SEQUENCE)
+        for item in values(dicom_json, REQUEST_ATTRIBUTES_SEQUENCE)[:MAX_REQUESTS]
     ]
 
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
+import orjson
+
 from dicomweb.attributes import Json, text, values
 from dicomweb.normal_forms import normal_date
 from dicomweb.wire.dictionary import key_of
@@ -27,6 +29,11 @@ UNIVERSAL_ENTITY_ID = key_of("UniversalEntityID")
 UNIVERSAL_ENTITY_ID_TYPE = key_of("UniversalEntityIDType")
 
 NAMED_ISSUER_PREFIX = "urn:isthmus:issuer:"
+MAX_IDENTIFIER_CHARACTERS = (
+    128  # of a Patient ID and an issuer; an LO has 64, and an index takes 2.7 kB of both
+)
+MAX_IDENTIFIER_BYTES = 2048  # of each attribute that it is made of, as JSON
+_IDENTIFYING = (PATIENT_ID, ISSUER_OF_PATIENT_ID, ISSUER_QUALIFIERS_SEQUENCE)
 GENDER_OF: Mapping[str, str] = {"M": "male", "F": "female", "O": "other"}  # PS3.3 C.7.1.1; others say nothing
 _OID = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*))+")
 _URI = re.compile(r"(?:urn|https?):[^\s\"<>\\^`{|}]+", re.IGNORECASE)
@@ -36,6 +43,20 @@ def patient_identifier(dicom_json: Mapping[str, Json], site: Site) -> PatientIde
     """The identifier of the data set's patient; None when Patient ID is absent or empty."""
     value = text(dicom_json, PATIENT_ID)
     return PatientIdentifier(_issuer_system(dicom_json, site), value) if value else None
+
+
+def overlong_identifier(dicom_json: Mapping[str, Json]) -> str | None:
+    """The attribute of the patient's identifier that is longer than this server can keep; None: none is."""
+    return next((name for name in _IDENTIFYING if _is_overlong(dicom_json.get(name, {}), name)), None)
+
+
+def _is_overlong(attribute: Json, name: str) -> bool:
+    if "BulkDataURI" in attribute or len(orjson.dumps(attribute)) > MAX_IDENTIFIER_BYTES:
+        return True
+    texts = [text({name: attribute}, name)]
+    if name == ISSUER_QUALIFIERS_SEQUENCE:
+        texts = [text(item, UNIVERSAL_ENTITY_ID) for item in values({name: attribute}, name)]
+    return max(map(len, texts), default=0) > MAX_IDENTIFIER_CHARACTERS
 
 
 def demographics(dicom_json: Mapping[str, Json]) -> Demographics:

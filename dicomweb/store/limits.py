@@ -16,6 +16,7 @@ MAX_METADATA_BYTES = 8 * MIB  # of all metadata parts of a request: some 500 ins
 MAX_METADATA_VALUES = (
     1_000_000  # members, values and items in them: what they grow to in memory, not their bytes, is the cost
 )
+MAX_DATA_SETS = 10_000  # in all metadata parts of a request, as many as it could have as files
 MAX_BULK_PARTS = 10_000  # of a request
 MAX_PNG_BYTES = 64 * MIB  # of a PNG image
 SPOOL_WRITE_BYTES = MIB  # bytes collected for one write to the spool

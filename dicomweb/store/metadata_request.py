@@ -19,6 +19,7 @@ from dicomweb.store.bulk_parts import PNG, BulkPart, BulkParts, BulkType, bulk_t
 from dicomweb.store.instances import FailedAttribute, InstanceResult, Refusal
 from dicomweb.store.limits import (
     MAX_BULK_PARTS,
+    MAX_DATA_SETS,
     MAX_METADATA_BYTES,
     MAX_METADATA_VALUES,
     MAX_PNG_BYTES,
@@ -140,6 +141,8 @@ def _read(read: Callable[[bytes], DataSets], metadata: Sequence[ReceivedPart]) -
     for part in metadata:
         with part.opened() as body:
             data_sets += read(bytes(body))
+        if len(data_sets) > MAX_DATA_SETS:
+            raise TooLarge("The metadata describes more instances than this server takes at once.")
     return data_sets
 
 

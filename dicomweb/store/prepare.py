@@ -1,8 +1,11 @@
 """Reading received parts: each becomes an instance or a refusal (PS3.18 Table I.2-2)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from dicomweb.response_codes import StoreFailure
+from dicomweb.store.columns import indexed_of
+from dicomweb.store.identity import overlong_identifier
 from dicomweb.store.instances import (
     FailedAttribute,
     InstanceResult,
@@ -25,6 +28,8 @@ from dicomweb.wire.instance import is_uid
 from server.kernel.faults import Fault
 
 STUDY_INSTANCE_UID = key_of("StudyInstanceUID")
+OTHER_STUDY_COMMENT = "The instance belongs to another study than the request names"
+OVERLONG_COMMENT = "Longer than an identifier of a patient may be here"
 
 FAILURE_OF: Mapping[type[Fault], StoreFailure] = {
     UnreadableDataSet: StoreFailure.CANNOT_UNDERSTAND,
@@ -37,7 +42,8 @@ FAILURE_OF: Mapping[type[Fault], StoreFailure] = {
 def prepare_part(part: ReceivedPart, target_study: str | None) -> ReceivedInstance | InstanceResult:
     """Read one part; blocks. An InstanceResult is a refusal.
 
-    `target_study` is the Study Instance UID of the resource path; None: any study (PS3.18 10.5.1).
+    `target_study` is the Study Instance UID of the resource path; None: any study (PS3.18 10.5.1). The
+    instance keeps of its DICOM JSON what the index needs: a batch of them waits for the disk.
     """
     if part.failure is not None:
         return part.failure
@@ -46,11 +52,14 @@ def prepare_part(part: ReceivedPart, target_study: str | None) -> ReceivedInstan
             received = prepare_instance(body)
         except Fault as fault:
             return _refused(body[: 1 << 20], fault)
-    if target_study is not None and received.parsed.study_instance_uid != target_study:
-        comment = "The instance belongs to another study than the request names"
-        failed = (FailedAttribute(STUDY_INSTANCE_UID, comment),)
-        return result_of(received.parsed, Refusal(StoreFailure.OTHER_STUDY_THAN_REQUESTED, failed))
-    return received
+    parsed = received.parsed
+    if target_study is not None and parsed.study_instance_uid != target_study:
+        failed = (FailedAttribute(STUDY_INSTANCE_UID, OTHER_STUDY_COMMENT),)
+        return result_of(parsed, Refusal(StoreFailure.OTHER_STUDY_THAN_REQUESTED, failed))
+    if (name := overlong_identifier(parsed.dicom_json)) is not None:
+        failed = (FailedAttribute(name, OVERLONG_COMMENT),)
+        return result_of(parsed, Refusal(StoreFailure.DATA_SET_DOES_NOT_MATCH_SOP_CLASS, failed))
+    return replace(received, parsed=replace(parsed, dicom_json=indexed_of(parsed.dicom_json)))
 
 
 def failure_of(fault: Fault) -> StoreFailure:

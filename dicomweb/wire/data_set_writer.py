@@ -142,23 +142,34 @@ class _Writing:
 _BINARY_NUMBERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
 
 
+def attributes_by_key(dicom_json: Json, path: str = "") -> dict[str, dict[str, Json]]:
+    """The attributes of a data set as a stranger wrote it, by their keys in upper case, in ascending order.
+
+    Raises:
+        UnwritableDataSet: it is no JSON object, a member is no attribute, or a Value no array.
+    """
+    if not isinstance(dicom_json, dict):
+        raise UnwritableDataSet(path.rstrip("/"), "an item is not a JSON object")
+    upper: dict[str, dict[str, Json]] = {}
+    for name, attribute in dicom_json.items():
+        key = name.upper()
+        if not _KEY.fullmatch(name) or not isinstance(attribute, dict) or key in upper:
+            raise UnwritableDataSet(path.rstrip("/"), "a member is not an attribute by its tag, once")
+        if not isinstance(attribute.get("Value", []), list | None):
+            raise UnwritableDataSet(path + key, "Value is not an array")
+        upper[key] = attribute
+    return dict(sorted(upper.items()))
+
+
 def _in_order(dicom_json: Json, path: str) -> Iterator[tuple[str, Json]]:
     """The attributes to be written, by tag.
 
     Raises:
         UnwritableDataSet: a member is no attribute.
     """
-    if not isinstance(dicom_json, dict):
-        raise UnwritableDataSet(path.rstrip("/"), "an item is not a JSON object")
-    upper: dict[str, Json] = {}
-    for name, attribute in dicom_json.items():
-        key = name.upper()
-        if not _KEY.fullmatch(name) or not isinstance(attribute, dict) or key in upper:
-            raise UnwritableDataSet(path.rstrip("/"), "a member is not an attribute by its tag, once")
-        upper[key] = attribute
-    for key in sorted(upper):
+    for key, attribute in attributes_by_key(dicom_json, path).items():
         if key[:4] not in _NOT_OF_DATA_SETS and key[4:] != "0000":
-            yield key, upper[key]
+            yield key, attribute
 
 
 def _vr(key: str, attribute: Mapping[str, Json]) -> str:
@@ -169,12 +180,7 @@ def _vr(key: str, attribute: Mapping[str, Json]) -> str:
 
 
 def _values(attribute: Mapping[str, Json]) -> list[Json]:
-    values = attribute.get("Value")
-    if values is None:
-        return []
-    if not isinstance(values, list):
-        raise NotOfVr("Value is not an array")
-    return values
+    return attribute.get("Value") or []
 
 
 def _head(key: str, vr: str, length: int) -> bytes:

@@ -291,6 +291,42 @@ async def test_metadata_has_limits(
     assert (await store(client, [metadata(place())])).status_code == 413
 
 
+async def test_metadata_of_too_many_instances_stores_nothing(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata_request, "MAX_DATA_SETS", 1)
+    assert (await store(client, [metadata(place()), metadata(place(1, 1, 2))])).status_code == 413
+    assert (await client.get("/dicom-web/studies")).json() == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"7FE00010": None}, id="no attribute"),
+        pytest.param({"7FE00010": []}, id="an array for an attribute"),
+        pytest.param({"00080016": {"vr": "UI", "Value": {"0": "1.2"}}}, id="an object for values"),
+        pytest.param({"00080018": {"vr": "UI", "Value": 5}}, id="a number for values"),
+        pytest.param({"00280008": {"vr": "IS", "Value": "22"}}, id="text for values"),
+        pytest.param({"00420011": 1}, id="a number for an attribute"),
+    ],
+)
+async def test_members_that_are_no_attributes_are_a_failed_instance(
+    client: httpx.AsyncClient, wrong: Json
+) -> None:
+    response = await store(client, [metadata(place()) | wrong])
+    assert response.status_code == 409
+    failures = response.json().get("00081198") or response.json()["0008119A"]
+    assert failures["Value"][0]["00081197"]["Value"] == [0xC000]
+
+
+async def test_keys_in_lower_case_are_the_same_attributes(client: httpx.AsyncClient) -> None:
+    """A JPEG image under "7fe00010" was written as native pixels."""
+    data_set = metadata(place()) | {"7fe00010": {"vr": "OB", "BulkDataURI": "pixels"}}
+    response = await store(client, [data_set], part(JPEG, "image/jpeg"))
+    assert response.status_code == 200, response.text
+    assert (await stored_metadata(client, place()))["00280011"]["Value"] == [6]
+
+
 async def test_bulk_parts_have_a_limit(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata_request, "MAX_BULK_PARTS", 1)
     response = await store(client, [metadata(place(), **NATIVE)], part(PIXELS), part(PIXELS))

@@ -2,11 +2,15 @@
 
 import asyncio
 import io
+import random
+import string
+import warnings
 from typing import Any
 
 import httpx
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedSRStorage, ImplicitVRLittleEndian
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -25,6 +29,7 @@ from server.kernel.tables import AuditRow, OutboxEvent
 from tests.conformance.ps3_18.kit import (
     DICOM_JSON,
     MULTIPART,
+    Place,
     as_file,
     confined_to,
     ct_file,
@@ -34,6 +39,7 @@ from tests.conformance.ps3_18.kit import (
     place,
 )
 
+LONG_TEXT = "".join(random.Random(1).choices(string.ascii_letters, k=60_000))  # which no index compresses
 STUDY, SERIES, INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
 
 
@@ -41,6 +47,23 @@ async def post(client: httpx.AsyncClient, *files: bytes, study: str = "", **head
     path = f"/dicom-web/studies{'/' + study if study else ''}"
     headers = {"Content-Type": MULTIPART, **headers}
     return await client.post(path, content=multipart(*files), headers=headers)
+
+
+def overlong_file(where: Place | None = None, /, **attributes: Any) -> bytes:
+    """Texts longer than their VR allows."""
+    with warnings.catch_warnings(action="ignore"):
+        return ct_file(where, **attributes)
+
+
+def item_of(**attributes: str) -> Dataset:
+    made = Dataset()
+    with warnings.catch_warnings(action="ignore"):
+        for keyword, value in attributes.items():
+            setattr(made, keyword, value)
+    return made
+
+
+LONG_ISSUER = item_of(UniversalEntityID=LONG_TEXT[:129], UniversalEntityIDType="ISO")
 
 
 async def count(services: Services, row: type) -> int:
@@ -143,6 +166,19 @@ async def test_answer_type_not_accepted(client: httpx.AsyncClient) -> None:
             id="two missing UIDs, each named",
         ),
         pytest.param(ct_file()[:-10], 0xC000, [""], id="cut off in the pixel data"),
+        pytest.param(
+            overlong_file(PatientID=LONG_TEXT[:129]), 0xA900, ["00100020"], id="a Patient ID too long"
+        ),
+        pytest.param(
+            overlong_file(PatientID=LONG_TEXT), 0xA900, ["00100020"], id="a Patient ID beyond any index"
+        ),
+        pytest.param(overlong_file(IssuerOfPatientID=LONG_TEXT[:129]), 0xA900, ["00100021"], id="issuer"),
+        pytest.param(
+            ct_file(IssuerOfPatientIDQualifiersSequence=[LONG_ISSUER]),
+            0xA900,
+            ["00100024"],
+            id="qualifier",
+        ),
     ],
 )
 async def test_refused_instance_names_what_is_wrong(
@@ -154,6 +190,21 @@ async def test_refused_instance_names_what_is_wrong(
     assert reason(item) == failure
     assert failed_attributes(item) == attributes
     assert len(items(response, REFERENCED)) == 1
+
+
+async def test_texts_beyond_any_index_are_stored_and_found_by_their_beginning(
+    client: httpx.AsyncClient,
+) -> None:
+    request = item_of(RequestedProcedureID=LONG_TEXT)
+    keywords = ("AccessionNumber", "PatientName", "StudyDescription", "SeriesDescription", "StationName")
+    files = [
+        overlong_file(place(number), **{keyword: LONG_TEXT}) for number, keyword in enumerate(keywords, 2)
+    ]
+    response = await post(client, overlong_file(RequestAttributesSequence=[request]), *files)
+    assert response.status_code == 200, response.text
+    for key in (*keywords, "RequestAttributesSequence.RequestedProcedureID"):
+        found = await client.get("/dicom-web/series", params={key: f"{LONG_TEXT[:200]}*"})
+        assert len(found.json()) == 1, key
 
 
 async def test_part_that_is_not_dicom_is_an_other_failure(client: httpx.AsyncClient) -> None:
