@@ -18,11 +18,11 @@ from fastapi import FastAPI
 
 from fhir.interactions.authored import put_own_definitions
 from server.app import build_app, build_services, worker_environment
-from server.http.bounded_heads import BoundedHeads
 from server.http.drain import Drain
 from server.http.draining_server import STOP_SIGNALS, DrainingServer, WayOut
 from server.http.lifeline import Lifeline
 from server.http.memory import tune_allocator
+from server.http.paced_bodies import PacedBodies
 from server.http.supervisor import Plan, Supervisor
 from server.kernel.audit_months import make_audit_months
 from server.kernel.database import Database, UnitOfWork
@@ -93,7 +93,7 @@ def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         app,
         log_config=None,
         access_log=False,
-        http=BoundedHeads,
+        http=PacedBodies,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_s,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 
-from server.http.bounded_heads import BoundedHeads
 from server.http.health import Readiness, build_router
 from server.http.metrics import Metrics
+from server.http.paced_bodies import PacedBodies
 from server.http.tracing import NO_TELEMETRY
 from server.kernel.faults import Fault
 
@@ -38,7 +38,7 @@ async def serve_operation(operation: Operation, stop: asyncio.Event) -> None:
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, telemetry=NO_TELEMETRY)
     app.include_router(build_router(operation.readiness, operation.metrics))
-    config = uvicorn.Config(app, log_config=None, access_log=False, http=BoundedHeads, server_header=False)
+    config = uvicorn.Config(app, log_config=None, access_log=False, http=PacedBodies, server_header=False)
     server = _Server(config)
     serving = asyncio.create_task(server.serve([_listen(operation.host, operation.port)]))
     await stop.wait()

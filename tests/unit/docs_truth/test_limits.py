@@ -52,6 +52,8 @@ ALSO = (
     "server.kernel.jobs.BEAT_S",
     "server.kernel.jobs.DEAD_AFTER_S",
     "server.http.rate_limits.BURST_S",
+    "server.http.paced_bodies.BODY_MIN_BYTES",
+    "server.http.paced_bodies.BODY_WINDOW_S",
     "server.http.supervisor.FAILED_STARTS",
     "server.http.supervisor.SILENT_S",
     "server.http.supervisor.START_S",

@@ -1,4 +1,4 @@
-"""What an HTTP/1.1 connection may hold before anybody is known, on real sockets."""
+"""What an HTTP/1.1 connection may hold before anybody is known, and how long, on real sockets."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,15 +7,38 @@ from typing import Any
 import pytest
 import uvicorn
 
-from server.http import bounded_heads
-from server.http.bounded_heads import MAX_HEAD_BYTES, BoundedHeads
+from server.http import bounded_heads, paced_bodies
+from server.http.bounded_heads import MAX_HEAD_BYTES
+from server.http.paced_bodies import PacedBodies
 
 Exchange = Callable[..., Awaitable[bytes]]
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 READ_BYTES = 256 << 10  # of an event loop at once
+
+
+class Windows:
+    """Counts the windows in which a body is watched."""
+
+    def __init__(self) -> None:
+        self._begun = asyncio.Condition()
+        self.number = 0
+
+    async def begin(self) -> None:
+        async with self._begun:
+            self.number += 1
+            self._begun.notify_all()
+
+    async def next(self, count: int = 1) -> None:
+        """Return when so many more have begun."""
+        until = self.number + count
+        async with self._begun:
+            await self._begun.wait_for(lambda: self.number >= until)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     size, more = 0, True
+    if scope["path"] == "/late":
+        await scope["state"]["windows"].next(3)
     while more:
         message = await receive()
         size, more = size + len(message.get("body", b"")), message.get("more_body", False)
@@ -24,22 +47,45 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-async def exchange() -> AsyncIterator[Exchange]:
-    """Send pieces over a fresh connection; what came back when it ended, or after one answer."""
-    config = uvicorn.Config(application, port=0, http=BoundedHeads, lifespan="off", log_config=None)
+def windows(monkeypatch: pytest.MonkeyPatch) -> Windows:
+    counted, tasks = Windows(), set()
+    begin = PacedBodies._begin_window
+
+    def counting(protocol: PacedBodies) -> None:
+        begin(protocol)
+        tasks.add(asyncio.get_running_loop().create_task(counted.begin()))
+
+    monkeypatch.setattr(PacedBodies, "_begin_window", counting)
+    return counted
+
+
+@pytest.fixture
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paced_bodies, "BODY_WINDOW_S", 0.02)
+
+
+@pytest.fixture
+async def exchange(windows: Windows) -> AsyncIterator[Exchange]:
+    """Send pieces over a fresh connection, a number: let so many windows begin; what came back."""
+    config = uvicorn.Config(application, port=0, http=PacedBodies, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
+    server.lifespan.state["windows"] = windows
 
-    async def talk(*pieces: bytes) -> bytes:
+    async def talk(*pieces: bytes | int) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-            return await asyncio.wait_for(reader.read(1 << 16), 10)
+                if isinstance(piece, int):
+                    await windows.next(piece)
+                else:
+                    writer.write(piece)
+                    await writer.drain()
+            answer = await asyncio.wait_for(reader.read(1 << 16), 10)
+            return answer if answer != CONTINUE else await asyncio.wait_for(reader.read(1 << 16), 10)
         except ConnectionError:
             return await reader.read(1 << 16)
         finally:
@@ -84,3 +130,40 @@ async def test_slow_head_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(bounded_heads, "HEAD_TIMEOUT_S", 0.1)
     assert await exchange(begun) == b""
+
+
+BODY = b"Content-Length: 200000\r\n\r\n"
+PART = b"a" * paced_bodies.BODY_MIN_BYTES
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([HEAD + BODY], id="nothing"),
+        pytest.param([HEAD + BODY, PART, 1, PART[1:]], id="a little"),
+        pytest.param([HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\na"], id="a chunk that does not end"),
+    ],
+)
+@pytest.mark.usefixtures("short_windows")
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    exchange: Exchange, pieces: list[bytes | int]
+) -> None:
+    assert b" 408 " in await exchange(*pieces)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([HEAD + BODY, *[PART, 1] * 5, b"a" * (200_000 - 5 * len(PART))], id="slow"),
+        pytest.param(
+            [HEAD.replace(b"/", b"/late", 1) + BODY, b"a" * 200_000], id="an application that reads late"
+        ),
+        pytest.param(
+            [HEAD.replace(b"/", b"/late", 1) + b"Expect: 100-continue\r\n" + BODY, 3, b"a" * 200_000],
+            id="an application that bids late",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("short_windows")
+async def test_a_body_that_comes_in_time_is_taken(exchange: Exchange, pieces: list[bytes | int]) -> None:
+    assert b"00200000" in await exchange(*pieces)
