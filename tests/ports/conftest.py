@@ -1,4 +1,4 @@
-"""Every object store that the port's suite runs on."""
+"""Every object store that the ports' suites run on, and a job queue."""
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from server.kernel.cloud_store import CloudObjectStore
+from server.kernel.database import Database
 from server.kernel.envelope import Keyring
 from server.kernel.envelope_store import EnvelopeStore, sealing_prefix
+from server.kernel.jobs import JobQueue
 from server.kernel.local_store import JournalPolicy, LocalObjectStore
 from server.kernel.object_store import ObjectStore
+from tests.ports.jobs import opened
 from tests.services.s3 import S3Server, s3_server
 
 KEYRING = Keyring(hashlib.sha256(b"a master key of tests").digest())
@@ -53,3 +56,9 @@ async def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
 def store(new_store: NewStore) -> ObjectStore:
     """An empty store of each kind."""
     return new_store()
+
+
+@pytest.fixture
+async def queue(database: Database) -> AsyncIterator[JobQueue]:
+    async with opened(database) as queue:
+        yield queue

@@ -1,25 +1,17 @@
 """The job queue, on both databases: nothing lost, nothing twice at once, everything to its end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text, update
 
 import server.migrations
 from server.kernel.clock import SECOND_US, now_us
 from server.kernel.database import Database, UnitOfWork
-from server.kernel.end_task import end_task
 from server.kernel.faults import Busy, NotFound
 from server.kernel.job_overview import job_facts, list_jobs, retry_failed
-from server.kernel.job_queues import job_queue
-from server.kernel.job_runner import JobRunner
 from server.kernel.jobs import (
-    DEFAULT_BEATS,
     FAILURE_DELAYS_S,
     INFERENCE,
     LOW,
@@ -29,7 +21,6 @@ from server.kernel.jobs import (
     ROUTINE,
     STAT,
     STORAGE,
-    Args,
     Beats,
     Emitted,
     Job,
@@ -40,50 +31,12 @@ from server.kernel.jobs import (
     after_failure,
     without_duplicates,
 )
-from server.kernel.periodic_jobs import FIRST_S, Recurring, _take_turn, defer_due, keep_schedule
-from server.kernel.rows import table_of
-from server.kernel.tables import OutboxEvent, PeriodicJob
+from server.kernel.tables import OutboxEvent
+from tests.ports.jobs import QUICK, SOON_S, count, defer, opened, take
 from tests.services.jobs import hurry
 
 VERSIONS = Path(server.migrations.__file__).parent / "versions"
-SOON_S = 30.0
-QUICK = Beats(beat_s=0.2, dead_after_s=2.0)
 MORTAL = Beats(beat_s=0.2, dead_after_s=0.2)  # dead unless heard of all the time
-
-
-async def defer(database: Database, *jobs: Job) -> None:
-    async def work(unit: UnitOfWork) -> None:
-        for job in jobs:
-            unit.defer(job)
-
-    await database.transact(work)
-
-
-@asynccontextmanager
-async def opened(database: Database, beats: Beats = QUICK) -> AsyncIterator[JobQueue]:
-    queue = job_queue(database, QUEUES, beats)
-    await queue.open()
-    try:
-        yield queue
-    finally:
-        await queue.close()
-
-
-@pytest.fixture
-async def queue(database: Database) -> AsyncIterator[JobQueue]:
-    async with opened(database) as queue:
-        yield queue
-
-
-async def count(database: Database, row: type) -> int:
-    async with database.read() as connection:
-        return int((await connection.execute(select(func.count()).select_from(table_of(row)))).scalar_one())
-
-
-async def take(queue: JobQueue, name: str = RECORD) -> Taken:
-    taken = await queue.take(name)
-    assert taken is not None
-    return taken
 
 
 class Act(Exception):
@@ -327,187 +280,11 @@ def test_trouble_of_the_database_is_not_held_against_a_job() -> None:
     assert after_failure(taken_after(MAX_TRIES - 1, 2), Busy()).delay_s is None
 
 
-class Handlers(dict[str, Callable[[Args], Awaitable[None]]]):
-    """Handlers by task, and what they were called with."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[Any] = []
-        self.called = asyncio.Event()
-
-    def add(self, task: str, handle: Callable[[Args], Awaitable[None]]) -> None:
-        async def note(args: Args) -> None:
-            self.calls.append(args.get("n"))
-            self.called.set()
-            await handle(args)
-
-        self[task] = note
-
-
-async def nothing(_args: Args) -> None:
-    return None
-
-
-@asynccontextmanager
-async def running(
-    database: Database, handlers: Handlers, beats: Beats = DEFAULT_BEATS, **options: Any
-) -> AsyncIterator[asyncio.Event]:
-    """A runner at work; ends when the caller does, or by the event."""
-    stop = asyncio.Event()
-    queue = job_queue(database, (RECORD,), beats)
-    task = asyncio.create_task(JobRunner(queue, handlers, {RECORD: 2}, beats, **options).run(stop))
-    try:
-        yield stop
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, SOON_S)
-
-
-async def test_runner_runs_what_waited_and_what_comes(database: Database) -> None:
-    handlers = Handlers()
-    handlers.add("a", nothing)
-    await defer(database, Job("a", {"n": 1}))
-    async with asyncio.timeout(SOON_S), running(database, handlers):
-        await handlers.called.wait()
-        handlers.called.clear()
-        await defer(database, Job("a", {"n": 2}))
-        await handlers.called.wait()
-    assert handlers.calls == [1, 2]
-    async with opened(database) as queue:
-        assert await queue.due_in_s(QUEUES) == {}
-
-
-class Unanswered:
-    """A queue whose first job is taken, and the answer lost on the way."""
-
-    def __init__(self, queue: JobQueue) -> None:
-        self._queue = queue
-        self.lost = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)
-
-    async def take(self, name: str) -> Taken | None:
-        taken = await self._queue.take(name)
-        if taken is not None and not self.lost:
-            self.lost += 1
-            raise Busy("The connection broke.")
-        return taken
-
-
-async def test_job_whose_taking_was_not_answered_is_run(database: Database) -> None:
-    done, stop = asyncio.Event(), asyncio.Event()
-
-    async def handle(_args: Args) -> None:
-        done.set()
-
-    queue = Unanswered(job_queue(database, QUEUES, QUICK))
-    runner = JobRunner(queue, {"work": handle}, {RECORD: 1}, QUICK)  # type: ignore[arg-type]
-    running = asyncio.create_task(runner.run(stop))
-    await defer(database, Job("work", dedupe_key="one", exclusive=True))
-    await asyncio.wait_for(done.wait(), SOON_S)
-    assert queue.lost == 1
-    stop.set()
-    await running
-
-
 def test_duplicates_make_one_that_is_soonest_and_most_urgent() -> None:
     slow, quick = Job("a", delay_s=5, priority=STAT, dedupe_key="k"), Job("a", priority=LOW, dedupe_key="k")
     for jobs in ([slow, quick], [quick, slow]):
         (single,) = without_duplicates(jobs)
         assert (single.delay_s, single.priority) == (0, STAT)
-
-
-async def test_failing_job_is_retried_and_holds_up_no_other(database: Database) -> None:
-    handlers, outcomes = Handlers(), []
-    done = asyncio.Event()
-
-    async def fail(_args: Args) -> None:
-        raise ValueError("Demo^Phantom")
-
-    async def end(_args: Args) -> None:
-        done.set()
-
-    handlers.add("bad", fail)
-    handlers.add("good", end)
-    await defer(database, Job("bad", {"n": 1}), Job("bad", {"n": 2}), Job("good"))
-    async with (
-        asyncio.timeout(SOON_S),
-        running(database, handlers, observe=lambda task, outcome, _: outcomes.append((task, outcome))),
-    ):
-        await done.wait()
-    assert set(outcomes) == {("bad", "retried"), ("good", "done")}
-    async with opened(database) as queue:
-        await hurry(database)
-        assert [(await take(queue)).failures >= 1 for _ in range(2)] == [True, True]
-
-
-async def test_job_of_another_release_is_left_to_it(database: Database) -> None:
-    await defer(database, Job("newer"))
-    async with opened(database) as queue:
-        runner = JobRunner(queue, {}, {RECORD: 1}, QUICK)
-        assert await runner.run_due() == 1
-        await hurry(database)
-        assert (await take(queue)).failures == 0
-
-
-async def test_stopped_runner_finishes_what_it_has(database: Database) -> None:
-    handlers, stopping = Handlers(), asyncio.Event()
-
-    async def go_on_after_the_stop(_args: Args) -> None:
-        await stopping.wait()
-        await defer(database, Job("what it did", queue=STORAGE))
-
-    handlers.add("a", go_on_after_the_stop)
-    await defer(database, Job("a"))
-    async with asyncio.timeout(SOON_S), running(database, handlers, grace_s=SOON_S) as stop:
-        await handlers.called.wait()
-        stop.set()
-        stopping.set()
-    async with opened(database) as queue:
-        assert await queue.take(RECORD) is None
-        assert await queue.take(STORAGE) is not None
-
-
-async def test_runner_gives_back_what_takes_longer_than_the_grace(database: Database) -> None:
-    handlers = Handlers()
-
-    async def never(_args: Args) -> None:
-        await asyncio.Event().wait()
-
-    handlers.add("a", never)
-    await defer(database, Job("a"))
-    async with asyncio.timeout(SOON_S), running(database, handlers, grace_s=0):
-        await handlers.called.wait()
-    async with opened(database) as queue:
-        again = await take(queue)  # at once, without waiting for the runner to count as dead
-        assert again.failures == 0
-
-
-async def test_runner_drops_what_was_taken_from_it(database: Database) -> None:
-    handlers, dropped = Handlers(), asyncio.Event()
-
-    async def endless(_args: Args) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            dropped.set()
-
-    handlers.add("a", endless)
-    await defer(database, Job("a"))
-    if database.is_sqlite:
-        theft = "UPDATE job SET runner = 'another' WHERE state = 'running'"
-    else:
-        theft = "UPDATE procrastinate_jobs SET worker_id = NULL WHERE status = 'doing'"
-
-    async def steal(unit: UnitOfWork) -> None:
-        await unit.execute(text(theft))
-
-    watchful = Beats(beat_s=0.2, dead_after_s=3600)
-    async with asyncio.timeout(SOON_S), running(database, handlers, watchful):
-        await handlers.called.wait()
-        await database.transact(steal)
-        await dropped.wait()
 
 
 def test_migration_installs_the_schema_of_the_installed_library() -> None:
@@ -552,83 +329,3 @@ async def test_facts_tell_what_stands_where(database: Database, queue: JobQueue)
     ages = dict(overdue.values)
     assert ages[RECORD,] > 0
     assert ages[STORAGE,] == ages[INFERENCE,] == 0
-
-
-EVERY = Recurring("care", 3600)
-
-
-async def make_due(database: Database) -> None:
-    async def work(unit: UnitOfWork) -> None:
-        await unit.execute(update(table_of(PeriodicJob)).values(next_us=unit.now_us))
-
-    await database.transact(work)
-
-
-async def test_recurring_task_is_deferred_once_by_several_processes(
-    database: Database, queue: JobQueue
-) -> None:
-    assert 0 < await defer_due(database, [EVERY]) <= FIRST_S
-    assert await queue.take(STORAGE) is None
-    await make_due(database)
-    waits = await asyncio.gather(*(defer_due(database, [EVERY]) for _ in range(5)))
-    assert all(3500 < wait <= 3600 for wait in waits)
-    first = await take(queue, STORAGE)
-    assert first.task == "care"
-    await queue.finish(first)
-    await database.transact(partial(_take_turn, EVERY))  # of one who had looked before the others did it
-    assert await queue.take(STORAGE) is None
-
-
-async def test_recurring_task_does_not_overtake_itself(database: Database, queue: JobQueue) -> None:
-    await defer_due(database, [EVERY])
-    await make_due(database)
-    await defer_due(database, [EVERY])
-    slow = await take(queue, STORAGE)
-    await make_due(database)
-    await defer_due(database, [EVERY])
-    assert await queue.take(STORAGE) is None
-    await queue.finish(slow)
-    assert (await take(queue, STORAGE)).task == "care"
-
-
-async def test_shorter_period_holds_at_once(database: Database) -> None:
-    await defer_due(database, [EVERY])
-    await make_due(database)
-    await defer_due(database, [EVERY])
-    assert await defer_due(database, [Recurring("care", 10)]) <= 10
-
-
-async def test_schedule_runs_until_it_is_stopped(database: Database, queue: JobQueue) -> None:
-    stop, told = asyncio.Event(), asyncio.Event()
-    database.on_jobs(told.set)
-    schedule = asyncio.create_task(keep_schedule(database, [Recurring("care", 0.2)], stop))
-    async with asyncio.timeout(SOON_S):
-        await told.wait()
-        stop.set()
-        await schedule
-    assert (await take(queue, STORAGE)).task == "care"
-
-
-async def test_runner_that_takes_a_lost_job_again_drops_its_first_run(database: Database) -> None:
-    handlers, dropped = Handlers(), asyncio.Event()
-
-    async def endless(_args: Args) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            dropped.set()
-
-    handlers.add("a", endless)
-    await defer(database, Job("a"))
-    async with opened(database) as queue:
-        runner = JobRunner(queue, handlers, {RECORD: 2})
-        taken = await take(queue)
-        first = runner._begin(taken)
-        await handlers.called.wait()
-        await queue.try_again(taken, Next(0, 0), None)  # as who thought the runner dead does
-        second = runner._begin(await take(queue))
-        async with asyncio.timeout(SOON_S):
-            await dropped.wait()
-            await first
-        assert not second.done()
-        await end_task(second)
