@@ -21,6 +21,7 @@ test: $(VENV)/.installed-dev lint types contracts ## everything CI runs
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: test ## also what takes long
+	tools/test-system-packages all
 	$(BIN)/pytest -n 2 --dist loadfile -m slow
 	tools/test-other-stores
 	for database in sqlite postgresql; do \

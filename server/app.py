@@ -23,6 +23,7 @@ import dicomweb.worklist.routes
 import fhir.routes
 import server.auth.routes
 import server.http.health
+import server.viewer.routes
 import server.workflows.changes.routes
 import server.workflows.deletion.routes
 import server.workflows.retention.routes
@@ -70,6 +71,7 @@ from server.kernel.uids import new_id
 from server.kernel.wakeups import LocalWakeups
 from server.migrations import upgrade
 from server.settings import Settings
+from server.viewer.routes import ViewerSite
 from server.workflows.background import Loop, run_loop
 from server.workflows.engine_jobs import WAKE_S, wake_for_waiting
 from server.workflows.facts import watch_database, watch_machine
@@ -175,6 +177,8 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         app.include_router(router, prefix=ROOT)
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
     _include_administration(app, services)
+    site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
+    app.include_router(server.viewer.routes.build_router(site))
     answer_unrouted(app, answer)
     return app
 

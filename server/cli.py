@@ -45,6 +45,7 @@ cli = typer.Typer(
 db = typer.Typer(help="The database.", no_args_is_help=True)
 client = typer.Typer(help="OAuth clients.", no_args_is_help=True)
 models = typer.Typer(help="Models.", no_args_is_help=True)
+viewer = typer.Typer(help="The web viewer OHIF.", no_args_is_help=True)
 backup = typer.Typer(
     cls=DirectoryGroup, help="Back up to a folder: `isthmus backup DIR`.", no_args_is_help=True
 )
@@ -52,6 +53,7 @@ cli.add_typer(backup, name="backup")
 cli.add_typer(db, name="db")
 cli.add_typer(client, name="client")
 cli.add_typer(models, name="models")
+cli.add_typer(viewer, name="viewer")
 
 errors = Console(stderr=True)
 YOUNG_OBJECTS = 50_000  # before garbage is looked for; at Python's 700, a tenth of the start goes into that
@@ -152,7 +154,10 @@ def demo(
     """Show the main job: a study goes in, findings come out."""
     from server.client.demo import DemoOptions, run_demo
 
-    raise typer.Exit(run_demo(DemoOptions(study=study, keep=keep, data=data, port=port)))
+    viewer_folder = load_settings(data=data).viewer_folder
+    raise typer.Exit(
+        run_demo(DemoOptions(study=study, keep=keep, data=data, port=port, viewer=viewer_folder.absolute()))
+    )
 
 
 @cli.command()
@@ -202,6 +207,40 @@ def models_list(data: Data = None) -> None:
 
     for line in asyncio.run(list_models(load_settings(data=data))):
         typer.echo(line)
+
+
+@viewer.command("install")
+def viewer_install(
+    source: Annotated[
+        str | None, typer.Option("--from", help="The package's tarball: a file or a URL, not the registry's.")
+    ] = None,
+    registry: Annotated[str | None, typer.Option(help="npm registry to get it from.")] = None,
+    data: Data = None,
+) -> None:
+    """Install the viewer (48 MB); it is served at /ui/viewer, by a server that runs already too."""
+    from server.viewer.commands import run_install
+
+    settings = load_settings(data=data, viewer_registry=registry)
+    for line in run_install(settings.viewer_folder, source, settings.viewer_registry):
+        typer.echo(line)
+
+
+@viewer.command("status")
+def viewer_status(data: Data = None) -> None:
+    """Say which viewer is installed; exit code 1 when there is none, or not all of it."""
+    from server.viewer.commands import describe
+
+    status = describe(load_settings(data=data).viewer_folder)
+    typer.echo(status.text)
+    raise typer.Exit(0 if status.is_usable else 1)
+
+
+@viewer.command("uninstall")
+def viewer_uninstall(data: Data = None) -> None:
+    """Remove the viewer."""
+    from server.viewer.commands import run_uninstall
+
+    typer.echo(run_uninstall(load_settings(data=data).viewer_folder))
 
 
 @db.command("upgrade")

@@ -29,6 +29,7 @@ from server.kernel.retention_policy import RetentionPolicy, RetentionRule
 from server.kernel.site import Duplicates, Site
 from server.kernel.store_config import StoragePolicy, StoreConfig
 from server.kernel.tracing import TracingSettings
+from server.viewer.release import REGISTRY
 
 PREFIX = "ISTHMUS_"
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")  # of a path
@@ -205,6 +206,12 @@ class Settings(BaseSettings):
         None, pattern="^https?://", description="base URL of an OTLP/HTTP receiver of traces; default: none"
     )
     trace_ratio: float = Field(1.0, ge=0, le=1, description="share kept of the traces that begin here")
+    viewer: Path | None = Field(
+        None, description="folder of the web viewer; default: viewer/ in the data folder"
+    )
+    viewer_registry: str = Field(
+        REGISTRY, pattern="^https?://", description="npm registry from which `viewer install` gets it"
+    )
     worker_metrics_port: int | None = Field(
         None, ge=0, le=65535, description="port on which a worker by itself tells its health and metrics"
     )
@@ -359,6 +366,11 @@ class Settings(BaseSettings):
             _derived(master, "object envelope") for master in (self._master(), *self.previous_master_keys)
         ]
         return StoreConfig(self.data / "objects", keys, self.encrypt_objects, cloud)
+
+    @property
+    def viewer_folder(self) -> Path:
+        """Where the web viewer is installed."""
+        return self.viewer or self.data / "viewer"
 
     @property
     def storage(self) -> StoragePolicy:

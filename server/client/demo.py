@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ APPEAR_S = 30.0  # until the first workitem of a study is there, once it is stor
 END_S = 600.0  # until the analysis has ended
 PROJECTION_S = 15.0  # until FHIR knows the study
 
+VIEWER = "/ui/viewer/"
+VIEWER_SCOPES = "system/ImagingStudy.rs"
+VIEWER_TTL_S = 8 * 3600  # a day's work
+
 FINDINGS, FAILED, NO_FINDINGS = (
     0,
     1,
@@ -59,6 +64,7 @@ class DemoOptions:
     keep: bool = False
     data: Path | None = None  # None: a folder that is removed afterwards
     port: int = 0  # 0: any free one
+    viewer: Path | None = None  # the folder of the web viewer; None: the data folder's
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     try:
         study = choose_study(options, console)
         say.heading(console, "Starting a server (SQLite, local disk, one worker, login on)")
-        with running_server(options.data, options.port) as server:
+        with running_server(options.data, options.port, options.viewer) as server:
             code = visit_server(server, study, console)
             say.line(console, f"\nDone in {time.monotonic() - started:.0f} s.", "bold")
             if options.keep:
@@ -117,9 +123,20 @@ def visit_server(server: DemoServer, study: DemoStudy, console: Console) -> int:
         store_study(visit, study)
         workitems = watch_analysis(visit, study)
         reports = show_results(visit, study, workitems)
+        has_viewer = http.get(VIEWER).status_code == HTTPStatus.OK
     say.heading(console, "Go on by hand")
     say.tell_links(console, server.base, study.study_instance_uid, reports, token)
+    say.tell_viewer(console, viewer_link(server, study.study_instance_uid), installed=has_viewer)
     return FINDINGS if reports else NO_FINDINGS
+
+
+def viewer_link(server: DemoServer, study_instance_uid: str) -> str:
+    """The study in the web viewer, with a token that only reads images.
+
+    It stands in the fragment, which a browser sends to no server: no log and no proxy sees it.
+    """
+    token = issue_token(server, VIEWER_SCOPES, VIEWER_TTL_S)
+    return f"{server.base}{VIEWER}viewer?StudyInstanceUIDs={study_instance_uid}#token={token}"
 
 
 def store_study(visit: Visit, study: DemoStudy) -> None:

@@ -79,3 +79,10 @@ def tell_links(
     line(console, f"  token     {token}")
     path = f"/fhir/DiagnosticReport/{reports[0].id}" if reports else "/dicom-web/studies"
     line(console, f'  try       curl -H "Authorization: Bearer {token}" {base}{path}', "dim")
+
+
+def tell_viewer(console: Console, link: str, *, installed: bool) -> None:
+    """Where the images can be looked at, and how that becomes possible."""
+    line(console, f"  viewer    {link}")
+    if not installed:
+        line(console, "            once it is installed: isthmus viewer install (48 MB)", "dim")

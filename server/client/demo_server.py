@@ -46,8 +46,10 @@ class DemoServer:
 
 
 @contextmanager
-def running_server(data: Path | None, port: int) -> Iterator[DemoServer]:
+def running_server(data: Path | None, port: int, viewer: Path | None = None) -> Iterator[DemoServer]:
     """Start a server; on leaving it is stopped, and its data folder removed if it was made here.
+
+    `viewer`: where the web viewer is installed; None: in the data folder, if at all.
 
     Raises:
         ServerDidNotStart: it ended, or was not ready in time.
@@ -56,7 +58,7 @@ def running_server(data: Path | None, port: int) -> Iterator[DemoServer]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with signals_interrupt():
-            server = _start(folder.absolute(), port or _free_port())
+            server = _start(folder.absolute(), port or _free_port(), viewer)
             try:
                 _wait_until_ready(server)
                 yield server
@@ -81,13 +83,13 @@ def signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def issue_token(server: DemoServer) -> str:
+def issue_token(server: DemoServer, scopes: str = SCOPES, ttl_s: int = TOKEN_TTL_S) -> str:
     """A token of the server, by the command `isthmus token`.
 
     Raises:
         ServerDidNotStart: the command failed.
     """
-    command = [*_isthmus(), "token", "--scope", SCOPES, "--ttl", str(TOKEN_TTL_S), "--data", str(server.data)]
+    command = [*_isthmus(), "token", "--scope", scopes, "--ttl", str(ttl_s), "--data", str(server.data)]
     done = subprocess.run(command, env=_environment(), cwd=server.data, capture_output=True, check=False)  # noqa: S603  our own command
     words = done.stdout.decode().split()
     if done.returncode != 0 or not words:
@@ -95,13 +97,14 @@ def issue_token(server: DemoServer) -> str:
     return words[-1]
 
 
-def _start(data: Path, port: int) -> DemoServer:
+def _start(data: Path, port: int, viewer: Path | None) -> DemoServer:
     log = data / "server.log"
     command = [*_isthmus(), "serve", "--host", "127.0.0.1", "--port", str(port), "--data", str(data)]
+    place = {"ISTHMUS_VIEWER": str(viewer)} if viewer else {}
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603  our own command
             command,
-            env=_environment(),
+            env=_environment() | place,
             cwd=data,
             stdin=subprocess.DEVNULL,
             stdout=output,

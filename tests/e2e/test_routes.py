@@ -18,6 +18,8 @@ PUBLIC = {
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
+    ("GET", "/ui/viewer"),
+    ("GET", "/ui/viewer/{path}"),
     ("GET", "/fhir/metadata"),
     ("GET", "/fhir/.well-known/smart-configuration"),
     ("GET", "/.well-known/oauth-authorization-server"),
