@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +15,9 @@ class Answer:
     status: HTTPStatus = HTTPStatus.OK
 
 
-def not_modified(entity_tag: str) -> Answer:
-    """The client's copy still holds (RFC 9110 §15.4.5)."""
-    return Answer(b"", {"ETag": entity_tag}, HTTPStatus.NOT_MODIFIED)
+def not_modified(entity_tag: str, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
+    """The client's copy still holds; `headers`: those of the answer that a cache needs (RFC 9110 §15.4.5)."""
+    return Answer(b"", {**headers, "ETag": entity_tag}, HTTPStatus.NOT_MODIFIED)
 
 
 def weak_tag(digest: bytes) -> str:

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from dicomweb.answer import names_tag, not_modified
 from dicomweb.attributes import Level
+from dicomweb.coded import VARY
 from dicomweb.data_sets import data_set_answer, data_sets_answer, data_sets_tag
 from dicomweb.pixels.service import Pixels
 from dicomweb.render.routes import add_rendered
@@ -19,7 +20,7 @@ from dicomweb.response_codes import RETRY_AFTER_S
 from dicomweb.retrieve.byte_range import RangeNotSatisfiable
 from dicomweb.retrieve.inflated import InflatedFiles
 from dicomweb.retrieve.request import Archive
-from dicomweb.retrieve.routes import acceptable, add_routes, response_of
+from dicomweb.retrieve.routes import acceptable, add_routes, known_tags, response_of
 from dicomweb.search.keys import SERIES_INSTANCE_UID, STUDY_INSTANCE_UID, Key
 from dicomweb.search.query import parse_query
 from dicomweb.search.search import SearchAnswer, search
@@ -170,8 +171,8 @@ async def _found(
 ) -> Response:
     """What was found, unless the client has it."""
     tag = await data_sets_tag(found.body, representation, coding)
-    if names_tag(request.headers.get("if-none-match"), tag):
-        return response_of(not_modified(tag))
+    if names_tag(known_tags(request), tag):
+        return response_of(not_modified(tag, VARY))
     response = response_of(await data_sets_answer(found.body, representation, coding), found.warnings)
     response.headers["ETag"] = tag
     if found.total is not None:

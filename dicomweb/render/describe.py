@@ -113,6 +113,9 @@ def _segmentation_range(source: Source) -> tuple[float, float] | None:
     """A segmentation's frames are shown alike, whatever is in them (PS3.3 C.8.20.2)."""
     if source.fmt.bits_allocated == 1:
         return 0.0, 1.0
+    if text_of(source.dicom_json, "SegmentationType") == "LABELMAP":
+        segments = items_of(source.dicom_json, "SegmentSequence")
+        return 0.0, max([number(each, "SegmentNumber") or 0.0 for each in segments], default=0.0) or 1.0
     largest = number(source.dicom_json, "MaximumFractionalValue")
     return (0.0, largest) if largest else None
 

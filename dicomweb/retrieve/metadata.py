@@ -31,7 +31,7 @@ async def retrieve_metadata(
     kind = f"metadata {services.public_base} {representation} {included.name}"
     tag = coded_tag(entity_tag(kind, located), coding)
     if names_tag(request.if_none_match, tag):
-        return not_modified(tag)
+        return not_modified(tag, VARY)
     await audit_retrieval(services, request, located[0])
     headers = {"Content-Type": representation.media_type, "ETag": tag}
     if request.is_head:

@@ -31,13 +31,18 @@ def acceptable(request: Request) -> tuple[MediaRange, ...]:
     return parse_accept(request.headers.getlist("accept"), request.query_params.get("accept"))
 
 
+def known_tags(request: Request) -> str | None:
+    """The tags of If-None-Match, which may come as several fields (RFC 9110 §5.3); None: there are none."""
+    return ", ".join(request.headers.getlist("if-none-match")) or None
+
+
 def retrieve_request(request: Request) -> RetrieveRequest:
     """What a retrieval needs to know of a request."""
     headers = request.headers
     return RetrieveRequest(
         access=access_of(request.scope),
         accept=acceptable(request),
-        if_none_match=", ".join(headers.getlist("if-none-match")) or None,
+        if_none_match=known_tags(request),
         range=headers.get("range"),
         if_range=headers.get("if-range"),
         accept_encoding=headers.getlist("accept-encoding"),

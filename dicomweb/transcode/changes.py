@@ -43,5 +43,7 @@ def _lossy(description: Description, target: str, ratio: float) -> Iterator[tupl
     yield LOSSY_RATIO, element(LOSSY_RATIO, b"DS", "\\".join(ratios).encode("ascii", "replace"))
     methods = [*description.lossy_methods, LOSSY_METHOD[target]]
     yield LOSSY_METHOD_USED, element(LOSSY_METHOD_USED, b"CS", "\\".join(methods).encode("ascii", "replace"))
+    if not description.image_type:  # it may be absent, but then have no single value (PS3.3 C.7.6.1.1.2)
+        return
     image_type = ("DERIVED", *description.image_type[1:])
     yield IMAGE_TYPE, element(IMAGE_TYPE, b"CS", "\\".join(image_type).encode("ascii", "replace"))

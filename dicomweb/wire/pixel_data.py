@@ -6,6 +6,7 @@ instance is stored and its metadata served, its frames are not.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from struct import iter_unpack
 from typing import Any
@@ -16,6 +17,7 @@ from dicomweb.wire.walk import EXTENDED_LENGTHS, EXTENDED_OFFSETS, PIXEL_DATA, B
 
 Json = Any
 Range = tuple[int, int]  # (offset in the file, length)
+LONG_LAYOUT = 64 << 10  # bytes, of about 4000 frames, that take some milliseconds to be read
 MAX_FRAMES = 1_000_000  # more than any object; the table is kept per instance
 # How a coded frame begins: JPEG and JPEG-LS SOI + marker, JPEG 2000 and HTJ2K SOC + SIZ, JP2 signature box.
 FRAME_BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
@@ -89,7 +91,16 @@ def encode_layout(layout: PixelLayout) -> bytes:
 
 
 def decode_layout(encoded: bytes | str) -> PixelLayout:
-    """The layout that `encode_layout` wrote."""
+    """The layout that `encode_layout` wrote; a long one is kept, for who asks for one frame asks for more."""
+    return _decode_long(encoded) if len(encoded) > LONG_LAYOUT else _decode(encoded)
+
+
+@lru_cache(maxsize=4)  # slide images of 100 000 tiles take 20 MB each
+def _decode_long(encoded: bytes | str) -> PixelLayout:
+    return _decode(encoded)
+
+
+def _decode(encoded: bytes | str) -> PixelLayout:
     frames, encapsulated, first_offset, frame_bits, fragments = orjson.loads(encoded)
     ranges = tuple(tuple((offset, length) for offset, length in frame) for frame in fragments)
     return PixelLayout(frames, bool(encapsulated), first_offset, frame_bits, ranges)

@@ -160,3 +160,9 @@ def test_a_layout_survives_its_encoding():
         _encapsulated(b"aa", b"bb", b"cc")[1],
     ):
         assert decode_layout(encode_layout(layout)) == layout
+
+
+def test_a_long_layout_is_read_once_for_many_frames() -> None:
+    encoded = encode_layout(PixelLayout(20_000, True, fragments=tuple(((n, 1),) for n in range(20_000))))
+    assert decode_layout(encoded) is decode_layout(bytes(bytearray(encoded)))
+    assert decode_layout(encoded).frame_ranges(20_000) == ((19_999, 1),)

@@ -84,6 +84,14 @@ TABLE = LookupTable(2, 10, 16, b"\1\0\xff\xff")
         pytest.param(
             [element("MaximumFractionalValue", 200)], Grayscale(value_range=(0, 200)), id="a segmentation"
         ),
+        pytest.param(
+            [
+                element("SegmentationType", "LABELMAP"),
+                sequence("SegmentSequence", [data_set(element("SegmentNumber", n)) for n in (1, 3)]),
+            ],
+            Grayscale(value_range=(0, 3)),
+            id="a label map: its first segment is not black",
+        ),
     ],
 )
 def test_grayscale(elements: list[dict[str, Json]], expected: Grayscale) -> None:

@@ -121,6 +121,8 @@ def test_lossy_answers_say_so() -> None:
     assert (read.LossyImageCompression, read.LossyImageCompressionMethod) == ("01", "ISO_15444_1")
     assert read.ImageType == ["DERIVED", "PRIMARY", "AXIAL"]
     assert float(read.LossyImageCompressionRatio) > 0
+    untyped = pydicom.dcmread(io.BytesIO(transcoded(as_file(ct_slice()), ts.JPEG2000)))
+    assert "ImageType" not in untyped
     assert read.SOPInstanceUID == ct_slice().SOPInstanceUID
 
 

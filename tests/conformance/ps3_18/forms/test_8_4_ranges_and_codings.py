@@ -185,3 +185,14 @@ async def test_what_is_not_coded(archive: httpx.AsyncClient) -> None:
         assert "Content-Encoding" not in response.headers
     refused, _ = await raw(archive, f"{STUDY}/metadata", "identity;q=0, br")
     assert refused.status_code == 406
+
+
+@pytest.mark.parametrize("path", [PLAIN.path, f"{PLAIN.path}/metadata", "/dicom-web/studies"])
+async def test_not_modified_says_what_a_cache_needs(archive: httpx.AsyncClient, path: str) -> None:
+    """RFC 9110 §15.4.5; If-None-Match may come as several fields (§5.3)."""
+    whole = await get(archive, path)
+    fields = [("Accept", "*/*"), ("If-None-Match", '"other"'), ("If-None-Match", whole.headers["ETag"])]
+    again = await archive.get(path, headers=fields)
+    assert again.status_code == 304
+    for name in ("ETag", "Vary", "Cache-Control"):
+        assert again.headers[name] == whole.headers[name]
