@@ -5,6 +5,7 @@ import zstandard
 
 from dicomweb.attributes import DicomJson
 from dicomweb.wire.dicom_json import absolute_bulk_uris
+from dicomweb.wire.overlay import Overlay, show
 
 ZSTD_LEVEL = 1  # 14 KB of JSON to 2.5 KB in 0.02 ms; higher levels gain little on so small a text
 MAX_JSON_BYTES = 256 << 20  # of one instance when unpacked; more than any data set that the reader lets pass
@@ -19,3 +20,8 @@ def unpack_metadata(packed: bytes, instance_url: str) -> bytes:
     """The JSON text of kept metadata, its bulk data URIs made absolute."""
     text = zstandard.ZstdDecompressor().decompress(packed, max_output_size=MAX_JSON_BYTES)
     return absolute_bulk_uris(text, instance_url)
+
+
+def shown_metadata(text: bytes, overlay: Overlay) -> bytes:
+    """The JSON text of an instance with what lies over it."""
+    return orjson.dumps(show(orjson.loads(text), overlay))

@@ -2,7 +2,7 @@
 
 Every QIDO-RS key of PS3.18 Tables 10.6.1-3, -4 and -5 is a column in a form that can be compared: dates as
 YYYYMMDD, times padded to HHMMSS.FFFFFF, names folded by component group. What was sent stands beside it in
-`attributes` (DICOM JSON of the level) and, whole, in `InstanceMetadata`.
+`attributes` (DICOM JSON of the level) and, whole and always as sent, in `InstanceMetadata`.
 """
 
 from sqlalchemy import (
@@ -48,7 +48,8 @@ class Study(Row, table=True):
     """One study. `patient_id` is the FHIR Patient's id; null unless `link_state` is "linked".
 
     `identified_id` is the Patient that carries its identifier. Once that one is merged into another,
-    `patient_id` is the other; unmerging makes them equal again.
+    `patient_id` is the other; unmerging makes them equal again. What it says of itself is what is shown:
+    where that is not what was sent, `StudyOverlay` knows both.
     """
 
     __tablename__ = "study"
@@ -101,7 +102,8 @@ class Study(Row, table=True):
     study_description: str = Field(default="", sa_column=_later_text())
     issuer_of_patient_id: str = Field(default="", sa_column=_later_text())
     index_version: int = Field(default=0, sa_column=_index_version())
-    attributes: str = Field(sa_type=Text)  # DICOM JSON object: patient and study attributes as sent
+    overlaid_us: int | None = Field(default=None, sa_type=BigInteger)  # null: everything is as sent
+    attributes: str = Field(sa_type=Text)  # DICOM JSON object: patient and study attributes as shown
 
 
 class StudyName(Row, table=True):
@@ -119,6 +121,54 @@ class StudyName(Row, table=True):
     attribute: str = Field(primary_key=True)  # the stem of its columns in `Study`: "patient_name"
     word: str = Field(primary_key=True)
     sound: str
+
+
+class StudyOverlay(Row, table=True):
+    """What a study shows otherwise than it was sent (DESIGN §5, Corrections).
+
+    It goes with its study by itself, as `StudyName` does.
+    """
+
+    __tablename__ = "study_overlay"
+
+    study_id: int = Field(
+        sa_column=Column(BigKey, ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    )
+    merged: str = Field(sa_type=Text)  # DICOM JSON object: whose it is since a merge; {}: it is not merged
+    merged_us: int | None = Field(default=None, sa_type=BigInteger)
+    corrected: str = Field(sa_type=Text)  # DICOM JSON object: what an administrator set; {}: nothing
+    corrected_us: int | None = Field(default=None, sa_type=BigInteger)
+    corrected_by: str | None = None  # the Principal's id
+    reason: str | None = Field(default=None, sa_type=Text)
+    sent: str = Field(sa_type=Text)  # JSON object: of each attribute above what was sent; null: nothing
+    sent_system: str | None = None  # `Study.patient_system` and `.patient_value` as sent
+    sent_value: str | None = None
+    has_both: bool = False  # whether instances came that name the Patient it was merged into
+
+
+class SeriesOverlay(Row, table=True):
+    """What a series shows otherwise than it was sent. It goes with its series by itself."""
+
+    __tablename__ = "series_overlay"
+
+    series_id: int = Field(
+        sa_column=Column(BigKey, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
+    )
+    corrected: str = Field(sa_type=Text)  # DICOM JSON object
+    corrected_us: int = Field(sa_type=BigInteger)
+    corrected_by: str  # the Principal's id
+    reason: str = Field(sa_type=Text)
+    sent: str = Field(sa_type=Text)  # JSON object: of each attribute above what was sent; null: nothing
+
+
+class SurvivingPatient(Row, table=True):
+    """What studies of the Patients that are merged into this one show of its person."""
+
+    __tablename__ = "surviving_patient"
+
+    patient_id: str = Field(primary_key=True)
+    attributes: str = Field(sa_type=Text)  # DICOM JSON object: name, birth date, sex, as far as known
+    merged_us: int = Field(sa_type=BigInteger)
 
 
 class Series(Row, table=True):
@@ -161,7 +211,8 @@ class Series(Row, table=True):
     manufacturer: str = Field(default="", sa_column=_later_text())
     manufacturer_model_name: str = Field(default="", sa_column=_later_text())
     index_version: int = Field(default=0, sa_column=_index_version())
-    attributes: str = Field(sa_type=Text)  # DICOM JSON object: series attributes as sent
+    overlaid_us: int | None = Field(default=None, sa_type=BigInteger)  # null: everything is as sent
+    attributes: str = Field(sa_type=Text)  # DICOM JSON object: series attributes as shown
 
 
 class SeriesRequest(Row, table=True):

@@ -25,10 +25,12 @@ import server.auth.routes
 import server.http.health
 import server.viewer.routes
 import server.workflows.changes.routes
+import server.workflows.corrections.routes
 import server.workflows.deletion.routes
 import server.workflows.retention.routes
 import server.workflows.routes
 import server.workflows.storage.routes
+from dicomweb.retrieve.request import Archive
 from dicomweb.urls import ROOT
 from dicomweb.worklist.events.report import KINDS as REPORTED_KINDS
 from dicomweb.worklist.events.routes import Notifications
@@ -173,19 +175,21 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     )
     app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens))
-    for router in _dicomweb_routers(services, notifications):
+    archive = dicomweb.routes.open_archive(services)
+    for router in _dicomweb_routers(services, archive, notifications):
         app.include_router(router, prefix=ROOT)
     app.include_router(_fhir_router(settings, services), prefix="/fhir")
     _include_administration(app, services)
+    corrections = server.workflows.corrections.routes.build_router(services, archive)
+    app.include_router(corrections, prefix="/admin/api")
     site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
     app.include_router(server.viewer.routes.build_router(site))
     answer_unrouted(app, answer)
     return app
 
 
-def _dicomweb_routers(services: Services, notifications: Notifications) -> list[APIRouter]:
+def _dicomweb_routers(services: Services, archive: Archive, notifications: Notifications) -> list[APIRouter]:
     """The routers below the DICOMweb root; the last tells what the others can do."""
-    archive = dicomweb.routes.open_archive(services)
     routers = [
         dicomweb.routes.build_router(services, archive),
         dicomweb.wado_uri.routes.build_router(services, archive),

@@ -79,7 +79,7 @@ async def make_picture(
     state = picture.state and picture.state.located.file_sha256
     key = (
         "rendered",
-        picture.subject.located.file_sha256,
+        picture.subject.located.version,
         picture.frames,
         state,
         media_type,

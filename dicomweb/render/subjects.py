@@ -19,6 +19,7 @@ from dicomweb.retrieve.locate import DELETED, InstanceDetail, Located
 from dicomweb.retrieve.request import Archive
 from dicomweb.tables import InstanceMetadata
 from dicomweb.wire.dicom_json import text_of
+from dicomweb.wire.overlay import show
 from dicomweb.wire.pixel_data import PixelLayout
 from dicomweb.wire.walk import BULK_PREFIX
 from server.kernel.database import Database
@@ -89,7 +90,10 @@ async def read_subjects(database: Database, located: Sequence[Located]) -> list[
     for each in located:
         row = found[each.key]
         detail = InstanceDetail(row.pixel_layout, row.bulk_values)
-        subjects.append(Subject(each, detail, await _parse(row.dicom_json)))
+        dicom_json = await _parse(row.dicom_json)
+        if each.overlay is not None:
+            dicom_json = show(dicom_json, each.overlay)
+        subjects.append(Subject(each, detail, dicom_json))
     return subjects
 
 

@@ -128,9 +128,15 @@ async def nothing() -> AsyncIterator[bytes]:
 
 
 def heads_of(located: Iterable[Located], representation: Representation) -> list[PartHead]:
-    """The part headers of whole files, each with its own transfer syntax."""
+    """The part headers of whole files, each with its own transfer syntax.
+
+    How long a file is over which something lies is not known before it is made.
+    """
     return [
-        PartHead(representation.content_type(each.transfer_syntax_uid), each.stored.length)
+        PartHead(
+            representation.content_type(each.transfer_syntax_uid),
+            each.stored.length if each.overlay is None else None,
+        )
         for each in located
     ]
 

@@ -6,12 +6,15 @@ A superseded instance is found by its own UID only. What is out of reach is not 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, select
+from sqlalchemy import Row, Select, bindparam, func, select
 
+from dicomweb.overlay.load import NONE, Overlays, load_overlays
 from dicomweb.reach import WITHIN_PATIENTS, patients_of
 from dicomweb.tables import Instance, InstanceMetadata, Series, Study
+from dicomweb.wire.overlay import Overlay
 from server.kernel.access import Reach
 from server.kernel.database import Database
 from server.kernel.faults import NotFound
@@ -45,6 +48,14 @@ class Located:
     transfer_syntax_uid: str
     file_sha256: bytes
     stored: StoredRange
+    overlay: Overlay | None = None  # None: it is shown as sent
+
+    @property
+    def version(self) -> bytes:
+        """What tells apart what is shown of this instance at different times."""
+        if self.overlay is None:
+            return self.file_sha256
+        return sha256(self.file_sha256 + self.overlay.digest).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,8 @@ async def locate(database: Database, resource: Resource, reach: Reach) -> list[L
     Raises:
         NotFound: there is none, or none within reach.
     """
-    return [_located(row) for row in await _rows(database, resource, reach, is_detailed=False)]
+    rows, overlays = await _rows(database, resource, reach, is_detailed=False)
+    return [_located(row, overlays) for row in rows]
 
 
 async def locate_with_detail(
@@ -72,13 +84,13 @@ async def locate_with_detail(
     Raises:
         NotFound: it is not there, or not within reach.
     """
-    row = (await _rows(database, resource, reach, is_detailed=True))[0]
-    return _located(row), InstanceDetail(row.pixel_layout, row.bulk_values)
+    (row, *_), overlays = await _rows(database, resource, reach, is_detailed=True)
+    return _located(row, overlays), InstanceDetail(row.pixel_layout, row.bulk_values)
 
 
 async def _rows(
     database: Database, resource: Resource, reach: Reach, *, is_detailed: bool
-) -> Sequence[Row[Any]]:
+) -> tuple[Sequence[Row[Any]], Overlays]:
     kind = _Kind(
         resource.series is not None, resource.instance is not None, not reach.is_everyone, is_detailed
     )
@@ -86,9 +98,11 @@ async def _rows(
     given = {name: uid for name, uid in named.items() if uid is not None}
     async with database.read() as connection:
         rows: Sequence[Row[Any]] = (await connection.execute(_select(kind), given | patients_of(reach))).all()
+        is_overlaid = any(row.overlaid_us is not None for row in rows)
+        overlays = await load_overlays(connection, [resource.study]) if is_overlaid else NONE
     if not rows:
         raise NotFound("There is no such study, series or instance.")
-    return rows
+    return rows, overlays
 
 
 class _Kind(NamedTuple):
@@ -126,6 +140,7 @@ _SELECT = (
         _INSTANCE.c.object_name,
         _INSTANCE.c.object_offset,
         _INSTANCE.c.object_length,
+        func.coalesce(_STUDY.c.overlaid_us, _SERIES.c.overlaid_us).label("overlaid_us"),
     )
     .join_from(_INSTANCE, _SERIES, _INSTANCE.c.series_id == _SERIES.c.id)
     .join(_STUDY, _INSTANCE.c.study_id == _STUDY.c.id)
@@ -180,7 +195,7 @@ _SELECT_METADATA = select(_METADATA.c.instance_id, _METADATA.c.dicom_json).where
 )
 
 
-def _located(row: Row[Any]) -> Located:
+def _located(row: Row[Any], overlays: Overlays) -> Located:
     return Located(
         key=row.key,
         patient_id=row.patient_id,
@@ -190,4 +205,5 @@ def _located(row: Row[Any]) -> Located:
         transfer_syntax_uid=row.transfer_syntax_uid,
         file_sha256=row.file_sha256,
         stored=StoredRange(row.object_name, row.object_offset, row.object_length),
+        overlay=overlays.of(row.study_instance_uid, row.series_instance_uid),
     )

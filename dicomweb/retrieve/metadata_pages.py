@@ -1,7 +1,8 @@
 """The metadata of many instances as JSON text, kept for the next who asks (PS3.18 10.4.1.1.4).
 
 Viewers of one study ask for the same series one after the other; making its text costs most of the answer. It
-is found by the hashes of the files it tells of, which never change, after access was decided.
+is found by the hashes of the files it tells of, which never change, and of what lies over them, once access
+was decided.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from hashlib import sha256
 
 import zstandard
 
-from dicomweb.metadata import MAX_JSON_BYTES, ZSTD_LEVEL, unpack_metadata
+from dicomweb.metadata import MAX_JSON_BYTES, ZSTD_LEVEL, shown_metadata, unpack_metadata
 from dicomweb.retrieve.locate import Located, read_packed_metadata
 from dicomweb.urls import instance_url
 from server.kernel.metrics import counter
@@ -59,7 +60,8 @@ async def _make_page(services: Services, located: Sequence[Located]) -> bytes:
     def unpacked() -> Iterator[bytes]:
         for each in located:
             place = (each.study_instance_uid, each.series_instance_uid, each.sop_instance_uid)
-            yield unpack_metadata(packed[each.key], instance_url(services.public_base, *place))
+            text = unpack_metadata(packed[each.key], instance_url(services.public_base, *place))
+            yield text if each.overlay is None else shown_metadata(text, each.overlay)
 
     def joined() -> bytes:
         return b"[" + b",".join(unpacked()) + b"]"
@@ -70,7 +72,7 @@ async def _make_page(services: Services, located: Sequence[Located]) -> bytes:
 def _key(public_base: str, located: Sequence[Located]) -> str:
     digest = sha256(public_base.encode())
     for each in located:
-        digest.update(each.file_sha256)
+        digest.update(each.version)
     return f"metadata-array:{digest.hexdigest()}"
 
 

@@ -99,5 +99,5 @@ def entity_tag(kind: str, located: Sequence[Located], *, strong: bool = False) -
     """
     digest = sha256(kind.encode())
     for each in located:
-        digest.update(each.file_sha256)
+        digest.update(each.version)
     return (strong_tag if strong else weak_tag)(digest.digest())

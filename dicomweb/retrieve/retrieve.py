@@ -1,6 +1,7 @@
 """One retrieval: find within reach, negotiate, audit, answer (PS3.18 10.4.3)."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from dicomweb.answer import Answer, names_tag, not_modified
 from dicomweb.retrieve.bulk_data import answer_bulk_data
@@ -11,6 +12,7 @@ from dicomweb.retrieve.content import (
     file_part,
     heads_of,
     multipart_answer,
+    nothing,
     single_part_answer,
 )
 from dicomweb.retrieve.forms import Form, forms_wanted
@@ -30,6 +32,7 @@ from dicomweb.retrieve.frames import (
     require_frames,
 )
 from dicomweb.retrieve.locate import Located, Resource
+from dicomweb.retrieve.overlaid import open_overlaid
 from dicomweb.retrieve.request import (
     Archive,
     RetrieveRequest,
@@ -38,7 +41,13 @@ from dicomweb.retrieve.request import (
     find,
     find_with_detail,
 )
-from dicomweb.retrieve.transcoded import answer_transcoded_files, answer_transcoded_frames, choose_frames
+from dicomweb.retrieve.transcoded import (
+    answer_transcoded_files,
+    answer_transcoded_frames,
+    choose_frames,
+    file_as_stored,
+    part_of,
+)
 from dicomweb.retrieve.value_bytes import value_content
 from dicomweb.retrieve.zip_files import answer_zip
 from dicomweb.wire.faults import NotAcceptable
@@ -50,17 +59,21 @@ from dicomweb.wire.negotiation import (
 )
 from dicomweb.wire.pixel_data import PixelLayout
 from server.kernel.faults import NotFound
-from server.kernel.services import Services
 
 __all__ = ["Archive", "RetrieveRequest", "retrieve_bulk_data", "retrieve_files", "retrieve_frames"]
 
 
-async def retrieve_files(archive: Archive, request: RetrieveRequest, resource: Resource) -> Answer:
+async def retrieve_files(
+    archive: Archive, request: RetrieveRequest, resource: Resource, *, as_received: bool = False
+) -> Answer:
     """A study, series or instance: as DICOM files, as a ZIP file of them, or as its bulk data.
 
     PS3.18 10.4.1.1.1, Tables 10.4.4-1 and 8.7.3-1; whichever form the client prefers and can be had.
+    `as_received`: without what lies over it, which only administrators get.
     """
     located = await find(archive.services, request, resource)
+    if as_received:
+        located = [replace(each, overlay=None) for each in located]
     refused: NotAcceptable | NotFound | None = None
     for form in forms_wanted(request.accept):
         try:
@@ -86,35 +99,58 @@ async def _answer_files(
     representation = select_files(request.accept, stored, many=many, transcodes=True)
     if representation.transfer_syntax is not None:
         return await answer_transcoded_files(archive, request, located, representation)
-    return await _answer_stored_files(archive.services, request, located, representation)
+    return await _answer_stored_files(archive, request, located, representation)
 
 
 async def _answer_stored_files(
-    services: Services, request: RetrieveRequest, located: Sequence[Located], representation: Representation
+    archive: Archive, request: RetrieveRequest, located: Sequence[Located], representation: Representation
 ) -> Answer:
     tag = entity_tag(f"files {representation}", located, strong=not representation.multipart)
     if names_tag(request.if_none_match, tag):
         return not_modified(tag)
-    await audit_retrieval(services, request, located[0])
-    heads = heads_of(located, representation)
-    objects = services.objects
-    if not representation.multipart:
+    await audit_retrieval(archive.services, request, located[0])
+    if representation.multipart:
+        parts = _stored_parts(archive, located, representation)
+        heads, headers = heads_of(located, representation), {"ETag": tag}
+        return await multipart_answer(
+            parts, heads, representation.media_type, headers, is_head=request.is_head
+        )
+    (only,) = located
+    content_type = representation.content_type(only.transfer_syntax_uid)
+    if only.overlay is not None:
+        return await _answer_overlaid_file(
+            archive, request, only, {"Content-Type": content_type, "ETag": tag}
+        )
+    objects = archive.services.objects
 
-        async def whole() -> Body:
-            return await file_content(objects, located[0])
+    async def whole() -> Body:
+        return await file_content(objects, only)
 
-        async def part(start: int, count: int) -> Body:
-            return await file_part(objects, located[0], start, count)
+    async def part(start: int, count: int) -> Body:
+        return await file_part(objects, only, start, count)
 
-        return await single_part_answer(request, SinglePart(heads[0], tag, whole, part))
+    head = PartHead(content_type, only.stored.length)
+    return await single_part_answer(request, SinglePart(head, tag, whole, part))
 
-    async def parts() -> AsyncIterator[Part]:
-        for each, head in zip(located, heads, strict=True):
-            yield Part(head, await file_content(objects, each))
 
-    return await multipart_answer(
-        parts(), heads, representation.media_type, {"ETag": tag}, is_head=request.is_head
-    )
+async def _answer_overlaid_file(
+    archive: Archive, request: RetrieveRequest, located: Located, headers: dict[str, str]
+) -> Answer:
+    """One file over which something lies; how long it is shows when it is made."""
+    if request.is_head:
+        return Answer(nothing(), headers)
+    file = await open_overlaid(archive, located)
+    if file.length is None:
+        return Answer(await file.content(), headers)
+    head = PartHead(headers["Content-Type"], file.length)
+    return await single_part_answer(request, SinglePart(head, headers["ETag"], file.content, file.part))
+
+
+async def _stored_parts(
+    archive: Archive, located: Sequence[Located], representation: Representation
+) -> AsyncIterator[Part]:
+    for each in located:
+        yield part_of(await file_as_stored(archive, each), representation)
 
 
 async def retrieve_frames(

@@ -23,6 +23,7 @@ from dicomweb.retrieve.content import (
 )
 from dicomweb.retrieve.frames import archive_reader
 from dicomweb.retrieve.locate import InstanceDetail, Located, read_details
+from dicomweb.retrieve.overlaid import WholeFile, open_overlaid
 from dicomweb.retrieve.request import Archive, RetrieveRequest, audit_retrieval, entity_tag
 from dicomweb.transcode.coding import FrameCoding
 from dicomweb.transcode.description import Description
@@ -38,17 +39,6 @@ from dicomweb.wire.pixel_data import PixelLayout, decode_layout
 log = structlog.get_logger(__name__)
 
 DETAILS_PAGE = 200  # instances whose frame tables are in memory at once
-
-
-@dataclass(frozen=True, slots=True)
-class WholeFile:
-    """A file that is in memory, proven."""
-
-    content: bytes
-
-    async def read(self, ranges: Sequence[tuple[int, int]]) -> bytes:
-        """The bytes of (offset, length) ranges, joined."""
-        return b"".join(self.content[start : start + length] for start, length in ranges)
 
 
 async def answer_transcoded_files(
@@ -111,13 +101,28 @@ async def made_files(
             if made is not None:
                 yield MadeFile(each, made.transfer_syntax, made.length, made.chunks)
                 continue
-            content = await file_content(archive.services.objects, each)
-            yield MadeFile(each, each.transfer_syntax_uid, each.stored.length, content)
+            yield await file_as_stored(archive, each, details[each.key])
+
+
+async def file_as_stored(
+    archive: Archive, located: Located, detail: InstanceDetail | None = None
+) -> MadeFile:
+    """The file of an instance in its own transfer syntax, with what lies over it."""
+    if located.overlay is None:
+        content = await file_content(archive.services.objects, located)
+        return MadeFile(located, located.transfer_syntax_uid, located.stored.length, content)
+    file = await open_overlaid(archive, located, detail)
+    return MadeFile(located, located.transfer_syntax_uid, file.length, await file.content())
 
 
 async def _parts(files: AsyncIterator[MadeFile], representation: Representation) -> AsyncIterator[Part]:
     async for each in files:
-        yield Part(PartHead(representation.content_type(each.transfer_syntax), each.length), each.content)
+        yield part_of(each, representation)
+
+
+def part_of(file: MadeFile, representation: Representation) -> Part:
+    """A file as a part of a message."""
+    return Part(PartHead(representation.content_type(file.transfer_syntax), file.length), file.content)
 
 
 async def _transcoded(
@@ -176,6 +181,7 @@ async def _stored_file(
         decode_layout(detail.pixel_layout) if detail.pixel_layout is not None else None,
         reader,
         describe,
+        located.overlay,
     )
 
 

@@ -1,7 +1,8 @@
 """The DICOM files of a resource as one ZIP file, made while it is sent (PS3.18 §8.6.1.3, application/zip)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from zlib import crc32
 
 from dicomweb.answer import Answer, names_tag, not_modified
@@ -9,6 +10,7 @@ from dicomweb.retrieve.content import Body, file_content, streamed_answer
 from dicomweb.retrieve.forms import ZIP, zip_ranges
 from dicomweb.retrieve.inflated import MAX_SPOOLED_BYTES, SpooledFile
 from dicomweb.retrieve.locate import Located
+from dicomweb.retrieve.overlaid import open_overlaid
 from dicomweb.retrieve.request import Archive, RetrieveRequest, audit_retrieval, entity_tag
 from dicomweb.retrieve.transcoded import MadeFile, made_files, require_encodable
 from dicomweb.wire.negotiation import select_files
@@ -38,14 +40,14 @@ async def answer_zip(archive: Archive, request: RetrieveRequest, located: Sequen
         "Content-Disposition": f'attachment; filename="{located[0].study_instance_uid}.zip"',
         "ETag": tag,
     }
-    if target is None:
-        length = await asyncio.to_thread(
-            archive_length, (_entry(each, each.stored.length) for each in located)
-        )
-        entries = _stored(archive.services.objects, located)
-    else:
-        length = None
+    length = None
+    if target is not None:
         entries = _made(archive.services.objects, made_files(archive, request, located, chosen))
+    else:
+        entries = _stored(archive, located)
+        if all(each.overlay is None for each in located):
+            named = (_entry(each, each.stored.length) for each in located)
+            length = await asyncio.to_thread(archive_length, named)
     return await streamed_answer(_stream(entries), length, headers, is_head=request.is_head)
 
 
@@ -57,15 +59,16 @@ def _entry(located: Located, length: int) -> ZipEntry:
 Entry = tuple[ZipEntry, int, Body]  # with its CRC-32 and its content
 
 
-async def _stored(objects: ObjectStore, located: Sequence[Located]) -> AsyncIterator[Entry]:
+async def _stored(archive: Archive, located: Sequence[Located]) -> AsyncIterator[Entry]:
     """Files as stored; a large one is read twice, for its sum stands before it; so it is proven, too."""
     for each in located:
-        entry, content = _entry(each, each.stored.length), await file_content(objects, each)
+        read = await _reader_of(archive, each)
+        content = await read()
         if isinstance(content, bytes):
-            yield entry, await asyncio.to_thread(crc32, content), content
+            yield _entry(each, len(content)), await asyncio.to_thread(crc32, content), content
         else:
-            crc_32 = await _sum(content)
-            yield entry, crc_32, await file_content(objects, each)
+            length, crc_32 = await _sum(content)
+            yield _entry(each, length), crc_32, await read()
 
 
 async def _made(objects: ObjectStore, files: AsyncIterator[MadeFile]) -> AsyncIterator[Entry]:
@@ -106,8 +109,17 @@ async def _stream(entries: AsyncIterator[Entry]) -> AsyncIterator[bytes]:
     yield await asyncio.to_thread(directory, written, offset)
 
 
-async def _sum(chunks: AsyncIterator[bytes]) -> int:
-    crc_32 = 0
+async def _reader_of(archive: Archive, located: Located) -> Callable[[], Awaitable[Body]]:
+    """What reads the file of an instance as it is shown, as often as it is called."""
+    if located.overlay is None:
+        return partial(file_content, archive.services.objects, located)
+    return (await open_overlaid(archive, located)).content
+
+
+async def _sum(chunks: AsyncIterator[bytes]) -> tuple[int, int]:
+    """Length and CRC-32."""
+    length = crc_32 = 0
     async for chunk in chunks:
+        length += len(chunk)
         crc_32 = await asyncio.to_thread(crc32, chunk, crc_32)
-    return crc_32
+    return length, crc_32

@@ -13,10 +13,12 @@ from sqlalchemy import Row
 
 from dicomweb.attributes import DicomJson, Level, keys_of
 from dicomweb.metadata import unpack_metadata
+from dicomweb.overlay.load import Overlays
 from dicomweb.search.fields import take_fields
 from dicomweb.search.query import Query
 from dicomweb.urls import instance_url, series_url, study_url
 from dicomweb.wire.dictionary import key_of
+from dicomweb.wire.overlay import show
 
 STUDY_DEFAULTS = keys_of("""
 SpecificCharacterSet StudyDate StudyTime AccessionNumber ReferringPhysicianName TimezoneOffsetFromUTC
@@ -58,12 +60,13 @@ INSTANCE_COLUMNS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(slots=True)
 class Counts:
-    """What is counted for the rows of one page, by the key of their row."""
+    """What is counted for the rows of one page, by the key of their row, and what lies over them."""
 
     series_of_study: dict[int, int] = field(default_factory=dict)
     modalities_of_study: dict[int, list[str]] = field(default_factory=dict)
     instances_of_study: dict[int, int] = field(default_factory=dict)
     instances_of_series: dict[int, int] = field(default_factory=dict)
+    overlays: Overlays = field(default_factory=Overlays)  # of what is answered from whole instances
 
 
 def answer_body(rows: Sequence[Row[Any]], query: Query, counts: Counts, public_base: str) -> bytes:
@@ -123,6 +126,8 @@ class _Rendering:
             self._take(answer, row.series_attributes, TIMEZONE if within_series else SERIES_DEFAULTS)
         if self.query.needs_metadata:
             metadata = orjson.loads(unpack_metadata(row.dicom_json, url))
+            overlay = self.counts.overlays.of(row.study_instance_uid, row.series_instance_uid)
+            metadata = metadata if overlay is None else show(metadata, overlay)
             answer.update(_wanted(metadata, self.query, frozenset()))
         for name, (vr, column) in INSTANCE_COLUMNS.items():
             if (value := getattr(row, column)) is not None:

@@ -10,6 +10,7 @@ from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, fun
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import Level
+from dicomweb.overlay.load import NONE, load_overlays
 from dicomweb.search.answers import Counts, answer_body
 from dicomweb.search.query import MORE_RESULTS, Query
 from dicomweb.search.sql import INSTANCE, SERIES, count_matches, select_matches
@@ -34,6 +35,9 @@ async def search(database: Database, query: Query, reach: Reach, public_base: st
         rows = (await connection.execute(select_matches(query, reach))).all()
         page = rows[: query.limit]
         counts = await _count(connection, query.level, page)
+        if query.needs_metadata:
+            overlaid = {row.study_instance_uid for row in page if row.overlaid_us is not None}
+            counts.overlays = await load_overlays(connection, overlaid) if overlaid else NONE
         total = await _total(connection, query, reach, len(rows)) if query.wants_total else None
     more = len(rows) > query.limit and not query.is_limited
     if len(page) <= MAX_INLINE_ROWS and not query.needs_metadata:

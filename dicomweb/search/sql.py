@@ -248,8 +248,10 @@ def _select_instances(query: Query) -> Select[Any]:
         .where(c.superseded_us.is_(None))
     )
     if query.needs_metadata:
-        metadata = METADATA.c.dicom_json
-        statement = statement.add_columns(metadata).join(METADATA, METADATA.c.instance_id == c.id)
+        overlaid = func.coalesce(STUDY.c.overlaid_us, SERIES.c.overlaid_us).label("overlaid_us")
+        statement = statement.add_columns(METADATA.c.dicom_json, overlaid).join(
+            METADATA, METADATA.c.instance_id == c.id
+        )
     return statement
 
 

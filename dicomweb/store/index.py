@@ -12,6 +12,8 @@ import orjson
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from dicomweb.attributes import DicomJson, Level, of_level
+from dicomweb.overlay.layers import fill_in
+from dicomweb.overlay.merged import show_merge_of
 from dicomweb.response_codes import StoreFailure
 from dicomweb.store.classes import is_input
 from dicomweb.store.columns import (
@@ -23,24 +25,37 @@ from dicomweb.store.columns import (
 )
 from dicomweb.store.identity import demographics, patient_identifier
 from dicomweb.store.instances import InstanceResult, Origin, Refusal, StoredInstance, result_of
-from dicomweb.store.judgement import Verdict, judge, other_patient
+from dicomweb.store.judgement import Verdict, judge, names_survivor, other_patient
 from dicomweb.store.known import Known, KnownInstance, KnownSeries, KnownStudy, load_known
 from dicomweb.store.replace import set_aside
-from dicomweb.tables import Instance, InstanceMetadata, Series, SeriesRequest, Study, StudyName
+from dicomweb.tables import (
+    Instance,
+    InstanceMetadata,
+    Series,
+    SeriesRequest,
+    Study,
+    StudyName,
+    StudyOverlay,
+)
 from server.kernel.access import EVERYONE, Reach
 from server.kernel.bulk import insert_rows
 from server.kernel.database import UnitOfWork
+from server.kernel.database_errors import Retry
 from server.kernel.patients import PatientIdentifier, link_patient
 from server.kernel.rows import table_of
 from server.kernel.site import Duplicates, Site
 
 _STUDY, _SERIES, _REQUEST = table_of(Study), table_of(Series), table_of(SeriesRequest)
 _INSTANCE, _METADATA, _NAME = table_of(Instance), table_of(InstanceMetadata), table_of(StudyName)
+_OVERLAY = table_of(StudyOverlay)
 
 # Built once, and executed with parameters: to build a statement costs more than to execute it.
 _INSERT_STUDY = insert(_STUDY).returning(_STUDY.c.id)
 _INSERT_SERIES = insert(_SERIES).returning(_SERIES.c.id)
 _UPDATE_STUDY = update(_STUDY).where(_STUDY.c.id == bindparam("key"))  # what is set is among the parameters
+_ATTRIBUTES = select(_STUDY.c.attributes).where(_STUDY.c.id == bindparam("key")).with_for_update()
+_SENT = select(_OVERLAY.c.sent).where(_OVERLAY.c.study_id == bindparam("key"))
+_UPDATE_OVERLAY = update(_OVERLAY).where(_OVERLAY.c.study_id == bindparam("key"))
 _DELETE_NAMES = delete(_NAME).where(_NAME.c.study_id == bindparam("key"))
 _INSERT_REQUESTS = insert(_REQUEST)
 _INSERT_INSTANCES = insert(_INSTANCE).returning(_INSTANCE.c.id, _INSTANCE.c.sop_instance_uid)
@@ -123,12 +138,14 @@ class _Indexing:
             await self._insert_instances()  # it may be among them
             await set_aside(self.unit, parsed.sop_instance_uid)
         self._add(instance, study, series)
+        study.has_both = study.has_both or names_survivor(study, identifier)
         replaced = verdict is Verdict.REPLACES
         return replace(result_of(parsed), replaced=replaced, patient_id=study.patient_id)
 
     async def finish(self) -> None:
         """Write the instance rows, move the studies' instants, announce the studies."""
         for study in self.known.studies.values():
+            await self._take_new_attributes(study)
             await self._take_names(study)
         await self._insert_instances()
         for study_instance_uid, study in self.known.studies.items():
@@ -140,6 +157,8 @@ class _Indexing:
                     "derived": sorted(study.derived_classes),
                 }
                 self.unit.emit(STUDY_CHANGED, study_instance_uid, payload)
+        merged = [study.id for study in self.known.studies.values() if study.is_merged]
+        await show_merge_of(self.unit, merged, self.site)
 
     async def _new_study(
         self, instance: StoredInstance, identifier: PatientIdentifier | None
@@ -165,7 +184,13 @@ class _Indexing:
         }
         study_id = (await self.unit.execute(_INSERT_STUDY, row)).scalar_one()
         study = KnownStudy(
-            study_id, row["patient_system"], row["patient_value"], link.patient_id, attributes, is_new=True
+            study_id,
+            row["patient_system"],
+            row["patient_value"],
+            link.patient_id,
+            attributes,
+            is_new=True,
+            is_merged=link.patient_id != link.identified_id,
         )
         self.known.studies[instance.parsed.study_instance_uid] = study
         return study
@@ -201,7 +226,7 @@ class _Indexing:
         study.added += 1
         if is_input(parsed, self.origin):
             study.has_new_input = True
-            _fill_in(study, of_level(parsed.dicom_json, Level.STUDY))
+            _note_new(study, of_level(parsed.dicom_json, Level.STUDY))
         elif self.origin is Origin.RECEIVED:
             study.derived_classes.add(parsed.sop_class_uid)
 
@@ -214,11 +239,24 @@ class _Indexing:
         await insert_rows(self.unit.connection, {_METADATA: metadata, _NAME: self.names})
         self.rows, self.names = [], []
 
+    async def _take_new_attributes(self, study: KnownStudy) -> None:
+        """Add what the study was not sent before to what it says by now: a merge may have changed it."""
+        if not study.new_attributes or study.is_new:
+            return
+        key = {"key": study.id}
+        said = await self.unit.execute(_ATTRIBUTES, key)  # held until the transaction ends
+        study.attributes = orjson.loads(said.scalar_one())
+        text = (await self.unit.execute(_SENT, key)).scalar_one_or_none()
+        sent = {} if text is None else orjson.loads(text)
+        fill_in(study.attributes, sent, study.new_attributes)
+        if sent:
+            await self.unit.execute(_UPDATE_OVERLAY, {**key, "sent": orjson.dumps(sent).decode()})
+
     async def _take_names(self, study: KnownStudy) -> None:
         """Plan the rows of the names of a study that is new, or that says more now."""
-        if study.is_new or study.has_new_attributes:
+        if study.is_new or study.new_attributes:
             self.names += [{"study_id": study.id, **row} for row in study_names(study.attributes)]
-        if study.has_new_attributes and not study.is_new:
+        if study.new_attributes and not study.is_new:
             await self.unit.execute(_DELETE_NAMES, {"key": study.id})
 
     async def _bring_back(self, series: KnownSeries) -> None:
@@ -235,18 +273,29 @@ class _Indexing:
         columns: dict[str, Any] = {"changed_us": self.unit.now_us}
         if study.has_new_input:
             columns["input_changed_us"] = self.unit.now_us
-        if study.has_new_attributes:
+        if study.new_attributes:
             columns |= study_columns(study.attributes)
             columns["attributes"] = orjson.dumps(study.attributes).decode()
         await self.unit.execute(_UPDATE_STUDY, {"key": study.id, **columns})
+        if study.has_both:
+            noted = await self.unit.execute(_UPDATE_OVERLAY, {"key": study.id, "has_both": True})
+            if not noted.rowcount:
+                raise Retry("The study's Patient was unmerged meanwhile.")
 
 
-def _fill_in(study: KnownStudy, attributes: DicomJson) -> None:
-    """Take over what the study does not say yet; what it says stays as first received."""
+def _note_new(study: KnownStudy, attributes: DicomJson) -> None:
+    """Note what the study was not sent yet; what it was stays as first received."""
+    if study.is_new:
+        new = study.attributes
+        study.new_attributes |= {
+            name: attribute for name, attribute in attributes.items() if fill_in(new, {}, {name: attribute})
+        }
+        return
+    sent = study.overlay.sent if study.overlay else {}
     for name, attribute in attributes.items():
-        if "Value" in attribute and "Value" not in study.attributes.get(name, ()):
-            study.attributes[name] = attribute
-            study.has_new_attributes = True
+        known = sent.get(name) if name in sent else study.attributes.get(name)
+        if "Value" in attribute and "Value" not in (known or ()):
+            study.new_attributes.setdefault(name, attribute)
 
 
 def _instance_row(instance: StoredInstance) -> dict[str, Any]:

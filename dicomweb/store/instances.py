@@ -14,6 +14,7 @@ import orjson
 from dicomweb.metadata import pack_metadata
 from dicomweb.response_codes import StoreFailure
 from dicomweb.wire.instance import ParsedInstance, parse_instance
+from dicomweb.wire.overlay import has_our_changes
 from dicomweb.wire.pixel_data import encode_layout
 from server.kernel.object_store import StoredRange
 
@@ -43,6 +44,7 @@ class ReceivedInstance:
     length: int
     file_sha256: bytes
     data_set_sha256: bytes
+    was_given_out: bool = False  # it says that a system like this one has corrected it
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ def prepare_instance(body: bytes | bytearray | memoryview | mmap) -> ReceivedIns
     parsed = parse_instance(body)
     with memoryview(body) as view, view[parsed.data_set_offset :] as data_set:
         file_sha256, data_set_sha256 = sha256(view).digest(), sha256(data_set).digest()
-        return ReceivedInstance(parsed, _pack(parsed), len(view), file_sha256, data_set_sha256)
+        digests = (file_sha256, data_set_sha256)
+        was_given_out = has_our_changes(parsed.dicom_json)
+        return ReceivedInstance(parsed, _pack(parsed), len(view), *digests, was_given_out)
 
 
 def _pack(parsed: ParsedInstance) -> PackedMetadata:

@@ -20,6 +20,8 @@ PATIENT_COMMENTS = {
     StoreFailure.OTHER_PATIENT_THAN_STUDY: "Issuer and value differ from those of the study",
 }
 
+DUPLICATE_COMMENT = "Another data set is stored under this UID; the first is kept"
+GIVEN_OUT_COMMENT = "A copy with other corrections than those of now; what was received first is kept"
 DELETED_COMMENT = "It was deleted here; an administrator must release it first"
 
 
@@ -81,7 +83,7 @@ def _judge_place(
         return Verdict.ALREADY_STORED
     if duplicates is Duplicates.REPLACE and earlier.origin is Origin.RECEIVED:
         return Verdict.REPLACES
-    comment = "Another data set is stored under this UID; the first is kept"
+    comment = GIVEN_OUT_COMMENT if instance.was_given_out else DUPLICATE_COMMENT
     return Refusal(StoreFailure.DUPLICATE_SOP_INSTANCE, (FailedAttribute(SOP_INSTANCE_UID, comment),))
 
 
@@ -90,5 +92,19 @@ def _misplaced(tag: str, comment: str) -> Refusal:
 
 
 def _is_of_patient(study: KnownStudy, identifier: PatientIdentifier | None) -> bool:
-    known = (study.patient_system, study.patient_value)
-    return known == ((identifier.system, identifier.value) if identifier else (None, None))
+    """Whether it names the study's patient: as the study was sent, or since a merge as it is shown."""
+    named = (identifier.system, identifier.value) if identifier else (None, None)
+    if named == (study.patient_system, study.patient_value):
+        return True
+    sent = study.overlay
+    return sent is not None and named == (sent.patient_system, sent.patient_value)
+
+
+def names_survivor(study: KnownStudy, identifier: PatientIdentifier | None) -> bool:
+    """Whether it names the Patient that the study's own was merged into."""
+    if study.overlay is None or identifier is None:
+        return False
+    return (identifier.system, identifier.value) != (
+        study.overlay.patient_system,
+        study.overlay.patient_value,
+    )

@@ -10,12 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import DicomJson
 from dicomweb.store.instances import Origin
-from dicomweb.tables import Instance, Series, Study, Tombstone
+from dicomweb.tables import Instance, Series, Study, StudyOverlay, Tombstone
 from dicomweb.wire.instance import ParsedInstance
 from server.kernel.rows import table_of
 
 _STUDY, _SERIES, _INSTANCE = table_of(Study), table_of(Series), table_of(Instance)
-_TOMBSTONE = table_of(Tombstone)
+_TOMBSTONE, _OVERLAY = table_of(Tombstone), table_of(StudyOverlay)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOverlay:
+    """What a study was sent, of what it shows otherwise."""
+
+    sent: Mapping[str, Any]
+    patient_system: str | None
+    patient_value: str | None
 
 
 @dataclass(slots=True)
@@ -28,11 +37,14 @@ class KnownStudy:
     patient_id: str | None
     attributes: DicomJson
     is_new: bool = False  # this transaction is making it
+    is_merged: bool = False  # the same, and its Patient is merged into another
     added: int = 0  # instances this transaction added
     has_new_input: bool = False
     derived_classes: set[str] = field(default_factory=set)  # of received objects this transaction added
-    has_new_attributes: bool = False
+    new_attributes: DicomJson = field(default_factory=dict)  # that it was not sent before
     has_tombstones: bool = False
+    overlay: KnownOverlay | None = None  # None: everything it says is as sent
+    has_both: bool = False  # this transaction added an instance that names the Patient of a merge
 
 
 @dataclass(slots=True)
@@ -74,12 +86,21 @@ async def load_known(connection: AsyncConnection, parsed: Sequence[ParsedInstanc
     series = await connection.execute(_ALL_SERIES, _naming({i.series_instance_uid for i in parsed}))
     known = await connection.execute(_INSTANCES, _naming({i.sop_instance_uid for i in parsed}))
     found = {row.study_instance_uid: _study(row) for row in studies}
+    await _load_overlays(connection, found)
     return Known(
         found,
         {row.series_instance_uid: _series(row) for row in series},
         {row.sop_instance_uid: _instance(row) for row in known},
         await _deleted(connection, {i.study_instance_uid for i in parsed}, found),
     )
+
+
+async def _load_overlays(connection: AsyncConnection, studies: Mapping[str, KnownStudy]) -> None:
+    overlaid = {study.id: study for study in studies.values() if study.overlay is not None}
+    if overlaid:
+        for row in await connection.execute(_OVERLAYS, {"keys": sorted(overlaid)}):
+            sent = orjson.loads(row.sent)
+            overlaid[row.study_id].overlay = KnownOverlay(sent, row.sent_system, row.sent_value)
 
 
 async def _deleted(
@@ -109,6 +130,7 @@ def _study(row: Row[Any]) -> KnownStudy:
         row.patient_id,
         orjson.loads(row.attributes),
         has_tombstones=row.has_tombstones,
+        overlay=None if row.overlaid_us is None else _NOT_LOADED,
     )
 
 
@@ -124,7 +146,12 @@ def _naming(uids: Iterable[str]) -> dict[str, list[str]]:
     return {"uids": sorted(uids)}
 
 
+_NOT_LOADED = KnownOverlay({}, None, None)
+
 # Built once: that costs more than to execute them.
+_OVERLAYS = select(_OVERLAY.c.study_id, _OVERLAY.c.sent, _OVERLAY.c.sent_system, _OVERLAY.c.sent_value).where(
+    _OVERLAY.c.study_id.in_(bindparam("keys", expanding=True))
+)
 _UIDS: BindParameter[str] = bindparam("uids", expanding=True)
 _OF_STUDIES: BindParameter[str] = bindparam("studies", expanding=True)
 _STANDING = _TOMBSTONE.c.released_us.is_(None)
@@ -143,6 +170,7 @@ _STUDIES: Select[Any] = select(
     _STUDY.c.patient_id,
     _STUDY.c.attributes,
     _STUDY.c.has_tombstones,
+    _STUDY.c.overlaid_us,
 ).where(_STUDY.c.study_instance_uid.in_(_UIDS))
 _ALL_SERIES: Select[Any] = (
     select(

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 
 from dicomweb.pixels.pool import PixelPool
 from dicomweb.response_codes import NoRoom, StoreFailure
+from dicomweb.retrieve.inflated import InflatedFiles
+from dicomweb.retrieve.request import Archive
+from dicomweb.store.given_out import GivenOut, is_another
 from dicomweb.store.grouped import GroupedIndex, Order
 from dicomweb.store.identity import patient_identifier
 from dicomweb.store.instances import (
@@ -60,6 +63,7 @@ class StoreService:
         self._parsers = asyncio.Semaphore(PARSERS)
         self._pixels = pixels or PixelPool()  # starts nothing before it is asked
         self._index = GroupedIndex(services.database, services.site)
+        self._given_out = GivenOut(Archive(services, InflatedFiles(services.objects)))
         self.budget = MemoryBudget()
 
     def new_part(self) -> ReceivedPart:
@@ -138,6 +142,8 @@ class StoreService:
         for position, received in list(batch.received.items()):
             identifier = patient_identifier(received.parsed.dicom_json, self._services.site)
             verdict = judge(received, identifier, known, reach, self._services.site.duplicates)
+            if is_another(verdict) and await self._given_out.gave_out(received):
+                verdict = Verdict.ALREADY_STORED
             if isinstance(verdict, Refusal):
                 batch.settle([position], [result_of(received.parsed, verdict)])
             elif verdict is Verdict.ALREADY_STORED:

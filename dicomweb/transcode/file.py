@@ -28,8 +28,10 @@ from dicomweb.transcode.values import (
 )
 from dicomweb.wire.file_meta import read_file_meta
 from dicomweb.wire.instance import SYNTAXES
+from dicomweb.wire.overlay import Overlay
 from dicomweb.wire.pixel_data import PixelLayout
 from dicomweb.wire.rewrite import Changes, PixelElement, element_head, rewrite, rewrite_file_meta
+from dicomweb.wire.splice import Around, splice
 from dicomweb.wire.walk import EXPLICIT_LITTLE, UNDEFINED, Syntax
 from server.kernel.object_store import READ_CHUNK_BYTES
 
@@ -47,6 +49,7 @@ class StoredFile:
     layout: PixelLayout | None  # None: no pixel data
     reader: RangeReader
     describe: Callable[[], Awaitable[Description]]
+    overlay: Overlay | None = None  # what lies over it
 
     @property
     def syntax(self) -> Syntax:
@@ -92,6 +95,7 @@ def target_without_pixels(target: str) -> str:
 async def _data_set(stored: StoredFile, head: tuple[bytes, int], target: str, pixels: Pixels) -> Streamed:
     if stored.layout is None:
         whole, _ = await _rewritten(stored, head, {})
+        whole, _ = await _shown(stored, whole, b"")
         return Streamed(len(whole), after(whole, None))
     if _keeps_pixels(stored, target):
         return await _native(stored, head)
@@ -134,6 +138,13 @@ async def _rest(stored: StoredFile, start: int) -> bytes:
     return (await _rewritten(stored, (rest, 0), {}))[0]
 
 
+async def _shown(stored: StoredFile, before: bytes, after: bytes) -> tuple[bytes, bytes]:
+    """What lies around the pixels, rewritten, with what lies over it."""
+    if stored.overlay is None:
+        return before, after
+    return await asyncio.to_thread(splice, Around(before, 0, after), EXPLICIT_LITTLE, stored.overlay)
+
+
 async def _native(stored: StoredFile, head: tuple[bytes, int]) -> Streamed:
     """Native pixels: the same bytes, in little endian."""
     before, found = await _rewritten(stored, head, {})
@@ -146,6 +157,7 @@ async def _native(stored: StoredFile, head: tuple[bytes, int]) -> Streamed:
             stored.digest, stored.transfer_syntax, await stored.describe(), stored.layout, stored.reader
         )
         word = source.word
+    before, after = await _shown(stored, before, after)
     before += element_head(found.tag, found.vr, found.length)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -171,7 +183,7 @@ async def _coded(stored: StoredFile, head: tuple[bytes, int], coding: FrameCodin
         ratio = description.pixels.frame_bytes / max(len(first), 1)
     changes = changes_of(description, stored.transfer_syntax, coding.target, colour, ratio)
     before, _ = await _rewritten(stored, head, changes)
-    after = await _rest(stored, await _pixels_end(stored))
+    before, after = await _shown(stored, before, await _rest(stored, await _pixels_end(stored)))
     frames = coding.all_frames(first)
     if coding.target in EXPLICIT_FILES:
         made = description.pixels.with_photometric_interpretation(colour)

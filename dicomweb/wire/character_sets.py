@@ -137,3 +137,21 @@ def character_set(values: Sequence[object]) -> CharacterSet:
     """The character set that the values of (0008,0005) name; unknown terms give ASCII with `known` False."""
     terms = tuple(_normalized(value)[:32] for value in values[:16])
     return _character_set(terms) if terms else DEFAULT
+
+
+_CODECS_OF_BYTES = frozenset(
+    codec for codec in SINGLE_CODECS.values() if codec.startswith(("iso8859", "latin", "tis"))
+)
+_CODECS_OF_ALL = frozenset({"utf_8", "gb18030", "gbk"})
+
+
+def encode_text(text: str, values: Sequence[object]) -> bytes:
+    """Text in the character set that the values of (0008,0005) name, without code extensions.
+
+    Raises:
+        UnicodeEncodeError: the character set has no such text, or only by an escape sequence.
+    """
+    terms = tuple(_normalized(value)[:32] for value in values[:16]) or ("",)
+    codec = SINGLE_CODECS.get(terms[0]) or EXTENSION_CODECS.get(terms[0], "ascii")
+    is_alone = codec in _CODECS_OF_ALL or codec in _CODECS_OF_BYTES
+    return text.encode(codec if is_alone else "ascii")

@@ -105,7 +105,7 @@ def rewrite(
     left = dict(sorted(changes.items()))
     level = Level(Walk(buffer), syntax, len(buffer))
     at = _copy_plain if syntax is EXPLICIT_LITTLE else _convert
-    for tag, head, pos, stop in _elements(level, start):
+    for tag, head, pos, stop in elements_of(level, start):
         if tag in PIXELS and head.length:
             found.pixels = PixelElement(tag, head.vr, head.start, head.length)
             break
@@ -132,7 +132,7 @@ def rewrite_file_meta(head: bytes, data_set_offset: int, transfer_syntax_uid: st
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class Head:
     """What stands before a value."""
 
     vr: bytes
@@ -140,10 +140,10 @@ class _Head:
     length: int
 
 
-def _elements(level: Level, pos: int) -> Iterator[tuple[int, _Head, int, int]]:
+def elements_of(level: Level, pos: int) -> Iterator[tuple[int, Head, int, int]]:
     """Tag, head, first byte and end of each element of a level; not of group lengths and padding."""
     while pos + 8 <= level.end:
-        tag, head = _head(level, pos)
+        tag, head = read_head(level, pos)
         if tag == ITEM_END and level.open_ended:
             level.end = head.start
             return
@@ -152,7 +152,7 @@ def _elements(level: Level, pos: int) -> Iterator[tuple[int, _Head, int, int]]:
         if tag in PIXELS and head.length and not level.depth:
             yield tag, head, pos, head.start
             return
-        stop = _end_of(level, tag, head)
+        stop = end_of(level, tag, head)
         if stop > level.end:
             raise Truncated(f"attribute {tag:08X} reaches over the end of what holds it")
         if tag & 0xFFFF and tag != TRAILING_PADDING:
@@ -162,23 +162,24 @@ def _elements(level: Level, pos: int) -> Iterator[tuple[int, _Head, int, int]]:
         raise Truncated("an item has no delimitation item")
 
 
-def _head(level: Level, pos: int) -> tuple[int, _Head]:
+def read_head(level: Level, pos: int) -> tuple[int, Head]:
+    """The tag of the element at `pos`, and what stands before its value."""
     buffer, syntax = level.walk.buffer, level.syntax
     if not syntax.explicit:
         group, number, length = syntax.element(buffer, pos)
         tag = group << 16 | number
         vr = VR_BYTES.get(tag) or implicit_vr(level, tag, length)
-        return tag, _Head(vr, pos + 8, length)
+        return tag, Head(vr, pos + 8, length)
     group, number, vr, length = syntax.element(buffer, pos)
     tag = group << 16 | number
     if group == 0xFFFE or (vr not in LONG_FORM and vr.isalpha()):
-        return tag, _Head(vr, pos + 8, length)
+        return tag, Head(vr, pos + 8, length)
     if pos + 12 > level.end:
         raise Truncated(f"attribute {tag:08X} is cut off")
-    return tag, _Head(vr, pos + 12, syntax.length(buffer, pos + 8)[0])
+    return tag, Head(vr, pos + 12, syntax.length(buffer, pos + 8)[0])
 
 
-def _end_of(level: Level, tag: int, head: _Head) -> int:
+def end_of(level: Level, tag: int, head: Head) -> int:
     """Where the element ends; of a value without length, behind its delimiter."""
     if head.length != UNDEFINED:
         return head.start + head.length
@@ -191,11 +192,11 @@ def _end_of(level: Level, tag: int, head: _Head) -> int:
     return end
 
 
-def _items(level: Level, syntax: Syntax, head: _Head) -> Iterator[int]:
+def _items(level: Level, syntax: Syntax, head: Head) -> Iterator[int]:
     """Walk over the items of a sequence without a length; yields positions, the last is its end."""
     pos = head.start
     while True:
-        tag, length = _item_head(level, syntax, pos)
+        tag, length = read_item_head(level, syntax, pos)
         pos += 8
         if tag == SEQUENCE_END:
             yield pos
@@ -203,14 +204,15 @@ def _items(level: Level, syntax: Syntax, head: _Head) -> Iterator[int]:
         if length != UNDEFINED:
             pos += length
         else:
-            item = _item_level(level, syntax, level.end)
-            for _ in _elements(item, pos):
+            item = item_level(level, syntax, level.end)
+            for _ in elements_of(item, pos):
                 pass
             pos = item.end
         yield pos
 
 
-def _item_head(level: Level, syntax: Syntax, pos: int) -> tuple[int, int]:
+def read_item_head(level: Level, syntax: Syntax, pos: int) -> tuple[int, int]:
+    """Tag and length of an item, or of the delimiter of its sequence."""
     if pos + 8 > level.end:
         raise Truncated("a sequence is cut off")
     group, number, length = syntax.item(level.walk.buffer, pos)
@@ -220,7 +222,8 @@ def _item_head(level: Level, syntax: Syntax, pos: int) -> tuple[int, int]:
     return tag, length
 
 
-def _item_level(level: Level, syntax: Syntax, end: int, *, is_open: bool = True) -> Level:
+def item_level(level: Level, syntax: Syntax, end: int, *, is_open: bool = True) -> Level:
+    """The level of an item within `level`; `is_open`: it has no length of its own."""
     if level.depth >= MAX_DEPTH:
         raise TooComplex(f"sequences nest deeper than {MAX_DEPTH}")
     item = Level(level.walk, syntax, end, level)
@@ -228,15 +231,15 @@ def _item_level(level: Level, syntax: Syntax, end: int, *, is_open: bool = True)
     return item
 
 
-def _copy_plain(level: Level, _tag: int, _head: _Head, span: tuple[int, int]) -> Iterator[bytes]:
+def _copy_plain(level: Level, _tag: int, _head: Head, span: tuple[int, int]) -> Iterator[bytes]:
     yield bytes(level.walk.buffer[span[0] : span[1]])
 
 
-def _convert(level: Level, tag: int, head: _Head, span: tuple[int, int]) -> Iterator[bytes]:
+def _convert(level: Level, tag: int, head: Head, span: tuple[int, int]) -> Iterator[bytes]:
     """One element of another syntax."""
     stop = span[1]
     if head.vr == b"SQ" or head.length == UNDEFINED:
-        yield from _convert_sequence(level, tag, head, stop)
+        yield from converted_sequence(level, tag, head, stop)
         return
     value = bytes(level.walk.buffer[head.start : stop])
     if not level.syntax.explicit:
@@ -248,22 +251,22 @@ def _convert(level: Level, tag: int, head: _Head, span: tuple[int, int]) -> Iter
     yield value
 
 
-def _convert_sequence(level: Level, tag: int, head: _Head, stop: int) -> Iterator[bytes]:
+def converted_sequence(level: Level, tag: int, head: Head, stop: int) -> Iterator[bytes]:
     """A sequence and its items, none with a length of its own."""
     syntax = IMPLICIT_LITTLE if head.vr == b"UN" else level.syntax
     yield element_head(tag, b"SQ", UNDEFINED)
     pos = head.start
     while pos < stop:
-        item_tag, length = _item_head(level, syntax, pos)
+        item_tag, length = read_item_head(level, syntax, pos)
         pos += 8
         if item_tag == SEQUENCE_END:
             break
         is_open = length == UNDEFINED
         if not is_open and pos + length > stop:
             raise Truncated("an item reaches over the end of its sequence")
-        item = _item_level(level, syntax, stop if is_open else pos + length, is_open=is_open)
+        item = item_level(level, syntax, stop if is_open else pos + length, is_open=is_open)
         yield _ITEM_BEGIN
-        for tag_within, head_within, first, end in _elements(item, pos):
+        for tag_within, head_within, first, end in elements_of(item, pos):
             yield from _convert(item, tag_within, head_within, (first, end))
         yield _ITEM_END
         pos = item.end

@@ -1,10 +1,13 @@
 """Merge and unmerge of two Patients: identity, resources and studies in one transaction (DESIGN §5).
 
+The studies show the identifier and the person of the Patient that stays, and as sent when that ends.
+
 What was projected or published of the studies follows from the outbox: `server/workflows/follow_patient.py`.
 """
 
 from dataclasses import dataclass
 
+from dicomweb.overlay.merged import remember_survivor, show_merges
 from dicomweb.patients import announce_patient_changed, move_studies
 from fhir.interactions.door import surroundings_of
 from fhir.interactions.link import LinkType, add_link, drop_link, read_active, set_active
@@ -16,6 +19,7 @@ from server.kernel.faults import NotFound
 from server.kernel.patient_merge import LOCK, end_merge, merged_into, record_merge, survivor_of
 from server.kernel.patients import lock_identifiers
 from server.kernel.services import Services
+from server.workflows.person import person_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ async def merge(services: Services, pair: Pair, principal: Principal) -> int:
         await record_merge(unit, pair.source, pair.target, source_active=read_active(source.elements))
         await lock_identifiers(unit, await merged_into(unit.connection, pair.source) | {pair.source})
         moved = await move_studies(unit, pair.source, pair.target)
+        await remember_survivor(unit, pair.target, person_of(target.elements))
+        await show_merges(unit, pair.target, services.site)
         await announce_patient_changed(unit, [pair.target])
         replaced = {**add_link(source.elements, LinkType.REPLACED_BY, pair.target), **set_active(False)}
         replacing = add_link(target.elements, LinkType.REPLACES, pair.source)
@@ -69,6 +75,9 @@ async def unmerge(services: Services, pair: Pair, principal: Principal) -> int:
         returning = await merged_into(unit.connection, pair.source) | {pair.source}
         await lock_identifiers(unit, returning)
         moved = await move_studies(unit, survivor, pair.source, returning)
+        await show_merges(unit, pair.source, services.site)
+        if not await merged_into(unit.connection, pair.target):
+            await remember_survivor(unit, pair.target, None)
         await announce_patient_changed(unit, [pair.source, survivor])
         restored = {**drop_link(source.elements, LinkType.REPLACED_BY, pair.target), **set_active(active)}
         remaining = drop_link(target.elements, LinkType.REPLACES, pair.source)

@@ -78,7 +78,7 @@ async def project_study(unit: UnitOfWork, study_instance_uid: str, site: Site) -
         return
     attributes: DicomJson = orjson.loads(study["attributes"])
     if study["patient_id"] and await read_resource(unit.connection, "Patient", study["patient_id"]) is None:
-        await put_resource(unit, patient(_patient_facts(study, attributes)), PROJECTION)
+        await put_resource(unit, patient_of_study(study, attributes), PROJECTION)
     series = await _series_of(unit, study["id"], site)
     orders = await orders_of(unit.connection, study["patient_id"], accession_of(attributes))
     facts = _study_facts(study, attributes, series, orders, site)
@@ -189,6 +189,11 @@ async def _instances_of(unit: UnitOfWork, series: RowMapping) -> list[InstanceFa
         .order_by(c.instance_number, c.sop_instance_uid)
     )
     return [InstanceFacts(**row) for row in (await unit.execute(query)).mappings()]
+
+
+def patient_of_study(study: RowMapping, attributes: DicomJson) -> dict[str, object]:
+    """The Patient as a study names it."""
+    return patient(_patient_facts(study, attributes))
 
 
 def _patient_facts(study: RowMapping, attributes: DicomJson) -> PatientFacts:

@@ -4,6 +4,7 @@ Each is about one subject and brings that up to date with what the database says
 whole burst, and a run too many writes nothing.
 """
 
+from dicomweb.overlay.write import STUDY_CORRECTED
 from dicomweb.patients import PATIENT_CHANGED
 from dicomweb.store.index import STUDY_CHANGED
 from dicomweb.worklist.change import CHANGED as WORKITEM_CHANGED
@@ -59,6 +60,7 @@ def _patient_changed_reports(event: Emitted) -> Job:
 
 SUBSCRIPTIONS: Subscriptions = {
     STUDY_CHANGED: (_study_changed,),
+    STUDY_CORRECTED: (_study_changed,),
     WORKITEM_CHANGED: (_workitem_changed,),
     RESOURCE_CHANGED: (_resource_changed,),
     PATIENT_CHANGED: (_study_changed, _patient_changed_tasks, _patient_changed_reports),

@@ -108,6 +108,16 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("POST", "/admin/api/patients/unmerge"): ("/admin/api/patients/unmerge", FORBIDDEN),
     ("POST", "/admin/api/studies/{study}/settled"): ("/admin/api/studies/{study}/settled", FORBIDDEN),
     ("DELETE", "/admin/api/studies/{study}"): ("/admin/api/studies/{study}", FORBIDDEN),
+    **{
+        (method, f"/admin/api/studies/{{study}}{below}"): (f"/admin/api/studies/{{study}}{below}", FORBIDDEN)
+        for method, below in (
+            *((m, f"{at}/corrections") for m in ("GET", "PUT", "DELETE") for at in ("", "/series/{series}")),
+            *(
+                ("GET", f"{at}/original")
+                for at in ("", "/series/{series}", "/series/{series}/instances/{instance}")
+            ),
+        )
+    },
     ("GET", "/admin/api/tombstones"): ("/admin/api/tombstones", FORBIDDEN),
     ("POST", "/admin/api/tombstones/{uid}/release"): ("/admin/api/tombstones/none/release", FORBIDDEN),
     ("GET", "/admin/api/retention"): ("/admin/api/retention", FORBIDDEN),

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from dicomweb.delete.rows import STUDY_DELETED
+from dicomweb.overlay.write import STUDY_CORRECTED
 from dicomweb.patients import PATIENT_CHANGED
 from dicomweb.store.index import STUDY_CHANGED
 from server.kernel.clock import now_us
@@ -28,6 +29,7 @@ CHANGES: Mapping[str, str] = {
     STUDY_CHANGED: "changed",
     STUDY_DELETED: "deleted",
     PATIENT_CHANGED: "patient-changed",
+    STUDY_CORRECTED: "corrected",
 }
 
 _CURSOR = re.compile(r"([0-9a-zA-Z-]{1,64})\.([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,18})")

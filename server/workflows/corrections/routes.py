@@ -1,0 +1,94 @@
+"""Routes of corrections and of what was received, below `/admin/api`: each needs an administrator."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from dicomweb.attributes import Level
+from dicomweb.retrieve.locate import Resource
+from dicomweb.retrieve.request import Archive
+from dicomweb.retrieve.retrieve import retrieve_files
+from dicomweb.retrieve.routes import response_of, retrieve_request
+from server.kernel.access import Access, access_of
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.services import Services
+from server.workflows.corrections.correct import Act, State, Target, correct, read_state, withdraw
+from server.workflows.corrections.requests import read_correction
+
+
+def build_router(services: Services, archive: Archive) -> APIRouter:
+    """The routes of administrators; what they do is audited, and so is what they read."""
+    router = APIRouter(tags=["administration"])
+    _add_corrections(router, services, "/studies/{study}", Level.STUDY)
+    _add_corrections(router, services, "/studies/{study}/series/{series}", Level.SERIES)
+    _add_originals(router, services, archive)
+    return router
+
+
+def _add_corrections(router: APIRouter, services: Services, resource: str, level: Level) -> None:
+    path = f"{resource}/corrections"
+
+    @router.get(path)
+    async def read(request: Request) -> Response:
+        """What is shown otherwise than it was sent, why, and what was sent."""
+        access, target = _administrator(request), _target(request)
+        await services.read_audit.record(_read(access, "read-correction", target.uid))
+        return _answer(await read_state(services, target))
+
+    @router.put(path)
+    async def replace(request: Request) -> Response:
+        """Correct attributes; what an earlier correction said and this one does not is as sent again."""
+        act = _act(request)
+        return _answer(await correct(services, act, read_correction(await request.body(), level)))
+
+    @router.delete(path)
+    async def end(request: Request) -> Response:
+        """Withdraw a correction."""
+        return _answer(await withdraw(services, _act(request)))
+
+
+def _add_originals(router: APIRouter, services: Services, archive: Archive) -> None:
+    async def answer(request: Request, resource: Resource) -> Response:
+        access = _administrator(request)
+        uid = resource.instance or resource.series or resource.study
+        await services.read_audit.record(_read(access, "read-as-received", uid))
+        return response_of(
+            await retrieve_files(archive, retrieve_request(request), resource, as_received=True)
+        )
+
+    @router.get("/studies/{study}/original")
+    async def study_as_received(request: Request, study: str) -> Response:
+        """The files of a study as they were received."""
+        return await answer(request, Resource(study))
+
+    @router.get("/studies/{study}/series/{series}/original")
+    async def series_as_received(request: Request, study: str, series: str) -> Response:
+        """The files of a series as they were received."""
+        return await answer(request, Resource(study, series))
+
+    @router.get("/studies/{study}/series/{series}/instances/{instance}/original")
+    async def instance_as_received(request: Request, study: str, series: str, instance: str) -> Response:
+        """The file of an instance as it was received."""
+        return await answer(request, Resource(study, series, instance))
+
+
+def _administrator(request: Request) -> Access:
+    access = access_of(request.scope)
+    access.require_administrator()
+    return access
+
+
+def _target(request: Request) -> Target:
+    return Target(request.path_params["study"], request.path_params.get("series"))
+
+
+def _act(request: Request) -> Act:
+    access = _administrator(request)
+    return Act(_target(request), access.principal, request.headers.get("if-match"))
+
+
+def _answer(state: State) -> Response:
+    return JSONResponse(state.body, headers={"ETag": state.entity_tag})
+
+
+def _read(access: Access, interaction: str, uid: str) -> AuditEntry:
+    return AuditEntry(access.principal, Action.READ, interaction, "ImagingStudy", uid)
