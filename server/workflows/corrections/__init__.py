@@ -1,1 +1,1 @@
-"""Attribute corrections by administrators (DESIGN §5, Corrections; docs/decisions/0022)."""
+"""Attribute corrections by administrators (DESIGN §5, Corrections; docs/decisions/0023)."""
