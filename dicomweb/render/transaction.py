@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
+from dicomweb.ahead import in_order
 from dicomweb.answer import Answer, names_tag, not_modified
-from dicomweb.render.ahead import in_order
 from dicomweb.render.documents import document_answer, document_part
 from dicomweb.render.media import ALL_TYPES, GIF, TYPES, Kind, NotRendered, select_rendered
 from dicomweb.render.parameters import InvalidRendering
@@ -144,7 +144,7 @@ async def _parts_of(
     for start in range(0, len(located), SUBJECTS_PAGE):
         page = located[start : start + SUBJECTS_PAGE]
         subjects = await read_subjects(renderer.archive.services.database, page)
-        async for part in in_order(_makers(renderer, request, media_type, subjects)):
+        async for part in in_order(_makers(renderer, request, media_type, subjects), is_begun=not is_empty):
             is_empty = False
             yield part
     if is_empty:

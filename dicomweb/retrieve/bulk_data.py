@@ -91,8 +91,10 @@ class _Chosen:
             length = None if self.frames.description else head.length  # of what is coded anew not known yet
             yield replace(head, length=length, location=f"{uri}{FRAMES_OF_VALUE}{number}")
 
-    async def contents(self, archive: Archive, reader: FileReader) -> AsyncIterator[Body]:
-        """The contents of its parts, read one after another."""
+    async def contents(
+        self, archive: Archive, reader: FileReader, *, is_begun: bool = False
+    ) -> AsyncIterator[Body]:
+        """The contents of its parts, read one after another; `is_begun`: there were others before."""
         layout, located = self.value.layout, self.value.located
         if layout is None or self.frames is None:
             place = self.value.place
@@ -107,7 +109,7 @@ class _Chosen:
             located.file_sha256, located.transfer_syntax_uid, self.frames.description, layout, reader
         )
         target = self.representation.transfer_syntax or located.transfer_syntax_uid
-        async for frame in FrameCoding(source, target, archive.pixels).frames_of(numbers):
+        async for frame in FrameCoding(source, target, archive.pixels).frames_of(numbers, is_begun=is_begun):
             yield frame
 
 
@@ -199,11 +201,11 @@ async def _parts(
     archive: Archive, request: RetrieveRequest, chosen: Sequence[_Chosen]
 ) -> AsyncIterator[Part]:
     reader: FileReader | None = None
-    for each in chosen:
+    for number, each in enumerate(chosen):
         if reader is None or reader.located is not each.value.located:
             reader = await archive_reader(archive, request, each.value.located)
         heads = each.heads(archive.services.public_base)
-        async for content in each.contents(archive, reader):
+        async for content in each.contents(archive, reader, is_begun=number > 0):
             head = next(heads)
             if isinstance(content, bytes):
                 head = replace(head, length=len(content))

@@ -14,6 +14,7 @@ from sqlalchemy import Row, Select, bindparam, func, select
 from dicomweb.overlay.load import NONE, Overlays, load_overlays
 from dicomweb.reach import WITHIN_PATIENTS, patients_of
 from dicomweb.tables import Instance, InstanceMetadata, Series, Study
+from dicomweb.wire.instance import is_uid
 from dicomweb.wire.overlay import Overlay
 from server.kernel.access import Reach
 from server.kernel.database import Database
@@ -24,6 +25,7 @@ from server.kernel.rows import table_of
 _STUDY, _SERIES = table_of(Study), table_of(Series)
 _INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)
 
+ABSENT = "There is no such study, series or instance."
 DELETED = "It was deleted while it was asked for."
 
 
@@ -96,12 +98,14 @@ async def _rows(
     )
     named = {"study": resource.study, "series": resource.series, "instance": resource.instance}
     given = {name: uid for name, uid in named.items() if uid is not None}
+    if not all(map(is_uid, given.values())):  # names nothing, and may be text that the database does not take
+        raise NotFound(ABSENT)
     async with database.read() as connection:
         rows: Sequence[Row[Any]] = (await connection.execute(_select(kind), given | patients_of(reach))).all()
         is_overlaid = any(row.overlaid_us is not None for row in rows)
         overlays = await load_overlays(connection, [resource.study]) if is_overlaid else NONE
     if not rows:
-        raise NotFound("There is no such study, series or instance.")
+        raise NotFound(ABSENT)
     return rows, overlays
 
 

@@ -6,9 +6,11 @@ be decoded is answered as stored, which its part says: it must not keep the othe
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
+from dicomweb.ahead import in_order
 from dicomweb.answer import Answer, names_tag, not_modified
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.pixels.faults import PixelsUnreadable
@@ -86,22 +88,38 @@ class MadeFile:
 async def made_files(
     archive: Archive, request: RetrieveRequest, located: Sequence[Located], representation: Representation
 ) -> AsyncIterator[MadeFile]:
-    """The files of instances, one after another; one of many that cannot be decoded is as stored."""
+    """The files of instances, a few made ahead; one of many that cannot be decoded is as stored."""
     for start in range(0, len(located), DETAILS_PAGE):
         page = located[start : start + DETAILS_PAGE]
         details = await read_details(archive.services.database, [each.key for each in page])
-        for each in page:
-            try:
-                made = await _transcoded(archive, request, (each, details[each.key]), representation)
-            except (PixelsUnreadable, UnreadableDataSet) as fault:
-                if len(located) == 1:
-                    raise
-                log.warning("retrieve.not_transcoded", instance=each.key, why=type(fault).__name__)
-                made = None
-            if made is not None:
-                yield MadeFile(each, made.transfer_syntax, made.length, made.chunks)
-                continue
-            yield await file_as_stored(archive, each, details[each.key])
+        is_only = len(located) == 1
+        makers = (
+            partial(_made, archive, request, (each, details[each.key]), representation, is_only=is_only)
+            for each in page
+        )
+        async for file in in_order(makers, is_begun=start > 0):
+            yield file
+
+
+async def _made(
+    archive: Archive,
+    request: RetrieveRequest,
+    found: tuple[Located, InstanceDetail],
+    representation: Representation,
+    *,
+    is_only: bool,
+) -> MadeFile:
+    located = found[0]
+    try:
+        made = await _transcoded(archive, request, found, representation)
+    except (PixelsUnreadable, UnreadableDataSet) as fault:
+        if is_only:
+            raise
+        log.warning("retrieve.not_transcoded", instance=located.key, why=type(fault).__name__)
+        made = None
+    if made is not None:
+        return MadeFile(located, made.transfer_syntax, made.length, made.chunks)
+    return await file_as_stored(archive, *found)
 
 
 async def file_as_stored(

@@ -1,10 +1,10 @@
 """The frames of an instance on their way into another transfer syntax."""
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from functools import partial
 
+from dicomweb.ahead import in_order
 from dicomweb.pixels.pool import Result
 from dicomweb.pixels.service import Pixels
 from dicomweb.transcode.source import FrameSource
@@ -29,29 +29,14 @@ class FrameCoding:
         """One frame, from 1; see `FrameSource.transcoded`."""
         return await self.source.transcoded(self.pixels, number, self.target)
 
-    async def frames_of(self, numbers: Iterable[int]) -> AsyncIterator[bytes]:
-        """These frames in their order; a few are made while others are sent."""
-        ahead: deque[asyncio.Task[Result]] = deque()
-        try:
-            for number in numbers:
-                ahead.append(asyncio.ensure_future(self.frame(number)))
-                ahead[-1].add_done_callback(_noticed)
-                if len(ahead) > FRAMES_AHEAD:
-                    yield (await ahead.popleft())[1]
-            while ahead:
-                yield (await ahead.popleft())[1]
-        finally:
-            for task in ahead:
-                task.cancel()
+    async def frames_of(self, numbers: Iterable[int], *, is_begun: bool = False) -> AsyncIterator[bytes]:
+        """These frames in their order; a few are made while others are sent; `is_begun` as `in_order`."""
+        makers = (partial(self.frame, number) for number in numbers)
+        async for _, frame in in_order(makers, 1 + FRAMES_AHEAD, is_begun=is_begun):
+            yield frame
 
     async def all_frames(self, first: bytes) -> AsyncIterator[bytes]:
         """All frames; the first is there already."""
         yield first
-        async for frame in self.frames_of(range(2, self.number_of_frames + 1)):
+        async for frame in self.frames_of(range(2, self.number_of_frames + 1), is_begun=True):
             yield frame
-
-
-def _noticed(task: asyncio.Task[Result]) -> None:
-    """A frame that nobody waits for any more may have failed."""
-    if not task.cancelled():
-        task.exception()

@@ -107,3 +107,10 @@ async def test_isolation(wado: httpx.AsyncClient, services: Services, accesses: 
         assert (await asked(wado)).status_code == status
     wado.headers["Authorization"] = ""
     assert (await asked(wado)).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["studyUID", "seriesUID", "objectUID", "presentationUID"])
+async def test_text_that_no_database_takes_names_nothing(wado: httpx.AsyncClient, name: str) -> None:
+    state = {"presentationUID": "1.2", "presentationSeriesUID": "1.3", "contentType": "image/png"}
+    answer = await asked(wado, **(state | {name: "1.2\0"}))
+    assert answer.status_code == 404, answer.text

@@ -6,7 +6,9 @@ from functools import partial
 
 import pytest
 
-from dicomweb.render.ahead import AHEAD, in_order
+from dicomweb import ahead
+from dicomweb.ahead import AHEAD, in_order
+from server.kernel.faults import Busy
 
 
 class Work:
@@ -66,3 +68,21 @@ async def test_a_failure_ends_it_and_the_rest() -> None:
 
 async def test_nothing() -> None:
     assert [each async for each in in_order(iter(()))] == []
+
+
+async def test_who_is_not_the_first_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is 503 in the middle of an answer would break it off."""
+    monkeypatch.setattr(ahead, "RETRY_S", 0)
+    refusals = [0, 0, 3, 0]
+
+    async def make(number: int) -> int:
+        if refusals[number]:
+            refusals[number] -= 1
+            raise Busy("no room")
+        return number
+
+    makers = [partial(make, number) for number in range(4)]
+    assert [each async for each in in_order(iter(makers))] == [0, 1, 2, 3]
+    refusals[0] = 1
+    with pytest.raises(Busy):
+        await anext(in_order(iter(makers)))
