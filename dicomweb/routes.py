@@ -48,10 +48,10 @@ def build_router(services: Services, archive: Archive | None = None) -> APIRoute
     """Every route of the studies service; `archive`: the process's, which ends with this router."""
     archive = archive or open_archive(services)
     router = APIRouter(default_response_class=Response, tags=["DICOMweb"], lifespan=_closing(archive.pixels))
-    _add_store(router, services, archive.pixels)
-    _add_search(router, services)
-    add_routes(router, archive)
+    add_routes(router, archive)  # what is asked for most comes first: routes are tried in turn
     add_rendered(router, archive, archive.pixels)
+    _add_search(router, services)
+    _add_store(router, services, archive.pixels)
     return router
 
 

@@ -262,6 +262,7 @@ class Instance(Row, table=True):
     object_length: int = Field(sa_type=BigInteger)
     data_set_offset: int  # first byte of the data set within the file: preamble and file meta end here
     file_sha256: bytes = Field(sa_type=LargeBinary)
+    file_xxh3: bytes | None = Field(default=None, sa_type=LargeBinary)  # what reads prove; null: SHA-256
     data_set_sha256: bytes = Field(sa_type=LargeBinary)  # without the file meta: what makes a duplicate equal
 
 

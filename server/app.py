@@ -39,6 +39,7 @@ from fhir.offer import render_capabilities
 from server.auth.middleware import Authentication, Door
 from server.auth.tokens import AccessTokens
 from server.http.body_limit import BodyLimits
+from server.http.doors import include_behind
 from server.http.drain import Drain, LastAnswer
 from server.http.floor import HttpFloor, build_middleware
 from server.http.head import HeadAsGet
@@ -173,15 +174,12 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
             ],
         ),
     )
+    archive = dicomweb.routes.open_archive(services)
+    include_behind(app, ROOT, *_dicomweb_routers(services, archive, notifications))
+    include_behind(app, "/fhir", _fhir_router(settings, services))
+    include_behind(app, "/admin/api", *_administration(services, archive))
     app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens))
-    archive = dicomweb.routes.open_archive(services)
-    for router in _dicomweb_routers(services, archive, notifications):
-        app.include_router(router, prefix=ROOT)
-    app.include_router(_fhir_router(settings, services), prefix="/fhir")
-    _include_administration(app, services)
-    corrections = server.workflows.corrections.routes.build_router(services, archive)
-    app.include_router(corrections, prefix="/admin/api")
     site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
     app.include_router(server.viewer.routes.build_router(site))
     answer_unrouted(app, answer)
@@ -201,16 +199,16 @@ def _dicomweb_routers(services: Services, archive: Archive, notifications: Notif
     return [*routers, dicomweb.capabilities.routes.build_router(services.public_base, routers)]
 
 
-def _include_administration(app: FastAPI, services: Services) -> None:
+def _administration(services: Services, archive: Archive) -> list[APIRouter]:
     """The administration API (DESIGN §4)."""
-    for routes in (
-        server.workflows.routes,
-        server.workflows.storage.routes,
-        server.workflows.changes.routes,
-        server.workflows.deletion.routes,
-        server.workflows.retention.routes,
-    ):
-        app.include_router(routes.build_router(services), prefix="/admin/api")
+    return [
+        server.workflows.routes.build_router(services),
+        server.workflows.storage.routes.build_router(services),
+        server.workflows.changes.routes.build_router(services),
+        server.workflows.corrections.routes.build_router(services, archive),
+        server.workflows.deletion.routes.build_router(services),
+        server.workflows.retention.routes.build_router(services),
+    ]
 
 
 def _fhir_router(settings: Settings, services: Services) -> APIRouter:

@@ -9,7 +9,7 @@ from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, func, select
+from sqlalchemy import Row, bindparam, func, select
 
 from dicomweb.overlay.load import NONE, Overlays, load_overlays
 from dicomweb.reach import WITHIN_PATIENTS, patients_of
@@ -19,6 +19,7 @@ from dicomweb.wire.overlay import Overlay
 from server.kernel.access import Reach
 from server.kernel.database import Database
 from server.kernel.faults import NotFound
+from server.kernel.look_up import LookUp
 from server.kernel.object_store import StoredRange
 from server.kernel.rows import table_of
 
@@ -49,6 +50,7 @@ class Located:
     sop_instance_uid: str
     transfer_syntax_uid: str
     file_sha256: bytes
+    file_xxh3: bytes | None  # None: received before reads were proven by it
     stored: StoredRange
     overlay: Overlay | None = None  # None: it is shown as sent
 
@@ -92,7 +94,7 @@ async def locate_with_detail(
 
 async def _rows(
     database: Database, resource: Resource, reach: Reach, *, is_detailed: bool
-) -> tuple[Sequence[Row[Any]], Overlays]:
+) -> tuple[Sequence[Any], Overlays]:
     kind = _Kind(
         resource.series is not None, resource.instance is not None, not reach.is_everyone, is_detailed
     )
@@ -100,10 +102,12 @@ async def _rows(
     given = {name: uid for name, uid in named.items() if uid is not None}
     if not all(map(is_uid, given.values())):  # names nothing, and may be text that the database does not take
         raise NotFound(ABSENT)
-    async with database.read() as connection:
-        rows: Sequence[Row[Any]] = (await connection.execute(_select(kind), given | patients_of(reach))).all()
-        is_overlaid = any(row.overlaid_us is not None for row in rows)
-        overlays = await load_overlays(connection, [resource.study]) if is_overlaid else NONE
+    look_up, values, overlays = _look_up(kind), given | patients_of(reach), NONE
+    rows = await database.look_up(look_up, values)
+    if any(row.overlaid_us is not None for row in rows):
+        async with database.read() as connection:  # both as of one instant
+            rows = (await connection.execute(look_up.select, values)).all()
+            overlays = await load_overlays(connection, [resource.study])
     if not rows:
         raise NotFound(ABSENT)
     return rows, overlays
@@ -119,7 +123,7 @@ class _Kind(NamedTuple):
 
 
 @cache
-def _select(kind: _Kind) -> Select[Any]:
+def _look_up(kind: _Kind) -> LookUp:
     """The statement; built once: that costs more than to execute it."""
     statement = _SELECT.where(_OF_INSTANCE if kind.names_instance else _CURRENT)
     if kind.names_series:
@@ -129,7 +133,7 @@ def _select(kind: _Kind) -> Select[Any]:
     if kind.is_detailed:
         columns = (_METADATA.c.pixel_layout, _METADATA.c.bulk_values)
         statement = statement.add_columns(*columns).join(_METADATA, _METADATA.c.instance_id == _INSTANCE.c.id)
-    return statement
+    return LookUp(statement)
 
 
 _SELECT = (
@@ -141,6 +145,7 @@ _SELECT = (
         _INSTANCE.c.sop_instance_uid,
         _INSTANCE.c.transfer_syntax_uid,
         _INSTANCE.c.file_sha256,
+        _INSTANCE.c.file_xxh3,
         _INSTANCE.c.object_name,
         _INSTANCE.c.object_offset,
         _INSTANCE.c.object_length,
@@ -208,6 +213,7 @@ def _located(row: Row[Any], overlays: Overlays) -> Located:
         sop_instance_uid=row.sop_instance_uid,
         transfer_syntax_uid=row.transfer_syntax_uid,
         file_sha256=row.file_sha256,
+        file_xxh3=row.file_xxh3,
         stored=StoredRange(row.object_name, row.object_offset, row.object_length),
         overlay=overlays.of(row.study_instance_uid, row.series_instance_uid),
     )

@@ -73,12 +73,12 @@ def warn(response: Response, warnings: Iterable[str]) -> None:
 
 
 def add_routes(router: APIRouter, archive: Archive) -> None:
-    """Every route of the Retrieve transaction."""
+    """Every route of the Retrieve transaction, those that are asked for most first."""
+    _add_instance_parts(router, archive)
     _add_files(router, archive)
     _add_metadata(router, archive.services)
     _add_bulk_data(router, archive)
     _add_pixel_data(router, archive)
-    _add_instance_parts(router, archive)
 
 
 def _add_files(router: APIRouter, archive: Archive) -> None:

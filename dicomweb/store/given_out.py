@@ -50,7 +50,7 @@ class GivenOut:
                 if file.length - file.data_set_offset != wanted:
                     return False
             content = await file.content()
-            return await _digest(content, file.data_set_offset) == received.data_set_sha256
+            return await _digest(content, file.data_set_offset) == received.digests.data_set_sha256
         except (NotFound, DamagedObject, PixelsUnreadable):
             return False
 

@@ -221,7 +221,7 @@ class _Indexing:
         }
         self.rows.append((row, instance))
         self.known.instances[parsed.sop_instance_uid] = KnownInstance(
-            parsed.series_instance_uid, instance.received.data_set_sha256, self.origin
+            parsed.series_instance_uid, instance.received.digests.data_set_sha256, self.origin
         )
         study.added += 1
         if is_input(parsed, self.origin):
@@ -308,8 +308,9 @@ def _instance_row(instance: StoredInstance) -> dict[str, Any]:
         "object_offset": stored.offset,
         "object_length": stored.length,
         "data_set_offset": parsed.data_set_offset,
-        "file_sha256": received.file_sha256,
-        "data_set_sha256": received.data_set_sha256,
+        "file_sha256": received.digests.file_sha256,
+        "file_xxh3": received.digests.file_xxh3,
+        "data_set_sha256": received.digests.data_set_sha256,
     }
 
 

@@ -79,7 +79,7 @@ def _judge_place(
         return Verdict.NEW
     if earlier.series_instance_uid != parsed.series_instance_uid:
         return _misplaced(SOP_INSTANCE_UID, "The instance belongs to another series")
-    if earlier.data_set_sha256 == instance.data_set_sha256:
+    if earlier.data_set_sha256 == instance.digests.data_set_sha256:
         return Verdict.ALREADY_STORED
     if duplicates is Duplicates.REPLACE and earlier.origin is Origin.RECEIVED:
         return Verdict.REPLACES

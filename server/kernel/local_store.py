@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from server.kernel.object_store import (
     placed,
     require_our_name,
 )
+from server.kernel.open_files import OpenFile, OpenFiles
 from server.kernel.spool import Spool, disk_faults, new_name, sync_directory
 from server.kernel.store_metrics import watched
 
@@ -38,7 +38,6 @@ ROTATE_BYTES = 256 << 20  # a journal over this size is closed and a new one beg
 ROTATE_S = 600.0  # the same for one that was begun so long ago
 UNCOMMITTED_S = 900.0  # from a put to the end of its transaction at most: so long a journal is not removed
 MIN_FREE_BYTES = 64 << 20  # below this the store says so before the disk does
-OPEN_FILES = 256  # descriptors kept for reading
 LISTED_AT_ONCE = 1000
 FOLDERS = ("journal", "large", "packed")
 
@@ -75,7 +74,7 @@ class LocalObjectStore:
         self._waiting: list[_Put] = []
         self._flusher: asyncio.Task[None] | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._open = lru_cache(maxsize=OPEN_FILES)(_OpenFile)
+        self._files = OpenFiles(root)
 
     async def put(self, bodies: Sequence[Body]) -> list[StoredRange]:
         """Append the bodies and return once they are on stable storage."""
@@ -99,8 +98,12 @@ class LocalObjectStore:
         return ranges
 
     async def read(self, stored: StoredRange) -> bytes:
-        """Read the whole range in a thread."""
+        """Read the whole range: at once where the system has it in memory, else in a thread."""
         with watched("read", stored.length):
+            if stored.length <= READ_CHUNK_BYTES:
+                file = self._files.opened(stored.object_name)
+                if file is not None and file.is_cached(stored.position, stored.length):
+                    return self._read_from(file, stored)
             return await asyncio.to_thread(self._read, stored)
 
     async def stream(self, stored: StoredRange) -> AsyncIterator[bytes]:
@@ -142,7 +145,7 @@ class LocalObjectStore:
             await self._flusher
         self._disk.shutdown()
         self._leave_journal()
-        self._open.cache_clear()
+        self._files.close()
 
     async def _flush_waiting(self) -> None:
         loop = asyncio.get_running_loop()
@@ -227,7 +230,14 @@ class LocalObjectStore:
     def _read(self, stored: StoredRange) -> bytes:
         require_our_name(stored.object_name)
         try:
-            body = self._open(self._root / stored.object_name).read(stored.position, stored.length)
+            file = self._files.open(stored.object_name)
+        except OSError as error:
+            raise Busy("Stored bytes could not be read.") from error
+        return self._read_from(file, stored)
+
+    def _read_from(self, file: OpenFile, stored: StoredRange) -> bytes:
+        try:
+            body = file.read(stored.position, stored.length)
         except OSError as error:
             raise Busy("Stored bytes could not be read.") from error
         if len(body) != stored.length:
@@ -268,18 +278,3 @@ def _answer(done: asyncio.Future[list[StoredRange]], outcome: list[StoredRange] 
         done.set_exception(outcome)
     else:
         done.set_result(outcome)
-
-
-class _OpenFile:
-    """A descriptor for positioned reads, closed when the last reader lets go."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`; fewer only at the end of the file."""
-        return os.pread(self._descriptor, length, offset)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)

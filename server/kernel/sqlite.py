@@ -43,6 +43,39 @@ class TooLong(Exception):
     """A statement did not end within `STEPS_HERE`."""
 
 
+def connect(arguments: Sequence[Any], options: Mapping[str, Any]) -> sqlite3.Connection:
+    """A connection with our pragmas, without the driver's own transactions, for any thread at a time."""
+    ours = {"isolation_level": None, "check_same_thread": False, "cached_statements": CACHED_STATEMENTS}
+    raw: sqlite3.Connection = sqlite3.connect(*arguments, **{**options, **ours})
+    for pragma in PRAGMAS:
+        raw.execute(f"PRAGMA {pragma}")
+    return raw
+
+
+def read_briefly(raw: sqlite3.Connection, read: Work[T]) -> T:
+    """Run a function that only reads, unless it takes long.
+
+    Raises:
+        TooLong: it was broken off; the transaction is as it was.
+    """
+    calls = 0
+
+    def is_enough() -> bool:
+        nonlocal calls
+        calls += 1  # SQLite counts on from a statement's last run: the first call may come at once
+        return calls > 1
+
+    raw.set_progress_handler(is_enough, STEPS_HERE)
+    try:
+        return read(raw)
+    except sqlite3.OperationalError as error:
+        if _code(error) == sqlite3.SQLITE_INTERRUPT:
+            raise TooLong from None
+        raise
+    finally:
+        raw.set_progress_handler(None, 0)
+
+
 class SqliteThread:
     """One database connection and the thread that runs its statements, in the order they came."""
 
@@ -53,15 +86,12 @@ class SqliteThread:
         threading.Thread(target=self._serve, name="sqlite", daemon=True).start()
 
     def open(self, arguments: Sequence[Any], options: Mapping[str, Any]) -> asyncio.Future[None]:
-        """Connect, with our pragmas and without the driver's own transactions."""
-        ours = {"isolation_level": None, "check_same_thread": False, "cached_statements": CACHED_STATEMENTS}
+        """Connect."""
 
-        def connect() -> None:
-            self._raw = sqlite3.connect(*arguments, **{**options, **ours})
-            for pragma in PRAGMAS:
-                self._raw.execute(f"PRAGMA {pragma}")
+        def take() -> None:
+            self._raw = connect(arguments, options)
 
-        return self._hand_over(connect)
+        return self._hand_over(take)
 
     def run(self, work: Work[T]) -> asyncio.Future[T]:
         """Run a function on the connection, in its thread; cancelling what awaits it does not stop it."""
@@ -87,22 +117,7 @@ class SqliteThread:
         Raises:
             TooLong: it was broken off; the transaction is as it was.
         """
-        calls = 0
-
-        def is_enough() -> bool:
-            nonlocal calls
-            calls += 1  # SQLite counts on from a statement's last run: the first call may come at once
-            return calls > 1
-
-        self._raw.set_progress_handler(is_enough, STEPS_HERE)
-        try:
-            return read(self._raw)
-        except sqlite3.OperationalError as error:
-            if _code(error) == sqlite3.SQLITE_INTERRUPT:
-                raise TooLong from None
-            raise
-        finally:
-            self._raw.set_progress_handler(None, 0)
+        return read_briefly(self._raw, read)
 
     def close(self) -> asyncio.Future[None]:
         """Close the connection, after all that came before; the thread ends."""

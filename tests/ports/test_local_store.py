@@ -13,6 +13,7 @@ import pytest
 from server.kernel.faults import Busy, StorageFull
 from server.kernel.local_store import JournalPolicy, LocalObjectStore
 from server.kernel.object_store import Body, DamagedObject, ObjectInUse, SpooledBody, StoredRange
+from server.kernel.open_files import OpenFile
 
 
 async def test_journal_rotates(tmp_path: Path) -> None:
@@ -211,3 +212,28 @@ async def test_a_name_that_leads_out_of_the_store_is_refused(tmp_path: Path, nam
         await store.remove(name)
     assert (tmp_path / "secret").read_text() == "not yours"
     await store.close()
+
+
+async def test_what_is_in_memory_is_read_without_a_thread(
+    objects: LocalObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (where,) = await objects.put([b"0123456789" * 50_000])
+    whole = await objects.read(where)  # opens the file
+    threads: list[object] = []
+    original = asyncio.to_thread
+    monkeypatch.setattr(asyncio, "to_thread", lambda *work: threads.append(work) or original(*work))
+    assert await objects.read(where) == whole
+    assert await objects.read(where.part(7, 3)) == b"789"
+    assert not threads
+    monkeypatch.setattr(OpenFile, "is_cached", lambda *_: False)
+    assert await objects.read(where) == whole
+    assert threads
+
+
+async def test_bytes_that_are_missing_are_told_by_both_ways(objects: LocalObjectStore) -> None:
+    (where,) = await objects.put([b"0123456789"])
+    beyond = StoredRange(where.object_name, where.offset, 20)
+    for _ in range(2):
+        with pytest.raises(Busy, match="missing"):
+            await objects.read(beyond)
+        await objects.read(where)

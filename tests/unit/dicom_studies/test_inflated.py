@@ -35,7 +35,7 @@ def deflated(number: int, side: int = SIDE) -> bytes:
 async def stored(objects: LocalObjectStore, file: bytes, digest: bytes | None = None) -> Located:
     (where,) = await objects.put([file])
     syntax = str(DeflatedExplicitVRLittleEndian)
-    return Located(1, None, "1", "2", "3", syntax, digest or sha256(file).digest(), where)
+    return Located(1, None, "1", "2", "3", syntax, digest or sha256(file).digest(), None, where)
 
 
 async def test_many_readers_inflate_once_and_little_is_in_memory(

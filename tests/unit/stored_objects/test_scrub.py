@@ -81,8 +81,8 @@ async def test_missing_object_is_damage(archive: Archive) -> None:
     await archive.leave_journal()
     (name,) = await archive.names()
     await archive.services.objects.remove(name)
-    if hasattr(archive.services.objects, "_open"):
-        archive.services.objects._open.cache_clear()
+    if hasattr(archive.services.objects, "_files"):
+        archive.services.objects._files.close()
     await whole_round(archive)
     assert len(await archive.rows(DamagedObject)) == 1
 
