@@ -113,9 +113,10 @@ class MultipartRelatedReader:
         """
         if not self._received:
             raise MultipartFault("the request has no body")
-        if self._preamble is not None:
+        last_line = None if self._preamble is None else self._preamble[self._looked_to :].rstrip()
+        if last_line not in (None, self._delimiter + b"--"):
             raise MultipartFault("the body does not contain the boundary that its Content-Type names")
-        if not self._complete:
+        if last_line is None and not self._complete:
             raise MultipartFault(f"the body ends within part {self._parts}, without its closing boundary")
         if not self._parts:
             raise MultipartFault("the message has no parts")
@@ -186,13 +187,10 @@ def _first_delimiter(held: bytearray, delimiter: bytes, line: int) -> tuple[int 
 
     And from which line on to look when there is more of it: each is looked at once, however it is cut.
     """
-    while True:
-        line_end = held.find(b"\n", line)
+    while (line_end := held.find(b"\n", line)) >= 0:
         if held.startswith(delimiter, line):
-            behind = line + len(delimiter)
-            rest = bytes(held[behind:line_end] if line_end >= 0 else held[behind:]).strip(b" \t\r")
-            if rest == b"--" or (line_end >= 0 and not rest):
+            rest = bytes(held[line + len(delimiter) : line_end]).strip(b" \t\r")
+            if rest in (b"", b"--"):
                 return line, line
-        if line_end < 0:
-            return None, line
         line = line_end + 1
+    return None, line

@@ -93,6 +93,11 @@ _header_pieces = (
 _headers = st.lists(st.sampled_from(_header_pieces) | st.text(max_size=4), max_size=14).map("".join)
 
 PROPERTIES = [
-    Property("a message", st.tuples(messages, cuts), reads_the_same_however_it_is_cut, [(b"--XX--", [3])]),
+    Property(
+        "a message",
+        st.tuples(messages, cuts),
+        reads_the_same_however_it_is_cut,
+        [(b"--XX--", [3]), (b"--XX--XX\r\n--XX\r\n\r\n\r\n--XX--", [6])],
+    ),
     Property("a media type", _headers, is_a_media_type_or_a_fault),
 ]

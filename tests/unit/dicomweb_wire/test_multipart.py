@@ -61,6 +61,9 @@ HEAD = b"Content-Type: application/dicom\r\n\r\n"
         pytest.param(b"--XX\r\n" + HEAD + b"abc\r\n--XX--", [(DICOM, b"abc")], id="no line end at the end"),
         pytest.param(b"\r\n--XX\r\n" + HEAD + b"abc\r\n--XX--", [(DICOM, b"abc")], id="blank line first"),
         pytest.param(
+            b"--XX--YY\r\n--XX\r\n" + HEAD + b"abc\r\n--XX--", [(DICOM, b"abc")], id="no end, but for its cut"
+        ),
+        pytest.param(
             b"hello--XX\r\n--XY\r\n--XX \t\r\n" + HEAD + b"abc\r\n--XX--\r\nbye --XX\r\n",
             [(DICOM, b"abc")],
             id="preamble, epilogue, blanks",
@@ -125,6 +128,9 @@ def test_the_boundary_comes_in_several_spellings(header):
         (b"--XX\r\n\r\nabc\r\n--XX\r\n", "without its closing boundary"),
         (b"--XX\r\n\r\nabc\r\n--XX-", "without its closing boundary"),
         (b"--XX--\r\n", "no parts"),
+        (b"--XX--", "no parts"),
+        (b"hello\r\n--XX-- ", "no parts"),
+        (b"--XX--x", "does not contain the boundary"),
         (b"--XX\r\nno header\r\n\r\n", "no readable header"),
         (b"--XX\r\n" + b"a: b\r\n" * 17 + b"\r\n", "no readable header"),
         (b"--XX\r\na: " + b"b" * 9000, "no readable header"),
