@@ -172,9 +172,10 @@ async def _found(
     """What was found, unless the client has it."""
     tag = await data_sets_tag(found.body, representation, coding)
     if names_tag(known_tags(request), tag):
-        return response_of(not_modified(tag, VARY))
-    response = response_of(await data_sets_answer(found.body, representation, coding), found.warnings)
-    response.headers["ETag"] = tag
+        response = response_of(not_modified(tag, VARY), found.warnings)
+    else:
+        response = response_of(await data_sets_answer(found.body, representation, coding), found.warnings)
+        response.headers["ETag"] = tag
     if found.total is not None:
         response.headers[TOTAL_COUNT] = str(found.total)
     return response

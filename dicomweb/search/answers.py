@@ -41,6 +41,8 @@ STUDY_SERIES_COUNT = key_of("NumberOfStudyRelatedSeries")
 STUDY_INSTANCES_COUNT = key_of("NumberOfStudyRelatedInstances")
 SERIES_INSTANCES_COUNT = key_of("NumberOfSeriesRelatedInstances")
 
+MAX_ANSWER_BYTES = 64 << 20  # of one answer in JSON; the rest is had by offset
+
 ONLINE: DicomJson = {"vr": "CS", "Value": ["ONLINE"]}
 UTF_8: DicomJson = {"vr": "CS", "Value": ["ISO_IR 192"]}  # PS3.18 F.2: JSON is UTF-8, and says so
 SPECIFIC_CHARACTER_SET = key_of("SpecificCharacterSet")
@@ -69,15 +71,20 @@ class Counts:
     overlays: Overlays = field(default_factory=Overlays)  # of what is answered from whole instances
 
 
-def answer_body(rows: Sequence[Row[Any]], query: Query, counts: Counts, public_base: str) -> bytes:
-    """The response body in JSON: an array of the answers."""
-    return b"[" + b",".join(answer_fragments(rows, query, counts, public_base)) + b"]"
-
-
 def answer_fragments(rows: Sequence[Row[Any]], query: Query, counts: Counts, public_base: str) -> list[bytes]:
-    """Each row's answer as DICOM JSON, members in the order of their tags: what every form is made of."""
+    """Each row's answer as DICOM JSON, members in the order of their tags.
+
+    It ends with the row with which they are `MAX_ANSWER_BYTES` or more: whole instances may be long.
+    """
     render = _Rendering(query, counts, public_base)
-    return [orjson.dumps(render.row(row), option=orjson.OPT_SORT_KEYS) for row in rows]
+    fragments: list[bytes] = []
+    left = MAX_ANSWER_BYTES
+    for row in rows:
+        fragments.append(orjson.dumps(render.row(row), option=orjson.OPT_SORT_KEYS))
+        left -= len(fragments[-1])
+        if left <= 0:
+            break
+    return fragments
 
 
 @dataclass(frozen=True, slots=True)

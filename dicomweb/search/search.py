@@ -1,9 +1,11 @@
 """One search: the page of rows, what is counted for it, and the body (PS3.18 10.6.3)."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, func, select
@@ -11,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dicomweb.attributes import Level
 from dicomweb.overlay.load import NONE, load_overlays
-from dicomweb.search.answers import Counts, answer_body
+from dicomweb.search.answers import Counts, answer_fragments
 from dicomweb.search.query import MORE_RESULTS, Query
-from dicomweb.search.sql import INSTANCE, SERIES, count_matches, select_matches
+from dicomweb.search.sql import INSTANCE, SERIES, count_matches, select_matches, select_metadata_sizes
 from server.kernel.access import Reach
 from server.kernel.database import Database
 
+MAX_PACKED_BYTES = 64 << 20  # of metadata as it is stored, read for one answer
 MAX_INLINE_ROWS = 200  # rendered on the event loop: a few milliseconds; more, and metadata, goes to a thread
 
 
@@ -31,7 +34,10 @@ class SearchAnswer:
 
 async def search(database: Database, query: Query, reach: Reach, public_base: str) -> SearchAnswer:
     """Answer `query` from the studies within `reach`; no match is an empty array with 200."""
+    asked = query.limit
     async with database.read() as connection:
+        if query.needs_metadata:
+            query = replace(query, limit=await _fitting_limit(connection, query, reach))
         rows = (await connection.execute(select_matches(query, reach))).all()
         page = rows[: query.limit]
         counts = await _count(connection, query.level, page)
@@ -39,12 +45,21 @@ async def search(database: Database, query: Query, reach: Reach, public_base: st
             overlaid = {row.study_instance_uid for row in page if row.overlaid_us is not None}
             counts.overlays = await load_overlays(connection, overlaid) if overlaid else NONE
         total = await _total(connection, query, reach, len(rows)) if query.wants_total else None
-    more = len(rows) > query.limit and not query.is_limited
     if len(page) <= MAX_INLINE_ROWS and not query.needs_metadata:
-        body = answer_body(page, query, counts, public_base)
+        fragments = answer_fragments(page, query, counts, public_base)
     else:
-        body = await asyncio.to_thread(answer_body, page, query, counts, public_base)
-    return SearchAnswer(body, (*query.warnings, MORE_RESULTS) if more else query.warnings, total)
+        fragments = await asyncio.to_thread(answer_fragments, page, query, counts, public_base)
+    is_cut = query.limit < asked or len(fragments) < len(page)  # by their bytes
+    more = is_cut or (len(rows) > query.limit and not query.is_limited)
+    warnings = (*query.warnings, MORE_RESULTS) if more else query.warnings
+    return SearchAnswer(b"[" + b",".join(fragments) + b"]", warnings, total)
+
+
+async def _fitting_limit(connection: AsyncConnection, query: Query, reach: Reach) -> int:
+    """The limit, or how many whole instances may be read for one answer when that is less."""
+    sizes = list(accumulate((await connection.execute(select_metadata_sizes(query, reach))).scalars()))
+    fitting = max(1, bisect_right(sizes, MAX_PACKED_BYTES))
+    return fitting if fitting < min(len(sizes), query.limit) else query.limit
 
 
 async def _total(connection: AsyncConnection, query: Query, reach: Reach, found: int) -> int:

@@ -204,6 +204,12 @@ def select_matches(query: Query, reach: Reach) -> Select[Any]:
     return statement.order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
 
 
+def select_metadata_sizes(query: Query, reach: Reach) -> Select[int]:
+    """How many bytes of metadata each row of `select_matches` has, in the same order."""
+    size = func.length(METADATA.c.dicom_json)
+    return select_matches(query, reach).with_only_columns(size, maintain_column_froms=True)
+
+
 def count_matches(query: Query, reach: Reach) -> Select[int]:
     """How many rows `select_matches` has on all its pages."""
     plain = replace(query, fields={}, include_all=False)
