@@ -6,9 +6,10 @@ channel's token comes in the Authorization header, never in the URL: a browser's
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -31,11 +32,12 @@ from dicomweb.worklist.events.subscriptions import (
 from server.kernel.access import Access, Permission, Reach, access_of, refresh_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.event_hub import EventHub, Inbox
-from server.kernel.faults import Fault
+from server.kernel.faults import Fault, FaultKind
 from server.kernel.metrics import counter, gauge
 from server.kernel.services import Services
 
 REFRESH_S = 1.0  # until a channel looks again what its token opens; look-ups themselves are cached for 5 s
+MAX_CHANNELS = 100  # open ones of a principal in one process
 NO_LOCK = '299 isthmus: "Deletion Lock not granted."'
 
 # RFC 6455 §7.4.1 and IANA's registry
@@ -56,6 +58,30 @@ class Notifications:
 
     hub: EventHub
     leaving: Callable[[], Awaitable[None]]  # returns when this process is on its way out
+    channels: Counter[str] = field(default_factory=Counter)  # open ones by the Principal's id
+
+    @contextmanager
+    def open(self, principal: str) -> Iterator[None]:
+        """Within, the principal has one channel more.
+
+        Raises:
+            TooManyChannels: it has enough.
+        """
+        if self.channels[principal] >= MAX_CHANNELS:
+            raise TooManyChannels(f"A principal may have {MAX_CHANNELS} open channels.")
+        self.channels[principal] += 1
+        try:
+            yield
+        finally:
+            self.channels[principal] -= 1
+            if not self.channels[principal]:
+                del self.channels[principal]
+
+
+class TooManyChannels(Fault):
+    """Each event is looked at for each channel: nobody may have any number of them."""
+
+    kind = FaultKind.TOO_MANY_REQUESTS
 
 
 class AeTitleInvalid(Fault):
@@ -125,14 +151,18 @@ async def _serve_channel(
             access.principal, Action.EXECUTE, "ups-channel", "Task", None, reach.audited_patient_id
         )
         await services.read_audit.record_retrieval(entry)
-        async with notifications.hub.listen() as inbox:
-            await socket.accept()
-            with _CHANNELS.track_inprogress():
-                channel = Channel(services, subscriber, access)
-                code = await _until_the_end(channel, inbox, notifications, socket)
-            await _close(socket, code)
+        with notifications.open(access.principal.id):
+            await _report(Channel(services, subscriber, access), notifications, socket)
     except Fault:
         await _close(socket, POLICY)
+
+
+async def _report(channel: Channel, notifications: Notifications, socket: WebSocket) -> None:
+    async with notifications.hub.listen() as inbox:
+        await socket.accept()
+        with _CHANNELS.track_inprogress():
+            code = await _until_the_end(channel, inbox, notifications, socket)
+        await _close(socket, code)
 
 
 async def _until_the_end(

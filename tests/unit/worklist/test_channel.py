@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from dicomweb.worklist.events import routes
 from dicomweb.worklist.events.report import KINDS
 from dicomweb.worklist.events.routes import Notifications, build_router
 from dicomweb.worklist.events.subscriptions import WORKLIST, Subscriber, Wanted, subscribe
@@ -88,3 +89,17 @@ async def test_client_that_does_not_read_is_cut_off(
     assert client.code == 1013
     stop.set()
     await reading
+
+
+def test_a_principal_has_a_bounded_number_of_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "MAX_CHANNELS", 1)
+    notifications = Notifications(None, asyncio.Event().wait)  # type: ignore[arg-type]  # no event comes
+    with (
+        notifications.open("client:a"),
+        notifications.open("client:b"),
+        pytest.raises(routes.TooManyChannels),
+        notifications.open("client:a"),
+    ):
+        pass
+    with notifications.open("client:a"):
+        pass
