@@ -1,7 +1,9 @@
 """Store transaction with metadata and bulk data apart (PS3.18 10.5.1, 8.7.3)."""
 
+import asyncio
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -317,6 +319,25 @@ async def test_members_that_are_no_attributes_are_a_failed_instance(
     assert response.status_code == 409
     failures = response.json().get("00081198") or response.json()["0008119A"]
     assert failures["Value"][0]["00081197"]["Value"] == [0xC000]
+
+
+async def test_nothing_is_fetched(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    connections = []
+    server = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    secret = tmp_path / "secret"
+    secret.write_bytes(PIXELS)
+    uris = (f"http://127.0.0.1:{port}/x", secret.as_uri(), str(secret), "../secret", "")
+    data_sets = [
+        metadata(place(1, 1, number), **{**NATIVE, "T7FE00010": {"vr": "OW", "BulkDataURI": uri}})
+        for number, uri in enumerate(uris, 1)
+    ]
+    response = await store(client, data_sets)
+    assert response.status_code == 409
+    reasons = [item["00081197"]["Value"] for item in response.json()["00081198"]["Value"]]
+    assert reasons == [[0xC000]] * len(uris)
+    server.close()
+    assert not connections
 
 
 async def test_keys_in_lower_case_are_the_same_attributes(client: httpx.AsyncClient) -> None:

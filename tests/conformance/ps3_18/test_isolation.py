@@ -102,11 +102,23 @@ async def test_search(patient: httpx.AsyncClient, template: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"PatientID": "P2"}, {"PatientName": "*"}, {"ModalitiesInStudy": "CT"}]
+    ("parameters", "total"),
+    [
+        ({"PatientID": "P2"}, "0"),
+        ({"PatientName": "*"}, "1"),
+        ({"PatientName": "Other", "fuzzymatching": "true"}, "0"),
+        ({"PatientName": "Body", "fuzzymatching": "true"}, "0"),
+        ({"ModalitiesInStudy": "CT"}, "1"),
+        ({"orderby": "-PatientName", "offset": "1"}, "1"),
+    ],
 )
-async def test_search_for_anothers(patient: httpx.AsyncClient, parameters: dict[str, str]) -> None:
-    found = (await patient.get("/dicom-web/studies", params=parameters)).json()
-    assert {answer["0020000D"]["Value"][0] for answer in found} <= {MINE.study}
+async def test_search_for_anothers(
+    patient: httpx.AsyncClient, parameters: dict[str, str], total: str
+) -> None:
+    for path in ("/dicom-web/studies", "/dicom-web/series", "/dicom-web/instances"):
+        response = await patient.get(path, params={**parameters, "count": "true", "includefield": "all"})
+        assert {answer["0020000D"]["Value"][0] for answer in response.json()} <= {MINE.study}
+        assert response.headers["X-Total-Count"] == total
 
 
 @pytest.mark.parametrize("template", sorted(path for _, path in STORES))

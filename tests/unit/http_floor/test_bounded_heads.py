@@ -167,3 +167,11 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 @pytest.mark.usefixtures("short_windows")
 async def test_a_body_that_comes_in_time_is_taken(exchange: Exchange, pieces: list[bytes | int]) -> None:
     assert b"00200000" in await exchange(*pieces)
+
+
+async def test_half_open_uploads_hold_up_nobody(exchange: Exchange) -> None:
+    begun = [asyncio.create_task(exchange(HEAD + BODY, PART, 1000)) for _ in range(60)]
+    assert b"00000003" in await exchange(HEAD + b"Content-Length: 3\r\n\r\nabc")
+    for each in begun:
+        each.cancel()
+    await asyncio.wait(begun)
