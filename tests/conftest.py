@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,16 @@ async def objects(tmp_path: Path) -> AsyncIterator[LocalObjectStore]:
 def services(database: Database, objects: LocalObjectStore) -> Services:
     """The floor's services over the test's database and store."""
     return Services(database, objects, ReadAudit(database), "http://testserver")
+
+
+@pytest.fixture(scope="session")
+def as_r4b() -> Callable[[dict[str, Any]], Any]:
+    """The R4B models, a second judge: parses a resource by that of its type, which raises to refuse it."""
+    from fhir.model.json_codec import encode_json
+
+    def parse(resource: dict[str, Any]) -> Any:
+        kind = resource["resourceType"]
+        model = getattr(import_module(f"fhir.resources.R4B.{kind.lower()}"), kind)
+        return model.model_validate_json(encode_json(resource))
+
+    return parse

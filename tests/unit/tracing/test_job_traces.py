@@ -1,23 +1,11 @@
 """A job goes on with the trace of the act that deferred it, on both databases."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.job_queues import job_queue
 from server.kernel.job_runner import JobRunner
 from server.kernel.jobs import DEFAULT_BEATS, RECORD, Args, Job
-from server.kernel.tracing import TracingSettings, close_tracing, configure_tracing, span
-from tests.services.otlp import Receiver, otlp_receiver
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with otlp_receiver() as receiving:
-        configure_tracing(TracingSettings(receiving.endpoint), "test")
-        yield receiving
-        close_tracing()
+from server.kernel.tracing import close_tracing, span
+from tests.services.otlp import Receiver
 
 
 async def run(database: Database, seen: list[Args]) -> None:

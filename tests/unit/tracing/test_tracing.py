@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,17 +28,9 @@ from server.kernel.tracing import (
     span,
 )
 from server.settings import Settings
-from tests.services.otlp import Receiver, otlp_receiver
+from tests.services.otlp import Receiver
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with otlp_receiver() as receiving:
-        configure_tracing(TracingSettings(receiving.endpoint), "test")
-        yield receiving
-        close_tracing()
 
 
 def test_off_is_nothing() -> None:
