@@ -6,7 +6,7 @@ CS takes lists like UI (viewers send `ModalitiesInStudy=CT,MR`).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from dicomweb.normal_forms import LAST_MOMENT, fold, normal_date, normal_time
@@ -17,6 +17,7 @@ MAX_VALUE_CHARACTERS = 4096
 MAX_LISTED_UIDS = 500  # as many UIDs as fit an ordinary request line of 32 KiB
 UID_AND_COMMA = 65  # characters, at most (PS3.5 §9.1)
 MAX_FUZZY_WORDS = 16  # of a name: each is a look-up of its own
+MAX_ALTERNATIVES = 200  # of all conditions of a query together: a code or a word to be matched fuzzily is one
 MAX_LISTED_CODES = 100  # alternatives of one expression: SQLite takes no tree that is deeper than 1000
 _UID = re.compile(r"[0-9.]{1,64}")
 _LIST = re.compile(r"[,\\]")
@@ -120,6 +121,25 @@ def made_fuzzy(name: Name) -> Name | FuzzyName:
     if not plain or any(Text(word).is_wildcard for word in plain):
         return name
     return FuzzyName(name, tuple((word, sound_of(word)) for word in plain))
+
+
+def require_few(conditions: Iterable[object]) -> None:
+    """See that a query has not more conditions than a statement can be made of in a moment.
+
+    Raises:
+        InvalidQuery: it has; 3000 took seconds, in which nobody else was answered.
+    """
+    if sum(map(_alternatives, conditions)) > MAX_ALTERNATIVES:
+        raise InvalidQuery(f"A query of more than {MAX_ALTERNATIVES} codes, names and other conditions.")
+
+
+def _alternatives(condition: object) -> int:
+    match condition:
+        case AnyText():
+            return len(condition.patterns)
+        case FuzzyName():
+            return len(condition.words)
+    return 1
 
 
 def _date_range(value: str) -> Range:

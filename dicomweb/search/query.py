@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dicomweb.attributes import INDEXED, Level
-from dicomweb.search.conditions import Condition, InvalidQuery, Name, made_fuzzy, parse_condition
+from dicomweb.search.conditions import (
+    Condition,
+    InvalidQuery,
+    Name,
+    made_fuzzy,
+    parse_condition,
+    require_few,
+)
 from dicomweb.search.fields import Fields, add_path, path_of
 from dicomweb.search.keys import KEYS, SERIES_INSTANCE_UID, STUDY_INSTANCE_UID, Key
 from dicomweb.search.ordering import MAX_ORDER_KEYS, Ordering, parse_order
@@ -96,6 +103,7 @@ def parse_query(
         _read_parameter(draft, level, name, value)
     if draft.fuzzy:
         _apply_fuzzy_matching(draft)
+    require_few(match.condition for match in draft.matches)
     query = Query(
         level=level,
         matches=tuple(draft.matches),

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, true, 
 
 from dicomweb.attributes import text, values
 from dicomweb.normal_forms import name_groups, normal_date
-from dicomweb.search.conditions import Condition, InvalidQuery, Name, parse_condition
+from dicomweb.search.conditions import Condition, InvalidQuery, Name, parse_condition, require_few
 from dicomweb.search.sql import MATCHERS as MATCH
 from dicomweb.search.sql import match_name, match_text
 from dicomweb.tables import Study
@@ -128,6 +128,7 @@ def conditions(keys: Sequence[tuple[str, str]], zone: tzinfo) -> list[ColumnElem
         InvalidQuery: the VR of a key does not allow its value.
     """
     matches = [match for path, value in keys if (match := _match(path, value, zone)) is not None]
+    require_few(condition for _, condition in matches)
     found = [_of_column(KEYS[path].of_engine, match) for path, match in matches if KEYS[path].is_common]
     rest = sorted((each for each in matches if not KEYS[each[0]].is_common), key=_sequence_of)
     return [*found, *(_one_of(list(group)) for _, group in groupby(rest, key=_sequence_of))]

@@ -1,11 +1,14 @@
 """Query parameters beside the matching keys, and what a value may say (PS3.18 8.3.4, PS3.4 C.2.2.2)."""
 
+from datetime import UTC
+
 import pytest
 
 from dicomweb.attributes import Level
-from dicomweb.search.conditions import InvalidQuery, Number, Range
+from dicomweb.search.conditions import MAX_ALTERNATIVES, InvalidQuery, Number, Range
 from dicomweb.search.parameters import NOT_APPLIED
 from dicomweb.search.query import parse_query
+from dicomweb.worklist.keys import conditions
 from dicomweb.worklist.search import parse_query as parse_worklist_query
 
 
@@ -48,3 +51,27 @@ def test_integers(value: str, number: int) -> None:
 def test_a_range_may_have_blanks(value: str, bounds: Range) -> None:
     (match,) = parse_query(Level.STUDY, [("StudyDate", value)]).matches
     assert match.condition == bounds
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "alternatives"),
+    [
+        ("Modality", ",".join(f"C{number}" for number in range(50)), 50),
+        ("PatientName", " ".join(f"w{number}" for number in range(10)), 10),
+        ("SeriesDescription", "a*", 1),
+    ],
+)
+def test_a_query_has_a_bounded_number_of_conditions(name: str, value: str, alternatives: int) -> None:
+    """Thousands of codes or words, which one request line holds, took seconds of the event loop."""
+    fitting = MAX_ALTERNATIVES // alternatives
+    fuzzy = [("fuzzymatching", "true")] if name == "PatientName" else []
+    parse_query(Level.SERIES, [*fuzzy, *[(name, value)] * (fitting - len(fuzzy))])
+    with pytest.raises(InvalidQuery, match=str(MAX_ALTERNATIVES) if alternatives > 1 else "Too many"):
+        parse_query(Level.SERIES, [*fuzzy, *[(name, value)] * (fitting + 1)])
+
+
+def test_a_worklist_query_has_a_bounded_number_of_conditions() -> None:
+    states = ",".join(f"S{number}" for number in range(100))
+    conditions([("ProcedureStepState", states)] * 2, UTC)
+    with pytest.raises(InvalidQuery, match=str(MAX_ALTERNATIVES)):
+        conditions([("ProcedureStepState", states)] * 3, UTC)
