@@ -59,17 +59,23 @@ def build_file(dicom_json: DicomJson, parts: BulkParts) -> Encoded:
     Raises:
         UnwritableDataSet: the metadata cannot be written, or refers to no part; the fault names what.
     """
+    dicom_json = attributes_by_key(dicom_json)
+    of_pixels = dicom_json.get(PIXEL_DATA, {}).get("BulkDataURI")
 
     def bulk_data(uri: str) -> list[Piece]:
-        return [part.data for part in parts.take(uri)]
+        found = parts.take(uri)
+        if len(found) > 1 and uri != of_pixels:
+            raise NotOfVr("several parts have this Content-Location; only frames may")
+        return [part.data for part in found]
 
-    dicom_json = attributes_by_key(dicom_json)
     syntax, encapsulated = ts.ExplicitVRLittleEndian, None
     frames = _pixel_parts(dicom_json, parts)
     if any(part.type.is_image for part in frames):
         dicom_json, syntax, encapsulated = _with_frames(dicom_json, frames)
     elif frames and frames[0].image is not None:
         dicom_json = _with_decoded(dicom_json, frames, frames[0].image)
+    elif len(frames) > 1:
+        _require_count(dicom_json, frames)
     dicom_json = _with_document(dicom_json, parts)
     file = Encoded()
     file.add(write_head(*identifiers(dicom_json), syntax))

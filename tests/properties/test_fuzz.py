@@ -1,7 +1,7 @@
 """Whatever strangers send to the DICOM door is taken, or refused with a fault: nothing else comes of it.
 
 `tests/properties/fuzz/` says what is tried. The long run of `make test-all` takes as many examples as
-`ISTHMUS_FUZZ_EXAMPLES` says; each run draws others.
+`FUZZ_EXAMPLES` says; each run draws others.
 """
 
 import os
@@ -15,7 +15,7 @@ PROPERTIES = [
     each for module in (files, messages, metadata, searches, workitems) for each in module.PROPERTIES
 ]
 BRIEF = 60
-LONG = int(os.environ.get("ISTHMUS_FUZZ_EXAMPLES", "5000"))
+LONG = int(os.environ.get("FUZZ_EXAMPLES", "5000"))
 every_property = pytest.mark.parametrize("tried", PROPERTIES, ids=lambda each: each.name)
 
 

@@ -121,6 +121,8 @@ def _checked_attribute(key: str, attribute: Json, depth: int) -> Json:
 
 
 def _is_simple(value: Json) -> bool:
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64  # what our JSON can hold, and any VR
     return not isinstance(value, list | dict)
 
 

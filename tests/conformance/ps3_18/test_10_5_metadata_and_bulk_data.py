@@ -340,6 +340,17 @@ async def test_nothing_is_fetched(client: httpx.AsyncClient, tmp_path: Path) -> 
     assert not connections
 
 
+async def test_only_frames_may_have_one_location(client: httpx.AsyncClient) -> None:
+    """Two parts of one location were joined to one value."""
+    pdf = {"T00420011": {"vr": "OB", "BulkDataURI": "report"}}
+    twice = (part(PDF, location="report"), part(PDF, location="report"))
+    assert (await store(client, [metadata(place(), **pdf)], *twice)).status_code == 409
+    halves = (part(PIXELS[:16]), part(PIXELS[16:]))
+    assert (await store(client, [metadata(place(), **NATIVE)], *halves)).status_code == 409
+    frames = {**NATIVE, "T00280010": attribute("US", 2), "T00280008": attribute("IS", 2)}
+    assert (await store(client, [metadata(place(), **frames)], *halves)).status_code == 200
+
+
 async def test_keys_in_lower_case_are_the_same_attributes(client: httpx.AsyncClient) -> None:
     """A JPEG image under "7fe00010" was written as native pixels."""
     data_set = metadata(place()) | {"7fe00010": {"vr": "OB", "BulkDataURI": "pixels"}}

@@ -128,6 +128,7 @@ async def test_payload_that_is_none_is_refused(ups: Ups, body: bytes, content_ty
         pytest.param({"00404021": {"vr": "LO", "Value": ["x"]}}, id="a sequence as LO"),
         pytest.param({"00100020": {"vr": "SQ", "Value": [{}]}}, id="an LO as a sequence"),
         pytest.param({"00420011": {"vr": "OB", "InlineBinary": 1}}, id="binary as a number"),
+        pytest.param({"00200013": {"vr": "IS", "Value": [2**64]}}, id="a number of 65 bits"),
     ],
 )
 async def test_attribute_of_another_shape_is_refused(ups: Ups, attribute: Data) -> None:

@@ -144,6 +144,7 @@ PROPERTIES = [
             {"00100010": {"vr": "PN", "Value": [{"Alphabetic": 5}]}},
             {"00100010": {"vr": "PN", "Value": ["Doe^Jane"]}},
             {"00091001": {"vr": "OB", "InlineBinary": 5}},
+            {"00080005": {"vr": "AE", "Value": [-(2**63) - 1]}},
         ],
     ),
 ]
