@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from dicomweb.answer import Answer, names_tag, not_modified
 from dicomweb.coded import VARY, coded_answer, coded_tag
@@ -9,7 +10,7 @@ from dicomweb.data_sets import documents_of
 from dicomweb.retrieve.content import nothing
 from dicomweb.retrieve.included import Included, only_included
 from dicomweb.retrieve.locate import Located, Resource
-from dicomweb.retrieve.metadata_pages import read_packed_page, read_page
+from dicomweb.retrieve.metadata_pages import PageTooLong, read_packed_page, read_page
 from dicomweb.retrieve.request import RetrieveRequest, audit_retrieval, entity_tag, find
 from dicomweb.wire.content_coding import Coding, select_coding
 from dicomweb.wire.multipart import Part, PartHead, content_type, stream
@@ -38,8 +39,19 @@ async def retrieve_metadata(
         return Answer(nothing(), {**VARY, **headers})
     if representation.media_type == DICOM_XML:
         return await _xml(services, located, (representation, included), headers, coding)
-    if len(located) > METADATA_PAGE:
-        return await coded_answer(_json_stream(services, located, included), headers, coding)
+    if len(located) <= METADATA_PAGE:
+        with suppress(PageTooLong):
+            return await _at_once(services, located, included, headers, coding)
+    return await coded_answer(_json_stream(services, located, included), headers, coding)
+
+
+async def _at_once(
+    services: Services,
+    located: Sequence[Located],
+    included: Included,
+    headers: dict[str, str],
+    coding: Coding,
+) -> Answer:
     if coding is Coding.ZSTD and included.keys is None:  # as pages are kept
         packed = await read_packed_page(services, located)
         return Answer(packed, {**VARY, **headers, "Content-Encoding": coding.value})
@@ -55,7 +67,12 @@ async def _page(services: Services, located: Sequence[Located], included: Includ
 
 async def _pages(services: Services, located: Sequence[Located], included: Included) -> AsyncIterator[bytes]:
     for start in range(0, len(located), METADATA_PAGE):
-        yield await _page(services, located[start : start + METADATA_PAGE], included)
+        page = located[start : start + METADATA_PAGE]
+        try:
+            yield await _page(services, page, included)
+        except PageTooLong:
+            for each in page:
+                yield await _page(services, [each], included)
 
 
 async def _json_stream(

@@ -17,13 +17,22 @@ from dicomweb.urls import instance_url
 from server.kernel.metrics import counter
 from server.kernel.services import Services
 
+MAX_PAGE_BYTES = 64 << 20  # of JSON text of several instances at once; enhanced objects have 10 MB each
 KEPT_FROM = 8  # instances; the text of fewer is made as fast as it is found
 
 _ASKED = counter("isthmus_metadata_pages", "Pages of metadata asked of the cache.", ("found",))
 
 
+class PageTooLong(Exception):
+    """The text of these instances is better answered one by one."""
+
+
 async def read_page(services: Services, located: Sequence[Located]) -> bytes:
-    """The DICOM JSON array of these instances."""
+    """The DICOM JSON array of these instances.
+
+    Raises:
+        PageTooLong: they are several, and it is over `MAX_PAGE_BYTES`.
+    """
     if len(located) < KEPT_FROM:
         return await _make_page(services, located)
     packed = await _kept(services, located)
@@ -35,7 +44,7 @@ async def read_page(services: Services, located: Sequence[Located]) -> bytes:
 
 
 async def read_packed_page(services: Services, located: Sequence[Located]) -> bytes:
-    """The same as one zstd frame, which is how it is kept: a client that takes zstd gets it so."""
+    """The same as one zstd frame, as it is kept: a client that takes zstd gets it so; raises as that."""
     if len(located) < KEPT_FROM:
         return _pack(await _make_page(services, located))
     packed = await _kept(services, located)
@@ -56,6 +65,8 @@ async def _keep(services: Services, located: Sequence[Located], page: bytes) -> 
 
 async def _make_page(services: Services, located: Sequence[Located]) -> bytes:
     packed = await read_packed_metadata(services.database, [each.key for each in located])
+    if len(located) > 1 and sum(map(zstandard.frame_content_size, packed.values())) > MAX_PAGE_BYTES:
+        raise PageTooLong
 
     def unpacked() -> Iterator[bytes]:
         for each in located:

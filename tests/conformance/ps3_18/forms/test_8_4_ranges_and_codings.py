@@ -123,6 +123,7 @@ async def test_head_reads_nothing(
 
 
 DECODE = {
+    "identity": bytes,
     "gzip": gzip.decompress,
     "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
 }
@@ -156,6 +157,32 @@ async def test_metadata_is_coded(
     assert response.headers["ETag"] not in (plain.headers["ETag"], None)
     again, _ = await raw(archive, f"{STUDY}/metadata", coding, **{"If-None-Match": response.headers["ETag"]})
     assert again.status_code == 304
+
+
+@pytest.mark.parametrize("accept", ["application/dicom+json", XML])
+@pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
+@pytest.mark.parametrize("page", [200, 3])
+async def test_long_metadata_is_answered_one_by_one(
+    archive: httpx.AsyncClient, accept: str, coding: str, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many enhanced objects no more than one is in memory."""
+    _, expected = await raw(archive, f"{STUDY}/metadata", "identity", Accept=accept)
+    monkeypatch.setattr(metadata, "METADATA_PAGE", page)
+    monkeypatch.setattr(metadata_pages, "MAX_PAGE_BYTES", 100)
+    asked, read = [], metadata_pages.read_packed_metadata
+
+    async def counted(database: Any, keys: Any) -> Any:
+        asked.append(len(keys))
+        return await read(database, keys)
+
+    monkeypatch.setattr(metadata_pages, "read_packed_metadata", counted)
+    _, body = await raw(archive, f"{STUDY}/metadata", coding, Accept=accept)
+    found = DECODE[coding](body)
+    if accept == XML:
+        assert len(found) == len(expected)  # the boundary alone differs
+    else:
+        assert orjson.loads(found) == orjson.loads(expected)
+    assert asked[-len(FILES) :].count(1) >= 3
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
