@@ -7,7 +7,7 @@ shared ones (PS3.3 C.7.6.16.1).
 import math
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import pack
 from typing import Any
 
@@ -66,7 +66,7 @@ def grayscale_of(source: Source, frame: int) -> Grayscale:
     rescale = functional_group(source.dicom_json, "PixelValueTransformationSequence", frame)
     voi = functional_group(source.dicom_json, "FrameVOILUTSequence", frame)
     slope, intercept, modality_lut = modality_of(rescale or source.dicom_json, source)
-    window, voi_lut = voi_of(voi or source.dicom_json, source)
+    window, voi_lut = voi_of(voi or source.dicom_json, source, is_signed=intercept < 0)
     return Grayscale(
         slope=slope,
         intercept=intercept,
@@ -87,8 +87,13 @@ def modality_of(dicom_json: DicomJson, source: Source) -> tuple[float, float, Lo
     return slope or 1.0, intercept or 0.0, None
 
 
-def voi_of(dicom_json: DicomJson, source: Source) -> tuple[Window | None, LookupTable | None]:
-    """The first window and the first VOI LUT (PS3.3 C.11.2); one that cannot be meant is none."""
+def voi_of(
+    dicom_json: DicomJson, source: Source, *, is_signed: bool = False
+) -> tuple[Window | None, LookupTable | None]:
+    """The first window and the first VOI LUT (PS3.3 C.11.2); one that cannot be meant is none.
+
+    `is_signed`: the values may be negative though the stored ones are not, and so is the first one mapped.
+    """
     center, width = number(dicom_json, "WindowCenter"), number(dicom_json, "WindowWidth")
     function = FUNCTION_OF.get(text_of(dicom_json, "VOILUTFunction"), WindowFunction.LINEAR)
     if function is WindowFunction.LINEAR and source.fmt.is_float:
@@ -100,7 +105,8 @@ def voi_of(dicom_json: DicomJson, source: Source) -> tuple[Window | None, Lookup
     if center is not None and width is not None and width >= smallest and width > 0:
         window = Window(center, width, function)
     items = items_of(dicom_json, "VOILUTSequence")
-    return window, lookup_table(items[0], source) if items and window is None else None
+    table = lookup_table(items[0], source, is_signed=is_signed) if items and window is None else None
+    return window, table
 
 
 def is_inverse(dicom_json: DicomJson, photometric: str) -> bool:
@@ -151,14 +157,15 @@ def _stored(value: int, fmt: PixelFormat) -> int:
     return value
 
 
-def lookup_table(item: DicomJson, source: Source) -> LookupTable:
+def lookup_table(item: DicomJson, source: Source, *, is_signed: bool = False) -> LookupTable:
     """The table of a LUT sequence's item (PS3.3 C.11.1.1).
 
     Raises:
         PixelsUnreadable: it has no descriptor of three numbers, or no data.
     """
     data = _words(item, "LUTData", source)
-    return _table(values_of(item, "LUTDescriptor"), data, source, is_segmented=False)
+    found = _table(values_of(item, "LUTDescriptor"), data, source, is_segmented=False)
+    return replace(found, first=found.first - 0x10000) if is_signed and found.first > 0x7FFF else found
 
 
 def palette_of(source: Source) -> tuple[LookupTable, LookupTable, LookupTable] | None:

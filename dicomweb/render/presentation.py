@@ -101,10 +101,10 @@ def _items_for(sequence: Sequence[DicomJson], target: Target) -> Iterator[DicomJ
 def grayscale_by(state: Source, image: Source, target: Target) -> Grayscale:
     """The transformations that the state gives; those of the image itself are not used (PS3.4 N.2.1)."""
     slope, intercept, modality_lut = modality_of(state.dicom_json, image_signed(state, image))
-    voi = next(_items_for(items_of(state.dicom_json, "SoftcopyVOILUTSequence"), target), None)
-    window, voi_lut = voi_of(voi, state) if voi is not None else (None, None)
-    presentation = items_of(state.dicom_json, "PresentationLUTSequence")
     ends = [value * slope + intercept for value in _stored_range(image)]
+    voi = next(_items_for(items_of(state.dicom_json, "SoftcopyVOILUTSequence"), target), None)
+    window, voi_lut = voi_of(voi, state, is_signed=min(ends) < 0) if voi is not None else (None, None)
+    presentation = items_of(state.dicom_json, "PresentationLUTSequence")
     return Grayscale(
         slope=slope,
         intercept=intercept,

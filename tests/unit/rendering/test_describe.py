@@ -232,6 +232,17 @@ def test_padding_of_floats(kind: str) -> None:
     assert to_gray(frame, found).tolist() == [[0, 0, 0, 255]]
 
 
+def test_a_voi_lut_begins_below_zero_where_the_values_do() -> None:
+    """C.11.2.1.1: of implicit VR the first value mapped is read as the unsigned pixels are."""
+    table = data_set(element("LUTDescriptor", 2, 0x10000 - 1000, 16), element("LUTData", 1, 65535, vr="US"))
+    found = grayscale_of(source(element("RescaleIntercept", -1024), sequence("VOILUTSequence", [table])), 1)
+    assert found.voi_lut is not None
+    assert found.voi_lut.first == -1000
+    found = grayscale_of(source(sequence("VOILUTSequence", [table])), 1)
+    assert found.voi_lut is not None
+    assert found.voi_lut.first == 0x10000 - 1000
+
+
 def test_what_lies_in_the_file() -> None:
     bulk = {"vr": "OW", "BulkDataURI": "bulkdata/x"}
     dicom_json = {"00281201": bulk, "00283010": {"vr": "SQ", "Value": [{"00283006": bulk}]}, "7FE00010": bulk}
