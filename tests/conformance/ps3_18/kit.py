@@ -15,6 +15,7 @@ from dicomweb.routes import build_router, fault_response
 from server.kernel.access import ACCESS_KEY, Access, Context, Grant, Permission, Principal
 from server.kernel.faults import Fault
 from server.kernel.services import Services
+from tests.services.routers import add_router
 
 BOUNDARY = "a-boundary-of-the-tests"
 MULTIPART = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
@@ -143,7 +144,7 @@ class Injected:
 def build_app(services: Services) -> FastAPI:
     """The studies service at its place, without authentication."""
     app = FastAPI()
-    app.include_router(build_router(services), prefix="/dicom-web")
+    add_router(app, build_router(services), "/dicom-web")
 
     @app.exception_handler(Fault)
     async def answer(_: Request, fault: Fault) -> Response:

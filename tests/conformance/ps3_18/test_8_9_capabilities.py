@@ -18,6 +18,7 @@ from server.kernel.access import Access
 from server.kernel.faults import Fault
 from server.kernel.services import Services
 from tests.conformance.ps3_18.kit import Injected, granted
+from tests.services.routers import add_router
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def anyone(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     capabilities = dicomweb.capabilities.routes.build_router(services.public_base, routers)
     app = FastAPI()
     for router in (*routers, capabilities):
-        app.include_router(router, prefix="/dicom-web")
+        add_router(app, router, "/dicom-web")
 
     @app.exception_handler(Fault)
     async def answer(_: Request, fault: Fault) -> Response:

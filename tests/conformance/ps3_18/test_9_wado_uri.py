@@ -23,6 +23,7 @@ from tests.conformance.ps3_18.kit import (
     place,
 )
 from tests.conformance.ps3_18.test_10_5_store import rows
+from tests.services.routers import add_router
 
 HERE = place(1)
 FILE = ct_file(HERE)
@@ -39,7 +40,7 @@ ASKED = {
 async def wado(services: Services, accesses: dict[str, Access]) -> AsyncIterator[httpx.AsyncClient]:
     """A client that may do everything, in an archive of one instance of each of two patients."""
     app: FastAPI = build_app(services)
-    app.include_router(dicomweb.wado_uri.routes.build_router(services), prefix="/dicom-web")
+    add_router(app, dicomweb.wado_uri.routes.build_router(services), "/dicom-web")
     transport = httpx.ASGITransport(Injected(app, accesses))
     headers = {"Authorization": "Bearer all"}
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver", headers=headers) as http:

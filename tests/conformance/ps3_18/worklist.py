@@ -19,6 +19,7 @@ from server.kernel.access import Access, Reach
 from server.kernel.faults import Fault
 from server.kernel.services import Services
 from tests.conformance.ps3_18.kit import DICOM_JSON, EVERYTHING, Injected
+from tests.services.routers import add_router
 
 UID = "2.25.4711"
 TRANSACTION = "2.25.99"
@@ -169,7 +170,7 @@ def build_worklist_app(services: Services, accesses: dict[str, Access] | None = 
         dicomweb.worklist.routes.build_router(services),
         dicomweb.worklist.outside.routes.build_router(services, OneModel()),
     ):
-        app.include_router(router, prefix="/dicom-web")
+        add_router(app, router, "/dicom-web")
 
     @app.exception_handler(Fault)
     async def answer(_: Request, fault: Fault) -> Response:

@@ -25,6 +25,7 @@ from server.kernel.database import Database
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
+from tests.services.routers import add_router
 
 BASE = "http://localhost"
 TOKEN_URL = f"{BASE}/auth/token"
@@ -52,7 +53,7 @@ async def server(database: Database, tmp_path: Path) -> AsyncIterator[Server]:
     services = Services(database, objects, ReadAudit(database), BASE)
     tokens = AccessTokens(database)
     app = FastAPI()
-    app.include_router(build_router(services, tokens))
+    add_router(app, build_router(services, tokens))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as client:
         yield Server(client, database, tokens)
     await objects.close()

@@ -15,6 +15,7 @@ from server.kernel.faults import Fault
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
+from tests.services.routers import add_router
 
 BASE = "http://fhir.test"
 EVERYTHING = frozenset(Permission)
@@ -82,10 +83,8 @@ async def client(services: Services, rights: dict[str, Access]) -> AsyncIterator
         return fault_response(fault)
 
     app.add_exception_handler(Fault, on_fault)
-    app.include_router(
-        build_router(services, b"page secret", lambda: b'{"resourceType":"CapabilityStatement"}'),
-        prefix="/fhir",
-    )
+    router = build_router(services, b"page secret", lambda: b'{"resourceType":"CapabilityStatement"}')
+    add_router(app, router, "/fhir")
     transport = httpx.ASGITransport(app=Rights(app, rights), raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url=f"{BASE}/fhir") as made:
         yield made

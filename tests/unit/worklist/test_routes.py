@@ -28,6 +28,7 @@ from server.kernel.faults import Fault
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
+from tests.services.routers import add_router
 from tests.unit.worklist.kit import armed_uid, audited, ct, store_study, workitem
 
 CANCEL = "/dicom-web/workitems/{}/cancelrequest"
@@ -62,7 +63,7 @@ async def client(database: Database, tmp_path: Path) -> AsyncIterator[Client]:
     objects = LocalObjectStore(tmp_path / "objects")
     services = Services(database, objects, ReadAudit(database), "http://testserver")
     app = FastAPI(exception_handlers={Fault: answer_fault})  # type: ignore[dict-item]
-    app.include_router(build_router(services), prefix="/dicom-web")
+    add_router(app, build_router(services), "/dicom-web")
 
     def client_with(access: Access | None) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(WithAccess(app, access))

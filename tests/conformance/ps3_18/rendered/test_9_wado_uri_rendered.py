@@ -24,12 +24,13 @@ from tests.conformance.ps3_18.rendered.kit import (
     picture,
     pixels,
 )
+from tests.services.routers import add_router
 
 
 @pytest.fixture
 async def wado(services: Services, accesses: dict[str, Access]) -> AsyncIterator[httpx.AsyncClient]:
     app = build_app(services)
-    app.include_router(dicomweb.wado_uri.routes.build_router(services), prefix="/dicom-web")
+    add_router(app, dicomweb.wado_uri.routes.build_router(services), "/dicom-web")
     headers = {"Authorization": "Bearer all"}
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(Injected(app, accesses)), base_url="http://testserver", headers=headers
