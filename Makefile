@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types contracts format clean
+.PHONY: help install demo test test-all lint types contracts system-packages format clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,13 +16,14 @@ install: $(VENV)/.installed ## make .venv with .venv/bin/isthmus
 demo: $(VENV)/.installed ## a study goes in, findings come out (under a minute)
 	$(BIN)/isthmus demo
 
-test: $(VENV)/.installed-dev lint types contracts ## everything CI runs
-	tools/test-system-packages
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+test: ## everything CI runs
+	$(MAKE) --jobs=2 $(VENV)/.installed-dev system-packages
+	$(MAKE) --jobs=2 types lint contracts
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: test ## also what takes long
 	tools/test-system-packages all
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 	tools/test-other-stores
 	for database in sqlite postgresql; do \
 		for benchmark in unit_of_work fhir_door dicomweb_door metadata_cache; do \
@@ -41,6 +42,9 @@ types: $(VENV)/.installed-dev
 
 contracts: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
+
+system-packages:
+	tools/test-system-packages
 
 format: $(VENV)/.installed-dev ## put the code into its form
 	$(BIN)/ruff format .
