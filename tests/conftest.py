@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from server.kernel.database import Database
 from server.kernel.local_store import LocalObjectStore
@@ -21,11 +22,30 @@ from server.migrations import upgrade
 from tests.services.databases import DatabasePool
 from tests.services.postgresql import Cluster, cluster
 from tests.services.redis import RedisServer, redis_server
+from tests.services.s3 import S3Server, s3_server
 
 BACKENDS = ("sqlite", "postgresql")
+# For long tests of what no SQL is in that other tests do not run on both.
+sqlite_first = pytest.mark.parametrize(
+    "new_database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 # For tests with servers as processes of their own (tests/e2e): once with each database.
 on_both_databases = pytest.mark.parametrize("server_database", BACKENDS, indirect=True)
 NewDatabase = Callable[[bool], str]  # the URL of a new database, with the newest schema or empty
+
+
+READABLE_LOGS = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.dev.set_exc_info,
+    structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+)
+
+
+@pytest.fixture(autouse=True)
+def readable_logs() -> None:
+    """By default structlog shows the variables of each frame of a traceback, which takes it seconds."""
+    structlog.configure(processors=list(READABLE_LOGS))
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +56,12 @@ def postgresql() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_databases(postgresql: Cluster) -> DatabasePool:
+def postgresql_databases(postgresql: Cluster) -> Iterator[DatabasePool]:
     """The databases of the cluster."""
     pool = DatabasePool(postgresql)
     pool.prepare()
-    return pool
+    yield pool
+    pool.close()
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +70,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     asyncio.run(upgrade(f"sqlite+aiosqlite:///{path}"))
     return path
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """One S3 server for the tests of this process."""
+    with s3_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -9,13 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from sqlalchemy import update
 
 from ai_engine.bundle import SHIPPED_BUNDLES, load_bundle
 from ai_engine.phantom.chest import Phantom, PhantomSpec, geometry_of, make_phantom
-from ai_engine.phantom.datasets import PhantomStudy, datasets_of
+from ai_engine.phantom.datasets import PhantomStudy, slice_dataset
 from ai_engine.runners.process import RunnerPolicy
 from ai_engine.tables import ModelVersion
 from server.administration import issue
@@ -42,6 +40,8 @@ from server.workflows.analysis import build_worker
 from server.workflows.loaded_models import LoadedModels
 from server.workflows.models import register_shipped
 from server.workflows.worker import Worker, WorkerSettings
+from tests.services import loopback
+from tests.services.databases import DatabasePool
 from tests.services.jobs import QUIET_S, run_record_jobs
 from tests.services.postgresql import Cluster, cluster
 
@@ -110,7 +110,7 @@ class ServerProcess:
 
     def client(self, token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {token or self.token()}"}
-        client = httpx.Client(base_url=self.base, headers=headers, timeout=60, trust_env=False)
+        client = loopback.client(self.base, headers=headers, timeout=60)
         self.clients.append(client)
         return client
 
@@ -150,10 +150,11 @@ class ServerProcess:
         return self.process.wait(60)
 
     def wait_until(self, condition: Callable[[], Any], seconds: float) -> Any:
-        deadline = time.monotonic() + seconds
+        deadline, pause_s = time.monotonic() + seconds, 0.02
         while not (value := condition()):
             assert time.monotonic() < deadline, (self.data / "server.log").read_text()[-4000:]
-            time.sleep(0.05)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, 0.1)
         return value
 
     def log(self) -> str:
@@ -163,7 +164,7 @@ class ServerProcess:
         assert self.process is not None
         assert self.process.poll() is None, self.log()[-4000:]
         try:
-            return httpx.get(f"{self.base}/readyz", trust_env=False).status_code == 200
+            return loopback.get(f"{self.base}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -179,32 +180,68 @@ def durable_postgresql() -> Iterator[Cluster]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def durable_databases(durable_postgresql: Cluster) -> DatabasePool:
+    """The databases of that cluster."""
+    pool = DatabasePool(durable_postgresql)
+    pool.prepare()
+    return pool
+
+
 @pytest.fixture
 def server_database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The environment that names the server's database: SQLite, or what `on_both_databases` says."""
     if getattr(request, "param", "sqlite") == "sqlite":
         yield {}
         return
-    running: Cluster = request.getfixturevalue("durable_postgresql")
-    name = f"server_{uuid.uuid4().hex[:12]}"
-    running.run_sql(f"CREATE DATABASE {name}")
-    yield {"ISTHMUS_DATABASE_URL": running.url(name)}
-    running.run_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    pool: DatabasePool = request.getfixturevalue("durable_databases")
+    name = pool.take(has_schema=True)
+    yield {"ISTHMUS_DATABASE_URL": pool.cluster.url(name)}
+    pool.cluster.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def make_server(sqlite_template: Path) -> Callable[..., ServerProcess]:
+    """Makes servers that are not started yet, each with a database that has the newest schema: to bring an
+    empty one there takes a second."""
+
+    def make(folder: Path, environment: Mapping[str, str] | None = None) -> ServerProcess:
+        server = ServerProcess(folder, dict(environment or {}))
+        if "ISTHMUS_DATABASE_URL" not in server.environment:
+            shutil.copy(sqlite_template, folder / "isthmus.db")
+        return server
+
+    return make
 
 
 @pytest.fixture
-def server_process(tmp_path: Path, server_database: dict[str, str]) -> Iterator[ServerProcess]:
+def server_process(
+    tmp_path: Path, server_database: dict[str, str], make_server: Callable[..., ServerProcess]
+) -> Iterator[ServerProcess]:
     """A server that is not started yet; whatever is left of it is killed at the end."""
-    server = ServerProcess(tmp_path, dict(server_database))
+    server = make_server(tmp_path, server_database)
     yield server
     server.close()
 
 
 @pytest.fixture(scope="module")
-def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def module_server(
+    tmp_path_factory: pytest.TempPathFactory, make_server: Callable[..., ServerProcess]
+) -> Iterator[ServerProcess]:
     """One started server for a module of tests that do not disturb each other."""
-    server = ServerProcess(tmp_path_factory.mktemp("server"))
+    server = make_server(tmp_path_factory.mktemp("server"))
     server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def lone_server(
+    tmp_path_factory: pytest.TempPathFactory, make_server: Callable[..., ServerProcess]
+) -> Iterator[ServerProcess]:
+    """The same without a worker beside it."""
+    server = make_server(tmp_path_factory.mktemp("server"))
+    server.start("--no-worker")
     yield server
     server.close()
 
@@ -217,23 +254,38 @@ def drawn_chest() -> Phantom:
     return make_phantom(CHEST, "2.25.1")
 
 
-def make_chest(patient_id: str = "DEMO-1", slices: int = CHEST.slices) -> list[FileDataset]:
-    """The first slices of a chest CT, in a study of its own."""
-    study = PhantomStudy(seed=CHEST.seed, salt=os.urandom(8).hex(), patient_id=patient_id)
-    geometry = geometry_of(CHEST, study.uid("frame-of-reference"))
-    return list(islice(datasets_of(replace(drawn_chest(), geometry=geometry), study), slices))
+class Chest(Sequence[FileDataset]):
+    """The first slices of a chest CT, in a study of its own; each is made when it is asked for."""
+
+    def __init__(self, patient_id: str = "DEMO-1", slices: int = CHEST.slices) -> None:
+        self._study = PhantomStudy(seed=CHEST.seed, salt=os.urandom(8).hex(), patient_id=patient_id)
+        self._geometry = geometry_of(CHEST, self._study.uid("frame-of-reference"))
+        self._slices: list[FileDataset | None] = [None] * slices
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        made = self._slices[at]
+        if made is None:
+            at = range(len(self))[at]
+            made = slice_dataset(drawn_chest().voxels[at], self._geometry, at, self._study)
+            self._slices[at] = made
+        return made
 
 
 @pytest.fixture
-def chest() -> list[FileDataset]:
+def chest() -> Sequence[FileDataset]:
     """A study of its own for each test."""
-    return make_chest()
+    return Chest()
 
 
 @pytest.fixture(scope="session")
-def new_chest() -> Callable[..., list[FileDataset]]:
+def new_chest() -> Callable[..., Sequence[FileDataset]]:
     """More studies, of patients that the test names."""
-    return make_chest
+    return Chest
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,16 +354,21 @@ class System:
 
         await self.services.database.transact(work)
 
-    async def analyse(self, kit: Any, datasets: list[FileDataset]) -> dict[str, Any]:
-        """Store a study, settle it, let the worker try once; returns the workitem."""
+    async def schedule(self, kit: Any, datasets: Sequence[FileDataset]) -> dict[str, Any]:
+        """Store a study and settle it; returns the workitem."""
         body = kit.multipart([kit.part10(dataset) for dataset in datasets])
         stored = await self.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
         assert stored.status_code == 200, stored.text
         uid = str(datasets[0].StudyInstanceUID)
         settled = await self.http.post(f"/admin/api/studies/{uid}/settled")
         assert [each["outcome"] for each in settled.json()] == ["scheduled"], settled.text
-        assert await self.worker.step() == 1
         return await self.workitem(uid)
+
+    async def analyse(self, kit: Any, datasets: Sequence[FileDataset]) -> dict[str, Any]:
+        """The same, and let the worker try once."""
+        await self.schedule(kit, datasets)
+        assert await self.worker.step() == 1
+        return await self.workitem(str(datasets[0].StudyInstanceUID))
 
     async def run_jobs(self, quiet_time_s: float = QUIET_S) -> int:
         """What the servers do beside the requests; returns how many jobs were run."""

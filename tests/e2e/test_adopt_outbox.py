@@ -1,5 +1,6 @@
 """The first start after a release without jobs: what its loops had not read is not lost (decision 0013)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydicom import FileDataset
@@ -28,7 +29,7 @@ async def forget_jobs(system: Any, *readers: str) -> None:
     await system.services.database.transact(work)
 
 
-async def store(system: Any, kit: Any, chest: list[FileDataset]) -> str:
+async def store(system: Any, kit: Any, chest: Sequence[FileDataset]) -> str:
     body = kit.multipart([kit.part10(dataset) for dataset in chest])
     answer = await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
     assert answer.status_code == 200, answer.text
@@ -40,7 +41,7 @@ async def cursors(system: Any) -> list[str]:
         return list((await connection.execute(select(CURSOR.c.reader))).scalars())
 
 
-async def test_unread_events_become_jobs(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+async def test_unread_events_become_jobs(system: Any, kit: Any, chest: Sequence[FileDataset]) -> None:
     uid = await store(system, kit, chest)
     await forget_jobs(system, *READERS, "somebody-else")
     assert await system.run_jobs(quiet_time_s=0) == 0
@@ -52,7 +53,7 @@ async def test_unread_events_become_jobs(system: Any, kit: Any, chest: list[File
 
 
 async def test_studies_that_settle_already_are_looked_at(
-    system: Any, kit: Any, chest: list[FileDataset]
+    system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     uid = await store(system, kit, chest)
     await system.run_jobs(quiet_time_s=3600)

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +25,7 @@ from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
 from server.settings import Settings
 from tests.conformance.ps3_18.kit import Place, ct_file
+from tests.services import loopback
 
 ANALYSIS_S = 150.0
 BETWEEN_S = 0.05  # of the writer, from one study to the next: the machine has other work
@@ -86,9 +87,7 @@ class Writer:
         self.thread.start()
 
     def write(self) -> None:
-        with httpx.Client(
-            base_url=self.server.base, headers=self.headers, timeout=30, trust_env=False
-        ) as http:
+        with loopback.client(self.server.base, headers=self.headers, timeout=30) as http:
             for number in itertools.count():
                 if self.is_stopped.wait(BETWEEN_S):
                     return
@@ -169,16 +168,13 @@ def create_record(http: httpx.Client) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [("sqlite", "postgresql"), pytest.param("postgresql", "sqlite", marks=pytest.mark.slow)],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [("sqlite", "postgresql"), ("postgresql", "sqlite")], ids=str)
 @pytest.mark.timeout(600)
 def test_drill(
     new_server: New,
     kit: Any,
-    new_chest: Callable[..., list[FileDataset]],
+    new_chest: Callable[..., Sequence[FileDataset]],
     tmp_path: Path,
     before: str,
     after: str,
@@ -262,13 +258,16 @@ def assert_no_half_study(http: httpx.Client, stored: dict[str, bytes]) -> None:
             dcmread(BytesIO(http.get(path, headers={"Accept": "application/dicom"}).content))
 
 
-def test_killed_backups_leave_a_repository_that_goes_on(new_server: New, kit: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_killed_backups_leave_a_repository_that_goes_on(
+    new_server: New, kit: Any, tmp_path: Path, kills: int
+) -> None:
     repository, dice = tmp_path / "backups", random.Random(3)
     server = new_server("sqlite")
     server.start("--no-worker")
     http = server.client()
     stored = {}
-    for study in range(8):
+    for study in range(kills):
         for number in range(4):
             place = Place(f"2.25.7{study}", f"2.25.8{study}", f"2.25.9{study}{number}")
             pixels = {"Rows": 256, "Columns": 256, "PixelData": dice.randbytes(256 * 256 * 2)}

@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from server.client.demo import FINDINGS, NO_FINDINGS, DemoOptions, run_demo
 from server.client.store_command import run_store
 
 
-def write(datasets: list[FileDataset], folder: Path) -> Path:
+def write(datasets: Sequence[FileDataset], folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     for number, dataset in enumerate(datasets):
         dataset.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
@@ -41,7 +41,7 @@ def run_demo_on(folder: Path, tmp_path: Path) -> tuple[int, str]:
 
 
 def test_store_sends_once_and_names_what_is_refused(
-    module_server: Any, new_chest: Callable[..., list[FileDataset]], tmp_path: Path
+    lone_server: Any, new_chest: Callable[..., Sequence[FileDataset]], tmp_path: Path
 ) -> None:
     datasets = new_chest(slices=5)
     folder = write(datasets, tmp_path / "study")
@@ -49,32 +49,32 @@ def test_store_sends_once_and_names_what_is_refused(
     datasets[0].SOPInstanceUID = datasets[0].file_meta.MediaStorageSOPInstanceUID = "2.25.17"
     write(datasets[:1], folder / "broken")
     (folder / "notes.txt").write_text("no image")
-    token = module_server.token("system/ImagingStudy.cs")
+    token = lone_server.token("system/ImagingStudy.cs")
 
     first, second = Screen(), Screen()
-    assert run_store([folder], module_server.base, token, first) == 1
+    assert run_store([folder], lone_server.base, token, first) == 1
     assert "5 stored" in first.text
     assert "StudyInstanceUID (0020,000D)" in first.text
     assert "notes.txt: not a DICOM file" in first.text
-    assert run_store([folder], module_server.base, token, second) == 1
+    assert run_store([folder], lone_server.base, token, second) == 1
     assert "0 stored (0.0 MB), 5 were there already, 1 refused" in second.text
     shutil.rmtree(folder / "broken")
-    assert run_store([folder], module_server.base, token, Screen()) == 0
+    assert run_store([folder], lone_server.base, token, Screen()) == 0
 
 
 @pytest.mark.parametrize(
     ("scope", "word"), [(None, "401"), ("system/ImagingStudy.rs", "403"), ("system/Patient.cruds", "403")]
 )
 def test_store_without_permission_says_so(
-    module_server: Any, chest: list[FileDataset], tmp_path: Path, scope: str | None, word: str
+    lone_server: Any, chest: Sequence[FileDataset], tmp_path: Path, scope: str | None, word: str
 ) -> None:
     folder = write(chest[:1], tmp_path / "study")
     screen = Screen()
-    assert run_store([folder], module_server.base, module_server.token(scope) if scope else None, screen) == 1
+    assert run_store([folder], lone_server.base, lone_server.token(scope) if scope else None, screen) == 1
     assert word in screen.text
 
 
-def test_demo_on_a_series_shows_findings_and_stops(chest: list[FileDataset], tmp_path: Path) -> None:
+def test_demo_on_a_series_shows_findings_and_stops(chest: Sequence[FileDataset], tmp_path: Path) -> None:
     code, text = run_demo_on(write(chest, tmp_path / "study"), tmp_path)
     assert code == FINDINGS, text
     for expected in ("PatientID replaced", "COMPLETED", "SEG ", "SR ", "DiagnosticReport/", "Volume", "curl"):
@@ -85,6 +85,7 @@ def test_demo_on_a_series_shows_findings_and_stops(chest: list[FileDataset], tmp
     assert chest[0].PatientID not in log
 
 
+@pytest.mark.slow
 def test_demo_on_one_slice_ends_as_an_explained_refusal(tmp_path: Path) -> None:
     path = Path(str(get_testdata_file("CT_small.dcm", download=False)))
     code, text = run_demo_on(path, tmp_path)

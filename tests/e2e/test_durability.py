@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def first(calls: list[tuple[str, str, str]], start: int, name: str, where: str, 
     raise AssertionError(f"no {name} of {where} {text} after call {start}")
 
 
-def test_bytes_then_row_then_answer(server_process: Any, kit: Any, chest: list[FileDataset]) -> None:
+def test_bytes_then_row_then_answer(server_process: Any, kit: Any, chest: Sequence[FileDataset]) -> None:
     server_process.start("--no-worker")
     http = server_process.client()
     http.get("/dicom-web/studies").raise_for_status()  # what a first request opens is open
@@ -56,7 +57,7 @@ def test_bytes_then_row_then_answer(server_process: Any, kit: Any, chest: list[F
 
 @pytest.mark.parametrize("server_database", ["postgresql"], indirect=True)
 def test_bytes_then_row_then_answer_on_postgresql(
-    server_process: Any, durable_postgresql: Cluster, kit: Any, chest: list[FileDataset]
+    server_process: Any, durable_postgresql: Cluster, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     server_process.start("--no-worker")
     http = server_process.client()
@@ -87,7 +88,7 @@ def test_bytes_then_row_then_answer_on_postgresql(
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 async def test_full_disk_is_503_and_nothing_is_listed(
-    system: Any, kit: Any, chest: list[FileDataset], monkeypatch: pytest.MonkeyPatch, number: int
+    system: Any, kit: Any, chest: Sequence[FileDataset], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def fail(*_: object) -> int:
         raise OSError(number, os.strerror(number))
@@ -116,7 +117,7 @@ async def test_full_disk_turns_readiness_red(system: Any, monkeypatch: pytest.Mo
     assert (await system.http.get("/livez")).status_code == 200
 
 
-async def test_damaged_bytes_are_never_given_out(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+async def test_damaged_bytes_are_never_given_out(system: Any, kit: Any, chest: Sequence[FileDataset]) -> None:
     body = kit.multipart([kit.part10(chest[0])])
     await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
     (journal,) = (system.services.objects.inner._root / "journal").iterdir()

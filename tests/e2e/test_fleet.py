@@ -14,6 +14,7 @@ import pytest
 from pydicom import FileDataset
 
 from tests.e2e.conftest import ServerProcess
+from tests.services import loopback
 from tests.services.postgresql import Cluster
 from tests.services.redis import RedisServer, redis_server
 from tests.services.s3 import s3_server
@@ -52,7 +53,7 @@ class Fleet:
             self.workers.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
 
     def client(self, server: ServerProcess) -> httpx.Client:
-        made = httpx.Client(base_url=server.base, headers=server.authorization, timeout=60, trust_env=False)
+        made = loopback.client(server.base, headers=server.authorization, timeout=60)
         server.clients.append(made)
         return made
 
@@ -125,7 +126,7 @@ def send(
 
 
 def test_one_server_one_worker_and_redis_are_killed_under_load(
-    fleet: Fleet, redis: RedisServer, kit: Any, new_chest: Callable[..., list[FileDataset]]
+    fleet: Fleet, redis: RedisServer, kit: Any, new_chest: Callable[..., Sequence[FileDataset]]
 ) -> None:
     killed, kept = fleet.servers
     http = fleet.client(kept)

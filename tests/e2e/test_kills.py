@@ -4,7 +4,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from pydicom import FileDataset, dcmread
 
 from tests.conftest import on_both_databases
+from tests.services import loopback
 
 ANALYSIS_S = 150.0
 
@@ -31,12 +32,10 @@ def read_back(http: httpx.Client, dataset: FileDataset) -> bytes:
 
 
 def store_until_killed(
-    server: Any, kit: Any, datasets: list[FileDataset], acknowledged: list[FileDataset]
+    server: Any, kit: Any, datasets: Sequence[FileDataset], acknowledged: list[FileDataset]
 ) -> None:
     """Store one instance a request until the connection breaks; note what was acknowledged."""
-    with httpx.Client(
-        base_url=server.base, headers=server.authorization, timeout=30, trust_env=False
-    ) as http:
+    with loopback.client(server.base, headers=server.authorization, timeout=30) as http:
         for dataset in datasets:
             try:
                 answer = kit.store(http, [dataset])
@@ -46,10 +45,18 @@ def store_until_killed(
                 acknowledged.append(dataset)
 
 
-@on_both_databases
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("server_database", "seed"),
+    [
+        ("sqlite", 1),
+        pytest.param("sqlite", 2, marks=pytest.mark.slow),
+        pytest.param("postgresql", 1, marks=pytest.mark.slow),
+        pytest.param("postgresql", 2, marks=pytest.mark.slow),
+    ],
+    indirect=["server_database"],
+)
 def test_acknowledged_instances_survive_a_kill(
-    server_process: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], seed: int
+    server_process: Any, kit: Any, new_chest: Callable[..., Sequence[FileDataset]], seed: int
 ) -> None:
     server_process.start("--no-worker")
     server_process.authorization = {"Authorization": f"Bearer {server_process.token()}"}
@@ -81,20 +88,13 @@ def test_acknowledged_instances_survive_a_kill(
         assert len(kit.instances(http, str(study[0].StudyInstanceUID), "CT")) == len(study)
 
 
+@pytest.mark.slow  # test_fleet.py kills one in `make test`
+@on_both_databases
 @pytest.mark.parametrize(
-    ("server_database", "moment"),
-    [
-        pytest.param("postgresql", "loading the images", marks=pytest.mark.slow),
-        pytest.param("sqlite", "running CT quantification", marks=pytest.mark.slow),
-        ("postgresql", "encoding the findings"),
-        pytest.param("sqlite", "loading the images", marks=pytest.mark.slow),
-        pytest.param("postgresql", "running CT quantification", marks=pytest.mark.slow),
-        pytest.param("sqlite", "encoding the findings", marks=pytest.mark.slow),
-    ],
-    indirect=["server_database"],
+    "moment", ["loading the images", "running CT quantification", "encoding the findings"]
 )
 def test_killed_worker_is_replaced_and_the_result_is_there_once(
-    server_process: Any, kit: Any, chest: list[FileDataset], moment: str
+    server_process: Any, kit: Any, chest: Sequence[FileDataset], moment: str
 ) -> None:
     server_process.environment["ISTHMUS_LEASE_S"] = "3"
     server_process.start()
@@ -122,7 +122,7 @@ def test_killed_worker_is_replaced_and_the_result_is_there_once(
     "server_database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
 def test_killed_server_goes_on_with_the_analysis(
-    server_process: Any, kit: Any, chest: list[FileDataset]
+    server_process: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     server_process.environment["ISTHMUS_LEASE_S"] = "3"
     server_process.start()
@@ -135,21 +135,21 @@ def test_killed_server_goes_on_with_the_analysis(
     http = server_process.client()
     server_process.wait_until(lambda: kit.states(http, uid) == ["COMPLETED"], ANALYSIS_S)
     assert len(kit.instances(http, uid, "SEG")) == len(kit.instances(http, uid, "SR")) == 1
+    stops_in_order(server_process)
 
 
-def test_sigterm_stops_server_and_worker_in_order(server_process: Any) -> None:
-    server_process.start()
+def stops_in_order(server_process: Any) -> None:
+    """Told by SIGTERM, server and worker end, and say so."""
     worker = server_process.worker()
     assert server_process.stop() in (0, -signal.SIGTERM)  # uvicorn raises the signal again once it is done
     assert "Application shutdown complete" in server_process.log()
     assert not worker.is_running()
 
 
-@pytest.mark.parametrize(
-    "server_database", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
-)
+@pytest.mark.slow  # test_worker.py asks the same of the worker itself
+@on_both_databases
 def test_stopped_worker_gives_its_workitem_back(
-    server_process: Any, kit: Any, chest: list[FileDataset]
+    server_process: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     server_process.environment |= {"ISTHMUS_LEASE_S": "3600", "ISTHMUS_WORKER_GRACE_S": "0"}
     server_process.start()

@@ -30,7 +30,8 @@ EVERYBODY = {
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("shape", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", list(SHAPES))
 def test_nothing_fails_or_is_lost_in_mixed_traffic(shape: str, tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     command = [sys.executable, ROOT / "tests/load/peak_hour.py", *SMALL, *SHAPES[shape], "--result", result]

@@ -13,6 +13,8 @@ from dicomweb_client.api import DICOMwebClient
 from fhirpy import SyncFHIRClient
 from pydicom import Dataset, FileDataset
 
+from tests.services import loopback
+
 ANALYSIS_S = 120.0
 
 SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
@@ -123,7 +125,11 @@ def test_the_graph_is_whole(http: httpx.Client, study: str) -> None:
 
 
 def test_patient_token_opens_only_that_patient_on_both_doors(
-    module_server: Any, http: httpx.Client, study: str, kit: Any, new_chest: Callable[..., list[FileDataset]]
+    module_server: Any,
+    http: httpx.Client,
+    study: str,
+    kit: Any,
+    new_chest: Callable[..., Sequence[FileDataset]],
 ) -> None:
     other = new_chest("E2E-OTHER", 2)
     kit.store(http, other).raise_for_status()
@@ -159,14 +165,14 @@ def test_client_credentials_open_both_doors(module_server: Any, study: str) -> N
 
 def test_no_token_is_401_on_both_doors(module_server: Any) -> None:
     for path in ("/dicom-web/studies", "/fhir/Patient", "/admin/api/models"):
-        answer = httpx.get(module_server.base + path, trust_env=False)
+        answer = loopback.get(module_server.base + path)
         assert answer.status_code == 401
         assert answer.headers.get_list("www-authenticate")[0].startswith("Bearer")
         assert len(answer.headers.get_list("www-authenticate")) == 1
 
 
 def test_late_instance_leads_to_one_successor(
-    module_server: Any, http: httpx.Client, kit: Any, chest: list[FileDataset]
+    module_server: Any, http: httpx.Client, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     uid = str(chest[0].StudyInstanceUID)
     kit.store(http, chest[:-1]).raise_for_status()
@@ -205,7 +211,7 @@ def retrieve(http: httpx.Client, study_uid: str, modality: str, kit: Any) -> Dat
 
 
 def test_refused_series_is_stored_and_its_task_says_why(
-    module_server: Any, http: httpx.Client, kit: Any, chest: list[FileDataset]
+    module_server: Any, http: httpx.Client, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     uid = str(chest[0].StudyInstanceUID)
     kit.store(http, chest[:1]).raise_for_status()
@@ -223,7 +229,7 @@ def test_server_and_worker_import_no_torch(module_server: Any, study: str) -> No
 
 
 def test_metrics_tell_of_the_worklist(module_server: Any, study: str) -> None:
-    text = httpx.get(f"{module_server.base}/metrics", trust_env=False).text
+    text = loopback.get(f"{module_server.base}/metrics").text
     assert 'isthmus_workitems{state="SCHEDULED"} 0.0' in text
     completed = 'isthmus_predictions_total{model="ct-quantification",outcome="completed",version="1.0.0"}'
     assert completed in text

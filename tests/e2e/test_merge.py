@@ -1,6 +1,6 @@
 """Two Patients become one and two again: whose data a token opens, on both doors (DESIGN §5, Identity)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ class Hospital:
 
     system: Any
     kit: Any
-    new_chest: Callable[..., list[FileDataset]]
+    new_chest: Callable[..., Sequence[FileDataset]]
     clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     @property
@@ -127,7 +127,7 @@ async def ids(client: httpx.AsyncClient, resource_type: str) -> set[str]:
 
 
 @pytest.fixture
-async def hospital(system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]]) -> Any:
+async def hospital(system: Any, kit: Any, new_chest: Callable[..., Sequence[FileDataset]]) -> Any:
     hospital = Hospital(system, kit, new_chest)
     yield hospital
     for client in hospital.clients:

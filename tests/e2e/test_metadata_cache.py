@@ -1,5 +1,6 @@
 """Metadata of a series that was asked for before: the same answer, and still only within reach."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from server.auth.tokens import issue_token
 
 
 async def test_second_answer_is_the_first_and_the_database_is_not_asked(
-    system: Any, kit: Any, chest: list[FileDataset], monkeypatch: pytest.MonkeyPatch
+    system: Any, kit: Any, chest: Sequence[FileDataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = kit.multipart([kit.part10(dataset) for dataset in chest[:20]])
     await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)

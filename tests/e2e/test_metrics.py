@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.services import loopback
+
 
 def value(text: str, sample: str) -> float | None:
     found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
@@ -18,7 +20,7 @@ def value(text: str, sample: str) -> float | None:
 
 def scrape(base: str) -> str:
     try:
-        answer = httpx.get(f"{base}/metrics", trust_env=False, timeout=10)
+        answer = loopback.get(f"{base}/metrics", timeout=10)
     except httpx.TransportError:
         return ""
     assert answer.status_code == 200
@@ -41,6 +43,7 @@ def test_one_scrape_tells_of_server_and_worker(module_server: Any) -> None:
     assert (value(text, reads) or 0) > 0
 
 
+@pytest.mark.slow
 def test_killed_worker_is_missed_and_its_counts_stay(module_server: Any) -> None:
     sample = 'isthmus_process_cpu_seconds_total{role="worker"}'
     module_server.wait_until(lambda: (value(scrape(module_server.base), sample) or 0) > 0, 60)
@@ -72,7 +75,7 @@ def test_worker_by_itself_tells_its_own(server_process: Any, free_port: int) -> 
         worker = subprocess.Popen(server_process.command("worker"), env=environment, stdout=log, stderr=log)
     try:
         wait_until(lambda: value(scrape(base), 'isthmus_processes{role="worker"}') == 1, 60)
-        assert httpx.get(f"{base}/readyz", trust_env=False).json()["status"] == "ready"
+        assert loopback.get(f"{base}/readyz").json()["status"] == "ready"
         second = subprocess.run(
             server_process.command("worker"), env=environment, capture_output=True, timeout=60, check=False
         )
@@ -100,7 +103,7 @@ def test_counts_are_whole_whichever_process_answers(
     servers = 'isthmus_processes{role="server"}'
     server_process.wait_until(lambda: value(scrape(server_process.base), servers) == 2, 60)
     for _ in range(ASKED):
-        assert httpx.get(f"{server_process.base}/fhir/metadata", trust_env=False).status_code == 200
+        assert loopback.get(f"{server_process.base}/fhir/metadata").status_code == 200
     sample = 'isthmus_http_requests_total{group="fhir-read",method="GET",route="/fhir/metadata",status="200"}'
     assert [value(scrape(server_process.base), sample) for _ in range(SCRAPES)] == [ASKED] * SCRAPES
 

@@ -13,6 +13,7 @@ import pytest
 from tests.services.postgresql import free_port
 from tests.services.prometheus import Prometheus, prometheus_server
 
+pytestmark = pytest.mark.slow
 MONITORING = Path(__file__).parents[2] / "k8s/base/monitoring"
 TARGETS = ("isthmus", "isthmus-worker")
 GRAFANAS = {"$__rate_interval": "5m"}

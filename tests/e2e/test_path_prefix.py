@@ -1,6 +1,6 @@
 """The installation below a path of a proxy: every URL in answers leads back through it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -61,7 +61,7 @@ async def client(
 
 
 async def test_urls_in_answers_lead_back(
-    client: httpx.AsyncClient, kit: Any, new_chest: Callable[..., list[FileDataset]]
+    client: httpx.AsyncClient, kit: Any, new_chest: Callable[..., Sequence[FileDataset]]
 ) -> None:
     (image,) = new_chest("PATIENT", 1)
     body = kit.multipart([kit.part10(image)])

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pydicom import FileDataset
 
 from server.auth.tokens import issue_token
 from server.kernel.database import Database
+from tests.services import loopback
 
 SOON_S = 60.0
 
@@ -38,7 +39,7 @@ async def new_token(url: str) -> str:
 
 
 def new_client(server: Any) -> httpx.Client:
-    return httpx.Client(base_url=server.base, headers=server.authorization, timeout=SOON_S, trust_env=False)
+    return loopback.client(server.base, headers=server.authorization, timeout=SOON_S)
 
 
 def servers_of(parent: Any) -> list[psutil.Process]:
@@ -59,7 +60,7 @@ def is_refused(port: int) -> bool:
 class SlowUpload:
     """A STOW-RS request of which the last byte is held back."""
 
-    def __init__(self, server: Any, kit: Any, datasets: list[FileDataset]) -> None:
+    def __init__(self, server: Any, kit: Any, datasets: Sequence[FileDataset]) -> None:
         body = kit.multipart([kit.part10(dataset) for dataset in datasets])
         self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=SOON_S)
         headers = {
@@ -83,7 +84,7 @@ class SlowUpload:
 
 @pytest.fixture
 def slow_upload(
-    server_process: Any, kit: Any, chest: list[FileDataset]
+    server_process: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> Iterator[Callable[[], SlowUpload]]:
     """Begins uploads of the chest study to the started server."""
     begun: list[SlowUpload] = []
@@ -98,7 +99,7 @@ def slow_upload(
 
 
 def ask_readiness(server: Any) -> tuple[int, str]:
-    answer = httpx.get(f"{server.base}/readyz", trust_env=False)
+    answer = loopback.get(f"{server.base}/readyz")
     return answer.status_code, answer.headers.get("connection", "keep-alive")
 
 
@@ -127,6 +128,7 @@ def test_servers_end_with_a_parent_that_was_killed(two_servers: Any) -> None:
     assert psutil.wait_procs(servers, timeout=SOON_S)[1] == []
 
 
+@pytest.mark.slow
 def test_servers_that_cannot_start_end_the_parent_with_an_error(two_servers: Any) -> None:
     two_servers.environment["ISTHMUS_REDIS_URL"] = "redis://127.0.0.1:no-port"  # the servers' business alone
     done = subprocess.run(
@@ -140,11 +142,11 @@ def test_servers_that_cannot_start_end_the_parent_with_an_error(two_servers: Any
     assert b"giving up" in done.stderr
 
 
-@pytest.mark.parametrize("servers", ["1", "2"])
+@pytest.mark.parametrize("servers", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_told_to_stop_it_drains_finishes_and_writes_what_it_counted(
     two_servers: Any,
     kit: Any,
-    chest: list[FileDataset],
+    chest: Sequence[FileDataset],
     slow_upload: Callable[[], SlowUpload],
     postgresql: Any,
     servers: str,
@@ -170,7 +172,7 @@ def test_told_to_stop_it_drains_finishes_and_writes_what_it_counted(
     assert postgresql.run_sql(searches, database) == [(9,)]
 
 
-@pytest.mark.parametrize("servers", [pytest.param("1", marks=pytest.mark.slow), "2"])
+@pytest.mark.parametrize("servers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_second_signal_ends_at_once(
     two_servers: Any, slow_upload: Callable[[], SlowUpload], servers: str
 ) -> None:
@@ -186,7 +188,9 @@ def test_second_signal_ends_at_once(
     assert psutil.wait_procs([worker, *children], timeout=SOON_S)[1] == []
 
 
-def store_until_refused(server: Any, kit: Any, datasets: list[FileDataset], acknowledged: list[str]) -> None:
+def store_until_refused(
+    server: Any, kit: Any, datasets: Sequence[FileDataset], acknowledged: list[str]
+) -> None:
     """Store one instance a request, each on a new connection, until there is none."""
     for dataset in datasets:
         with new_client(server) as http:
@@ -207,7 +211,7 @@ def neighbour(tmp_path: Path, server_process: Any) -> Iterator[Any]:
 
 
 def test_nothing_acknowledged_is_lost_while_one_of_two_servers_stops(
-    two_servers: Any, neighbour: Any, kit: Any, new_chest: Callable[..., list[FileDataset]]
+    two_servers: Any, neighbour: Any, kit: Any, new_chest: Callable[..., Sequence[FileDataset]]
 ) -> None:
     two_servers.environment |= {"ISTHMUS_SERVER_WORKERS": "1", "ISTHMUS_DRAIN_S": "0.5"}
     neighbour.environment = two_servers.environment

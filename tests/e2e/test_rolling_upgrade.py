@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +21,7 @@ from pydicom import FileDataset
 from server.auth.tokens import issue_token
 from server.kernel.database import Database
 from server.migrations import HEAD
+from tests.services import loopback
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("server", "dicomweb", "fhir", "ai_engine", "terminology")
@@ -84,7 +85,7 @@ async def token(url: str) -> str:
 class Load:
     """Stores and reads, each request on a new connection, until it is refused one."""
 
-    def __init__(self, server: Any, kit: Any, datasets: list[FileDataset]) -> None:
+    def __init__(self, server: Any, kit: Any, datasets: Sequence[FileDataset]) -> None:
         self._server, self._kit, self._datasets = server, kit, datasets
         self.acknowledged: list[str] = []
         self.wrong: list[str] = []
@@ -103,11 +104,8 @@ class Load:
             if self.done.is_set():
                 return
             try:
-                with httpx.Client(
-                    base_url=self._server.base,
-                    headers=self._server.authorization,
-                    timeout=LONG_S,
-                    trust_env=False,
+                with loopback.client(
+                    self._server.base, headers=self._server.authorization, timeout=LONG_S
                 ) as http:
                     stored = self._kit.store(http, [dataset])
                     read = [
@@ -144,9 +142,7 @@ def test_next_release_starts_beside_this_one_and_takes_over(
     assert this.process.wait(LONG_S) == 0
     assert before.wrong + after.wrong == []
     assert len(before.acknowledged) < len(studies)  # it was refused in the end, not finished
-    with httpx.Client(
-        base_url=newer.base, headers=newer.authorization, timeout=LONG_S, trust_env=False
-    ) as http:
+    with loopback.client(newer.base, headers=newer.authorization, timeout=LONG_S) as http:
         uids = {str(dataset.StudyInstanceUID) for dataset in studies}
         listed = {uid for study in uids for uid in kit.instances(http, study, "CT")}
     assert set(before.acknowledged) <= listed
@@ -159,6 +155,6 @@ def test_this_release_starts_again_on_the_next_ones_schema(releases: tuple[Any, 
     newer.start("--no-worker")
     newer.stop()
     this.start("--no-worker")  # a rollback: the schema is newer, and says nothing against it
-    with httpx.Client(base_url=this.base, headers=this.authorization, trust_env=False) as http:
+    with loopback.client(this.base, headers=this.authorization) as http:
         assert http.get("/dicom-web/studies").status_code == 200
     assert this.stop() == 0

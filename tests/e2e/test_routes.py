@@ -1,6 +1,6 @@
 """Every route, asked with the token of another patient (DESIGN §8); a new route fails until it has a line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,12 +180,12 @@ def routes_of(app: Any) -> set[tuple[str, str]]:
 
 @pytest.fixture
 async def two_patients(
-    system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]]
+    system: Any, kit: Any, new_chest: Callable[..., Sequence[FileDataset]]
 ) -> tuple[httpx.AsyncClient, Names, str]:
     """A client confined to patient A, the names of patient B's data, and A's patient id."""
     a, b = new_chest("PATIENT-A"), new_chest("PATIENT-B")
-    await system.analyse(kit, a[:1])
-    workitem = await system.analyse(kit, b)
+    await system.schedule(kit, a[:1])
+    workitem = await system.schedule(kit, b)
     await system.run_jobs()
     ids = []
     for value in ("PATIENT-A", "PATIENT-B"):
@@ -236,6 +236,8 @@ async def test_another_patients_token_sees_nothing_on_any_route(
     system: Any, two_patients: tuple[httpx.AsyncClient, Names, str]
 ) -> None:
     confined, names, _ = two_patients
+    assert [await system.worker.step() for _ in "ab"] == [1, 1]
+    await system.run_jobs()
     values = {name: getattr(names, name) for name in Names.__dataclass_fields__}
     for (method, route), (path, expected) in CONFINED.items():
         asked = path.format(**values)
@@ -318,9 +320,13 @@ async def test_workitems_stay_within_the_patient(
 
 
 async def test_deletions_stay_within_the_patient(
-    system: Any, two_patients: tuple[httpx.AsyncClient, Names, str]
+    system: Any, kit: Any, two_patients: tuple[httpx.AsyncClient, Names, str], new_chest: Any
 ) -> None:
     confined, names, _ = two_patients
+    (other_series,) = new_chest("PATIENT-B", 1)  # so that the study outlives the first series
+    other_series.StudyInstanceUID = names.study
+    body = kit.multipart([kit.part10(other_series)])
+    await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
     values = {name: getattr(names, name) for name in Names.__dataclass_fields__}
     for path in (INSTANCE, SERIES, STUDY):
         assert (await confined.delete(path.format(**values))).status_code == HIDDEN

@@ -1,7 +1,7 @@
 """When a study is settled, and what starts its analysis again (DESIGN §2)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from server.workflows import projection, settle
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
-async def store(system: Any, kit: Any, datasets: list[FileDataset]) -> None:
+async def store(system: Any, kit: Any, datasets: Sequence[FileDataset]) -> None:
     body = kit.multipart([kit.part10(dataset) for dataset in datasets])
     answer = await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
     assert answer.status_code == 200, answer.text
@@ -33,13 +33,13 @@ async def settle_all(system: Any, quiet_time_s: float = 0) -> None:
     await system.run_jobs(quiet_time_s)
 
 
-async def test_study_waits_for_its_quiet_time(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+async def test_study_waits_for_its_quiet_time(system: Any, kit: Any, chest: Sequence[FileDataset]) -> None:
     await store(system, kit, chest)
     await settle_all(system, 3600)
     assert await workitems(system) == []
 
 
-async def test_settled_study_is_scheduled_once(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+async def test_settled_study_is_scheduled_once(system: Any, kit: Any, chest: Sequence[FileDataset]) -> None:
     await store(system, kit, chest)
     await settle_all(system)
     await settle_all(system)
@@ -47,7 +47,7 @@ async def test_settled_study_is_scheduled_once(system: Any, kit: Any, chest: lis
 
 
 async def test_next_instance_starts_the_quiet_time_anew(
-    system: Any, kit: Any, chest: list[FileDataset]
+    system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     await store(system, kit, chest[:-1])
     await settle_all(system, 3600)
@@ -63,7 +63,9 @@ async def due_us(system: Any) -> int:
         return int((await connection.execute(query)).scalar_one())
 
 
-async def test_same_instances_again_start_nothing(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+async def test_same_instances_again_start_nothing(
+    system: Any, kit: Any, chest: Sequence[FileDataset]
+) -> None:
     await store(system, kit, chest)
     await settle_all(system)
     await store(system, kit, chest)
@@ -71,7 +73,7 @@ async def test_same_instances_again_start_nothing(system: Any, kit: Any, chest: 
 
 
 async def test_late_instance_updates_a_scheduled_workitem(
-    system: Any, kit: Any, chest: list[FileDataset]
+    system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     await store(system, kit, chest[:-1])
     await settle_all(system)
@@ -83,7 +85,7 @@ async def test_late_instance_updates_a_scheduled_workitem(
     assert str(chest[-1].SOPInstanceUID) in whole
 
 
-async def test_own_objects_start_nothing(system: Any, kit: Any, chest: list[FileDataset]) -> None:
+async def test_own_objects_start_nothing(system: Any, kit: Any, chest: Sequence[FileDataset]) -> None:
     await system.analyse(kit, chest)
     await settle_all(system)
     states = [workitem["00741000"]["Value"][0] for workitem in await workitems(system)]
@@ -106,7 +108,11 @@ def captured(dataset: FileDataset) -> FileDataset:
     ],
 )
 async def test_derived_object_counts_only_for_a_rule_that_names_it(
-    system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], sop_classes: list[str], expected: int
+    system: Any,
+    kit: Any,
+    new_chest: Callable[..., Sequence[FileDataset]],
+    sop_classes: list[str],
+    expected: int,
 ) -> None:
     manifest = json.loads((shipped_bundles()[0] / "isthmus.json").read_text())
     selection = json.dumps(manifest["wants"] | {"sop_classes": sop_classes})
@@ -121,7 +127,7 @@ async def test_derived_object_counts_only_for_a_rule_that_names_it(
 
 
 async def test_study_that_cannot_be_looked_at_holds_up_no_other(
-    system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], monkeypatch: pytest.MonkeyPatch
+    system: Any, kit: Any, new_chest: Callable[..., Sequence[FileDataset]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, healthy = new_chest("POISON"), new_chest("HEALTHY")
     await store(system, kit, poisoned)
@@ -141,7 +147,7 @@ async def test_study_that_cannot_be_looked_at_holds_up_no_other(
 
 
 async def test_study_that_cannot_be_projected_holds_up_no_other(
-    system: Any, kit: Any, new_chest: Callable[..., list[FileDataset]], monkeypatch: pytest.MonkeyPatch
+    system: Any, kit: Any, new_chest: Callable[..., Sequence[FileDataset]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, healthy = new_chest("POISON", 1), new_chest("HEALTHY", 1)
     await store(system, kit, poisoned)

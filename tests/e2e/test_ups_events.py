@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -15,6 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from server.auth.tokens import issue_token, revoke_token
 from server.kernel.database import Database
+from tests.services import loopback
 from tests.services.redis import RedisServer
 
 LONG_S = 60.0
@@ -68,10 +69,10 @@ def new_token(server: Any, scope: str = "system/*.cruds", **given: Any) -> str:
 
 def client(server: Any, token: str) -> httpx.Client:
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.Client(base_url=server.base, headers=headers, timeout=LONG_S, trust_env=False)
+    return loopback.client(server.base, headers=headers, timeout=LONG_S)
 
 
-def schedule(http: httpx.Client, kit: Any, chest: list[FileDataset]) -> str:
+def schedule(http: httpx.Client, kit: Any, chest: Sequence[FileDataset]) -> str:
     """Store a study and have its workitem scheduled; returns the workitem's UID."""
     kit.store(http, chest).raise_for_status()
     uid = str(chest[0].StudyInstanceUID)
@@ -85,23 +86,19 @@ def subscribe(http: httpx.Client, target: str, title: str = "WATCHER", query: st
 
 
 @pytest.fixture(scope="module")
-def server(module_server: Any) -> Any:
-    return module_server
+def server(lone_server: Any) -> Any:
+    return lone_server
 
 
-@pytest.fixture
-def started(server_process: Any) -> Any:
-    server_process.start("--no-worker")
-    return server_process
-
-
-def test_subscriber_is_told_until_it_unsubscribes(started: Any, kit: Any, chest: list[FileDataset]) -> None:
-    token = new_token(started)
-    with client(started, token) as http, channel(started, token) as socket:
+def test_subscriber_is_told_until_it_unsubscribes(
+    server: Any, kit: Any, chest: Sequence[FileDataset]
+) -> None:
+    token = new_token(server)
+    with client(server, token) as http, channel(server, token) as socket:
         uid = schedule(http, kit, chest)
         created = subscribe(http, uid, query="?deletionlock=true")
         assert (created.status_code, "warning" in created.headers) == (201, False)
-        expected = f"ws://127.0.0.1:{started.port}/dicom-web/subscribers/WATCHER"
+        expected = f"ws://127.0.0.1:{server.port}/dicom-web/subscribers/WATCHER"
         assert created.headers["content-location"] == expected
         assert next_report(socket) == (1, uid, "SCHEDULED")  # at once: where it is
         http.post(f"/dicom-web/workitems/{uid}/cancelrequest").raise_for_status()
@@ -113,12 +110,12 @@ def test_subscriber_is_told_until_it_unsubscribes(started: Any, kit: Any, chest:
         assert next_report(socket) == (1, again, "SCHEDULED")  # and nothing of the first in between
 
 
-def test_worklist_subscription_filter_and_suspension(started: Any, kit: Any, new_chest: Any) -> None:
-    token = new_token(started)
+def test_worklist_subscription_filter_and_suspension(server: Any, kit: Any, new_chest: Any) -> None:
+    token = new_token(server)
     with ExitStack() as stack:
-        http = stack.enter_context(client(started, token))
-        everything = stack.enter_context(channel(started, token, "ALL"))
-        of_one = stack.enter_context(channel(started, token, "ONE"))
+        http = stack.enter_context(client(server, token))
+        everything = stack.enter_context(channel(server, token, "ALL"))
+        of_one = stack.enter_context(channel(server, token, "ONE"))
         locked = subscribe(http, WORKLIST, "ALL", "?deletionlock=true")
         assert (locked.status_code, locked.headers["warning"]) == (
             201,
@@ -200,19 +197,19 @@ def test_no_log_names_who_listens(server: Any) -> None:
     assert "SECRET" not in server.log()
 
 
-def test_patients_token_hears_of_its_patient_only(started: Any, kit: Any, new_chest: Any) -> None:
-    admin = new_token(started)
-    with client(started, admin) as http:
+def test_patients_token_hears_of_its_patient_only(server: Any, kit: Any, new_chest: Any) -> None:
+    admin = new_token(server)
+    with client(server, admin) as http:
         uids = {name: schedule(http, kit, new_chest(name)) for name in ("EVENTS-A", "EVENTS-B")}
         ids = {}
         for name in uids:
             params = {"identifier": name}
-            found = started.wait_until(
+            found = server.wait_until(
                 lambda params=params: http.get("/fhir/Patient", params=params).json().get("entry"), LONG_S
             )
             ids[name] = found[0]["resource"]["id"]
-        confined = new_token(started, "patient/*.cruds", patient=ids["EVENTS-A"])
-        with channel(started, confined) as socket, client(started, confined) as patient:
+        confined = new_token(server, "patient/*.cruds", patient=ids["EVENTS-A"])
+        with channel(server, confined) as socket, client(server, confined) as patient:
             assert subscribe(patient, uids["EVENTS-B"]).status_code == 404
             assert subscribe(patient, WORKLIST).status_code == 201
             for name in ("EVENTS-B", "EVENTS-A"):

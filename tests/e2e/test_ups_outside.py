@@ -1,6 +1,7 @@
 """Workitems from outside in the whole system: performed by somebody else, and by our engine."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ async def send(http: httpx.AsyncClient, method: str, path: str, payload: Any) ->
     return await http.request(method, f"/dicom-web{path}", content=json.dumps(payload), headers=HEADERS)
 
 
-async def store(system: Any, kit: Any, chest: list[FileDataset]) -> str:
+async def store(system: Any, kit: Any, chest: Sequence[FileDataset]) -> str:
     body = kit.multipart([kit.part10(dataset) for dataset in chest])
     stored = await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)
     assert stored.status_code == 200
@@ -34,7 +35,7 @@ async def task(system: Any) -> dict[str, Any]:
 
 
 async def test_workitem_from_outside_runs_on_the_engine(
-    system: Any, kit: Any, chest: list[FileDataset]
+    system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     study = await store(system, kit, chest)
     asked = workitem(**FOR_MODEL, InputInformationSequence=input_of(study), PatientID=chest[0].PatientID)
@@ -73,7 +74,7 @@ async def test_what_the_engine_cannot_run_is_refused(system: Any, changes: dict[
 
 
 async def test_chosen_instances_are_taken_as_they_are(
-    system: Any, kit: Any, chest: list[FileDataset]
+    system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     study = await store(system, kit, chest[:3])
     series = str(chest[0].SeriesInstanceUID)
@@ -90,7 +91,7 @@ async def test_chosen_instances_are_taken_as_they_are(
 
 
 async def test_outside_performer_completes_a_workitem(
-    system: Any, kit: Any, chest: list[FileDataset]
+    system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     study = await store(system, kit, chest[:1])
     asked = workitem(InputInformationSequence=input_of(study), PatientID=chest[0].PatientID)

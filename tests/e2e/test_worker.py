@@ -1,6 +1,7 @@
 """The worker holds its claim while it works, and stops when it must (DESIGN §2)."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ SOON_S = 30.0
 
 
 @pytest.fixture
-async def scheduled(system: Any, kit: Any, chest: list[FileDataset]) -> str:
+async def scheduled(system: Any, kit: Any, chest: Sequence[FileDataset]) -> str:
     """A study with a workitem; returns the Study Instance UID."""
     body = kit.multipart([kit.part10(dataset) for dataset in chest])
     await system.http.post("/dicom-web/studies", content=body, headers=kit.stow_headers)

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tests.services import loopback
 from tests.services.postgresql import cluster, free_port
 
 READY_S = 120.0
@@ -138,7 +139,7 @@ def await_ready(base: str, process: psutil.Process) -> None:
     while time.monotonic() < deadline:
         assert process.is_running(), "the server has ended"
         try:
-            if httpx.get(f"{base}/readyz", trust_env=False).status_code == 200:
+            if loopback.get(f"{base}/readyz").status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

@@ -26,6 +26,7 @@ from tests.load.plan import ANALYSED_EVERY, EHRS, PATIENTS, PER_REQUEST, SIDE, S
 from tests.load.proof import Proof
 from tests.load.record import Ledger
 from tests.load.studies import BOUNDARY, PATIENT_SYSTEM, load_template, save_template
+from tests.services import loopback
 
 FIRST_STUDIES = 3  # there before the load begins, for the viewers to open
 STOP_S = 120  # for requests under way when the time is over
@@ -80,7 +81,7 @@ def prepare(running: Installation, options: argparse.Namespace) -> Plan:
     """Patients and the first studies; returns the plan, written for locust."""
     token = running.token()
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=running.bases[0], headers=headers, timeout=120, trust_env=False) as http:
+    with loopback.client(running.bases[0], headers=headers, timeout=120) as http:
         patients = tuple(create_patient(http, number) for number in range(PATIENTS))
         plan = Plan(
             folder=str(running.folder),

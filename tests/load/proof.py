@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
-
 from tests.load.plan import Plan
 from tests.load.studies import Study, Template
+from tests.services import loopback
 
 DRAIN_S = 1800.0
 POLL_S = 1.0
@@ -27,7 +26,7 @@ class Proof:
         self._plan = plan
         self._acknowledged = {plan.study(number): indices for number, indices in acknowledged.items()}
         headers = {"Authorization": f"Bearer {plan.token}"}
-        self._http = httpx.Client(base_url=plan.bases[0], headers=headers, timeout=120, trust_env=False)
+        self._http = loopback.client(plan.bases[0], headers=headers, timeout=120)
 
     def close(self) -> None:
         """Close the connections."""

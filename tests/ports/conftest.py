@@ -1,7 +1,7 @@
 """Every object store that the ports' suites run on, and a job queue."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -14,20 +14,12 @@ from server.kernel.jobs import JobQueue
 from server.kernel.local_store import JournalPolicy, LocalObjectStore
 from server.kernel.object_store import ObjectStore
 from tests.ports.jobs import opened
-from tests.services.s3 import S3Server, s3_server
 
 KEYRING = Keyring(hashlib.sha256(b"a master key of tests").digest())
 # Of S3 the suite proves the protocol, not durability: the servers of tests keep objects in memory.
 STORES = ("local disk", "local disk, sealed", "S3 protocol", "S3 protocol, sealed")
 
 NewStore = Callable[[], ObjectStore]
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[S3Server]:
-    """One S3 server for all tests of this process."""
-    with s3_server() as server:
-        yield server
 
 
 @pytest.fixture(params=STORES)

@@ -14,20 +14,26 @@ from server.migrations import upgrade
 from tests.services.postgresql import Cluster
 
 TEMPLATE = "isthmus_template"  # has the newest schema
-_TABLES = SQL(
-    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
-)
-_COLUMNS = SQL("SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public'")
+_OURS = "FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+_TABLES = SQL(f"SELECT relname {_OURS}")
+_COLUMNS = SQL(f"""
+SELECT count(*) FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid {_OURS})
+""")
+_END_OTHERS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 @dataclass(slots=True)
 class DatabasePool:
-    """The databases of one cluster."""
+    """The databases of one cluster, with a connection to each that stays open: a new one is dear."""
 
     cluster: Cluster
     _free: list[str] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _shape: tuple[int, str] = (0, "")
+    _connections: "dict[str, psycopg.Connection[tuple[object, ...]]]" = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Make the template."""
@@ -47,16 +53,21 @@ class DatabasePool:
 
     def give_back(self, name: str) -> None:
         """Empty a database for the next test; drop it when a test has changed its schema."""
-        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'"
-        self.cluster.run_sql(ended.format(name))
-        with self._connect(name) as connection:
-            is_as_made = _shape_of(connection) == self._shape
-            if is_as_made:
-                _empty(connection)
-        if is_as_made:
+        if name not in self._connections:
+            self._connections[name] = self._connect(name)
+        connection = self._connections[name]
+        connection.execute(_END_OTHERS)
+        if _shape_of(connection) == self._shape:
+            _empty(connection)
             self._free.append(name)
         else:
+            self._connections.pop(name).close()
             self.cluster.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Close the connections; the databases go with their cluster."""
+        for connection in self._connections.values():
+            connection.close()
 
     def _connect(self, name: str) -> "psycopg.Connection[tuple[object, ...]]":
         return psycopg.connect(

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from tests.services import loopback
 from tests.services.postgresql import free_port
 
 START_S = 60.0
@@ -25,7 +26,7 @@ class Prometheus:
 
     def ask(self, path: str, **parameters: str) -> Any:
         """The data of an answer of the API."""
-        answer = httpx.get(f"{self.base}/api/v1/{path}", params=parameters, trust_env=False, timeout=30)
+        answer = loopback.get(f"{self.base}/api/v1/{path}", params=parameters, timeout=30)
         body = answer.json()
         assert body["status"] == "success", f"{parameters}: {body.get('error')}"
         return body["data"]
@@ -79,7 +80,7 @@ def _wait_until_ready(base: str, process: "subprocess.Popen[bytes]", log: Path) 
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-4000:]
         try:
-            if httpx.get(f"{base}/-/ready", trust_env=False).status_code == httpx.codes.OK:
+            if loopback.get(f"{base}/-/ready").status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass

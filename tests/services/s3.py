@@ -21,6 +21,7 @@ import httpx
 import obstore
 
 from server.kernel.cloud_config import CloudConfig
+from tests.services import loopback
 from tests.services.postgresql import free_port
 
 START_S = 60.0
@@ -79,7 +80,7 @@ class S3Server:
     def header_of(self, path: str, name: str) -> str | None:
         """A header that the server tells of an object."""
         url = obstore.sign(self.raw(), "HEAD", path, timedelta(minutes=1))
-        return httpx.head(url, trust_env=False).raise_for_status().headers.get(name)
+        return httpx.head(url, **loopback.PLAIN).raise_for_status().headers.get(name)
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def _wait_for(server: S3Server) -> None:
     deadline = time.monotonic() + START_S
     while True:
         try:
-            bucket = httpx.put(f"{server.endpoint}/{server.bucket}", trust_env=False)
+            bucket = httpx.put(f"{server.endpoint}/{server.bucket}", **loopback.PLAIN)
         except httpx.TransportError:
             assert server.process is not None
             assert server.process.poll() is None, "the S3 server ended"

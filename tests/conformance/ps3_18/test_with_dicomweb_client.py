@@ -6,7 +6,6 @@ import socket
 import zipfile
 from collections.abc import AsyncIterator
 
-import httpx
 import pydicom
 import pytest
 import uvicorn
@@ -17,6 +16,7 @@ from server.http.head import HeadAsGet
 from server.kernel.access import Access
 from server.kernel.services import Services
 from tests.conformance.ps3_18.kit import Injected, build_app, ct_file, place
+from tests.services import loopback
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def use_bulk_data(client: DICOMwebClient, url: str, sent: list[Dataset]) -> None
 def use_plain_http(series: str, sent: Dataset) -> None:
     """What the client has no words for: one part, a range of it, HEAD, ZIP."""
     instance = f"{series}/instances/{sent.SOPInstanceUID}"
-    with httpx.Client(headers={"Authorization": "Bearer all"}, trust_env=False) as http:
+    with loopback.client(headers={"Authorization": "Bearer all"}) as http:
         octets = {"Accept": "application/octet-stream"}
         frame = http.get(f"{instance}/frames/1", headers=octets)
         ranged = {**octets, "Range": "bytes=4-9", "If-Range": frame.headers["ETag"]}

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from server.kernel.object_stores import open_store
 from server.kernel.rows import table_of
 from server.kernel.store_config import StoreConfig
 from server.kernel.tables import JobRow
-from tests.services.s3 import S3Server, s3_server
 
 INSTANCE, JOB = table_of(Instance), table_of(JobRow)
 NewStore = Callable[[str, Path], StoreConfig]
@@ -191,12 +190,6 @@ def kinds() -> Sequence[str]:
 def stores() -> Sequence[str]:
     """In which store the source has its objects, and in which the target; a test may ask for others."""
     return ("local disk", "local disk")
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ from server.migrations import HEAD, current_revision, upgrade
 ALL_WAYS = [(a, b) for a in ("sqlite", "postgresql") for b in ("sqlite", "postgresql")]
 EITHER = [("sqlite", "sqlite"), ("postgresql", "postgresql")]
 all_ways = pytest.mark.parametrize("kinds", ALL_WAYS, ids="-to-".join)
+from_each_to_each = pytest.mark.parametrize(
+    "kinds",
+    [each if each[0] != each[1] else pytest.param(each, marks=pytest.mark.slow) for each in ALL_WAYS],
+    ids="-to-".join,
+)
 either = pytest.mark.parametrize("kinds", EITHER, ids=lambda kinds: kinds[0])
 
 
@@ -47,7 +52,7 @@ async def test_everything_comes_back_as_it_was(
     assert await current_revision(target.url) == HEAD
 
 
-@all_ways
+@from_each_to_each
 async def test_numbers_of_deleted_rows_are_not_given_again(
     source: Any, target: Any, repository: Path, kinds: Sequence[str]
 ) -> None:
@@ -341,7 +346,7 @@ async def test_backup_of_a_newer_release_is_refused(
         await target.restore(repository, taken.id)
 
 
-@all_ways
+@from_each_to_each
 async def test_backup_of_an_older_schema_is_brought_up_to_date(
     source: Any, target: Any, repository: Path, kinds: Sequence[str]
 ) -> None:

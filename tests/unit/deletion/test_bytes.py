@@ -22,10 +22,10 @@ from server.workflows.retention.prune import forget_deleted
 from server.workflows.storage.pack import pack_settled
 from server.workflows.storage.remove import remove_due
 from tests.conformance.ps3_18.kit import ct_file, place
-from tests.ports.conftest import NewStore, new_store, s3
+from tests.ports.conftest import NewStore, new_store
 from tests.unit.deletion.conftest import Archive
 
-__all__ = ["new_store", "s3"]
+__all__ = ["new_store"]
 
 NAMED = "Unforgettable^Referrer"
 

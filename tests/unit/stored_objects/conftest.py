@@ -21,9 +21,7 @@ from server.kernel.rows import Row, table_of
 from server.kernel.services import Services, StoragePolicy
 from server.kernel.tables import ObjectRemoval, ObjectWalk
 from tests.conformance.ps3_18.kit import ct_file, place
-from tests.ports.conftest import KEYRING, s3
-
-__all__ = ["s3"]
+from tests.ports.conftest import KEYRING
 
 _INSTANCE = table_of(Instance)
 AT_ONCE = StoragePolicy(pack_after_s=0, remove_after_s=0)
