@@ -18,17 +18,12 @@
     return window.sessionStorage.getItem(KEY);
   }
 
-  const token = takeToken();
-
-  function askForToken(reason) {
-    if (document.querySelector("dialog.isthmus")) {
-      return;
-    }
+  function askForToken() {
     const dialog = document.createElement("dialog");
-    dialog.className = "isthmus";
-    dialog.innerHTML = `<form method="dialog"><p></p><p><input type="password" autocomplete="off"
+    dialog.style.cssText = "font-family: sans-serif; margin: auto; padding: 1.5em; color-scheme: light dark";
+    dialog.innerHTML = `<form method="dialog"><p>The images are open to who has an access token
+      (isthmus token), which is valid for a limited time.</p><p><input type="password" autocomplete="off"
       aria-label="Access token" size="48" required> <button>Open</button></p></form>`;
-    dialog.querySelector("p").textContent = reason;
     dialog.addEventListener("cancel", event => event.preventDefault());
     dialog.querySelector("form").addEventListener("submit", () => {
       window.sessionStorage.setItem(KEY, dialog.querySelector("input").value.trim());
@@ -38,25 +33,22 @@
     dialog.showModal();
   }
 
-  function refused() {
-    if (place.login) {
-      askForToken("The access token does not open this, or no longer. Another one (isthmus token):");
-    }
-  }
+  const token = takeToken();
 
   const bearer = {
     id: "isthmus.bearer",
     preRegistration({ servicesManager }) {
       servicesManager.services.userAuthenticationService.setServiceImplementation({
         getAuthorizationHeader: () => (token ? { Authorization: `Bearer ${token}` } : {}),
-        handleUnauthenticated: refused,
       });
     },
   };
 
-  if (place.login && !token) {
-    window.addEventListener("DOMContentLoaded", () =>
-      askForToken("The images are open to who has an access token (isthmus token):"));
+  function onError(error) {
+    if (error.status === 401 && place.login) {
+      window.sessionStorage.removeItem(KEY); // expired or revoked: the page asks for another
+      window.location.reload();
+    }
   }
 
   window.PUBLIC_URL = place.root;
@@ -72,11 +64,7 @@
     showCPUFallbackMessage: true,
     showLoadingIndicator: true,
     strictZSpacingForVolumeViewport: true,
-    httpErrorHandler: error => {
-      if (error.status === 401 || error.status === 403) {
-        refused();
-      }
-    },
+    httpErrorHandler: onError,
     defaultDataSourceName: "isthmus",
     dataSources: [
       {
@@ -102,4 +90,9 @@
       },
     ],
   };
+
+  if (place.login && !token) {
+    window.config = () => new Promise(() => {}); // OHIF waits for its configuration, and so does not start
+    window.addEventListener("DOMContentLoaded", askForToken);
+  }
 })();

@@ -11,7 +11,7 @@ DICOMWEB = "/dicom-web"
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self' 'wasm-unsafe-eval'",  # decoders are WebAssembly
+        "script-src 'self' 'unsafe-eval'",  # decoders are WebAssembly; segmentations use the library ndarray
         "worker-src 'self' blob:",
         "style-src 'self' 'unsafe-inline'",  # OHIF's components write style elements
         "img-src 'self' data: blob:",

@@ -1,6 +1,7 @@
 """`isthmus store` and `isthmus demo` as a user runs them."""
 
 import io
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,6 +81,9 @@ def test_demo_on_a_series_shows_findings_and_stops(chest: Sequence[FileDataset],
     for expected in ("PatientID replaced", "COMPLETED", "SEG ", "SR ", "DiagnosticReport/", "Volume", "curl"):
         assert expected in text
     assert "Lung" in text
+    uid = re.findall(r"/ui/viewer/viewer\?StudyInstanceUIDs=([0-9.]+)#token=\S{20,}", text)
+    assert uid == re.findall(r"/dicom-web/studies/([0-9.]+)/series", text)
+    assert "isthmus viewer install" in text  # for there is none
     log = (tmp_path / "data" / "server.log").read_text()
     assert "Finished server process" in log
     assert chest[0].PatientID not in log

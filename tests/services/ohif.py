@@ -1,0 +1,38 @@
+"""OHIF's package as npm gives it, and Debian's Chromium to run it in, without a graphics card."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from server.viewer.release import OHIF
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isthmus-tests"
+SOFTWARE_RENDERING = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+def ohif_tarball() -> Path:
+    """The package's tarball; fetched once, by npm."""
+    name = OHIF.package.removeprefix("@").replace("/", "-")
+    path = CACHE / f"{name}-{OHIF.version}.tgz"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        package = f"{OHIF.package}@{OHIF.version}"
+        subprocess.run(["npm", "pack", package, "--silent", "--pack-destination", str(CACHE)], check=True)
+    return path
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser that reaches whatever its pages ask for: the tests watch that they ask for nothing else."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-background-networking", *SOFTWARE_RENDERING],
+        )
+        yield browser
+        browser.close()
