@@ -1,7 +1,7 @@
 """Studies and workitems follow their Patient when it is merged into another, and back (DESIGN §5).
 
-Stored bytes and attributes stay as sent: only whose they are changes. A deleted study follows too, for the
-sake of its reports, which stay.
+Stored bytes stay as sent; what the studies show of the Patient is set by `dicomweb/overlay/merged.py`. A
+deleted study follows too, for the sake of its reports, which stay.
 """
 
 from collections.abc import Iterable, Sequence

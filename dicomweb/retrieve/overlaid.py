@@ -20,9 +20,11 @@ from dicomweb.transcode.source import RangeReader
 from dicomweb.transcode.values import deflated
 from dicomweb.wire.file_meta import DEFLATED, read_file_meta
 from dicomweb.wire.instance import SYNTAXES
-from dicomweb.wire.splice import Around, splice
-from dicomweb.wire.walk import EXPLICIT_LITTLE
+from dicomweb.wire.splice import Around, cut_behind_originals, splice
+from dicomweb.wire.walk import EXPLICIT_LITTLE, Syntax
 from server.kernel.object_store import READ_CHUNK_BYTES, DamagedObject
+
+MANY_AROUND_BYTES = MAX_AROUND_BYTES  # around the longest value; of more only the beginning is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ async def open_overlaid(
     """The file of an instance over which something lies.
 
     Raises:
-        PixelsUnreadable: what is around its longest value does not fit memory.
+        PixelsUnreadable: what is changed lies behind more than fits memory.
+        NotInCharacterSet: see `splice`.
         DamagedObject: the stored bytes are not those that were stored.
     """
     if detail is None:
@@ -138,18 +141,35 @@ async def _put_together(
     located: Located, source: tuple[RangeReader, int], value: tuple[int, int], *, is_proven: bool
 ) -> OverlaidFile:
     reader, length = source
+    syntax = SYNTAXES.get(located.transfer_syntax_uid, EXPLICIT_LITTLE)
+    is_all = length - value[1] <= MANY_AROUND_BYTES
+    if is_all:
+        head = await reader.read([(0, value[0])])
+    else:
+        head = await _beginning(reader, length, syntax)
+        value = (len(head), length - len(head))
     behind = sum(value)
-    if length - value[1] > MAX_AROUND_BYTES:
-        raise PixelsUnreadable("The instance is too large to be given out corrected.")
-    head = await reader.read([(0, value[0])])
     rest = await reader.read([(behind, length - behind)]) if behind < length else b""
     start = read_file_meta(head).data_set_offset
-    syntax = SYNTAXES.get(located.transfer_syntax_uid, EXPLICIT_LITTLE)
     assert located.overlay is not None
-    made = await asyncio.to_thread(splice, Around(head, start, rest), syntax, located.overlay)
+    made = await asyncio.to_thread(splice, Around(head, start, rest, is_all), syntax, located.overlay)
     proof = None if is_proven else _Proof(head, rest, located.file_sha256)
     is_deflated = located.transfer_syntax_uid in DEFLATED
     return OverlaidFile(made[0], value, made[1], reader, start, is_deflated, proof)
+
+
+async def _beginning(reader: RangeReader, length: int, syntax: Syntax) -> bytes:
+    """Of a file with very much around its longest value all that is changed.
+
+    Raises:
+        PixelsUnreadable: that is too much as well.
+    """
+    for size in (MAX_AROUND_BYTES >> 3, MAX_AROUND_BYTES):
+        head = await reader.read([(0, min(size, length))])
+        cut = cut_behind_originals(head, read_file_meta(head).data_set_offset, syntax)
+        if cut is not None:
+            return head[:cut]
+    raise PixelsUnreadable("The instance is too large to be given out corrected.")
 
 
 def _longest_value(detail: InstanceDetail, length: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from dicomweb.retrieve.overlaid import open_overlaid
 from dicomweb.retrieve.request import Archive
 from dicomweb.store.instances import ReceivedInstance, Refusal
 from dicomweb.store.judgement import Verdict
+from dicomweb.wire.splice import NotInCharacterSet
 from server.kernel.access import EVERYONE
 from server.kernel.faults import NotFound
 from server.kernel.object_store import DamagedObject
@@ -51,7 +52,7 @@ class GivenOut:
                     return False
             content = await file.content()
             return await _digest(content, file.data_set_offset) == received.digests.data_set_sha256
-        except (NotFound, DamagedObject, PixelsUnreadable):
+        except (NotFound, DamagedObject, PixelsUnreadable, NotInCharacterSet):
             return False
 
 

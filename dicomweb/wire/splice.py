@@ -40,11 +40,18 @@ from dicomweb.wire.walk import (
     Syntax,
     Walk,
 )
+from server.kernel.faults import Fault, FaultKind
 
 Json = Any
 ORIGINALS, MODIFIED = int(ORIGINAL_ATTRIBUTES_SEQUENCE, 16), "04000550"
 UTF_8 = "ISO_IR 192"
 DELIMITER_BYTES = 8
+
+
+class NotInCharacterSet(Fault):
+    """A file cannot be given out corrected: its character set does not have the text."""
+
+    kind = FaultKind.UNPROCESSABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Around:
     head: Buffer
     start: int  # of the data set within `head`
     rest: Buffer = b""
+    is_all: bool = True  # False: what is between holds texts too, so that they cannot become UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +84,14 @@ def splice(around: Around, syntax: Syntax, overlay: Overlay) -> tuple[bytes, byt
 
     Raises:
         UnreadableDataSet: it is not the data set that it was when it was stored.
+        NotInCharacterSet: the text cannot be told in it, and not all of it is here to become UTF-8.
     """
     levels = [Level(Walk(each), syntax, len(each)) for each in (around.head, around.rest)]
     pieces = [list(_top(levels[0], around.start)), list(_top(levels[1], 0))]
-    splicing = _Splicing(syntax, overlay, [*pieces[0], *pieces[1]])
+    try:
+        splicing = _Splicing(syntax, overlay, [*pieces[0], *pieces[1]], may_convert=around.is_all)
+    except UnicodeEncodeError:
+        raise NotInCharacterSet("The corrected text is not in the character set of the file.") from None
     made = [splicing.piece(piece) for piece in pieces]
     has_value_between = bool(pieces[0]) and _is_open(levels[0], pieces[0][-1].head)
     made[1 if has_value_between else 0] += splicing.left()
@@ -87,6 +99,17 @@ def splice(around: Around, syntax: Syntax, overlay: Overlay) -> tuple[bytes, byt
         ends = piece[-1].stop if piece else (around.start, 0)[at]
         made[at] += bytes(level.walk.buffer[ends:])  # zeros, if anything
     return bytes(around.head[: around.start]) + made[0], made[1]
+
+
+def cut_behind_originals(buffer: Buffer, start: int, syntax: Syntax) -> int | None:
+    """Where in the beginning of a file everything lies behind that an overlay changes; None: not in it."""
+    try:
+        for element in _top(Level(Walk(buffer), syntax, len(buffer)), start):
+            if element.tag > ORIGINALS:
+                return element.start
+    except Truncated:
+        pass
+    return None
 
 
 def _top(level: Level, pos: int) -> Iterator[_Element]:
@@ -109,7 +132,9 @@ def _is_open(level: Level, head: Head) -> bool:
 class _Splicing:
     """One data set under way."""
 
-    def __init__(self, syntax: Syntax, overlay: Overlay, elements: list[_Element]) -> None:
+    def __init__(
+        self, syntax: Syntax, overlay: Overlay, elements: list[_Element], *, may_convert: bool
+    ) -> None:
         self._by_tag = {each.tag: each for each in reversed(elements)}  # the first of each
         self._terms = _terms(self._by_tag.get(SPECIFIC_CHARACTER_SET))
         self._characters = character_set(self._terms)
@@ -117,6 +142,8 @@ class _Splicing:
             self._is_converted = False
             self._prepare(syntax, overlay, self._terms)
         except UnicodeEncodeError:
+            if not may_convert:
+                raise
             self._is_converted = True
             self._prepare(syntax, overlay, [UTF_8])
         self._groups = {tag >> 16 for tag in self._made}

@@ -1,7 +1,7 @@
 """A workitem as the Unified Procedure Step that UPS-RS returns (PS3.4 Table CC.2.5-3, PS3.18 §11.5). Pure.
 
 Transaction UID is the performer's lock and never in it. Attributes of Type 2 that this worklist has no value
-for are present and empty. Patient and study attributes are those of the stored study, as sent.
+for are present and empty. Patient and study attributes are those of the stored study, as shown.
 """
 
 from collections.abc import Iterable, Mapping
@@ -202,6 +202,6 @@ def _label(row: Facts) -> str:
 
 
 def _sent(study: Mapping[str, Json], keywords: Iterable[str]) -> DicomJson:
-    """Those of the study's attributes that were sent, as sent."""
+    """Those of the study's attributes that it has, as they are shown."""
     keys = (key for keyword in keywords for key in attribute(keyword))
     return {key: study[key] for key in keys if key in study}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import orjson
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.routing import InstanceSummary, SeriesSummary
@@ -52,6 +52,7 @@ async def read_instances(connection: AsyncConnection, study_instance_uid: str) -
             _INSTANCE.number_of_frames,
             _INSTANCE.origin,
             _METADATA.dicom_json,
+            case((_SERIES.overlaid_us.is_not(None), _SERIES.attributes)).label("corrected"),
         )
         .join(table_of(Study), _STUDY.id == _INSTANCE.study_id)
         .join(table_of(Series), _SERIES.id == _INSTANCE.series_id)
@@ -68,6 +69,8 @@ def summarise(rows: Sequence[RowMapping]) -> list[SeriesSummary]:
     for _, group in groupby(rows, key=lambda row: row["series_instance_uid"]):
         members = [(row, orjson.loads(unpack_metadata(row["dicom_json"], ""))) for row in group]
         first, attributes = members[0]
+        if first["corrected"] is not None:
+            attributes = orjson.loads(first["corrected"])
         summaries.append(
             SeriesSummary(
                 series_instance_uid=first["series_instance_uid"],

@@ -19,6 +19,7 @@ from dicomweb.retrieve import content, locate, overlaid, retrieve
 from dicomweb.tables import SeriesOverlay, StudyOverlay
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow, OutboxEvent
+from server.workflows.study_summary import read_instances, summarise
 from tests.conformance.ps3_18.kit import as_file, ct_file, ct_slice, place
 from tests.unit.corrections.conftest import Correcting
 
@@ -156,6 +157,23 @@ async def test_large_files_are_put_together_while_they_are_sent(
         monkeypatch.setattr(module, "MAX_WHOLE_BYTES", 100)
     monkeypatch.setattr(overlaid, "READ_CHUNK_BYTES", 10)
     assert await archive.file() == whole
+    await archive.correct({**ROE, "PatientName": "Roe^Zoe"})
+    ascii_only = await archive.file()
+    with monkeypatch.context() as small:
+        beginnings = []
+        begin = overlaid._beginning
+
+        async def beginning(*arguments: Any) -> bytes:
+            beginnings.append(await begin(*arguments))
+            return beginnings[-1]
+
+        small.setattr(overlaid, "_beginning", beginning)
+        small.setattr(overlaid, "MAX_AROUND_BYTES", 7000)
+        small.setattr(overlaid, "MANY_AROUND_BYTES", 500)
+        assert await archive.file() == ascii_only
+        assert 0 < len(beginnings[0]) < len(ascii_only)
+    await archive.correct(ROE)
+    whole = await archive.file()
     answer = await archive.http.get(place().path, headers={"Accept": "application/zip; transfer-syntax=*"})
     with zipfile.ZipFile(io.BytesIO(answer.content)) as found:
         assert found.read(found.namelist()[0]) == whole
@@ -302,3 +320,11 @@ async def test_what_is_not_corrected_goes_out_as_it_lies(
         monkeypatch.setattr(module, "load_overlays" if module is locate else "open_overlaid", never)
     assert str((await archive.dataset(place(2))).PatientName) == "Doe^Jane"
     assert len(await archive.metadata(place(2).path)) == 1
+
+
+async def test_rules_look_at_what_is_shown(archive: Correcting) -> None:
+    await archive.store(ct_file(BodyPartExamined="CHEST"), ct_file(place(1, 2, 1), BodyPartExamined="CHEST"))
+    await archive.correct({"BodyPartExamined": "KNEE"}, series=True)
+    async with archive.services.database.read() as connection:
+        rows = await read_instances(connection, place().study)
+    assert [each.body_part for each in summarise(rows)] == ["KNEE", "CHEST"]

@@ -16,7 +16,7 @@ from pydicom.uid import (
 from dicomweb.wire.dicom_json import data_set, element, sequence
 from dicomweb.wire.instance import SYNTAXES, inflated_file, parse_instance
 from dicomweb.wire.overlay import Change, ModificationReason, Overlay, overlay_of, show
-from dicomweb.wire.splice import Around, splice
+from dicomweb.wire.splice import Around, NotInCharacterSet, cut_behind_originals, splice
 from dicomweb.wire.walk import EXPLICIT_LITTLE
 from tests.conformance.ps3_18.kit import as_file, ct_slice
 from tests.unit.transcoding.kit import installed_files
@@ -226,3 +226,23 @@ def test_changes_are_told_one_by_one_and_in_order() -> None:
 def test_deflated_files_are_read_inflated() -> None:
     made, shown = spliced(as_file(ct_slice(), DeflatedExplicitVRLittleEndian))
     assert read(made) == shown
+
+
+@pytest.mark.parametrize("syntax", PLAIN)
+def test_of_very_large_files_only_the_beginning_is_looked_at(syntax: str) -> None:
+    file = as_file(ct_slice(SeriesDescription="x"), syntax)
+    start = parse_instance(file).data_set_offset
+    cut = cut_behind_originals(file[:900], start, SYNTAXES.get(syntax, EXPLICIT_LITTLE))
+    assert cut is not None
+    head, rest = splice(
+        Around(file[:cut], start, is_all=False), SYNTAXES.get(syntax, EXPLICIT_LITTLE), OVERLAY
+    )
+    assert rest == b""
+    assert head + file[cut:] == spliced(file)[0]
+    assert cut_behind_originals(file[:400], start, SYNTAXES.get(syntax, EXPLICIT_LITTLE)) is None
+    with pytest.raises(NotInCharacterSet):
+        splice(
+            Around(file[:cut], start, is_all=False),
+            SYNTAXES.get(syntax, EXPLICIT_LITTLE),
+            overlay(element("PatientName", "Müller")),
+        )
