@@ -7,13 +7,12 @@ value goes by as it is stored.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any
 
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.retrieve.content import MAX_WHOLE_BYTES, Body, read_whole
 from dicomweb.retrieve.frames import bulk_values, open_file
 from dicomweb.retrieve.locate import InstanceDetail, Located, read_details
+from dicomweb.retrieve.proof import Proof, proof_of
 from dicomweb.retrieve.request import Archive
 from dicomweb.transcode.file import MAX_AROUND_BYTES
 from dicomweb.transcode.source import RangeReader
@@ -48,7 +47,7 @@ class OverlaidFile:
     reader: RangeReader
     data_set_offset: int
     is_deflated: bool
-    proof: "_Proof | None"  # None: what is read is proven
+    unproven: "_Around | None"  # None: what is read is proven
 
     @property
     def length(self) -> int | None:
@@ -60,7 +59,7 @@ class OverlaidFile:
         if self.is_deflated:
             meta, start = self.head[: self.data_set_offset], self.head[self.data_set_offset :]
             return deflated(meta, self._chunks(start))
-        if len(self.head) + sum(self.value[1:]) + len(self.rest) <= MAX_WHOLE_BYTES and self.proof is None:
+        if len(self.head) + sum(self.value[1:]) + len(self.rest) <= MAX_WHOLE_BYTES and self.unproven is None:
             return self.head + await self.reader.read([self.value]) + self.rest
         return self._chunks(self.head)
 
@@ -80,33 +79,35 @@ class OverlaidFile:
         return b"".join(pieces)
 
     async def _chunks(self, head: bytes) -> AsyncIterator[bytes]:
-        digest = self.proof.begin() if self.proof else None
+        proof = self.unproven.begin() if self.unproven else None
         yield head
         start, length = self.value
         for at in range(0, length, READ_CHUNK_BYTES):
             chunk = await self.reader.read([(start + at, min(READ_CHUNK_BYTES, length - at))])
-            if digest is not None:
-                await asyncio.to_thread(digest.update, chunk)
+            if proof is not None:
+                await asyncio.to_thread(proof.update, chunk)
             yield chunk
-        if self.proof:
-            self.proof.end(digest)
+        if self.unproven and proof:
+            self.unproven.end(proof)
         yield self.rest
 
 
 @dataclass(frozen=True, slots=True)
-class _Proof:
-    """What a file must be to be the one that was stored."""
+class _Around:
+    """What lies around the value as it is stored, to be proven with it."""
 
+    located: Located
     head: bytes
     rest: bytes
-    file_sha256: bytes
 
-    def begin(self) -> Any:
-        return sha256(self.head)
+    def begin(self) -> Proof:
+        proof = proof_of(self.located)
+        proof.update(self.head)
+        return proof
 
-    def end(self, digest: Any) -> None:
-        digest.update(self.rest)
-        if digest.digest() != self.file_sha256:
+    def end(self, proof: Proof) -> None:
+        proof.update(self.rest)
+        if not proof.holds:
             raise DamagedObject("A stored instance is damaged; its delivery was broken off.")
 
 
@@ -153,9 +154,9 @@ async def _put_together(
     start = read_file_meta(head).data_set_offset
     assert located.overlay is not None
     made = await asyncio.to_thread(splice, Around(head, start, rest, is_all), syntax, located.overlay)
-    proof = None if is_proven else _Proof(head, rest, located.file_sha256)
+    unproven = None if is_proven else _Around(located, head, rest)
     is_deflated = located.transfer_syntax_uid in DEFLATED
-    return OverlaidFile(made[0], value, made[1], reader, start, is_deflated, proof)
+    return OverlaidFile(made[0], value, made[1], reader, start, is_deflated, unproven)
 
 
 async def _beginning(reader: RangeReader, length: int, syntax: Syntax) -> bytes:

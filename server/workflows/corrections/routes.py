@@ -8,8 +8,10 @@ from dicomweb.retrieve.locate import Resource
 from dicomweb.retrieve.request import Archive
 from dicomweb.retrieve.retrieve import retrieve_files
 from dicomweb.retrieve.routes import response_of, retrieve_request
+from dicomweb.wire.instance import is_uid
 from server.kernel.access import Access, access_of
 from server.kernel.audit import Action, AuditEntry
+from server.kernel.faults import NotFound
 from server.kernel.services import Services
 from server.workflows.corrections.correct import Act, State, Target, correct, read_state, withdraw
 from server.workflows.corrections.requests import read_correction
@@ -49,7 +51,7 @@ def _add_corrections(router: APIRouter, services: Services, resource: str, level
 def _add_originals(router: APIRouter, services: Services, archive: Archive) -> None:
     async def answer(request: Request, resource: Resource) -> Response:
         access = _administrator(request)
-        uid = resource.instance or resource.series or resource.study
+        uid = _known(resource.study, resource.series, resource.instance)
         await services.read_audit.record(_read(access, "read-as-received", uid))
         return response_of(
             await retrieve_files(archive, retrieve_request(request), resource, as_received=True)
@@ -77,8 +79,22 @@ def _administrator(request: Request) -> Access:
     return access
 
 
+def _known(*uids: str | None) -> str:
+    """The last UID of a path; one that is none names nothing, and may be text that no database takes.
+
+    Raises:
+        NotFound: one is none.
+    """
+    named = [uid for uid in uids if uid is not None]
+    if not all(map(is_uid, named)):
+        raise NotFound("There is no such study, series or instance.")
+    return named[-1]
+
+
 def _target(request: Request) -> Target:
-    return Target(request.path_params["study"], request.path_params.get("series"))
+    target = Target(request.path_params["study"], request.path_params.get("series"))
+    _known(target.study, target.series)
+    return target
 
 
 def _act(request: Request) -> Act:

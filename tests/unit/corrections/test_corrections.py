@@ -269,12 +269,17 @@ async def test_what_is_refused_changes_nothing(archive: Correcting) -> None:
     assert await archive.metadata() == before
 
 
-@ONE_DATABASE
 async def test_what_is_not_there_is_not_corrected(archive: Correcting) -> None:
     assert (await archive.correct({"StudyID": "S"})).status_code == 404
     await archive.store(ct_file())
     assert (await archive.correct({"BodyPartExamined": "HEAD"}, place(1, 5), series=True)).status_code == 404
     assert (await archive.http.get(archive.path(place(9)))).status_code == 404
+    for path in (
+        "studies/%00/corrections",
+        f"studies/{place().study}/series/%00/corrections",
+        "studies/%00/original",
+    ):
+        assert (await archive.http.get(f"/admin/api/{path}")).status_code == 404
 
 
 @ONE_DATABASE

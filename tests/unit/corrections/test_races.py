@@ -160,7 +160,7 @@ async def test_a_damaged_file_is_not_given_out_corrected(
     opened = Archive(archive.services, InflatedFiles(archive.services.objects))
     where = Resource(place().study, place().series, place().instance)
     (located,) = await locate(archive.services.database, where, EVERYONE)
-    wrong = replace(located, file_sha256=bytes(32))
+    wrong = replace(located, file_sha256=bytes(32), file_xxh3=None)
     with pytest.raises(overlaid.DamagedObject):
         await overlaid.open_overlaid(opened, wrong)
     for module in (content, overlaid):
