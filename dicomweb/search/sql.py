@@ -5,8 +5,8 @@ newest StudyDate; series and instances by number within the study or series name
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -149,7 +149,7 @@ def match_any_text(column: ColumnElement[str], condition: AnyText) -> ColumnElem
 
 def match_any_uid(column: ColumnElement[str], condition: AnyUid) -> ColumnElement[bool]:
     """List of UID Matching (PS3.4 C.2.2.2.2)."""
-    return column.in_(condition.uids)
+    return column == condition.uids[0] if len(condition.uids) == 1 else column.in_(condition.uids)
 
 
 def match_number(column: ColumnElement[Any], condition: Number) -> ColumnElement[bool]:
@@ -200,8 +200,9 @@ def match_condition(table: FromClause, match: Match) -> ColumnElement[bool]:
 
 def select_matches(query: Query, reach: Reach) -> Select[Any]:
     """The rows of the query's level, one more than its limit, with all that their answers need."""
-    statement = _SELECTS[query.level](query).where(within_reach(reach), *_conditions(query.matches))
-    return statement.order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
+    form = _Form(query.level, query.needs_metadata, query.within_study, query.within_series, query.order)
+    statement = _in_order(form).where(within_reach(reach), *_conditions(query.matches))
+    return statement.limit(query.limit + 1).offset(query.offset)
 
 
 def select_metadata_sizes(query: Query, reach: Reach) -> Select[int]:
@@ -212,27 +213,49 @@ def select_metadata_sizes(query: Query, reach: Reach) -> Select[int]:
 
 def count_matches(query: Query, reach: Reach) -> Select[int]:
     """How many rows `select_matches` has on all its pages."""
-    plain = replace(query, fields={}, include_all=False)
-    statement = _SELECTS[query.level](plain).where(within_reach(reach), *_conditions(query.matches))
+    statement = _select_rows(query.level, needs_metadata=False)
+    statement = statement.where(within_reach(reach), *_conditions(query.matches))
     return statement.with_only_columns(func.count(), maintain_column_froms=True)
 
 
-def _select_studies(_: Query) -> Select[Any]:
+class _Form(NamedTuple):
+    """What a query has in common with many others."""
+
+    level: Level
+    needs_metadata: bool
+    within_study: bool
+    within_series: bool
+    order: tuple[Ordering, ...]
+
+
+@lru_cache(maxsize=256)
+def _in_order(form: _Form) -> Select[Any]:
+    """All rows in the order of the answer; built once: that costs as much as to execute it."""
+    return _select_rows(form.level, needs_metadata=form.needs_metadata).order_by(*_order(form))
+
+
+def _select_rows(level: Level, *, needs_metadata: bool) -> Select[Any]:
+    if level is Level.STUDY:
+        return _select_studies()
+    return _select_instances(needs_metadata=needs_metadata) if level is Level.INSTANCE else _select_series()
+
+
+def _select_studies() -> Select[Any]:
     c = STUDY.c
     return select(c.id.label("study_key"), c.study_instance_uid, c.attributes.label("study_attributes"))
 
 
-def _select_series(query: Query) -> Select[Any]:
+def _select_series() -> Select[Any]:
     c = SERIES.c
     return (
-        _select_studies(query)
+        _select_studies()
         .add_columns(c.id.label("series_key"), c.series_instance_uid, c.attributes.label("series_attributes"))
         .join_from(SERIES, STUDY, c.study_id == STUDY.c.id)
         .where(c.superseded_us.is_(None))
     )
 
 
-def _select_instances(query: Query) -> Select[Any]:
+def _select_instances(*, needs_metadata: bool) -> Select[Any]:
     c = INSTANCE.c
     statement = (
         select(
@@ -253,19 +276,13 @@ def _select_instances(query: Query) -> Select[Any]:
         .join(STUDY, c.study_id == STUDY.c.id)
         .where(c.superseded_us.is_(None))
     )
-    if query.needs_metadata:
+    if needs_metadata:
         overlaid = func.coalesce(STUDY.c.overlaid_us, SERIES.c.overlaid_us).label("overlaid_us")
         statement = statement.add_columns(METADATA.c.dicom_json, overlaid).join(
             METADATA, METADATA.c.instance_id == c.id
         )
     return statement
 
-
-_SELECTS: Mapping[Level, Callable[[Query], Select[Any]]] = {
-    Level.STUDY: _select_studies,
-    Level.SERIES: _select_series,
-    Level.INSTANCE: _select_instances,
-}
 
 _TABLES: Mapping[Source, Table] = {
     Source.STUDY: STUDY,
@@ -291,25 +308,25 @@ def _of_source(matches: Sequence[Match], source: Source, table: FromClause) -> l
     return [match_condition(table, match) for match in matches if match.key.source is source]
 
 
-def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
-    if query.order:
-        return _chosen_order(query)
-    if query.level is Level.STUDY:
+def _order(form: _Form) -> tuple[ColumnElement[Any], ...]:
+    if form.order:
+        return _chosen_order(form)
+    if form.level is Level.STUDY:
         return STUDY.c.study_date.desc(), STUDY.c.id.desc()
-    if query.level is Level.SERIES:
-        return _numbered(SERIES, "series_number") if query.within_study else (SERIES.c.id.desc(),)
-    if query.within_series:
+    if form.level is Level.SERIES:
+        return _numbered(SERIES, "series_number") if form.within_study else (SERIES.c.id.desc(),)
+    if form.within_series:
         return _numbered(INSTANCE, "instance_number")
-    if query.within_study:
+    if form.within_study:
         return INSTANCE.c.series_id, *_numbered(INSTANCE, "instance_number")
     return (INSTANCE.c.id.desc(),)
 
 
-def _chosen_order(query: Query) -> tuple[ColumnElement[Any], ...]:
+def _chosen_order(form: _Form) -> tuple[ColumnElement[Any], ...]:
     """As the caller says, what has no value below what has one; then by receipt, in the last direction."""
-    own_key = {Level.STUDY: STUDY, Level.SERIES: SERIES, Level.INSTANCE: INSTANCE}[query.level].c.id
-    last = own_key.desc() if query.order[-1].descending else own_key.asc()
-    return *map(_ordered, query.order), last
+    own_key = {Level.STUDY: STUDY, Level.SERIES: SERIES, Level.INSTANCE: INSTANCE}[form.level].c.id
+    last = own_key.desc() if form.order[-1].descending else own_key.asc()
+    return *map(_ordered, form.order), last
 
 
 def _ordered(ordering: Ordering) -> ColumnElement[Any]:
