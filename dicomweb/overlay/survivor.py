@@ -27,11 +27,17 @@ def shown_of_survivor(
     """The attributes of a merged study: of several identifiers the one of `system`, the study's own, or else
     the first.
     """
-    if not identifiers:
+    usable = [each for each in identifiers if _is_text(each.value) and _is_text(each.system)]
+    if not usable:
         return dict(person)
-    same = [each for each in identifiers if each.system == system]
-    chosen = (same or list(identifiers))[0]
+    same = [each for each in usable if each.system == system]
+    chosen = (same or usable)[0]
     return data_set(element("PatientID", chosen.value), _issuer(chosen.system, site), person)
+
+
+def _is_text(text: str) -> bool:
+    """Whether an LO can hold it, as one value; the record's identifiers may be anything."""
+    return "\\" not in unquote(text) and unquote(text).isprintable()
 
 
 def _issuer(system: str, site: Site) -> DicomJson:

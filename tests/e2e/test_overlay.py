@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import pydicom
+import pytest
 from sqlalchemy import select
 
 from dicomweb.tables import StudyOverlay, SurvivingPatient
@@ -13,6 +14,7 @@ from tests.e2e.test_merge import Hospital, hospital
 
 __all__ = ["hospital"]  # a fixture
 
+ONE_DATABASE = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 OLGA = {"PatientName": "Old^Olga", "PatientBirthDate": "19500102", "PatientSex": "F"}
 NORA = {"PatientName": "New^Nora", "PatientBirthDate": "19500201", "PatientSex": "F"}
 DICOM_JSON = {"Accept": "application/dicom+json"}
@@ -68,6 +70,7 @@ async def test_a_merged_study_shows_the_patient_who_stays(hospital: Hospital) ->
             assert (await connection.execute(select(table_of(table)))).all() == []
 
 
+@ONE_DATABASE
 async def test_merges_within_merges_show_the_last(hospital: Hospital) -> None:
     theirs = {name: await hospital.store(name, PatientName=f"{name}^Ann") for name in ("A", "B", "C")}
     a, b, c = [await hospital.patient(name) for name in theirs]
@@ -104,6 +107,7 @@ async def test_what_came_in_the_new_name_stays_with_its_study(hospital: Hospital
     assert (await hospital.stow(hospital.http, third)).status_code == 200
 
 
+@ONE_DATABASE
 async def test_corrections_and_merges_lie_over_each_other(hospital: Hospital) -> None:
     theirs = await hospital.store("OLD", **OLGA)
     await hospital.store("NEW", **NORA)
@@ -159,6 +163,7 @@ async def test_the_record_follows_a_correction(hospital: Hospital) -> None:
     assert (await hospital.http.get(f"/fhir/Patient/{patient}")).json()["birthDate"] == "1950-01-02"
 
 
+@ONE_DATABASE
 async def test_a_patient_that_others_wrote_stays_as_they_did(hospital: Hospital) -> None:
     uid = await hospital.store("P1", **OLGA)
     patient = await hospital.patient("P1")
@@ -169,6 +174,7 @@ async def test_a_patient_that_others_wrote_stays_as_they_did(hospital: Hospital)
     assert (await hospital.http.get(f"/fhir/Patient/{patient}")).json()["name"] == known["name"]
 
 
+@ONE_DATABASE
 async def test_a_correction_opens_nothing(hospital: Hospital) -> None:
     uid = await hospital.store("P1", **OLGA)
     other = await hospital.store("P2", **NORA)
