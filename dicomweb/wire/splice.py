@@ -7,7 +7,7 @@ that the file's character set does not have turns the file's text into UTF-8, wh
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dicomweb.wire.character_sets import CharacterSet, character_set, encode_text
 from dicomweb.wire.data_set import read_data_set
@@ -64,9 +64,8 @@ class Around:
     is_all: bool = True  # False: what is between holds texts too, so that they cannot become UTF-8
 
 
-@dataclass(frozen=True, slots=True)
-class _Element:
-    """One element of the top level."""
+class _Element(NamedTuple):
+    """One element of a data set."""
 
     level: Level  # of its buffer
     tag: int
@@ -213,14 +212,24 @@ class _Splicing:
     def piece(self, elements: Iterable[_Element]) -> bytes:
         """The bytes of elements, with what was made of them or belongs before them."""
         pieces: list[bytes] = []
+        run: list[_Element] = []  # that stay as they stand, one behind the other
         for element in elements:
-            while self._waiting and next(iter(self._waiting)) < element.tag:
+            if self._stays(element.tag):
+                run.append(element)
+                continue
+            pieces.append(_joined(run))
+            run = []
+            while self._waiting and next(iter(self._waiting)) <= element.tag:
                 pieces.append(self._waiting.pop(next(iter(self._waiting))))
-            if element.tag in self._waiting:
-                pieces.append(self._waiting.pop(element.tag))
-            elif element.tag not in self._made and not self._is_old_length(element.tag):
+            if element.tag not in self._made and not self._is_old_length(element.tag):
                 pieces.append(self._kept(element))
-        return b"".join(pieces)
+        return b"".join([*pieces, _joined(run)])
+
+    def _stays(self, tag: int) -> bool:
+        """Whether an element goes as it stands, and nothing before it."""
+        if self._is_converted or tag in self._made or (self._waiting and next(iter(self._waiting)) < tag):
+            return False
+        return tag & 0xFFFF != 0 or not self._is_old_length(tag)
 
     def _is_old_length(self, tag: int) -> bool:
         """A group length that is true no more; groups have had none since 2007."""
@@ -231,6 +240,11 @@ class _Splicing:
         made = b"".join(self._waiting.values())
         self._waiting = {}
         return made
+
+
+def _joined(run: list[_Element]) -> bytes:
+    """The bytes of elements that stand one behind the other."""
+    return bytes(run[0].level.walk.buffer[run[0].start : run[-1].stop]) if run else b""
 
 
 def _terms(element: _Element | None) -> list[str]:
