@@ -62,7 +62,9 @@ def _rle(cells: Array, pixels: PixelFormat) -> bytes:
     by_sample = bytes_first.reshape(pixels.rows, pixels.columns, pixels.samples_per_pixel * width)
     segments = []
     for plane in np.moveaxis(by_sample, -1, 0):
-        packed = imagecodecs.packbits_encode(np.ascontiguousarray(plane), axis=-1)
+        packed = imagecodecs.packbits_encode(
+            plane.copy(), axis=-1
+        )  # whose strides are its own: of one column too
         segments.append(packed + bytes(len(packed) % 2))
     offsets = np.zeros(16, "<u4")
     offsets[0] = len(segments)
@@ -126,10 +128,11 @@ def _jpeg_ls(error: int) -> Callable[[Array, PixelFormat], bytes]:
         mode = BY_PIXEL if pixels.samples_per_pixel > 1 else 0
         samples, precision = pixels.samples_per_pixel, pixels.high_bit + 1
         size = (pixels.rows, pixels.columns, samples, precision)
+        near = min(error, ((1 << precision) - 1) // 2)  # more is no NEAR (ITU T.87 C.2.3)
         try:
-            return _bytes(jpeg_ls.encode_buffer(image.tobytes(), *size, error, mode))
+            return _bytes(jpeg_ls.encode_buffer(image.tobytes(), *size, near, mode))
         except RuntimeError:  # its buffer is too small for a few pixels, or for noise
-            return _bytes(imagecodecs.jpegls_encode(image, error))
+            return _bytes(imagecodecs.jpegls_encode(image, near))
 
     return encode
 

@@ -81,6 +81,7 @@ def _line(start: int, end: int, length: int) -> list[int]:
 def look_up(table: LookupTable, values: NDArray[np.floating]) -> NDArray[np.float32]:
     """The entry for each value; those before the first and behind the last take the end entries."""
     entries = entries_of(table).astype(np.float32)
-    index = np.clip(np.rint(values) - table.first, 0, len(entries) - 1).astype(np.int64)
+    number = np.nan_to_num(np.rint(values))  # float pixels need not be numbers
+    index = np.clip(number - table.first, 0, len(entries) - 1).astype(np.int64)
     looked_up: NDArray[np.float32] = entries[index]
     return looked_up

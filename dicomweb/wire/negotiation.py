@@ -124,7 +124,9 @@ def _takes_files_as_stored(each: MediaRange, stored: Collection[str], default: C
 def _syntax_of_files(each: MediaRange, stored: Collection[str]) -> str | None:
     """The transfer syntax that the files can be put into for this range; None: they cannot."""
     if each.transfer_syntax is None:
-        convertible = set(stored) <= DECODABLE | VIDEO
+        convertible = not (DECODABLE | VIDEO).isdisjoint(
+            stored
+        )  # others go as stored, and their parts say so
         return ts.ExplicitVRLittleEndian if convertible else None
     convertible = set(stored) <= DECODABLE and each.transfer_syntax in ENCODABLE
     return each.transfer_syntax if convertible else None

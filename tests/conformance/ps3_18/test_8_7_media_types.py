@@ -231,6 +231,7 @@ EBE, DEFLATED, JPEG, RLE, VIDEO = (
         pytest.param(RELATED, {J2K, VIDEO}, True, (True, EXPLICIT), id="video stays"),
         pytest.param(RELATED, {VIDEO}, True, (True, None), id="video is its own default"),
         pytest.param(RELATED, {ts.JPEGXLLossless}, True, None, id="not decoded"),
+        pytest.param(RELATED, {ts.JPEGXLLossless, J2K}, True, (True, EXPLICIT), id="one of them not decoded"),
         pytest.param("application/dicom", {J2K}, False, (False, EXPLICIT), id="single part"),
         pytest.param("application/dicom", {J2K}, True, None, id="a single part of many"),
         pytest.param(f"{RELATED}; transfer-syntax={J2K}", {EXPLICIT}, True, (True, J2K), id="coded"),

@@ -35,6 +35,8 @@ FORMATS = {
     "rgb 16": PixelFormat(48, 36, 3, 16, 16, 15, 0, RGB),
     "ycbcr": PixelFormat(48, 36, 3, 8, 8, 7, 0, YCBCR),
     "palette": PixelFormat(48, 36, 1, 8, 8, 7, 0, PALETTE),
+    "gray 2": PixelFormat(48, 36, 1, 16, 2, 1, 0, GRAY),
+    "one column": PixelFormat(5, 1, 3, 8, 8, 7, 0, RGB),
     "one pixel": PixelFormat(1, 1, 1, 8, 8, 7, 0, GRAY),
     "wide": PixelFormat(100, 700, 1, 16, 10, 9, 1, GRAY),
 }

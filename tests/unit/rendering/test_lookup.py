@@ -6,7 +6,7 @@ import pytest
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.pixels.format import YBR_PARTIAL
 from dicomweb.render.colour import colour_to_rgb, palette_to_rgb
-from dicomweb.render.lookup import entries_of, expand_segments
+from dicomweb.render.lookup import entries_of, expand_segments, look_up
 from dicomweb.render.values import LookupTable
 
 
@@ -71,6 +71,11 @@ def test_segments_that_are_none(segments: list[int]) -> None:
 
 def table(*entries: int, first: int = 0, bits: int = 16) -> LookupTable:
     return LookupTable(len(entries), first, bits, words(*entries))
+
+
+def test_what_is_no_number_has_an_entry_too() -> None:
+    values = np.array([np.nan, -np.inf, np.inf, 11.4])
+    assert look_up(table(5, 6, 7, first=10), values).tolist() == [5, 5, 7, 6]
 
 
 def test_palette_takes_the_high_byte_and_the_end_entries() -> None:
