@@ -17,8 +17,10 @@ from dicomweb.wire.media_types import MediaRange, parse_accept
 from server.kernel.access import access_of
 from server.kernel.request import is_head
 from server.kernel.services import Services
+from server.kernel.turns import Turns
 
 WARN_CODE_AND_AGENT = "299 isthmus"  # Warning: warn-code, warn-agent (PS3.18 8.3.4, RFC 7234 §5.5)
+_TURNS = Turns()  # of all answers of this process
 MAX_WARNINGS = 10  # of one answer; a long header would be refused on its way
 
 STUDY = "/studies/{study}"
@@ -61,7 +63,7 @@ def response_of(answer: Answer, warnings: Iterable[str] = ()) -> Response:
     if isinstance(answer.body, bytes):
         response = Response(answer.body, answer.status, headers)
     else:
-        response = StreamingResponse(answer.body, answer.status, headers)
+        response = StreamingResponse(_TURNS.pieces(answer.body), answer.status, headers)
     warn(response, warnings)
     return response
 
