@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from dicomweb.attributes import text, values
+from dicomweb.attributes import items as items_of
+from dicomweb.attributes import text
 from dicomweb.wire.dictionary import key_of, keyword_of, vr_of
 from dicomweb.wire.faults import UnreadableDataSet
 from dicomweb.wire.media_types import parse_media_type
@@ -18,9 +19,11 @@ from dicomweb.wire.native_xml_reader import read_native_xml
 from dicomweb.wire.values import GROUPS_OF_NAME
 from dicomweb.wire.walk import MAX_DEPTH
 from dicomweb.worklist.dicom_json import DicomJson, Json
-from server.kernel.faults import Fault, FaultKind
+from server.kernel.faults import Fault, FaultKind, TooLarge
 
 MAX_BODY_BYTES = 4 << 20  # the input of a workitem may name 20 000 instances one by one
+MAX_OBJECTS = 70_000  # attributes and items in it, so that these fit; each costs 20 µs until it is stored
+MARKS_OF_AN_OBJECT = 4  # an attribute in XML has a beginning and an end, and so has its value
 
 MEDIA_TYPES = ("application/dicom+json", "application/json")
 XML, MULTIPART = "application/dicom+xml", "multipart/related"
@@ -47,9 +50,12 @@ def read_data_set(body: bytes, content_type: str) -> DicomJson:
     Raises:
         PayloadNotTaken: another media type than JSON or XML of DICOM.
         PayloadInvalid: it cannot be read, or holds none or several.
+        TooLarge: it has too many attributes and items.
     """
     media_type = parse_media_type(content_type)
     name = media_type.name if media_type else ""
+    if max(body.count(b"{"), body.count(b"<") // MARKS_OF_AN_OBJECT) > MAX_OBJECTS:
+        raise TooLarge(f"A payload of this transaction has at most {MAX_OBJECTS} attributes and items.")
     if name in MEDIA_TYPES:
         return _checked(_from_json(body), 0)
     if name == XML:
@@ -136,7 +142,7 @@ def _is_name(value: Json) -> bool:
 
 def items(data_set: Mapping[str, Json], keyword: str) -> list[DicomJson]:
     """The items of a sequence; empty when it is absent, empty or none."""
-    return [item for item in values(data_set, key_of(keyword)) if isinstance(item, dict)]
+    return items_of(data_set, key_of(keyword))
 
 
 def text_of(data_set: Mapping[str, Json], keyword: str) -> str:

@@ -4,8 +4,10 @@ Mounted under the DICOMweb root. Access is that of the FHIR Task: `c` to create,
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from typing import TypeVar
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -50,6 +52,8 @@ MISSING = "The Transaction UID is missing."
 INCORRECT = "The Transaction UID is incorrect."
 INCONSISTENT_STATE = "The submitted request is inconsistent with the state of the UPS Instance."
 
+Read = TypeVar("Read")  # what is read of a payload
+
 LONG_BODY_BYTES = 256 << 10  # from which on a payload is read beside other requests: about ten milliseconds
 
 _NEW_UID = ("workitem", "AffectedSOPInstanceUID", "SOPInstanceUID")  # query parameters that may name it
@@ -81,9 +85,7 @@ def build_router(services: Services, engine: Engine) -> APIRouter:
 async def _create(services: Services, engine: Engine, request: Request) -> Response:
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.CREATE)
-    data_set = await _data_set(request)
-    uid = _uid_of_new(request, data_set)
-    complete = complete_new(data_set)
+    uid, data_set, complete = await _data_set(request, partial(_new, request))
     assignment = await _assignment(engine, complete, reach)
     new = NewFromOutside(uid, complete, assignment, access.principal, reach)
     try:
@@ -99,7 +101,7 @@ async def _create(services: Services, engine: Engine, request: Request) -> Respo
 async def _update(services: Services, engine: Engine, request: Request, workitem_uid: str) -> Response:
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.UPDATE)
-    changes = await _data_set(request)
+    changes = await _data_set(request, _as_it_is)
     transaction_uid = _transaction_uid(request, changes)
     async with services.database.read() as connection:
         found = await connection.execute(select_workitem(workitem_uid, reach))
@@ -121,7 +123,7 @@ async def _update(services: Services, engine: Engine, request: Request, workitem
 async def _change_state(services: Services, request: Request, workitem_uid: str) -> Response:
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.UPDATE)
-    data_set = await _data_set(request)
+    data_set = await _data_set(request, _as_it_is)
     try:
         work = partial(
             change_state_from_outside,
@@ -159,11 +161,24 @@ def _refused(refusal: WorkitemFault, warning: str) -> Response:
     )
 
 
-async def _data_set(request: Request) -> DicomJson:
+async def _data_set(request: Request, take: Callable[[DicomJson], Read]) -> Read:
+    """What `take` makes of the data set in the payload; a long one is read beside other requests."""
     body, content_type = await read_body(request, MAX_BODY_BYTES), request.headers.get("content-type", "")
-    if len(body) > LONG_BODY_BYTES:
-        return await asyncio.to_thread(read_data_set, body, content_type)
-    return read_data_set(body, content_type)
+
+    def read() -> Read:
+        return take(read_data_set(body, content_type))
+
+    return await asyncio.to_thread(read) if len(body) > LONG_BODY_BYTES else read()
+
+
+def _as_it_is(data_set: DicomJson) -> DicomJson:
+    return data_set
+
+
+def _new(request: Request, data_set: DicomJson) -> tuple[str, DicomJson, DicomJson]:
+    """The UID of a new workitem, its data set as sent but for that, and with what was missing."""
+    uid = _uid_of_new(request, data_set)
+    return uid, data_set, complete_new(data_set)
 
 
 def _uid_of_new(request: Request, data_set: DicomJson) -> str:

@@ -112,6 +112,13 @@ async def test_attributes_of_type_2_that_were_added_are_said(ups: Ups) -> None:
             id="sequences too deep",
         ),
         pytest.param(b" " * ((4 << 20) + 1), "application/json", 413, id="too large"),
+        pytest.param(
+            b'{"00404021":{"vr":"SQ","Value":[' + b"{}," * 70_000 + b"{}]}}",
+            "application/json",
+            413,
+            id="{}",
+        ),
+        pytest.param(b"<Item/>" * 280_004, "application/dicom+xml", 413, id="elements"),
     ],
 )
 async def test_payload_that_is_none_is_refused(ups: Ups, body: bytes, content_type: str, status: int) -> None:
