@@ -83,6 +83,11 @@ def values(dicom_json: Mapping[str, Json], name: str) -> list[Json]:
     return found
 
 
+def items(dicom_json: Mapping[str, Json], name: str) -> list[DicomJson]:
+    """The items of a sequence; none where the attribute was sent as something else."""
+    return [item for item in values(dicom_json, name) if isinstance(item, dict)]
+
+
 def text(dicom_json: Mapping[str, Json], name: str) -> str:
     """The first value of an attribute as stripped text; "" when it is absent, empty or not text.
 

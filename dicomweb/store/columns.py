@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from dicomweb.attributes import INDEXED, DicomJson, Json, integer, text, values
+from dicomweb.attributes import INDEXED, DicomJson, Json, integer, items, text
 from dicomweb.normal_forms import name_groups, normal_date, normal_time
 from dicomweb.phonetic import sound_of, words_of
 from dicomweb.wire.dictionary import key_of
@@ -71,16 +71,18 @@ INSTANCE_NUMBERS: Mapping[str, str] = {
 }
 
 
-def indexed_of(dicom_json: Mapping[str, Json]) -> DicomJson:
-    """The attributes that the rows of study, series and instance are made of.
+def keep_indexed(dicom_json: DicomJson) -> None:
+    """Take away what the rows of study, series and instance are not made of.
 
-    Study and series rows hold theirs as sent, and each search reads them: when they are many bytes, the long
-    ones are left out. Metadata has everything.
+    Study and series rows hold their attributes as sent, and each search reads them: when they are many bytes,
+    the long ones go too. Metadata has everything.
     """
-    kept = {name: attribute for name, attribute in dicom_json.items() if name in INDEXED}
-    if len(orjson.dumps(kept)) <= MAX_INDEXED_BYTES:
-        return kept
-    return {name: each for name, each in kept.items() if len(orjson.dumps(each)) <= MAX_LONG_ATTRIBUTE_BYTES}
+    for name in dicom_json.keys() - INDEXED:
+        del dicom_json[name]
+    if len(orjson.dumps(dicom_json)) > MAX_INDEXED_BYTES:
+        sizes = {name: len(orjson.dumps(each)) for name, each in dicom_json.items()}
+        for name in (name for name, size in sizes.items() if size > MAX_LONG_ATTRIBUTE_BYTES):
+            del dicom_json[name]
 
 
 def study_columns(dicom_json: Mapping[str, Json]) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def series_requests(dicom_json: Mapping[str, Json]) -> list[dict[str, str]]:
             "scheduled_procedure_step_id": _text(item, SCHEDULED_PROCEDURE_STEP_ID),
             "requested_procedure_id": _text(item, REQUESTED_PROCEDURE_ID),
         }
-        for item in values(dicom_json, REQUEST_ATTRIBUTES_SEQUENCE)[:MAX_REQUESTS]
+        for item in items(dicom_json, REQUEST_ATTRIBUTES_SEQUENCE)[:MAX_REQUESTS]
     ]
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from dicomweb.attributes import Json, text, values
+from dicomweb.attributes import Json, items, text, values
 from dicomweb.normal_forms import normal_date
 from dicomweb.wire.dictionary import key_of
 from server.kernel.patients import Demographics, PatientIdentifier, fold_name
@@ -47,16 +47,18 @@ def patient_identifier(dicom_json: Mapping[str, Json], site: Site) -> PatientIde
 
 def overlong_identifier(dicom_json: Mapping[str, Json]) -> str | None:
     """The attribute of the patient's identifier that is longer than this server can keep; None: none is."""
-    return next((name for name in _IDENTIFYING if _is_overlong(dicom_json.get(name, {}), name)), None)
+    named = (name for name in _IDENTIFYING if name in dicom_json)
+    return next((name for name in named if _is_overlong(dicom_json, name)), None)
 
 
-def _is_overlong(attribute: Json, name: str) -> bool:
-    if "BulkDataURI" in attribute or len(orjson.dumps(attribute)) > MAX_IDENTIFIER_BYTES:
+def _is_overlong(dicom_json: Mapping[str, Json], name: str) -> bool:
+    found = values(dicom_json, name)
+    if len(found) == 1 and isinstance(found[0], str):
+        return len(found[0]) > MAX_IDENTIFIER_CHARACTERS
+    if "BulkDataURI" in dicom_json[name] or len(orjson.dumps(found)) > MAX_IDENTIFIER_BYTES:
         return True
-    texts = [text({name: attribute}, name)]
-    if name == ISSUER_QUALIFIERS_SEQUENCE:
-        texts = [text(item, UNIVERSAL_ENTITY_ID) for item in values({name: attribute}, name)]
-    return max(map(len, texts), default=0) > MAX_IDENTIFIER_CHARACTERS
+    entities = (text(item, UNIVERSAL_ENTITY_ID) for item in items(dicom_json, name))
+    return any(len(entity) > MAX_IDENTIFIER_CHARACTERS for entity in entities)
 
 
 def demographics(dicom_json: Mapping[str, Json]) -> Demographics:
@@ -70,7 +72,7 @@ def demographics(dicom_json: Mapping[str, Json]) -> Demographics:
 
 
 def _issuer_system(dicom_json: Mapping[str, Json], site: Site) -> str:
-    for item in values(dicom_json, ISSUER_QUALIFIERS_SEQUENCE):
+    for item in items(dicom_json, ISSUER_QUALIFIERS_SEQUENCE):
         if text(item, UNIVERSAL_ENTITY_ID_TYPE) == "ISO" and (oid := text(item, UNIVERSAL_ENTITY_ID)):
             return _system_of_text(oid)
     issuer = text(dicom_json, ISSUER_OF_PATIENT_ID)

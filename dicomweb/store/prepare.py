@@ -1,10 +1,9 @@
 """Reading received parts: each becomes an instance or a refusal (PS3.18 Table I.2-2)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from dicomweb.response_codes import StoreFailure
-from dicomweb.store.columns import indexed_of
+from dicomweb.store.columns import keep_indexed
 from dicomweb.store.identity import overlong_identifier
 from dicomweb.store.instances import (
     FailedAttribute,
@@ -59,7 +58,8 @@ def prepare_part(part: ReceivedPart, target_study: str | None) -> ReceivedInstan
     if (name := overlong_identifier(parsed.dicom_json)) is not None:
         failed = (FailedAttribute(name, OVERLONG_COMMENT),)
         return result_of(parsed, Refusal(StoreFailure.DATA_SET_DOES_NOT_MATCH_SOP_CLASS, failed))
-    return replace(received, parsed=replace(parsed, dicom_json=indexed_of(parsed.dicom_json)))
+    keep_indexed(parsed.dicom_json)
+    return received
 
 
 def failure_of(fault: Fault) -> StoreFailure:

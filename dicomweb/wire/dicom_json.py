@@ -84,8 +84,8 @@ def name_text(name: Mapping[str, str]) -> str:
 
 
 def items_of(dicom_json: Mapping[str, Json], keyword: str) -> list[dict[str, Json]]:
-    """The items of a sequence; none when it is absent or empty."""
-    return values_of(dicom_json, keyword)
+    """The items of a sequence; none when it is absent, empty, or was sent as something else."""
+    return [item for item in values_of(dicom_json, keyword) if isinstance(item, dict)]
 
 
 def absolute_bulk_uris(serialized: bytes, instance_url: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import RowMapping, case, delete, func, select
 
-from dicomweb.attributes import DicomJson, integer, text, values
+from dicomweb.attributes import DicomJson, integer, items, text, values
 from dicomweb.tables import DeletedStudy, Instance, Series, Study
 from dicomweb.wire.dictionary import key_of
 from dicomweb.worklist.shown import attributes_of
@@ -246,7 +246,7 @@ def accession_of(attributes: DicomJson) -> Accession | None:
     number = study_text(attributes, "AccessionNumber")
     if not number:
         return None
-    for item in values(attributes, key_of("IssuerOfAccessionNumberSequence")):
+    for item in items(attributes, key_of("IssuerOfAccessionNumberSequence")):
         if study_text(item, "UniversalEntityIDType") == "ISO" and (
             oid := study_text(item, "UniversalEntityID")
         ):

@@ -26,6 +26,8 @@ from server.kernel.local_store import LocalObjectStore
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow, OutboxEvent
+from server.workflows.orders import Accession
+from server.workflows.projection import accession_of
 from tests.conformance.ps3_18.kit import (
     DICOM_JSON,
     MULTIPART,
@@ -205,6 +207,17 @@ async def test_texts_beyond_any_index_are_stored_and_found_by_their_beginning(
     for key in (*keywords, "RequestAttributesSequence.RequestedProcedureID"):
         found = await client.get("/dicom-web/series", params={key: f"{LONG_TEXT[:200]}*"})
         assert len(found.json()) == 1, key
+
+
+async def test_text_where_items_are_due_is_stored(client: httpx.AsyncClient) -> None:
+    """It was 500 for the request, and then for the projection of every study."""
+    dataset = ct_slice()
+    for tag in (0x00100024, 0x00400275, 0x00080051):
+        dataset.add_new(tag, "LO", "no items")
+    assert (await post(client, as_file(dataset))).status_code == 200
+    (found,) = (await client.get("/dicom-web/studies", params={"includefield": "all"})).json()
+    assert found["00080051"] == {"vr": "LO", "Value": ["no items"]}
+    assert accession_of(found) == Accession("A1", None)
 
 
 async def test_part_that_is_not_dicom_is_an_other_failure(client: httpx.AsyncClient) -> None:
