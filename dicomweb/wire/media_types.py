@@ -1,7 +1,8 @@
 """Media types of requests and answers: parsing them, and what to answer with (PS3.18 §8.7, RFC 9110 §12.5.1).
 
 Parsing is lenient where clients are: `type=application/dicom` comes without quotes although it is no token,
-names come in any case, several ranges in one field or in several.
+names come in any case, several ranges in one field or in several, the transfer syntax within the quotes of
+`type`, and `accept=application/dicom+json` with its plus not encoded.
 """
 
 import re
@@ -15,6 +16,7 @@ MAX_RANGES = 64
 
 _NAME = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*")
 _PARAMETER = re.compile(r"""\s*;\s*(?:([^\s=;,"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?\s*""")
+_PLUS = re.compile(r"(?<=[a-z.-]) (?=(?:json|xml)\b)", re.IGNORECASE)  # a "+" that was sent as it is in a URL
 _SEPARATOR = re.compile(r"[\s,]*,[\s,]*|\s*$")
 _QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
@@ -83,11 +85,13 @@ def _media_range(media_type: MediaType) -> MediaRange:
     parameters = media_type.parameters
     stated = parameters.get("q", "1").strip()
     quality = float(stated) if _QUALITY.fullmatch(stated) else 1.0
-    part_type = parameters.get("type")
+    part_type, within = parameters.get("type", "").strip().lower(), ""
+    if ";" in part_type and (inner := parse_media_type(part_type)) is not None:
+        part_type, within = inner.name, inner.parameters.get("transfer-syntax", "")
     return MediaRange(
         name=media_type.name,
-        part_type=part_type.strip().lower() if part_type else None,
-        transfer_syntax=parameters.get("transfer-syntax", "").strip() or None,
+        part_type=part_type or None,
+        transfer_syntax=parameters.get("transfer-syntax", within).strip() or None,
         quality=quality,
     )
 
@@ -101,7 +105,7 @@ def parse_accept(fields: Sequence[str], query: str | None = None) -> tuple[Media
     Raises:
         NotAcceptable: the text cannot be read as media types.
     """
-    text = query if query else ", ".join(fields)
+    text = _PLUS.sub("+", query) if query else ", ".join(fields)
     if not text.strip(" ,"):
         return (ANYTHING,)
     if len(text) > MAX_ACCEPT_CHARACTERS:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicomweb.capabilities.description import WADL
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.wire.faults import NotAcceptable
 from dicomweb.wire.media_types import MediaRange, is_refused, parse_accept, parse_media_type
@@ -183,6 +184,18 @@ def test_frames_are_answered_as_stored(accept, stored, many, expected):
         assert caught.value.available
     else:
         assert select_frames(ranges, stored, many=many) == expected
+
+
+@pytest.mark.parametrize("media_type", ["application/dicom+json", "application/dicom+xml", WADL])
+def test_a_plus_that_was_not_encoded_in_the_query(media_type: str) -> None:
+    """§8.3.3.1 wants %2B; browsers' users type a plus, which a query means a space by."""
+    ranges = parse_accept([], f"{media_type.replace('+', ' ')};q=0.5, image/png")
+    assert [each.name for each in ranges] == ["image/png", media_type]
+
+
+def test_a_transfer_syntax_within_the_type_of_the_parts() -> None:
+    (found,) = parse_accept([f'multipart/related; type="image/jp2; transfer-syntax={J2K}"'])
+    assert (found.part_type, found.transfer_syntax) == ("image/jp2", J2K)
 
 
 @pytest.mark.parametrize("accept", ["*/*", "", "multipart/related; type=application/octet-stream"])
