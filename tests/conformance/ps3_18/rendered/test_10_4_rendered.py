@@ -259,6 +259,17 @@ async def test_pixels_that_cannot_be_decoded_are_422(pictures: httpx.AsyncClient
     assert pixels(await get(pictures, f"{CT.path}/rendered")) == gray_of(RAMP)
 
 
+async def test_a_thumbnail_of_what_is_next_to_a_broken_image(pictures: httpx.AsyncClient) -> None:
+    first, second = place(2, 1, 1), place(2, 1, 2)
+    await store(pictures, broken(first), ct(second, InstanceNumber=2))
+    answer = await get(pictures, f"/dicom-web/studies/{first.study}/series/{first.series}/thumbnail")
+    assert pixels(answer) == gray_of(RAMP)
+    again = await pictures.get(
+        answer.url, headers={"Accept": "image/png", "If-None-Match": answer.headers["ETag"]}
+    )
+    assert (again.status_code, again.headers["ETag"]) == (304, answer.headers["ETag"])
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
