@@ -15,13 +15,16 @@ from tests.services.postgresql import Cluster
 
 TEMPLATE = "isthmus_template"  # has the newest schema
 _OURS = "FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
-_TABLES = SQL(f"SELECT relname {_OURS}")
-_COLUMNS = SQL(f"""
-SELECT count(*) FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid {_OURS})
-""")
+_SHAPE = f"""
+SELECT count(*), to_regclass('alembic_version') IS NOT NULL FROM pg_attribute
+WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid {_OURS})
+"""
 _END_OTHERS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_RESTART = """
+SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence WHERE pg_sequence_last_value(seqrelid) > 0
 """
 
 
@@ -33,6 +36,7 @@ class DatabasePool:
     _free: list[str] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _shape: tuple[int, str] = (0, "")
+    _filled: str = ""  # a query: the names of tables with rows
     _connections: "dict[str, psycopg.Connection[tuple[object, ...]]]" = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -41,6 +45,13 @@ class DatabasePool:
         asyncio.run(upgrade(self.cluster.url(TEMPLATE)))
         with self._connect(TEMPLATE) as connection:
             self._shape = _shape_of(connection)
+            names = [str(name) for (name,) in connection.execute(f"SELECT relname {_OURS}")]
+            asked = [
+                SQL("SELECT {}::text WHERE EXISTS (SELECT FROM {})").format(name, Identifier(name))
+                for name in names
+                if name != "alembic_version"
+            ]
+            self._filled = SQL(" UNION ALL ").join(asked).as_string(connection)
 
     def take(self, *, has_schema: bool) -> str:
         """The name of a database with the newest schema and no rows, or of one without a schema."""
@@ -58,11 +69,19 @@ class DatabasePool:
         connection = self._connections[name]
         connection.execute(_END_OTHERS)
         if _shape_of(connection) == self._shape:
-            _empty(connection)
+            self._empty(connection)
             self._free.append(name)
         else:
             self._connections.pop(name).close()
             self.cluster.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _empty(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+        filled = [Identifier(str(name)) for (name,) in connection.execute(self._filled)]
+        with connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")  # no order of foreign keys
+            for name in filled:
+                connection.execute(SQL("DELETE FROM {}").format(name))
+        connection.execute(_RESTART)
 
     def close(self) -> None:
         """Close the connections; the databases go with their cluster."""
@@ -77,20 +96,6 @@ class DatabasePool:
 
 def _shape_of(connection: "psycopg.Connection[tuple[object, ...]]") -> tuple[int, str]:
     """How many columns there are, and the revision; both differ after what tests do to schemas."""
-    ((columns,),) = connection.execute(_COLUMNS).fetchall()
-    has_revision = connection.execute("SELECT to_regclass('alembic_version')").fetchone() != (None,)
+    ((columns, has_revision),) = connection.execute(_SHAPE).fetchall()
     found = connection.execute("SELECT version_num FROM alembic_version").fetchone() if has_revision else None
     return int(str(columns)), str(found)
-
-
-def _empty(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-    names = [str(name) for (name,) in connection.execute(_TABLES) if name != "alembic_version"]
-    asked = [
-        SQL("SELECT {}::text WHERE EXISTS (SELECT FROM {})").format(name, Identifier(name)) for name in names
-    ]
-    filled = [str(name) for (name,) in connection.execute(SQL(" UNION ALL ").join(asked))]
-    with connection.transaction():
-        connection.execute("SET LOCAL session_replication_role = replica")  # no order of foreign keys
-        for name in filled:
-            connection.execute(SQL("DELETE FROM {}").format(Identifier(name)))
-    connection.execute("SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence")
