@@ -17,6 +17,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "img-src 'self' data: blob:",
         "font-src 'self' data:",
         "connect-src 'self' data: blob:",
+        "object-src 'self' blob:",  # a PDF, fetched before; its element has no address at first
+        "frame-src blob:",  # the same, as a browser's own viewer shows it
+        "media-src 'self' blob:",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",

@@ -13,8 +13,10 @@ import pytest
 from highdicom.seg import Segmentation, segread
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Locator
-from pydicom import FileDataset
+from playwright.sync_api import Browser
+from pydicom import Dataset, FileDataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, generate_uid
 from typer.testing import CliRunner
 
 from server.cli import cli
@@ -24,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PREFIX = "/imaging"
 DRAWN_S = 240.0  # two cores draw without a graphics card
+CANVAS = "canvas.cornerstone-canvas"
 WINDOW = (40.0, 400.0)  # center and width that the phantom states
 Pixels = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -91,14 +94,11 @@ class Watched:
     def open(self, path: str) -> None:
         self.page.goto(f"{self.base}/ui/viewer/{path}")
 
-    @property
-    def canvas(self) -> Locator:
-        return self.page.locator("canvas.cornerstone-canvas").first
-
-    def await_picture(self, is_drawn: Callable[[Pixels], bool]) -> Pixels:
-        """What the canvas shows, rows × columns × RGB, once it is drawn."""
+    def await_picture(self, is_drawn: Callable[[Pixels], bool], element: str = CANVAS) -> Pixels:
+        """What an element shows, rows × columns × RGB, once it is drawn."""
         until = time.monotonic() + DRAWN_S
-        while not is_drawn(picture := as_pixels(self.canvas.screenshot())):
+        where = self.page.locator(element).first
+        while not is_drawn(picture := as_pixels(where.screenshot())):
             assert time.monotonic() < until, "it was not drawn in time"
             self.page.wait_for_timeout(500)
         return picture
@@ -110,7 +110,7 @@ class Watched:
         return number, place
 
     def scroll_to(self, place: int) -> None:
-        self.canvas.hover()
+        self.page.locator(CANVAS).first.hover()
         for _ in range(500):
             if self.shown()[1] >= place:
                 return
@@ -124,6 +124,28 @@ class Watched:
         assert places == {urlsplit(self.base).netloc}
         assert [answer for answer in self.answers if answer[0] >= 400] == []
         assert self.complaints == []
+
+
+def red_page() -> Dataset:
+    """A PDF of one red page as an instance (PS3.3 A.45.1)."""
+    page = io.BytesIO()
+    Image.new("RGB", (400, 400), (255, 0, 0)).save(page, "PDF")
+    document = Dataset()
+    document.file_meta = FileMetaDataset()
+    document.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    document.SOPClassUID = EncapsulatedPDFStorage
+    for level in ("Study", "Series", "SOP"):
+        setattr(document, f"{level}InstanceUID", generate_uid())
+    document.PatientID, document.PatientName, document.Modality = "OHIF-2", "Demo^Document", "DOC"
+    document.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    document.EncapsulatedDocumentLength = len(page.getvalue())
+    document.EncapsulatedDocument = page.getvalue() + bytes(len(page.getvalue()) % 2)
+    return document
+
+
+def is_red(picture: Pixels) -> bool:
+    red, green, blue = np.moveaxis(picture, 2, 0)
+    return float(((red > 200) & (green < 60) & (blue < 60)).mean()) > 0.05
 
 
 def as_pixels(png: bytes) -> Pixels:
@@ -211,6 +233,18 @@ def test_images_and_the_segmentation_over_them(
     assert difference(picture, first) > 16  # another image, so that the judgement means something
     watched.check()
     assert any("/thumbnail" in url for _, url in watched.answers)
+
+
+def test_an_encapsulated_pdf(browser: Browser, server: Any, kit: Any) -> None:
+    document = red_page()
+    assert kit.store(server.client(), [document]).status_code == 200
+    watched = Watched(browser, server)
+    token = server.token("system/ImagingStudy.rs")
+    watched.open(f"viewer?StudyInstanceUIDs={document.StudyInstanceUID}#token={token}")
+    watched.page.get_by_text("Skip all").click(timeout=DRAWN_S * 1000)
+    watched.page.get_by_text("Confirm and hide").click()
+    watched.await_picture(is_red, "object")
+    watched.check()
 
 
 @pytest.mark.parametrize("token", ["", "#token=expired"])

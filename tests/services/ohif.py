@@ -13,6 +13,12 @@ from server.viewer.release import OHIF
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isthmus-tests"
 SOFTWARE_RENDERING = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+# Chromium as it is, with its viewer of PDF, which Playwright would leave out.
+NOT_LEFT_OUT = [
+    "--headless",
+    "--disable-extensions",
+    "--disable-component-extensions-with-background-pages",
+]
 
 
 def ohif_tarball() -> Path:
@@ -32,7 +38,8 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-background-networking", *SOFTWARE_RENDERING],
+            args=["--headless=new", "--no-sandbox", *SOFTWARE_RENDERING],
+            ignore_default_args=NOT_LEFT_OUT,
         )
         yield browser
         browser.close()

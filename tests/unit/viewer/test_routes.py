@@ -84,7 +84,7 @@ async def test_headers_that_isolate_the_page(site: Site) -> None:
         policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == "'self' 'unsafe-eval'"
-        assert policy["frame-ancestors"] == "'none'"
+        assert policy["frame-ancestors"] == policy["form-action"] == "'none'"
         assert "http" not in headers["content-security-policy"]  # nothing beside ourselves
 
 
