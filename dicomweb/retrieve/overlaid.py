@@ -1,7 +1,7 @@
 """Stored files with what lies over them, put together while they are sent (PS3.3 C.12.1.1.9).
 
-The transfer syntax is the stored one. Of a large file memory holds what lies around its longest value; that
-value goes by as it is stored.
+The transfer syntax is the stored one. Of a large file memory holds what lies around its pixel data or
+longest value; that goes by as it is stored.
 """
 
 import asyncio
@@ -17,12 +17,14 @@ from dicomweb.retrieve.request import Archive
 from dicomweb.transcode.file import MAX_AROUND_BYTES
 from dicomweb.transcode.source import RangeReader
 from dicomweb.transcode.values import deflated
+from dicomweb.wire.dictionary import key_of
 from dicomweb.wire.file_meta import DEFLATED, read_file_meta
 from dicomweb.wire.instance import SYNTAXES
 from dicomweb.wire.splice import Around, cut_behind_originals, splice
 from dicomweb.wire.walk import EXPLICIT_LITTLE, Syntax
 from server.kernel.object_store import READ_CHUNK_BYTES, DamagedObject
 
+PIXEL_DATA = key_of("PixelData")
 MANY_AROUND_BYTES = MAX_AROUND_BYTES  # around the longest value; of more only the beginning is read
 
 
@@ -135,7 +137,7 @@ async def open_overlaid(
     else:
         reader = await open_file(archive.services.objects, archive.inflated, located)
         length = located.stored.length
-    return await _put_together(located, (reader, length), _longest_value(detail, length), is_proven=proven)
+    return await _put_together(located, (reader, length), _value_between(detail, length), is_proven=proven)
 
 
 async def _put_together(
@@ -173,8 +175,11 @@ async def _beginning(reader: RangeReader, length: int, syntax: Syntax) -> bytes:
     raise PixelsUnreadable("The instance is too large to be given out corrected.")
 
 
-def _longest_value(detail: InstanceDetail, length: int) -> tuple[int, int]:
-    """(offset, length) of the longest bulk value of the top level; without any, nothing at the end."""
-    found = [(size, offset) for path, offset, size in bulk_values(detail) if "/" not in path]
-    size, offset = max(found, default=(0, length))
+def _value_between(detail: InstanceDetail, length: int) -> tuple[int, int]:
+    """(offset, length) of what is not looked at: the pixel data, else the longest value of the top level.
+
+    Without any, nothing at the end. Coded pixels have no length of their own, so they are never looked at.
+    """
+    found = {path: (size, offset) for path, offset, size in bulk_values(detail) if "/" not in path}
+    size, offset = found.get(PIXEL_DATA) or max(found.values(), default=(0, length))
     return offset, size

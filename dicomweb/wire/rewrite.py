@@ -172,9 +172,11 @@ def read_head(level: Level, pos: int) -> tuple[int, Head]:
         return tag, Head(vr, pos + 8, length)
     group, number, vr, length = syntax.element(buffer, pos)
     tag = group << 16 | number
-    if group == 0xFFFE or (vr not in LONG_FORM and vr.isalpha()):
+    if group == 0xFFFE or vr in syntax.short:  # unknown VRs have the long form (PS3.5 §6.2.2)
         return tag, Head(vr, pos + 8, length)
     if pos + 12 > level.end:
+        if tag == 0:  # the last zeros of a padding
+            return tag, Head(vr, pos + 8, 0)
         raise Truncated(f"attribute {tag:08X} is cut off")
     return tag, Head(vr, pos + 12, syntax.length(buffer, pos + 8)[0])
 
@@ -184,12 +186,27 @@ def end_of(level: Level, tag: int, head: Head) -> int:
     if head.length != UNDEFINED:
         return head.start + head.length
     if head.vr in (b"OB", b"OW"):
-        raise UnreadableDataSet(f"attribute {tag:08X} holds coded pixels within a sequence")
+        if not level.walk.passes_coded:
+            raise UnreadableDataSet(f"attribute {tag:08X} holds coded pixels within a sequence")
+        return _end_of_fragments(level, head)
     syntax = IMPLICIT_LITTLE if head.vr == b"UN" else level.syntax
     end = head.start
     for end in _items(level, syntax, head):  # noqa: B007 - the last one counts
         pass
     return end
+
+
+def _end_of_fragments(level: Level, head: Head) -> int:
+    """Where coded pixels end, behind their delimiter (PS3.5 §A.4)."""
+    pos = head.start
+    while True:
+        tag, length = read_item_head(level, level.syntax, pos)
+        pos += 8
+        if tag == SEQUENCE_END:
+            return pos
+        if length == UNDEFINED:
+            raise UnreadableDataSet("coded pixels hold something that is no fragment")
+        pos += length
 
 
 def _items(level: Level, syntax: Syntax, head: Head) -> Iterator[int]:

@@ -85,7 +85,8 @@ def splice(around: Around, syntax: Syntax, overlay: Overlay) -> tuple[bytes, byt
         UnreadableDataSet: it is not the data set that it was when it was stored.
         NotInCharacterSet: the text cannot be told in it, and not all of it is here to become UTF-8.
     """
-    levels = [Level(Walk(each), syntax, len(each)) for each in (around.head, around.rest)]
+    walks = [Walk(each, passes_coded=True) for each in (around.head, around.rest)]
+    levels = [Level(walk, syntax, len(walk.buffer)) for walk in walks]
     pieces = [list(_top(levels[0], around.start)), list(_top(levels[1], 0))]
     try:
         splicing = _Splicing(syntax, overlay, [*pieces[0], *pieces[1]], may_convert=around.is_all)
@@ -103,7 +104,7 @@ def splice(around: Around, syntax: Syntax, overlay: Overlay) -> tuple[bytes, byt
 def cut_behind_originals(buffer: Buffer, start: int, syntax: Syntax) -> int | None:
     """Where in the beginning of a file everything lies behind that an overlay changes; None: not in it."""
     try:
-        for element in _top(Level(Walk(buffer), syntax, len(buffer)), start):
+        for element in _top(Level(Walk(buffer, passes_coded=True), syntax, len(buffer)), start):
             if element.tag > ORIGINALS:
                 return element.start
     except Truncated:
@@ -115,7 +116,7 @@ def _top(level: Level, pos: int) -> Iterator[_Element]:
     """The elements of the top level; the last may be the head of a value that is not there."""
     while pos + 8 <= level.end:
         tag, head = read_head(level, pos)
-        if tag == 0:  # zeros behind the data set
+        if tag == 0 and not bytes(level.walk.buffer[pos:]).strip(b"\0"):  # behind the data set
             return
         stop = head.start if _is_open(level, head) else end_of(level, tag, head)
         if stop > level.end:
@@ -146,7 +147,9 @@ class _Splicing:
             self._is_converted = True
             self._prepare(syntax, overlay, [UTF_8])
         self._groups = {tag >> 16 for tag in self._made}
-        self._waiting = dict(sorted(self._made.items()))
+        self._left = dict(self._made)  # not written yet
+        self._new = sorted(tag for tag in self._made if tag not in self._by_tag)
+        self._says_characters = SPECIFIC_CHARACTER_SET not in self._by_tag  # by then texts may follow
 
     def _prepare(self, syntax: Syntax, overlay: Overlay, terms: list[str]) -> None:
         """Make every element that is to be there instead of another one, or anew."""
@@ -210,26 +213,35 @@ class _Splicing:
         return kept[head : len(kept) - (DELIMITER_BYTES if is_open else 0)]
 
     def piece(self, elements: Iterable[_Element]) -> bytes:
-        """The bytes of elements, with what was made of them or belongs before them."""
+        """The bytes of elements, with what was made of them, and what is new in its order among them."""
         pieces: list[bytes] = []
         run: list[_Element] = []  # that stay as they stand, one behind the other
         for element in elements:
             if self._stays(element.tag):
                 run.append(element)
-                continue
-            pieces.append(_joined(run))
-            run = []
-            while self._waiting and next(iter(self._waiting)) <= element.tag:
-                pieces.append(self._waiting.pop(next(iter(self._waiting))))
-            if element.tag not in self._made and not self._is_old_length(element.tag):
-                pieces.append(self._kept(element))
+            else:
+                pieces += [_joined(run), *self._instead_of(element)]
+                run = []
+            self._says_characters = self._says_characters or element.tag == SPECIFIC_CHARACTER_SET
         return b"".join([*pieces, _joined(run)])
 
     def _stays(self, tag: int) -> bool:
         """Whether an element goes as it stands, and nothing before it."""
-        if self._is_converted or tag in self._made or (self._waiting and next(iter(self._waiting)) < tag):
+        if self._is_converted or tag in self._made or self._precedes(tag):
             return False
         return tag & 0xFFFF != 0 or not self._is_old_length(tag)
+
+    def _precedes(self, tag: int) -> bool:
+        """Whether something new goes before this element; never before what says the character set."""
+        return bool(self._new) and self._says_characters and self._new[0] < tag
+
+    def _instead_of(self, element: _Element) -> Iterator[bytes]:
+        while self._precedes(element.tag):
+            yield self._left.pop(self._new.pop(0))
+        if element.tag in self._made:
+            yield self._left.pop(element.tag, b"")  # of one that is there twice the first counts
+        elif not self._is_old_length(element.tag):
+            yield self._kept(element)
 
     def _is_old_length(self, tag: int) -> bool:
         """A group length that is true no more; groups have had none since 2007."""
@@ -237,9 +249,7 @@ class _Splicing:
 
     def left(self) -> bytes:
         """What was made and belongs behind all elements."""
-        made = b"".join(self._waiting.values())
-        self._waiting = {}
-        return made
+        return b"".join(self._left.pop(tag) for tag in self._new)
 
 
 def _joined(run: list[_Element]) -> bytes:

@@ -88,6 +88,7 @@ class Walk:
     buffer: Buffer
     bulk: list[BulkValue] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)  # in order of appearance, once each
+    passes_coded: bool = False  # whether a rewriting may leave coded pixels within a sequence as they are
     budget: int = MAX_ELEMENTS  # elements and items left
     inline_left: int = MAX_INLINE_BYTES
     value_units: int = MAX_VALUE_UNITS  # left

@@ -6,12 +6,14 @@ from typing import Any
 
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     BasicTextSRStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
 )
 from sqlalchemy import select
 
@@ -333,3 +335,14 @@ async def test_rules_look_at_what_is_shown(archive: Correcting) -> None:
     async with archive.services.database.read() as connection:
         rows = await read_instances(connection, place().study)
     assert [each.body_part for each in summarise(rows)] == ["KNEE", "CHEST"]
+
+
+@ONE_DATABASE
+async def test_coded_pixels_that_are_not_the_longest_value(archive: Correcting) -> None:
+    image = ct_slice(PixelData=encapsulate([b"\xff\x4f\xff\x51 not really coded"]))
+    image.private_block(0x0029, "PRIVATE", create=True).add_new(1, "OB", bytes(4096))
+    await archive.store(as_file(image, JPEG2000Lossless))
+    await archive.correct(ROE)
+    dataset = await archive.dataset()
+    assert (str(dataset.PatientName), len(dataset[0x0029, 0x1001].value)) == ("Roe^Zoë", 4096)
+    assert dataset.PixelData == image.PixelData

@@ -1,16 +1,20 @@
 """Attributes replaced within a file: bytes and metadata say the same (PS3.3 C.12.1.1.9, PS3.5 §7)."""
 
 import io
+import random
+from contextlib import suppress
 from typing import Any
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
 )
 
 from dicomweb.wire.dicom_json import data_set, element, sequence
@@ -18,6 +22,7 @@ from dicomweb.wire.instance import SYNTAXES, inflated_file, parse_instance
 from dicomweb.wire.overlay import Change, ModificationReason, Overlay, overlay_of, show
 from dicomweb.wire.splice import Around, NotInCharacterSet, cut_behind_originals, splice
 from dicomweb.wire.walk import EXPLICIT_LITTLE
+from server.kernel.faults import Fault
 from tests.conformance.ps3_18.kit import as_file, ct_slice
 from tests.unit.transcoding.kit import installed_files
 
@@ -48,8 +53,8 @@ def spliced(file: bytes, laid: Overlay = OVERLAY) -> tuple[bytes, dict[str, Any]
     """The file with an overlay, inflated; and what its metadata is to say."""
     parsed = parse_instance(file)
     whole = bytes(inflated_file(file))
-    top = [(value.length, value.offset) for value in parsed.bulk if "/" not in value.path]
-    length, offset = max(top, default=(0, len(whole)))
+    top = {value.path: (value.length, value.offset) for value in parsed.bulk if "/" not in value.path}
+    length, offset = top.get("7FE00010") or max(top.values(), default=(0, len(whole)))
     syntax = SYNTAXES.get(parsed.transfer_syntax_uid, EXPLICIT_LITTLE)
     around = Around(whole[:offset], parsed.data_set_offset, whole[offset + length :])
     head, rest = splice(around, syntax, laid)
@@ -246,3 +251,77 @@ def test_of_very_large_files_only_the_beginning_is_looked_at(syntax: str) -> Non
             SYNTAXES.get(syntax, EXPLICIT_LITTLE),
             overlay(element("PatientName", "Müller")),
         )
+
+
+@pytest.mark.parametrize("name", ["Roe^Richard", "王^小东"])
+def test_coded_icons_stay_as_they_are(name: str) -> None:
+    icon = Dataset()
+    icon.PixelData = encapsulate([b"an icon, coded"])
+    icon["PixelData"].VR, icon["PixelData"].is_undefined_length = "OB", True
+    image = ct_slice(IconImageSequence=[icon], PixelData=encapsulate([b"an image, coded"]))
+    image["IconImageSequence"].is_undefined_length = True
+    icon.is_undefined_length_sequence_item = True
+    made, shown = spliced(as_file(image, JPEG2000Lossless), overlay(element("PatientName", name)))
+    dataset = pydicom.dcmread(io.BytesIO(made))
+    assert dataset.IconImageSequence[0].PixelData == icon.PixelData
+    assert dataset.PixelData == image.PixelData
+    assert comparable(read(made)).keys() == shown.keys()
+
+
+def test_unknown_vrs_are_passed_over() -> None:
+    plain = as_file(ct_slice())
+    unknown = b"\x09\x00\x10\x10ZZ\0\0\x04\0\0\0abcd"
+    made, shown = spliced(plain.replace(b"\x10\x00\x10\x00PN", unknown + b"\x10\x00\x10\x00PN"))
+    assert unknown in made
+    assert read(made) == shown
+
+
+@pytest.mark.parametrize("zeros", [1, 7, 8, 9, 12, 40])
+def test_zeros_behind_the_data_set_stay(zeros: int) -> None:
+    image = ct_slice(PixelData=None)  # else they are not looked at
+    made, shown = spliced(as_file(image) + bytes(zeros))
+    assert made.endswith(bytes(zeros))
+    assert read(made) == shown
+
+
+def seeds() -> list[bytes]:
+    """Small files in each syntax, with sequences, texts and character sets of their own."""
+    inner = Dataset()
+    inner.CodeMeaning, inner.SpecificCharacterSet = "x", "ISO_IR 144"
+    said = {"SpecificCharacterSet": "ISO_IR 100", "StudyDescription": "Größe"}
+    image = ct_slice(ProcedureCodeSequence=[inner, inner], **said)
+    image["ProcedureCodeSequence"].is_undefined_length = True
+    files = [path.read_bytes() for path in installed_files().values() if path.stat().st_size < 60_000]
+    return files + [as_file(image, syntax) for syntax in PLAIN] * 8
+
+
+def mutated(file: bytes, chance: random.Random) -> bytes:
+    changed = bytearray(file)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        at = chance.randrange(132, min(4000, len(changed) - 1))
+        match chance.randrange(5):
+            case 0:
+                del changed[at : at + chance.choice((1, 2, 4, 8))]
+            case 1:
+                changed[at:at] = bytes(chance.choice((2, 4, 8)))
+            case _:
+                changed[at] = chance.choice((*b"\x00\x01\x02\x08\x10\x20\xffSQUN", chance.randrange(256)))
+    return bytes(changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_store_takes_is_given_out_corrected(seed: int) -> None:
+    chance, files, taken = random.Random(seed), seeds(), 0
+    for _ in range(800):
+        file = mutated(chance.choice(files), chance)
+        with suppress(Fault):
+            parse_instance(file)
+            taken += 1
+            for laid in (OVERLAY, overlay(element("PatientName", "王^小东"), element("StudyID", "x"))):
+                try:
+                    made, shown = spliced(file, laid)
+                    assert comparable(read(made)) == comparable(shown), file.hex()
+                except Fault as fault:
+                    pytest.fail(f"{fault}: {file.hex()}")
+    assert taken > 100
