@@ -1,26 +1,26 @@
 """Instances with what rendering needs of them: metadata, frame table, tables that lie in their files."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import orjson
 from sqlalchemy import bindparam, select
 
 from dicomweb.attributes import DicomJson
 from dicomweb.definitions import transfer_syntaxes as ts
-from dicomweb.metadata import unpack_metadata
+from dicomweb.metadata import parse_metadata
 from dicomweb.pixels.format import pixel_format
 from dicomweb.render.describe import Source, bulk_uris
 from dicomweb.render.media import Kind, NotRendered, kind_of
 from dicomweb.retrieve.frames import bulk_range, layout_of, open_file
 from dicomweb.retrieve.locate import DELETED, InstanceDetail, Located
 from dicomweb.retrieve.request import Archive
+from dicomweb.retrieve.value_bytes import word_of
 from dicomweb.tables import InstanceMetadata
 from dicomweb.wire.dicom_json import text_of
 from dicomweb.wire.overlay import show
 from dicomweb.wire.pixel_data import PixelLayout
+from dicomweb.wire.rewrite import turned_around
 from dicomweb.wire.walk import BULK_PREFIX
 from server.kernel.database import Database
 from server.kernel.faults import NotFound
@@ -29,7 +29,6 @@ from server.kernel.rows import table_of
 SUBJECTS_PAGE = 5  # instances whose metadata is in memory at once
 MAX_TABLES_BYTES = 16 << 20  # of all tables of an instance
 MAX_TABLE_BYTES = 512 << 10  # of a lookup table or colour profile; the largest table has 128 KiB
-INLINE_JSON_BYTES = 32 << 10  # packed; more is unpacked beside the event loop
 _METADATA = table_of(InstanceMetadata)
 _SELECT = select(
     _METADATA.c.instance_id, _METADATA.c.dicom_json, _METADATA.c.pixel_layout, _METADATA.c.bulk_values
@@ -90,22 +89,11 @@ async def read_subjects(database: Database, located: Sequence[Located]) -> list[
     for each in located:
         row = found[each.key]
         detail = InstanceDetail(row.pixel_layout, row.bulk_values)
-        dicom_json = await _parse(row.dicom_json)
+        dicom_json = await parse_metadata(row.dicom_json)
         if each.overlay is not None:
             dicom_json = show(dicom_json, each.overlay)
         subjects.append(Subject(each, detail, dicom_json))
     return subjects
-
-
-async def _parse(packed: bytes) -> DicomJson:
-    if len(packed) > INLINE_JSON_BYTES:
-        return await asyncio.to_thread(_unpacked, packed)
-    return _unpacked(packed)
-
-
-def _unpacked(packed: bytes) -> DicomJson:
-    dicom_json: DicomJson = orjson.loads(unpack_metadata(packed, ""))
-    return dicom_json
 
 
 async def read_source(archive: Archive, subject: Subject, *, with_profile: bool = False) -> Source:
@@ -140,20 +128,13 @@ async def _read_values(archive: Archive, subject: Subject, uris: Sequence[str]) 
         raise NotRendered("The lookup tables or the colour profile of the instance are larger than any are.")
     for uri, each in zip(uris, ranges, strict=True):
         data = await reader.read([each])
-        values[uri] = _swapped(data) if is_big_endian and not uri.endswith(_BYTES) else data
+        path = uri.rpartition(BULK_PREFIX)[2]
+        values[uri] = turned_around(data, word_of(subject.dicom_json, path)) if is_big_endian else data
     return values
 
 
-_BYTES = "00282000"  # ICC Profile: OB, without a byte order
 _NO_PIXELS: DicomJson = {  # a presentation state has none; its tables are unsigned
     "00280010": {"vr": "US", "Value": [1]},
     "00280011": {"vr": "US", "Value": [1]},
     "00280100": {"vr": "US", "Value": [16]},
 }
-
-
-def _swapped(data: bytes) -> bytes:
-    """16-bit words in the other byte order."""
-    swapped = bytearray(len(data) // 2 * 2)
-    swapped[::2], swapped[1::2] = data[1 : len(swapped) : 2], data[: len(swapped) : 2]
-    return bytes(swapped)

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
-
+from dicomweb.attributes import DicomJson
 from dicomweb.definitions import transfer_syntaxes as ts
-from dicomweb.metadata import unpack_metadata
+from dicomweb.metadata import parse_metadata
 from dicomweb.pixels.format import pixel_format
 from dicomweb.retrieve.content import Body
 from dicomweb.retrieve.frames import PIXEL_DATA, FileReader
@@ -27,7 +26,7 @@ async def value_content(
     width = 1
     if reader.located.transfer_syntax_uid == ts.ExplicitVRBigEndian:
         packed = await read_packed_metadata(database, [reader.located.key])
-        width = word_of(orjson.loads(unpack_metadata(packed[reader.located.key], "")), path)
+        width = word_of(await parse_metadata(packed[reader.located.key]), path)
     if width == 1:
         return await reader.content([(offset + start, count)])
     pieces = _turned(reader, value, width, (start, start + count))
@@ -46,10 +45,10 @@ async def _turned(
         yield turned_around(words, width)[max(start - at, 0) : stop - at]
 
 
-def word_of(dicom_json: dict[str, Json], path: str) -> int:
+def word_of(dicom_json: DicomJson, path: str) -> int:
     """Bytes of a number of the value at a path such as "00540016/1/00189999" (PS3.5 §6.2, §7.3)."""
     *items, key = path.split("/")
-    data_set = dicom_json
+    data_set: Json = dicom_json
     for sequence, number in zip(items[::2], items[1::2], strict=True):
         data_set = data_set[sequence]["Value"][int(number) - 1]
     width = WIDTH.get(data_set[key]["vr"].encode("ascii"), 1)

@@ -1,14 +1,11 @@
 """What transcoding needs to know of an instance, from its DICOM JSON (PS3.3 C.7.6.1, C.7.6.3)."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from dicomweb.metadata import unpack_metadata
+from dicomweb.metadata import parse_metadata
 from dicomweb.pixels.format import PixelFormat, pixel_format
 from dicomweb.pixels.syntaxes import BYTES, EXPLICIT_FILES, can_encode
 from dicomweb.retrieve.locate import Located, read_packed_metadata
@@ -18,7 +15,6 @@ from server.kernel.database import Database
 Json = Any
 
 MAX_DESCRIPTIONS = 4096  # kept by one process; each is some hundred bytes
-INLINE_BYTES = 32 << 10  # of packed metadata; more is unpacked beside the event loop
 PIXEL_DATA = key_of("PixelData")
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 
@@ -84,12 +80,8 @@ class Descriptions:
         found = self._kept.get(located.file_sha256)
         if found is None:
             packed = (await read_packed_metadata(database, [located.key]))[located.key]
-            found = await asyncio.to_thread(_read, packed) if len(packed) > INLINE_BYTES else _read(packed)
+            found = describe(await parse_metadata(packed))
             self._kept[located.file_sha256] = found
             if len(self._kept) > MAX_DESCRIPTIONS:
                 self._kept.popitem(last=False)
         return found
-
-
-def _read(packed: bytes) -> Description:
-    return describe(orjson.loads(unpack_metadata(packed, "")))

@@ -3,6 +3,7 @@
 import httpx
 import numpy as np
 import pytest
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from dicomweb.render import pictures as pictures_module
 from dicomweb.render import transaction
@@ -11,7 +12,7 @@ from server.kernel.access import Access
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow
-from tests.conformance.ps3_18.kit import Injected, build_app, granted, parts_of, place
+from tests.conformance.ps3_18.kit import Injected, as_file, build_app, ct_slice, granted, parts_of, place
 from tests.conformance.ps3_18.rendered.kit import (
     ATTACK,
     BROKEN,
@@ -257,6 +258,33 @@ async def test_pixels_that_cannot_be_decoded_are_422(pictures: httpx.AsyncClient
         answer = await get(pictures, path, "*/*")
         assert answer.status_code == 422, answer.text
     assert pixels(await get(pictures, f"{CT.path}/rendered")) == gray_of(RAMP)
+
+
+def words(data: bytes) -> bytes:
+    """In Big Endian bytes come in words, too (PS3.5 §8.1.2)."""
+    return np.frombuffer(data + bytes(len(data) % 2), "<u2").astype(">u2").tobytes()
+
+
+async def test_big_endian_is_drawn_like_little_endian(pictures: httpx.AsyncClient) -> None:
+    """Frames of an odd length, of which the second begins within a word; a palette that lies in the file."""
+    frames = bytes(range(0, 250, 5))  # two of 5 x 5
+    said = {"Rows": 5, "Columns": 5, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "NumberOfFrames": 2}
+    said["PhotometricInterpretation"] = "PALETTE COLOR"
+    seen = []
+    for number, (syntax, turned) in enumerate(
+        ((ExplicitVRLittleEndian, bytes), (ExplicitVRBigEndian, words))
+    ):
+        where = place(2, 1, number)
+        dataset = ct_slice(where, **said)
+        dataset.add_new(0x7FE00010, "OW", turned(frames))
+        for factor, tag in enumerate((0x00281201, 0x00281202, 0x00281203), 1):
+            dataset.add_new(tag - 0x100, "US", [1024, 0, 16])
+            entries = (np.arange(1024) * factor * 64 % 65536).astype("<u2").tobytes()
+            dataset.add_new(tag, "OW", turned(entries))
+        await store(pictures, as_file(dataset, syntax))
+        seen.append(pixels(await get(pictures, f"{where.path}/frames/2/rendered")))
+    assert seen[0] == seen[1]
+    assert np.unique(np.array(seen[0]).reshape(-1, 3), axis=0).shape == (25, 3)
 
 
 async def test_a_thumbnail_of_what_is_next_to_a_broken_image(pictures: httpx.AsyncClient) -> None:
