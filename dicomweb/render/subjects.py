@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sqlalchemy import bindparam, select
-
 from dicomweb.attributes import DicomJson
 from dicomweb.definitions import transfer_syntaxes as ts
 from dicomweb.metadata import parse_metadata
@@ -13,26 +11,20 @@ from dicomweb.pixels.format import pixel_format
 from dicomweb.render.describe import Source, bulk_uris
 from dicomweb.render.media import Kind, NotRendered, kind_of
 from dicomweb.retrieve.frames import bulk_range, layout_of, open_file
-from dicomweb.retrieve.locate import DELETED, InstanceDetail, Located
+from dicomweb.retrieve.locate import InstanceDetail, Located, read_metadata
 from dicomweb.retrieve.request import Archive
 from dicomweb.retrieve.value_bytes import word_of
-from dicomweb.tables import InstanceMetadata
 from dicomweb.wire.dicom_json import text_of
 from dicomweb.wire.overlay import show
 from dicomweb.wire.pixel_data import PixelLayout
 from dicomweb.wire.rewrite import turned_around
 from dicomweb.wire.walk import BULK_PREFIX
 from server.kernel.database import Database
-from server.kernel.faults import NotFound
-from server.kernel.rows import table_of
 
 SUBJECTS_PAGE = 5  # instances whose metadata is in memory at once
 MAX_TABLES_BYTES = 16 << 20  # of all tables of an instance
 MAX_TABLE_BYTES = 512 << 10  # of a lookup table or colour profile; the largest table has 128 KiB
-_METADATA = table_of(InstanceMetadata)
-_SELECT = select(
-    _METADATA.c.instance_id, _METADATA.c.dicom_json, _METADATA.c.pixel_layout, _METADATA.c.bulk_values
-).where(_METADATA.c.instance_id.in_(bindparam("keys", expanding=True)))
+_COLUMNS = ("dicom_json", "pixel_layout", "bulk_values")
 
 
 @dataclass
@@ -80,11 +72,7 @@ async def read_subjects(database: Database, located: Sequence[Located]) -> list[
     Raises:
         NotFound: some were deleted since they were located.
     """
-    async with database.read() as connection:
-        rows = await connection.execute(_SELECT, {"keys": [each.key for each in located]})
-        found = {row.instance_id: row for row in rows}
-    if len(found) < len(located):
-        raise NotFound(DELETED)
+    found = await read_metadata(database, [each.key for each in located], _COLUMNS)
     subjects = []
     for each in located:
         row = found[each.key]

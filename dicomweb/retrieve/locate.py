@@ -9,7 +9,7 @@ from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Row, Select, bindparam, func, select
 
 from dicomweb.overlay.load import NONE, Overlays, load_overlays
 from dicomweb.reach import WITHIN_PATIENTS, patients_of
@@ -167,41 +167,45 @@ _CURRENT = _INSTANCE.c.superseded_us.is_(None)
 
 
 async def read_details(database: Database, keys: Sequence[int]) -> dict[int, InstanceDetail]:
-    """Where the frames and bulk values of instances lie, by their key.
-
-    Raises:
-        NotFound: some were deleted since they were located.
-    """
-    async with database.read() as connection:
-        rows = await connection.execute(_SELECT_DETAILS, {"keys": keys})
-        found = {row.instance_id: InstanceDetail(row.pixel_layout, row.bulk_values) for row in rows}
-    if len(found) < len(keys):
-        raise NotFound(DELETED)
-    return found
-
-
-_SELECT_DETAILS = select(_METADATA.c.instance_id, _METADATA.c.pixel_layout, _METADATA.c.bulk_values).where(
-    _METADATA.c.instance_id.in_(bindparam("keys", expanding=True))
-)
+    """Where the frames and bulk values of instances lie, by their key; raises as `read_metadata`."""
+    rows = await read_metadata(database, keys, ("pixel_layout", "bulk_values"))
+    return {key: InstanceDetail(row.pixel_layout, row.bulk_values) for key, row in rows.items()}
 
 
 async def read_packed_metadata(database: Database, keys: Sequence[int]) -> dict[int, bytes]:
-    """The packed DICOM JSON of instances, by their key.
+    """The packed DICOM JSON of instances, by their key; raises as `read_metadata`."""
+    rows = await read_metadata(database, keys, ("dicom_json",))
+    return {key: row.dicom_json for key, row in rows.items()}
+
+
+async def read_metadata(database: Database, keys: Sequence[int], columns: tuple[str, ...]) -> dict[int, Any]:
+    """Rows of `InstanceMetadata`, by the key of their instance.
 
     Raises:
         NotFound: some were deleted since they were located.
     """
-    async with database.read() as connection:
-        rows = await connection.execute(_SELECT_METADATA, {"keys": keys})
-        found = {row.instance_id: row.dicom_json for row in rows}
-    if len(found) < len(keys):
+    if len(keys) == 1:
+        rows = await database.look_up(_metadata_of_one(columns), {"key": keys[0]})
+    else:
+        async with database.read() as connection:
+            rows = (await connection.execute(_metadata_of_many(columns), {"keys": keys})).all()
+    if len(rows) < len(keys):
         raise NotFound(DELETED)
-    return found
+    return {row.instance_id: row for row in rows}
 
 
-_SELECT_METADATA = select(_METADATA.c.instance_id, _METADATA.c.dicom_json).where(
-    _METADATA.c.instance_id.in_(bindparam("keys", expanding=True))
-)
+@cache
+def _metadata_of_one(columns: tuple[str, ...]) -> LookUp:
+    owner = _METADATA.c.instance_id
+    return LookUp(select(owner, *(_METADATA.c[name] for name in columns)).where(owner == bindparam("key")))
+
+
+@cache
+def _metadata_of_many(columns: tuple[str, ...]) -> Select[Any]:
+    owner = _METADATA.c.instance_id
+    return select(owner, *(_METADATA.c[name] for name in columns)).where(
+        owner.in_(bindparam("keys", expanding=True))
+    )
 
 
 def _located(row: Row[Any], overlays: Overlays) -> Located:
