@@ -1,6 +1,8 @@
 """Query parameters that every search has, and those that it says it does not apply (PS3.18 8.3.4). Pure."""
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 from dicomweb.search.conditions import InvalidQuery
 
@@ -15,6 +17,13 @@ NOT_APPLIED: Mapping[str, str] = {
     "Multiple Value Matching has not been performed.",
 }
 _TRUTH = {"true": True, "false": False}
+
+
+def fitting_limit(limit: int, sizes: Iterable[int], most: int) -> int:
+    """`limit`, or how many of the results of these sizes have `most` bytes together, but at least one."""
+    sums = list(accumulate(sizes))
+    fitting = max(1, bisect_right(sums, most))
+    return fitting if fitting < min(len(sums), limit) else limit
 
 
 def read_count(name: str, value: str) -> int:

@@ -1,11 +1,9 @@
 """One search: the page of rows, what is counted for it, and the body (PS3.18 10.6.3)."""
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, func, select
@@ -14,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dicomweb.attributes import Level
 from dicomweb.overlay.load import NONE, load_overlays
 from dicomweb.search.answers import Counts, answer_fragments
+from dicomweb.search.parameters import fitting_limit
 from dicomweb.search.query import MORE_RESULTS, Query
 from dicomweb.search.sql import INSTANCE, SERIES, count_matches, select_matches, select_metadata_sizes
 from server.kernel.access import Reach
@@ -37,7 +36,8 @@ async def search(database: Database, query: Query, reach: Reach, public_base: st
     asked = query.limit
     async with database.read() as connection:
         if query.needs_metadata:
-            query = replace(query, limit=await _fitting_limit(connection, query, reach))
+            sizes = (await connection.execute(select_metadata_sizes(query, reach))).scalars()
+            query = replace(query, limit=fitting_limit(asked, sizes, MAX_PACKED_BYTES))
         rows = (await connection.execute(select_matches(query, reach))).all()
         page = rows[: query.limit]
         counts = await _count(connection, query.level, page)
@@ -53,13 +53,6 @@ async def search(database: Database, query: Query, reach: Reach, public_base: st
     more = is_cut or (len(rows) > query.limit and not query.is_limited)
     warnings = (*query.warnings, MORE_RESULTS) if more else query.warnings
     return SearchAnswer(b"[" + b",".join(fragments) + b"]", warnings, total)
-
-
-async def _fitting_limit(connection: AsyncConnection, query: Query, reach: Reach) -> int:
-    """The limit, or how many whole instances may be read for one answer when that is less."""
-    sizes = list(accumulate((await connection.execute(select_metadata_sizes(query, reach))).scalars()))
-    fitting = max(1, bisect_right(sizes, MAX_PACKED_BYTES))
-    return fitting if fitting < min(len(sizes), query.limit) else query.limit
 
 
 async def _total(connection: AsyncConnection, query: Query, reach: Reach, found: int) -> int:

@@ -4,6 +4,7 @@ Mounted under the DICOMweb root. Access is that of the FHIR Task: `s`, `r`, `u`.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
@@ -14,13 +15,21 @@ from sqlalchemy import RowMapping
 
 from dicomweb.data_sets import data_sets_answer
 from dicomweb.retrieve.routes import acceptable, response_of
+from dicomweb.search.parameters import fitting_limit
 from dicomweb.wire.content_coding import select_coding
 from dicomweb.wire.negotiation import Representation, select_metadata
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.cancel_request import MAX_BODY_BYTES, parse_cancel_request
 from dicomweb.worklist.dicom_json import DicomJson
 from dicomweb.worklist.instants import zone_of
-from dicomweb.worklist.search import MORE_RESULTS, parse_query, select_workitem, select_workitems
+from dicomweb.worklist.search import (
+    MAX_READ_CHARACTERS,
+    MORE_RESULTS,
+    parse_query,
+    select_sizes,
+    select_workitem,
+    select_workitems,
+)
 from dicomweb.worklist.shown import workitem_json
 from dicomweb.worklist.state import NOTICE_TEXT, AlreadyCompleted, WorkitemUnknown
 from dicomweb.worklist.ups_json import View
@@ -59,10 +68,11 @@ async def _search(services: Services, request: Request) -> Response:
     representation = _representation(request, many=True)
     access = access_of(request.scope)
     reach = access.reach("Task", Permission.SEARCH)
-    query = parse_query(request.query_params.multi_items())
+    query, zone = parse_query(request.query_params.multi_items()), zone_of(services.site)
     async with services.database.read() as connection:
-        found = await connection.execute(select_workitems(query, reach, zone_of(services.site)))
-        rows = found.mappings().all()
+        sizes = (await connection.execute(select_sizes(query, reach, zone))).scalars()
+        query = replace(query, limit=fitting_limit(query.limit, sizes, MAX_READ_CHARACTERS))
+        rows = (await connection.execute(select_workitems(query, reach, zone))).mappings().all()
     page = rows[: query.limit]
     warnings = (*query.warnings, MORE_RESULTS) if len(rows) > query.limit else query.warnings
     await services.read_audit.record(

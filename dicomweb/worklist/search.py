@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from dicomweb.search.conditions import InvalidQuery
 from dicomweb.search.parameters import NOT_APPLIED, ignored, read_count, read_truth
@@ -25,6 +25,7 @@ from server.kernel.rows import table_of
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000  # workitems of one answer: about 5 MB of JSON; the rest is had by offset
 MAX_PARAMETERS = 200
+MAX_READ_CHARACTERS = 64 << 20  # of workitems as they are stored, read for one answer
 
 FUZZY_NOT_APPLIED = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 MORE_RESULTS = "There are additional results that can be requested with the offset parameter."
@@ -84,6 +85,13 @@ def select_workitems(query: WorkitemQuery, reach: Reach, zone: tzinfo = UTC) -> 
         .limit(query.limit + 1)
         .offset(query.offset)
     )
+
+
+def select_sizes(query: WorkitemQuery, reach: Reach, zone: tzinfo = UTC) -> Select[int]:
+    """How much each row of `select_workitems` has of what was sent, in the same order."""
+    c = WORKITEM.c
+    size = func.length(func.coalesce(c.attributes, "")) + func.length(c.input) + func.length(c.output)
+    return select_workitems(query, reach, zone).with_only_columns(size, maintain_column_froms=True)
 
 
 def select_workitem(workitem_uid: str, reach: Reach) -> Select[Any]:

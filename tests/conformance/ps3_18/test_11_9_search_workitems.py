@@ -5,8 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
+from dicomweb.worklist import routes
 from dicomweb.worklist.dicom_json import attribute, item
 from dicomweb.worklist.keys import KEYS
+from dicomweb.worklist.search import MORE_RESULTS
 from server.kernel.services import Services
 from tests.conformance.ps3_18.worklist import UID, Ups, code, input_of, workitem
 from tests.unit.worklist.kit import armed_uid, store_study
@@ -199,3 +201,17 @@ async def test_single_instances_are_named_when_asked_for(ups: Ups) -> None:
     answer = await ups.http.get("/dicom-web/workitems?includefield=InputInformationSequence")
     whole: Any = answer.json()[0]["00404021"]["Value"]
     assert whole == [named]
+
+
+async def test_an_answer_of_long_workitems_ends_early_and_says_so(
+    ups: Ups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand of eight megabytes were read at once."""
+    uids = [f"2.25.{number}" for number in range(3)]
+    for uid in uids:
+        assert (await ups.create(workitem(), uid)).status_code == 201
+    monkeypatch.setattr(routes, "MAX_READ_CHARACTERS", 1)
+    for offset, uid in enumerate(reversed(uids)):
+        page = await ups.http.get("/dicom-web/workitems", params={"offset": offset})
+        assert [each["00080018"]["Value"] for each in page.json()] == [[uid]]
+        assert (MORE_RESULTS in page.headers.get("Warning", "")) is (uid != uids[0])

@@ -6,7 +6,7 @@ import pytest
 
 from dicomweb.attributes import Level
 from dicomweb.search.conditions import MAX_ALTERNATIVES, InvalidQuery, Number, Range
-from dicomweb.search.parameters import NOT_APPLIED
+from dicomweb.search.parameters import NOT_APPLIED, fitting_limit
 from dicomweb.search.query import parse_query
 from dicomweb.worklist.keys import conditions
 from dicomweb.worklist.search import parse_query as parse_worklist_query
@@ -75,3 +75,19 @@ def test_a_worklist_query_has_a_bounded_number_of_conditions() -> None:
     conditions([("ProcedureStepState", states)] * 2, UTC)
     with pytest.raises(InvalidQuery, match=str(MAX_ALTERNATIVES)):
         conditions([("ProcedureStepState", states)] * 3, UTC)
+
+
+@pytest.mark.parametrize(
+    ("limit", "sizes", "fitting"),
+    [
+        (5, [1, 1, 1], 5),
+        (2, [1, 1, 1], 2),
+        (5, [4, 4, 4, 4], 2),
+        (5, [20], 5),
+        (5, [20, 1], 1),
+        (5, [], 5),
+        (0, [1], 0),
+    ],
+)
+def test_a_limit_that_fits_in_bytes(limit: int, sizes: list[int], fitting: int) -> None:
+    assert fitting_limit(limit, sizes, 10) == fitting
