@@ -68,6 +68,11 @@ class Name:
 
     groups: tuple[Text, ...]
 
+    @property
+    def is_any(self) -> bool:
+        """Whether it asks for nothing: delimiters and `*` alone."""
+        return not any(group.pattern.strip("*^") for group in self.groups)
+
 
 @dataclass(frozen=True, slots=True)
 class FuzzyName:
@@ -103,9 +108,10 @@ def parse_condition(vr: str, keyword: str, value: str) -> Condition | None:
     if not value.strip("*"):
         return None
     try:
-        return _PARSERS.get(vr, Text)(value)
+        condition = _PARSERS.get(vr, Text)(value)
     except ValueError as error:
         raise InvalidQuery(f"{keyword}: {error}.") from error
+    return None if isinstance(condition, Name) and condition.is_any else condition
 
 
 def made_fuzzy(name: Name) -> Name | FuzzyName:

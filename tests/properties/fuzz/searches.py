@@ -134,7 +134,7 @@ PROPERTIES = [
         "a worklist search",
         st.tuples(parameters, st.sampled_from(REACHES)),
         is_a_worklist_search_or_a_fault,
-        [([(".".join(["PatientID"] * 30), "1")], EVERYONE)],
+        [([(".".join(["PatientID"] * 30), "1")], EVERYONE), ([("PatientName", "=")], EVERYONE)],
     ),
     Property(
         "a filter", st.lists(st.tuples(names, values).map("=".join)).map(",".join), is_a_filter_or_a_fault

@@ -91,3 +91,10 @@ def test_a_worklist_query_has_a_bounded_number_of_conditions() -> None:
 )
 def test_a_limit_that_fits_in_bytes(limit: int, sizes: list[int], fitting: int) -> None:
     assert fitting_limit(limit, sizes, 10) == fitting
+
+
+@pytest.mark.parametrize("value", ["=", "==", "^", "*=*", "^^=^", "*^*"])
+def test_a_name_of_delimiters_matches_everything(value: str) -> None:
+    """A search of workitems for one was 500."""
+    assert parse_query(Level.STUDY, [("PatientName", value)]).matches == ()
+    assert conditions([("PatientName", value)], UTC) == []
