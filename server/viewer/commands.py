@@ -23,9 +23,15 @@ class Status:
 def run_install(folder: Path, source: str | None, registry: str, release: Release = OHIF) -> Sequence[str]:
     """Install the viewer, with a progress bar; returns lines that say what is there now."""
     source = source or release.tarball_url(registry)
+    name = f"{release.package} {release.version}"
     with _bar() as bar:
-        task = bar.add_task(f"{release.package} {release.version}", total=None)
-        install(folder, release, source, lambda done, total: bar.update(task, completed=done, total=total))
+        task = bar.add_task(name, total=None)
+
+        def advance(done: int, total: int | None) -> None:
+            doing = f"{name}: unpacking" if done == total else name
+            bar.update(task, completed=done, total=total, description=doing)
+
+        install(folder, release, source, advance)
     return (describe(folder).text, "A server with this data folder serves it at /ui/viewer/")
 
 
@@ -48,4 +54,5 @@ def describe(folder: Path) -> Status:
 
 def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
