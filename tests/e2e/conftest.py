@@ -202,8 +202,7 @@ def server_database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def make_server(sqlite_template: Path) -> Callable[..., ServerProcess]:
-    """Makes servers that are not started yet, each with a database that has the newest schema: to bring an
-    empty one there takes a second."""
+    """Makes servers, not started yet, on databases with the newest schema: an empty one takes a second."""
 
     def make(folder: Path, environment: Mapping[str, str] | None = None) -> ServerProcess:
         server = ServerProcess(folder, dict(environment or {}))
@@ -255,7 +254,10 @@ def drawn_chest() -> Phantom:
 
 
 class Chest(Sequence[FileDataset]):
-    """The first slices of a chest CT, in a study of its own; each is made when it is asked for."""
+    """The first slices of a chest CT, in a study of its own; each is made when it is asked for.
+
+    A sender that shall be quick asks for all of them before it begins, by `list`.
+    """
 
     def __init__(self, patient_id: str = "DEMO-1", slices: int = CHEST.slices) -> None:
         self._study = PhantomStudy(seed=CHEST.seed, salt=os.urandom(8).hex(), patient_id=patient_id)

@@ -106,7 +106,7 @@ def test_database_crashes_under_writers(
 ) -> None:
     """Crashes in the middle of transactions: what was acknowledged is there, bit for bit, nothing is torn."""
     http = server.client()
-    studies = [new_chest(f"CRASH-{number}", 40) for number in range(3)]
+    studies = [list(new_chest(f"CRASH-{number}", 40)) for number in range(3)]
     acknowledged: list[FileDataset] = []
     crashed = threading.Event()
 

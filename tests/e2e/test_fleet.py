@@ -132,7 +132,7 @@ def test_one_server_one_worker_and_redis_are_killed_under_load(
     http = fleet.client(kept)
     analysed = new_chest("FLEET-AI")
     kit.store(http, analysed).raise_for_status()
-    studies = [new_chest(f"FLEET-{number}", 30) for number in range(3)]
+    studies = [list(new_chest(f"FLEET-{number}", 30)) for number in range(3)]
     acknowledged: list[FileDataset] = []
     reached = threading.Event()
     senders = [

@@ -60,7 +60,7 @@ def test_acknowledged_instances_survive_a_kill(
 ) -> None:
     server_process.start("--no-worker")
     server_process.authorization = {"Authorization": f"Bearer {server_process.token()}"}
-    studies = [new_chest(f"KILL-{number}") for number in range(3)]
+    studies = [list(new_chest(f"KILL-{number}")) for number in range(3)]
     acknowledged: list[FileDataset] = []
     senders = [
         threading.Thread(target=store_until_killed, args=(server_process, kit, study, acknowledged))

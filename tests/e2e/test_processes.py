@@ -219,7 +219,7 @@ def test_nothing_acknowledged_is_lost_while_one_of_two_servers_stops(
     servers = (two_servers, two_servers, neighbour)
     for server in servers[1:]:
         server.start("--no-worker")
-    studies = [new_chest(f"STOP-{number}") for number in range(3)]
+    studies = [list(new_chest(f"STOP-{number}")) for number in range(3)]
     acknowledged: list[list[str]] = [[], [], []]
     with ThreadPoolExecutor(3) as pool:
         senders = [
