@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
-from sqlalchemy.engine import Row as ResultRow
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.interactions.body import unpack
@@ -16,6 +15,7 @@ from fhir.tables import FhirResourceVersion
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import Fault, FaultKind, NotFound
+from server.kernel.look_up import LookUp
 from server.kernel.rows import table_of
 
 VERSION = table_of(FhirResourceVersion)
@@ -25,6 +25,7 @@ _CURRENT = select(
 ).where(  # built once: that costs more than to execute it
     R.c.type == bindparam("resource_type"), R.c.id == bindparam("resource_id")
 )
+_LOOK_UP = LookUp(_CURRENT)
 
 
 class Deleted(Fault):
@@ -53,8 +54,12 @@ async def read(door: Door, access: Access, resource_type: str, resource_id: str)
     """
     reach = access.reach(resource_type, Permission.READ)
     named = {"resource_type": resource_type, "resource_id": resource_id}
-    async with door.services.database.read() as connection:
-        row = (await connection.execute(_select_current(resource_type, reach), named)).one_or_none()
+    statement = _select_current(resource_type, reach)
+    if statement is _CURRENT:
+        row = next(iter(await door.services.database.look_up(_LOOK_UP, named)), None)
+    else:
+        async with door.services.database.read() as connection:
+            row = (await connection.execute(statement, named)).one_or_none()
     return await _answer(door, access, row, "read")
 
 
@@ -106,7 +111,7 @@ def _was_within(reach: Reach, resource_type: str) -> ColumnElement[bool]:
     return or_(mine, VERSION.c.patient_id == "") if resource_type in SHARED_TYPES else mine
 
 
-async def _answer(door: Door, access: Access, row: ResultRow[Any] | None, interaction: str) -> Stored:
+async def _answer(door: Door, access: Access, row: Any, interaction: str) -> Stored:
     if row is None:
         raise NotFound("No such resource.")
     patient_id = None if row.patient_id in ("", SOMEBODY) else row.patient_id
