@@ -37,6 +37,7 @@ def parse_filter(values: Sequence[str]) -> Filter:
     query = parse_query(keys)
     if len(query.matches) != len(keys) or any(path not in KEYS for path, _ in query.matches):
         raise InvalidQuery(f"filter: each key must have a value and be one of {', '.join(sorted(KEYS))}.")
+    matching(query.matches)  # what cannot be matched is refused now, and not when something happens
     return query.matches
 
 

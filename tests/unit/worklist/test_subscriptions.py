@@ -142,6 +142,7 @@ async def test_filtered_subscription_keeps_its_keys_and_an_unfiltered_one_wins(d
         "PatientID",
         "a=\x00",
         "x" * 5000,
+        ",".join(["InputReadinessState=" + "\\".join(f"C{number}" for number in range(100))] * 3),
     ],
 )
 def test_filter_that_cannot_be_kept_is_refused(text: str) -> None:
