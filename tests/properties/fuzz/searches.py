@@ -60,7 +60,17 @@ PIECES += (
 PIECES += ("PatientName", "00100010", "RequestAttributesSequence.ScheduledProcedureStepID", "9" * 12, "٣")
 
 REACHES = (EVERYONE, Reach(frozenset({"p1", "p2"})), Reach(frozenset()))
-TARGETS: tuple[tuple[Any, ...], ...] = ((), ((STUDY_INSTANCE_UID, "1.2"),), ((SERIES_INSTANCE_UID, "1.2"),))
+# The resources that are searched, Table 10.6.1-1: no studies below a study, no series below a series.
+IN_STUDY, IN_SERIES = (STUDY_INSTANCE_UID, "1.2"), (SERIES_INSTANCE_UID, "1.2")
+RESOURCES: tuple[tuple[Level, tuple[Any, ...]], ...] = (
+    (Level.STUDY, ()),
+    (Level.SERIES, ()),
+    (Level.SERIES, (IN_STUDY,)),
+    (Level.INSTANCE, ()),
+    (Level.INSTANCE, (IN_STUDY,)),
+    (Level.INSTANCE, (IN_SERIES,)),
+    (Level.INSTANCE, (IN_STUDY, IN_SERIES)),
+)
 
 _known = st.sampled_from([*KEYS, *WORKLIST_KEYS, *CONTROLS])
 names = _known | st.sampled_from(PIECES) | st.text(max_size=12)
@@ -78,9 +88,9 @@ def _run(statement: Any) -> None:
     str(statement.compile(dialect=postgresql.dialect()))
 
 
-def is_a_search_or_a_fault(asked: tuple[Level, list[tuple[str, str]], Any, Reach]) -> None:
+def is_a_search_or_a_fault(asked: tuple[tuple[Level, Any], list[tuple[str, str]], Reach]) -> None:
     """A search of studies, series or instances."""
-    level, pairs, target, reach = asked
+    (level, target), pairs, reach = asked
     try:
         query = parse_query(level, pairs, target)
     except Fault as fault:
@@ -119,15 +129,13 @@ def _says_no_value(fault: Fault, pairs: list[tuple[str, str]]) -> None:
 PROPERTIES = [
     Property(
         "a search",
-        st.tuples(
-            st.sampled_from(list(Level)), parameters, st.sampled_from(TARGETS), st.sampled_from(REACHES)
-        ),
+        st.tuples(st.sampled_from(RESOURCES), parameters, st.sampled_from(REACHES)),
         is_a_search_or_a_fault,
         [
-            (Level.SERIES, [("SeriesNumber", "Doe^Jane")], (), EVERYONE),
-            (Level.SERIES, [("SeriesNumber", "9" * 4000)], (), EVERYONE),
-            (Level.STUDY, [("PatientName", "*a" * 2000)], (), EVERYONE),
-            (Level.STUDY, [("PatientName", "[[]]*")], (), EVERYONE),
+            ((Level.SERIES, ()), [("SeriesNumber", "Doe^Jane")], EVERYONE),
+            ((Level.SERIES, ()), [("SeriesNumber", "9" * 4000)], EVERYONE),
+            ((Level.STUDY, ()), [("PatientName", "*a" * 2000)], EVERYONE),
+            ((Level.STUDY, ()), [("PatientName", "[[]]*")], EVERYONE),
         ],
     ),
     Property(
