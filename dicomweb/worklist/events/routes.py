@@ -17,7 +17,7 @@ import structlog
 from fastapi import APIRouter, Request, Response, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from dicomweb.urls import ROOT
+from dicomweb.urls import ROOT, origin_of
 from dicomweb.worklist.events.channel import Channel
 from dicomweb.worklist.events.filter import parse_filter
 from dicomweb.worklist.events.subscriptions import (
@@ -145,7 +145,7 @@ async def _serve_channel(
     try:
         subscriber = Subscriber(access.principal, _parse_ae_title(ae_title))
         reach = access.reach("Task", Permission.READ)
-        if origin not in (None, services.public_base):  # without a token required, any web page could listen
+        if origin not in (None, origin_of(services.public_base)):  # with no token, any page could listen
             raise AeTitleInvalid("The channel is not for pages of other origins.")
         entry = AuditEntry(
             access.principal, Action.EXECUTE, "ups-channel", "Task", None, reach.audited_patient_id
