@@ -60,13 +60,13 @@ ARCHIVE = [
     ),
     ct_slice(place(3, 1, 1), PatientID="P3", StudyDate="", StudyTime="", PatientName="Doe^John"),
 ]
+BODY = multipart(*map(as_file, ARCHIVE))
 
 
 @pytest.fixture
 async def archive(client: httpx.AsyncClient) -> httpx.AsyncClient:
     """A client of an archive with three studies."""
-    body = multipart(*map(as_file, ARCHIVE))
-    response = await client.post("/dicom-web/studies", content=body, headers={"Content-Type": MULTIPART})
+    response = await client.post("/dicom-web/studies", content=BODY, headers={"Content-Type": MULTIPART})
     assert response.status_code == 200
     return client
 
