@@ -28,7 +28,7 @@ test-all: test ## also what takes long
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 	tools/test-other-stores
 	for database in sqlite postgresql; do \
-		for benchmark in unit_of_work fhir_door dicomweb_door metadata_cache; do \
+		for benchmark in unit_of_work fhir_door dicomweb_door metadata_cache pullers; do \
 			$(BIN)/python tests/benchmarks/$$benchmark.py --database $$database || exit 1; \
 		done; \
 	done

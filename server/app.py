@@ -176,10 +176,10 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     )
     archive = dicomweb.routes.open_archive(services)
     include_behind(app, ROOT, *_dicomweb_routers(services, archive, notifications))
-    include_behind(app, "/fhir", _fhir_router(settings, services))
     include_behind(app, "/admin/api", *_administration(services, archive))
     app.include_router(server.http.health.build_router(readiness, metrics))
-    app.include_router(server.auth.routes.build_router(services, tokens))
+    app.include_router(server.auth.routes.build_router(services, tokens))  # /fhir/.well-known is no resource
+    include_behind(app, "/fhir", _fhir_router(settings, services))
     site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
     app.include_router(server.viewer.routes.build_router(site))
     answer_unrouted(app, answer)

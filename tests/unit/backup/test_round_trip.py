@@ -274,7 +274,7 @@ async def test_instance_that_was_moved_meanwhile_is_found(
     async def move(self: Any, *arguments: Any) -> None:
         shutil.move(source.folder / "journal", source.folder / "gone")
         (source.folder / "journal").mkdir()
-        source.objects.inner._open.cache_clear()
+        source.objects.inner._files.close()
         source.objects.inner._journal = None
         for number, body in bodies.items():
             await source.store(number, body)
@@ -307,7 +307,7 @@ async def test_wrong_store_is_no_backup(
     monkeypatch.setattr("server.backup.collect.MAX_DAMAGED", 2)
     await source.fill()
     shutil.rmtree(source.folder / "journal")
-    source.objects.inner._open.cache_clear()
+    source.objects.inner._files.close()
     with pytest.raises(NotBackedUp, match="another one"):
         await source.back_up(repository)
     assert list((repository / "backups").glob("*")) == []
