@@ -80,7 +80,7 @@ class QuickReader:
             raw = read_briefly(
                 self._opened(), lambda opened: opened.execute(prepared.text, values_in_order).fetchall()
             )
-        except (TooLong, sqlite3.OperationalError):
+        except (TooLong, sqlite3.Error):  # the usual way tells what is wrong
             return None
         return prepared.rows(raw)
 
