@@ -217,8 +217,11 @@ async def test_a_frame_as_single_part(archive: httpx.AsyncClient) -> None:
         ("image/jxl", 406),
     ],
 )
-async def test_frames_that_cannot_be_had(archive: httpx.AsyncClient, accept: str, status: int) -> None:
-    await get(archive, f"{PLAIN.path}/frames/1", accept, status)
+async def test_frames_that_can_and_cannot_be_had(
+    archive: httpx.AsyncClient, accept: str, status: int
+) -> None:
+    response = await get(archive, f"{PLAIN.path}/frames/1", accept, status)
+    assert response.headers["Content-Type"].startswith("image/jls" if status == 200 else "application/json")
 
 
 @pytest.mark.parametrize("where", list(BAD), ids=["garbage", "more rows than there are"])
@@ -279,4 +282,5 @@ async def test_streams_can_be_left(archive: httpx.AsyncClient) -> None:
 
     async with archive.stream("GET", STUDY, headers={"Accept": RELATED}) as response:
         await leave(response.aiter_bytes())
-    await get(archive, f"{J2K.path}/frames/1", "application/octet-stream")
+    after = await get(archive, f"{J2K.path}/frames/1", "application/octet-stream")
+    assert after.content == FRAMES[0].tobytes()

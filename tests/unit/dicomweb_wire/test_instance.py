@@ -1,6 +1,5 @@
 import mmap
 import re
-import time
 import zlib
 from pathlib import Path
 from struct import pack
@@ -347,14 +346,21 @@ def test_deep_nesting_is_refused(depth):
 
 
 def test_nesting_up_to_the_limit_is_read():
-    parse_instance(file() + _nested(walk.MAX_DEPTH))
+    (sequence,) = (
+        each
+        for each in parse_instance(file() + _nested(walk.MAX_DEPTH)).dicom_json.values()
+        if each["vr"] == "SQ"
+    )
+    depth = 1
+    while inner := [each for each in sequence["Value"][0].values() if each["vr"] == "SQ"]:
+        (sequence,), depth = inner, depth + 1
+    assert depth == walk.MAX_DEPTH
 
 
-def test_a_hundred_thousand_empty_items_are_read_fast():
+@pytest.mark.timeout(60)  # where a walk is quadratic it takes hours
+def test_a_hundred_thousand_empty_items_are_read():
     data = file(explicit(0x0040A730, "SQ", item() * 100_000))
-    started = time.process_time()
     parsed = parse_instance(data)
-    assert time.process_time() - started < 5  # Orthanc 1.10 takes over 13 s
     assert len(parsed.dicom_json["0040A730"]["Value"]) == 100_000
 
 
