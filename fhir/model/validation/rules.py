@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from fhir.model.narrative import problems_of
 from fhir.model.validation.bindings import in_value_set, is_coded_in
 from fhir.model.validation.definitions import (
     PRIMITIVE,
@@ -20,7 +21,7 @@ from fhir.model.validation.definitions import (
 )
 from fhir.model.validation.issue import IssueType
 from fhir.model.validation.path import Path
-from fhir.model.validation.primitives import FITS, Fits
+from fhir.model.validation.primitives import FITS, Fits, is_string
 from fhir.model.validation.references import checked_reference
 from fhir.model.validation.report import Report
 
@@ -218,6 +219,8 @@ def _primitive_rules(name: str, element: Element, type_: TypeReference) -> list[
     )
     if coded is not None:
         fits, wrong, issue_type = coded, f"This code is not in {element.value_set}.", IssueType.CODE_INVALID
+    if type_.code == "xhtml":
+        return [(name, _narrative(name)), (f"_{name}", _primitive_element(name))]
     if element.many:
         return [(name, _primitives(name, fits, wrong, issue_type)), (f"_{name}", _primitives_elements(name))]
     # A choice is reported by its FHIRPath name, `value`, not by its property, `valueString`.
@@ -231,6 +234,17 @@ def _primitive(name: str, fits: Fits, wrong: str, issue_type: IssueType) -> Rule
     def rule(value: Any, _owner: Object, path: Path, report: Report) -> None:
         if not fits(value):
             report.error(issue_type, wrong, path, name)
+
+    return rule
+
+
+def _narrative(name: str) -> Rule:
+    def rule(value: Any, _owner: Object, path: Path, report: Report) -> None:
+        if not is_string(value):
+            report.error(IssueType.VALUE, "This is no xhtml.", path, name)
+            return
+        for problem in problems_of(value):
+            report.error(IssueType.INVARIANT, problem, path, name)
 
     return rule
 
