@@ -32,6 +32,7 @@ from server.kernel.object_stores import join_installation, open_store
 from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.adopt_outbox import adopt_outbox
+from server.workflows.endpoints import publish_endpoints
 from server.workflows.models import INSTALLER, register_shipped
 from server.workflows.own_codes import publish_own_codes
 from server.workflows.storage.pack import follow_prefix
@@ -145,7 +146,7 @@ async def _prepare(settings: Settings) -> None:
     await make_audit_months(database)
     await adopt_outbox(database)
     await register_shipped(database)
-    await database.transact(_publish_definitions)
+    await database.transact(lambda unit: _publish_definitions(unit, settings))
     await _join_store(settings, database)
     await database.close()
 
@@ -162,9 +163,10 @@ async def _join_store(settings: Settings, database: Database) -> None:
     await database.transact(lambda unit: follow_prefix(unit, objects.prefix))
 
 
-async def _publish_definitions(unit: UnitOfWork) -> None:
+async def _publish_definitions(unit: UnitOfWork, settings: Settings) -> None:
     await put_own_definitions(unit, INSTALLER)
     await publish_own_codes(unit, INSTALLER)
+    await publish_endpoints(unit, settings.base, INSTALLER, needs_token=settings.auth)
 
 
 def _listen(settings: Settings) -> socket.socket:

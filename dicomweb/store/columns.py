@@ -14,7 +14,7 @@ from dicomweb.normal_forms import name_groups, normal_date, normal_time
 from dicomweb.phonetic import sound_of, words_of
 from dicomweb.wire.dictionary import key_of
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 MAX_KEY_CHARACTERS = 256  # of a text that is compared; no VR of a key allows more, and an index takes 2.7 kB
 MAX_NAME_WORDS = 32  # of one name
 MAX_INDEXED_BYTES = 64 << 10  # of the attributes of study and series, as JSON

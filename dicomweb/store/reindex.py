@@ -1,7 +1,8 @@
 """Rows that an earlier release indexed get the columns of this one (`dicomweb.store.columns.INDEX_VERSION`).
 
 What they are made of, the attributes as sent, lies beside them. Until a row is done, its new keys match
-nothing, and names match it literally.
+nothing, and names match it literally. Of each study that is done an event tells, for who keeps something of
+his own of it.
 """
 
 import orjson
@@ -14,6 +15,8 @@ from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 
+# Outbox event; subject: Study Instance UID.
+STUDY_REINDEXED = "study.reindexed"
 ROWS_AT_ONCE = 500  # of one table in one transaction: a tenth of a second for the writer
 
 _STUDY, _SERIES, _NAME = table_of(Study), table_of(Series), table_of(StudyName)
@@ -33,6 +36,9 @@ async def _refresh_studies(unit: UnitOfWork) -> int:
         names = [{"study_id": key, **row} for key, a in found.items() for row in study_names(a)]
         if names:
             await unit.execute(insert(_NAME), names)
+        uids = select(_STUDY.c.study_instance_uid).where(_STUDY.c.id.in_(found)).order_by(_STUDY.c.id)
+        for uid in (await unit.execute(uids)).scalars().all():
+            unit.emit(STUDY_REINDEXED, uid, {})
     return len(found)
 
 

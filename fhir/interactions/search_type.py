@@ -1,6 +1,6 @@
 """search-type (FHIR R4 http.html#search): one page of matches and what they include, as a Bundle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +83,7 @@ async def _read_included(
 ) -> tuple[list[Entry], list[Issue]]:
     if not rids or not search.query.includes:
         return [], []
-    reaches = _reaches(search.access)
+    reaches = _reaches(search.access, search.query.resource_type)
     found: dict[int, ResultRow[Any]] = {}
     for include in search.query.includes:
         statement = select_included(include, rids, reaches, MAX_INCLUDED + 1)
@@ -103,9 +103,16 @@ _TOO_MANY = Issue(
 )
 
 
-def _reaches(access: Access) -> dict[str, Reach]:
+# What comes along with a type to whoever may search that: without the Endpoint nobody finds the images that
+# `patient/ImagingStudy.rs` opens (SMART Imaging Access, Finding studies).
+ACCOMPANYING: Mapping[str, str] = {"ImagingStudy": "Endpoint"}
+
+
+def _reaches(access: Access, searched_type: str) -> dict[str, Reach]:
     """How far the caller may search each type; types it may not search are left out."""
     reaches = {}
+    if accompanying := ACCOMPANYING.get(searched_type):
+        reaches[accompanying] = access.reach(searched_type, Permission.SEARCH)
     for resource_type in resource_types():
         try:
             reaches[resource_type] = access.reach(resource_type, Permission.SEARCH)

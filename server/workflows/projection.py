@@ -44,6 +44,7 @@ from server.kernel.rows import table_of
 from server.kernel.site import Site
 from server.kernel.uids import derived_id
 from server.workflows.deletion.record import mark_reports
+from server.workflows.endpoints import WADO_RS
 from server.workflows.orders import Accession, orders_of
 from server.workflows.report.graph import report_id_of
 
@@ -224,6 +225,7 @@ def _study_facts(
         started=_started(attributes, "StudyDate", "StudyTime", site),
         description=study_text(attributes, "StudyDescription") or None,
         based_on=orders,
+        endpoint_ids=[WADO_RS],
     )
 
 

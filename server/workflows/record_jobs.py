@@ -4,14 +4,17 @@ Each is about one subject and brings that up to date with what the database says
 whole burst, and a run too many writes nothing.
 """
 
+from dataclasses import replace
+
 from dicomweb.overlay.write import STUDY_CORRECTED
 from dicomweb.patients import PATIENT_CHANGED
 from dicomweb.store.index import STUDY_CHANGED
+from dicomweb.store.reindex import STUDY_REINDEXED
 from dicomweb.worklist.change import CHANGED as WORKITEM_CHANGED
 from fhir.interactions.door import surroundings_of
 from fhir.interactions.write import CHANGED as RESOURCE_CHANGED
 from server.kernel.database import UnitOfWork
-from server.kernel.jobs import Args, Emitted, Handlers, Job, Subscriptions
+from server.kernel.jobs import LOW, Args, Emitted, Handlers, Job, Subscriptions
 from server.kernel.services import Services
 from server.workflows.follow_patient import move_reports, project_tasks_of
 from server.workflows.orders import ORDER, studies_of_order
@@ -40,6 +43,11 @@ def _study_changed(event: Emitted) -> Job:
     return project_study_job(event.subject)
 
 
+def _study_reindexed(event: Emitted) -> Job:
+    """What a new release says of every study can wait for what is new."""
+    return replace(project_study_job(event.subject), priority=LOW)
+
+
 def _workitem_changed(event: Emitted) -> Job:
     return _job(PROJECT_TASK, "workitem", event.subject, MOMENT_S)
 
@@ -61,6 +69,7 @@ def _patient_changed_reports(event: Emitted) -> Job:
 SUBSCRIPTIONS: Subscriptions = {
     STUDY_CHANGED: (_study_changed,),
     STUDY_CORRECTED: (_study_changed,),
+    STUDY_REINDEXED: (_study_reindexed,),
     WORKITEM_CHANGED: (_workitem_changed,),
     RESOURCE_CHANGED: (_resource_changed,),
     PATIENT_CHANGED: (_study_changed, _patient_changed_tasks, _patient_changed_reports),
