@@ -4,7 +4,7 @@ Each component has its own number and rows in the table of its kind. Rows of one
 `n // ROWS_PER_ELEMENT`: that is what the join goes by.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, and_, select
@@ -15,20 +15,25 @@ from fhir.search.kinds import KINDS
 from fhir.search.path import Json, compile_path, parse_path
 from fhir.search.value import Asked, InvalidSearch, Surroundings, split_escaped
 
+RowsOf = Callable[[Json, Surroundings], Iterator[tuple[Table, dict[str, Any]]]]
+
 ROWS_PER_ELEMENT = 1024  # values of one component in one element
 
 
-def composite_rows(
-    parameter: SearchParameter, resource: Json, around: Surroundings
-) -> Iterator[tuple[Table, dict[str, Any]]]:
-    """The rows of an element, for each element in which every component has a value."""
-    element = 0
-    for path in map(parse_path, parameter.paths or ()):
-        for node in compile_path(path)(resource, resource):
-            found = [list(extractor(c)(node, resource, around)) for c in parameter.components]
+def compile_composite(parameter: SearchParameter) -> RowsOf:
+    """A function that yields the rows of each element in which every component has a value."""
+    selects = [compile_path(path) for path in map(parse_path, parameter.paths or ())]
+    extracts = [extractor(component) for component in parameter.components]
+
+    def rows_of(resource: Json, around: Surroundings) -> Iterator[tuple[Table, dict[str, Any]]]:
+        element = 0
+        for node in (node for select_nodes in selects for node in select_nodes(resource, resource)):
+            found = [list(extract(node, resource, around)) for extract in extracts]
             if all(found):
                 yield from _element_rows(parameter, found, element)
                 element += 1
+
+    return rows_of
 
 
 def _element_rows(

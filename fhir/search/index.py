@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from fhir.search.composite import composite_rows
+from fhir.search.composite import RowsOf, compile_composite
 from fhir.search.definitions import SearchParameter, SearchType, parameters_of
 from fhir.search.extract import Extract, extractor
 from fhir.search.kinds import KINDS
@@ -29,8 +29,8 @@ def index_rows(resource: Json, around: Surroundings) -> Mapping[Table, list[Row]
         if values:
             into = rows.setdefault(kind.table, [])
             into += ({"param": number, "n": n, **kind.row_of(value)} for n, value in enumerate(values))
-    for parameter in _composites(resource["resourceType"]):
-        for table, row in composite_rows(parameter, resource, around):
+    for rows_of in _composites(resource["resourceType"]):
+        for table, row in rows_of(resource, around):
             rows.setdefault(table, []).append(row)
     return rows
 
@@ -52,5 +52,6 @@ def _first_names(parameter: SearchParameter) -> frozenset[str] | None:
 
 
 @cache
-def _composites(resource_type: str) -> list[SearchParameter]:
-    return [p for p in parameters_of(resource_type).values() if p.type is SearchType.COMPOSITE]
+def _composites(resource_type: str) -> list[RowsOf]:
+    parameters = parameters_of(resource_type).values()
+    return [compile_composite(each) for each in parameters if each.type is SearchType.COMPOSITE]

@@ -27,23 +27,23 @@ async def insert_rows(connection: AsyncConnection, rows: Rows) -> None:
     if connection.dialect.name != "sqlite":
         await postgresql.insert_rows(connection, rows)
         return
-    await _run(await thread_of(connection), _batches(rows))
+    await run_batches(await thread_of(connection), insert_batches(rows))
 
 
-async def _run(thread: SqliteThread, batches: Batches) -> None:
-    """In the caller's thread where that cannot take long."""
-    if thread.is_idle and sum(count_values(values) for _, values in batches) <= VALUES_HERE:
-        thread.run_here(lambda raw: _insert_all(raw, batches))
+async def run_batches(thread: SqliteThread, batches: Batches, *, is_quick: bool = True) -> None:
+    """Run each statement for all of its values: in the caller's thread if they are quick and few."""
+    if is_quick and thread.is_idle and sum(count_values(values) for _, values in batches) <= VALUES_HERE:
+        thread.run_here(lambda raw: _run_all(raw, batches))
     else:
-        await thread.run(lambda raw: _insert_all(raw, batches))
+        await thread.run(lambda raw: _run_all(raw, batches))
 
 
 async def upsert_rows(
     connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], conflict: str
 ) -> None:
     """Insert rows as `insert_rows` does, on SQLite only; `conflict` is the clause for those there already."""
-    batches = [(sql + conflict, values) for sql, values in _batches({table: rows})]
-    await _run(await thread_of(connection), batches)
+    batches = [(sql + conflict, values) for sql, values in insert_batches({table: rows})]
+    await run_batches(await thread_of(connection), batches)
 
 
 async def commit_rows(connection: AsyncConnection, rows: Rows) -> None:
@@ -51,12 +51,12 @@ async def commit_rows(connection: AsyncConnection, rows: Rows) -> None:
     if connection.dialect.name != "sqlite":
         await postgresql.insert_rows(connection, rows)  # one statement: a transaction by itself
         return
-    batches = _batches(rows)
+    batches = insert_batches(rows)
 
     def run(raw: sqlite3.Connection) -> None:
         raw.execute(BEGIN)
         with raw:  # commits, or rolls back
-            _insert_all(raw, batches)
+            _run_all(raw, batches)
 
     await (await thread_of(connection)).run(run)
 
@@ -83,7 +83,8 @@ async def thread_of(connection: AsyncConnection) -> SqliteThread:
     return (await connection.get_raw_connection()).driver_connection  # type: ignore[return-value]
 
 
-def _batches(rows: Rows) -> list[tuple[str, list[tuple[Any, ...]]]]:
+def insert_batches(rows: Rows) -> list[tuple[str, list[tuple[Any, ...]]]]:
+    """The statements that insert these rows on SQLite, with their values."""
     return [
         (_insert(table, tuple(entries[0])), [tuple(entry.values()) for entry in entries])
         for table, entries in rows.items()
@@ -91,7 +92,7 @@ def _batches(rows: Rows) -> list[tuple[str, list[tuple[Any, ...]]]]:
     ]
 
 
-def _insert_all(raw: sqlite3.Connection, batches: Batches) -> None:
+def _run_all(raw: sqlite3.Connection, batches: Batches) -> None:
     for statement, values in batches:
         raw.executemany(statement, values)
 

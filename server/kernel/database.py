@@ -8,20 +8,22 @@ advisory locks.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import CursorResult, Executable, event
+from sqlalchemy import CursorResult, Executable, Table, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from server.kernel import postgresql
 from server.kernel.audit import AuditEntry
-from server.kernel.bulk import commit_rows, insert_rows, thread_of
+from server.kernel.bulk import commit_rows, thread_of
+from server.kernel.changes import Changes, reserve_keys, write_changes
 from server.kernel.clock import now_us
 from server.kernel.database_errors import Retry, as_faults, as_faults_of_reading, reaching_the_database
 from server.kernel.database_limits import DEFAULT_LIMITS, DatabaseLimits
@@ -41,6 +43,7 @@ _EVENT = table_of(OutboxEvent)
 _AUDIT = table_of(AuditRow)
 
 NO_SUBSCRIPTIONS: Subscriptions = {}
+_NONE: Iterator[int] = iter(())
 
 ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
 WHOLE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -57,14 +60,54 @@ class UnitOfWork:
         self._subscriptions = subscriptions
         self._events: list[dict[str, Any]] = []
         self._jobs: list[Job] = []
-        self._entries: list[AuditEntry] = []
+        self._entries: list[dict[str, Any]] = []
+        self._held: set[str] = set()  # names that are locked
+        self._changes = Changes()
+        self._gathers = False
+        self._keys: dict[Table, Iterator[int]] = {}
+        self._keys_at_once = 1
         self.emitted: set[str] = set()  # kinds of events
 
     async def execute(
         self, statement: Executable, parameters: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
     ) -> CursorResult[Any]:
-        """Run one statement in this transaction."""
+        """Run one statement in this transaction, after what was gathered."""
+        if self._changes:
+            await self.write()
         return await self.connection.execute(statement, parameters)
+
+    def gather(self, keys_at_once: int = 1) -> None:
+        """From now on let `change` wait for the next statement or the end: few statements for many changes.
+
+        Who reads by `connection` itself calls `write` before. `keys_at_once`: about as many will be needed.
+        """
+        self._gathers, self._keys_at_once = True, keys_at_once
+
+    async def change(self, changes: Changes) -> None:
+        """Delete, set and insert rows; no two changes of one `gather` touch the same row."""
+        self._changes.add(changes)
+        if not self._gathers:
+            await self.write()
+
+    async def write(self) -> None:
+        """Make the changes that are gathered."""
+        changes, self._changes = self._changes, Changes()
+        if changes:
+            await write_changes(self.connection, changes)
+
+    async def new_key(self, table: Table) -> int:
+        """The autoincrement key for a new row of a table, which the caller inserts in this transaction."""
+        key = next(self._keys.get(table, _NONE), None)
+        if key is None:
+            self._keys[table] = keys = await self._reserve(table)
+            key = next(keys)
+        return key
+
+    async def _reserve(self, table: Table) -> Iterator[int]:
+        if self.connection.dialect.name != "sqlite":
+            return iter(await reserve_keys(self.connection, table, self._keys_at_once))
+        first, *_ = await reserve_keys(self.connection, table, 1)
+        return count(first)
 
     async def lock(self, names: Iterable[str]) -> None:
         """Hold these names until the transaction ends; others that lock the same names wait.
@@ -73,8 +116,9 @@ class UnitOfWork:
         """
         if self.connection.dialect.name == "sqlite":
             return
-        if wanted := sorted(set(names)):
+        if wanted := sorted(set(names) - self._held):
             await postgresql.take_locks(self.connection, wanted)
+            self._held.update(wanted)
 
     def emit(self, kind: str, subject: str, payload: Mapping[str, Any] | None = None) -> None:
         """Announce what this transaction did; readers of the outbox see it once it is committed.
@@ -98,24 +142,28 @@ class UnitOfWork:
 
     def audit(self, entry: AuditEntry) -> None:
         """Record the act in the audit trail, in its own transaction."""
-        self._entries.append(entry)
+        self._entries.append(entry.as_row(self.now_us))
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """What is done within holds together: when it raises, rows, events, jobs and entries are undone."""
+        await self.write()
         events, jobs, entries = len(self._events), len(self._jobs), len(self._entries)
+        held = set(self._held)
         try:
             async with self.connection.begin_nested():
                 yield
+                await self.write()
         except BaseException:
+            self._changes, self._held = Changes(), held  # PostgreSQL let go of what was locked within
             del self._events[events:], self._jobs[jobs:], self._entries[entries:]
             raise
 
     async def flush(self) -> None:
-        """Write the collected events, audit entries and jobs; jobs last, whose rows others may wait for."""
-        entries = [entry.as_row(self.now_us) for entry in self._entries]
-        if self._events or entries:
-            await insert_rows(self.connection, {_EVENT: self._events, _AUDIT: entries})
+        """Write what is gathered, events, audit entries, jobs; jobs last, whose rows others may wait for."""
+        self._changes.insert(_EVENT, self._events)
+        self._changes.insert(_AUDIT, self._entries)
+        await self.write()
         if self._jobs:
             await write_jobs(self.connection, self._jobs, self.now_us)
         self._events, self._entries = [], []

@@ -31,9 +31,14 @@ _LOCK = (  # in the order given; unnest keeps it
     "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest($1::text[]) AS name"
 )
 
+_RESERVE = "SELECT nextval($1::text::regclass) FROM generate_series(1, $2::integer)"
+
 _TYPES: Dialect = dialect()  # type: ignore[no-untyped-call]
 
 Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
+Deletes = Mapping[tuple[Table, str], Sequence[Any]]  # values by table and column
+
+KEEP = " ON CONFLICT DO NOTHING"  # the same on SQLite
 
 
 class NotCommitted(Exception):
@@ -126,16 +131,38 @@ async def take_locks(connection: AsyncConnection, names: Sequence[str]) -> None:
         await driver.execute(_LOCK, names)
 
 
-async def insert_rows(connection: AsyncConnection, rows: Rows) -> None:
-    """Insert rows into each table, all in one statement; see `server.kernel.bulk.insert_rows`."""
+async def insert_rows(connection: AsyncConnection, rows: Rows, conflict: str = "") -> None:
+    """Insert rows into each table, all in one statement; see `server.kernel.bulk.insert_rows`.
+
+    `conflict` is "" or `KEEP`, for rows that are there already.
+    """
     batches = {table: entries for table, entries in rows.items() if entries}
     if not batches:
         return
-    statement = _insert(tuple((table, tuple(entries[0])) for table, entries in batches.items()))
+    tables = tuple((table, tuple(entries[0])) for table, entries in batches.items())
+    statement = _insert(tables, conflict)
     columns = (column for entries in batches.values() for column in zip(*map(_values, entries), strict=True))
     driver = await _driver_of(connection)
     with _as_sqlalchemy():
         await driver.execute(statement, *columns)
+
+
+async def change_rows(connection: AsyncConnection, deletes: Deletes, updates: Rows) -> None:
+    """Delete rows by a column and set others by their first one, all in one statement."""
+    statement = _change(tuple(deletes), tuple((table, tuple(rows[0])) for table, rows in updates.items()))
+    columns = (column for rows in updates.values() for column in zip(*map(_values, rows), strict=True))
+    driver = await _driver_of(connection)
+    with _as_sqlalchemy():
+        await driver.execute(statement, *deletes.values(), *columns)
+
+
+async def reserve_keys(connection: AsyncConnection, table: Table, count: int) -> Sequence[int]:
+    """The next numbers of the sequence behind a table's key."""
+    key = next(iter(table.primary_key.columns)).name
+    driver = await _driver_of(connection)
+    with _as_sqlalchemy():
+        rows = await driver.fetch(_RESERVE, f"{table.name}_{key}_seq", count)
+    return [row[0] for row in rows]
 
 
 async def execute(connection: AsyncConnection, statement: str, *values: Any) -> None:
@@ -150,17 +177,42 @@ def _values(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 @cache
-def _insert(tables: tuple[tuple[Table, tuple[str, ...]], ...]) -> str:
+def _insert(tables: tuple[tuple[Table, tuple[str, ...]], ...], conflict: str) -> str:
     """The statement: an array for each column, `unnest` keeps the order of the rows."""
     inserts, number = [], 0
     for table, columns in tables:
         names = ", ".join(f'"{table.c[column].name}"' for column in columns)
         arrays = ", ".join(f"${n}::{_type_of(table, c)}[]" for n, c in enumerate(columns, number + 1))
-        inserts.append(f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays})')  # noqa: S608  names of our own tables
+        inserts.append(f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays}){conflict}')  # noqa: S608  names of our own tables
         number += len(columns)
     *others, last = inserts
     named = ", ".join(f"insert{n} AS ({insert})" for n, insert in enumerate(others))
     return f"WITH {named} {last}" if named else last
+
+
+@cache
+def _change(
+    deleted: tuple[tuple[Table, str], ...], updated: tuple[tuple[Table, tuple[str, ...]], ...]
+) -> str:
+    parts = [
+        f'DELETE FROM "{table.name}" WHERE "{column}" = ANY(${n}::{_type_of(table, column)}[])'  # noqa: S608  names of our own tables
+        for n, (table, column) in enumerate(deleted, 1)
+    ]
+    number = len(parts)
+    for table, columns in updated:
+        parts.append(_set(table, columns, number + 1))
+        number += len(columns)
+    *others, last = parts
+    named = ", ".join(f"change{n} AS ({part})" for n, part in enumerate(others))
+    return f"WITH {named} {last}" if named else last
+
+
+def _set(table: Table, columns: tuple[str, ...], first: int) -> str:
+    key, *rest = (f'"{column}"' for column in columns)
+    arrays = ", ".join(f"${n}::{_type_of(table, c)}[]" for n, c in enumerate(columns, first))
+    values = ", ".join(f"{name} = new.{name}" for name in rest)
+    new = f"unnest({arrays}) AS new ({', '.join([key, *rest])})"
+    return f'UPDATE "{table.name}" AS old SET {values} FROM {new} WHERE old.{key} = new.{key}'  # noqa: S608  the same
 
 
 def _type_of(table: Table, column: str) -> str:
