@@ -41,7 +41,8 @@ class ResourceFacts:
     update_creates: bool = False
     conditional_create: bool = False
     conditional_update: bool = False
-    conditional_delete: bool = False
+    conditional_delete: str = "not-supported"  # conditional-delete-status: not-supported, single, multiple
+    conditional_read: str = "full-support"  # conditional-read-status
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def _resource(facts: ResourceFacts) -> dict[str, Json]:
         updateCreate=facts.update_creates,
         conditionalCreate=facts.conditional_create,
         conditionalUpdate=facts.conditional_update,
-        conditionalDelete="single" if facts.conditional_delete else "not-supported",
+        conditionalRead=facts.conditional_read,
+        conditionalDelete=facts.conditional_delete,
         searchInclude=list(facts.includes),
         searchRevInclude=list(facts.reverse_includes),
         searchParam=[

@@ -98,6 +98,11 @@ def require_form_body(content_type: str | None) -> None:
         raise UnsupportedMediaType(f"A search by POST is {FORM_URLENCODED}.")
 
 
+def media_type_of(content_type: str | None) -> str:
+    """The media type of a `Content-Type`, in lower case, without parameters."""
+    return _media_type(content_type)[0]
+
+
 def _media_type(content_type: str | None) -> tuple[str, str]:
     media_type, _, parameters = (content_type or "").lower().partition(";")
     named = dict(part.strip().partition("=")[::2] for part in parameters.split(";"))

@@ -1,22 +1,37 @@
 """What this door offers, told from the definitions that it serves by: the body of `/fhir/metadata`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from fhir.capability import ResourceFacts, SearchParameterFacts, ServerFacts, capability_statement
+from fhir.interactions.door import Policy
 from fhir.model.json_codec import encode_json
+from fhir.operations.operation import Level, Operation
 from fhir.search.definitions import SearchParameter, SearchType, parameters_of, stored_types
 
-INTERACTIONS = ("read", "vread", "create", "update", "search-type")
+INTERACTIONS = (
+    "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type",
+)  # fmt: skip
+SYSTEM_INTERACTIONS = ("history-system",)
 
 
-def render_capabilities(server: ServerFacts, *, create_on_update: bool = False) -> bytes:
-    """The CapabilityStatement's JSON text: every type with its search parameters and includes."""
-    resources = [_offer(name, parameters_of(name), create_on_update) for name in sorted(stored_types())]
-    return encode_json(capability_statement(server, resources))
+def render_capabilities(server: ServerFacts, policy: Policy, operations: Sequence[Operation]) -> bytes:
+    """The CapabilityStatement's JSON text: every type with its search parameters, includes and operations."""
+    resources = [_offer(name, parameters_of(name), policy, operations) for name in sorted(stored_types())]
+    facts = replace(
+        server,
+        system_interactions=SYSTEM_INTERACTIONS,
+        operations=[(each.name, each.definition) for each in operations if Level.SYSTEM in each.levels],
+        patches_json=True,
+    )
+    return encode_json(capability_statement(facts, resources))
 
 
 def _offer(
-    resource_type: str, parameters: Mapping[str, SearchParameter], create_on_update: bool
+    resource_type: str,
+    parameters: Mapping[str, SearchParameter],
+    policy: Policy,
+    operations: Sequence[Operation],
 ) -> ResourceFacts:
     return ResourceFacts(
         type=resource_type,
@@ -29,6 +44,13 @@ def _offer(
             for each in parameters.values()
             if each.type is SearchType.REFERENCE
         ],
-        update_creates=create_on_update,
+        operations=[
+            (each.name, each.definition)
+            for each in operations
+            if each.serves(Level.TYPE, resource_type) or each.serves(Level.INSTANCE, resource_type)
+        ],
+        update_creates=policy.create_on_update,
         conditional_create=True,
+        conditional_update=True,
+        conditional_delete="multiple" if policy.delete_multiple else "single",
     )

@@ -1,38 +1,29 @@
 """The HTTP face of the FHIR door (FHIR R4 http.html); mounted by the roof at `/fhir`.
 
-Handlers read the request, call one interaction and answer with ready bytes; every fault passes to the roof,
-whose exception handler answers with `fault_response`.
+A route reads its request into a `FhirRequest`, lets one interaction answer and sends the ready bytes; every
+fault passes to the roof, whose exception handler answers with `fault_response`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from email.utils import formatdate
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 
+from fhir.exchange import HEADERS_READ, Answer, FhirRequest, Interaction
 from fhir.interactions.body import MAX_RESOURCE_BYTES
-from fhir.interactions.create import create
-from fhir.interactions.door import Door, UnknownType
-from fhir.interactions.read import Stored, read, vread
-from fhir.interactions.search_type import search_type
-from fhir.interactions.update import InvalidHeader, update
-from fhir.interactions.write import Written
+from fhir.interactions.door import DEFAULT_POLICY, DeletionGuard, Door, Policy
+from fhir.interactions.etag import InvalidHeader
+from fhir.interactions.history import history
+from fhir.interactions.table import create, delete, patch, read, require_stored_type, search, update, vread
 from fhir.model.json_codec import encode_json
-from fhir.model.validation.issue import Issue, IssueType, Severity
-from fhir.negotiation import (
-    Return,
-    read_preferences,
-    require_form_body,
-    require_json_accepted,
-    require_json_body,
-)
-from fhir.outcome import FHIR_JSON_UTF8, operation_outcome, outcome_of
-from fhir.search.definitions import stored_types
+from fhir.negotiation import require_form_body, require_json_accepted, require_json_body
+from fhir.operations.operation import Operation, operate
+from fhir.outcome import FHIR_JSON_UTF8, outcome_of
 from fhir.search.query import MAX_PARAMETERS
 from fhir.search.value import InvalidSearch
 from server.kernel.access import access_of
-from server.kernel.clock import SECOND_US
 from server.kernel.faults import Fault, FaultKind, TooLarge
 from server.kernel.services import Services
 
@@ -50,130 +41,173 @@ Handler = Callable[..., Awaitable[Response]]
 Metadata = Callable[[], bytes]  # the CapabilityStatement's JSON text
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the roof hands to the door beside its services."""
+
+    policy: Policy = DEFAULT_POLICY
+    deletion_guards: Mapping[str, DeletionGuard] = field(default_factory=dict)
+    operations: Sequence[Operation] = ()
+
+
 def fault_response(fault: Fault) -> Response:
     """The answer that tells of a fault: its status, an OperationOutcome, and what else the status demands."""
     return _json(encode_json(outcome_of(fault)), fault.status, dict(_HEADERS_OF.get(fault.kind, {})))
 
 
 def build_router(
-    services: Services, page_secret: bytes, metadata: Metadata, *, create_on_update: bool = False
+    services: Services, page_secret: bytes, metadata: Metadata, offer: Offer | None = None
 ) -> APIRouter:
     """The routes of the door; `metadata` renders the CapabilityStatement, `page_secret` signs page tokens."""
-    door = Door(services, page_secret, create_on_update)
+    offer = offer or Offer()
+    door = Door(services, page_secret, offer.policy, offer.deletion_guards)
     router = APIRouter(tags=["FHIR R4"])
-    for method, path, handler in _handlers(door, metadata):
+    for method, path, handler in _handlers(door, metadata, offer.operations):
         router.add_api_route(path, handler, methods=[method], response_class=Response, response_model=None)
     return router
 
 
-def _handlers(door: Door, metadata: Metadata) -> Sequence[tuple[str, str, Handler]]:
-    reading, writing = _Reading(door), _Writing(door)
+def _handlers(
+    door: Door, metadata: Metadata, operations: Sequence[Operation]
+) -> Sequence[tuple[str, str, Handler]]:
+    """In the order in which they are tried: what is literal before what may be anything."""
+    served = _Served(door)
 
     async def capabilities(request: Request) -> Response:
         """The CapabilityStatement of this server (FHIR R4 http.html#capabilities)."""
         _require_json(request)
         return _json(metadata())
 
+    async def operation(_door: Door, request: FhirRequest) -> Answer:
+        """An operation (FHIR R4 operations.html)."""
+        return await operate(door, operations, request)
+
+    one, every = "/{resource_type}/{resource_id}", "/{resource_type}"
+    levels = ("", every, one)
     return (
         ("GET", "/metadata", capabilities),
-        ("POST", "/{resource_type}/_search", reading.search_by_form),
-        ("GET", "/{resource_type}/{resource_id}/_history/{version_id}", reading.vread),
-        ("GET", "/{resource_type}/{resource_id}", reading.read),
-        ("GET", "/{resource_type}", reading.search),
-        ("POST", "/{resource_type}", writing.create),
-        ("PUT", "/{resource_type}/{resource_id}", writing.update),
+        *(
+            (method, f"{at}/${{operation}}", served.operation(operation))
+            for at in levels
+            for method in _CALLS
+        ),
+        *(("GET", f"{at}/_history", served.plain(history)) for at in levels),
+        ("POST", f"{every}/_search", served.form(search)),
+        ("GET", f"{one}/_history/{{version_id}}", served.plain(vread)),
+        ("GET", one, served.plain(read)),
+        ("GET", every, served.plain(search)),
+        ("POST", every, served.body(create)),
+        ("PUT", one, served.body(update)),
+        ("PUT", every, served.body(update)),
+        ("PATCH", one, served.patch(patch)),
+        ("PATCH", every, served.patch(patch)),
+        ("DELETE", one, served.plain(delete)),
+        ("DELETE", every, served.plain(delete)),
     )
 
 
-class _Reading:
+_CALLS = ("GET", "POST")
+
+
+class _Served:
+    """Interactions as handlers of the framework; each way differs in what it reads of a body."""
+
     def __init__(self, door: Door) -> None:
         self._door = door
 
-    async def read(self, request: Request, resource_type: str, resource_id: str) -> Response:
-        """The current version (FHIR R4 http.html#read)."""
-        _check(request, resource_type)
-        stored = await read(self._door, access_of(request.scope), resource_type, resource_id)
-        headers = _version_headers(stored)
-        if _names(request.headers.getlist("if-none-match"), headers["ETag"]):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return _json(stored.text, headers=headers)
+    def plain(self, interaction: Interaction) -> Handler:
+        """Without a body."""
 
-    async def vread(
-        self, request: Request, resource_type: str, resource_id: str, version_id: str
-    ) -> Response:
-        """One version (FHIR R4 http.html#vread)."""
-        _check(request, resource_type)
-        stored = await vread(self._door, access_of(request.scope), resource_type, resource_id, version_id)
-        return _json(stored.text, headers=_version_headers(stored))
+        async def handle(request: Request) -> Response:
+            _check(request)
+            return _response(await interaction(self._door, _read(request)))
 
-    async def search(self, request: Request, resource_type: str) -> Response:
-        """search-type by GET (FHIR R4 http.html#search)."""
-        _check(request, resource_type)
-        return await self._search(request, resource_type, _query_pairs(request))
+        return _named(handle, interaction)
 
-    async def search_by_form(self, request: Request, resource_type: str) -> Response:
-        """search-type by POST; parameters of the URL count too."""
-        _check(request, resource_type)
-        require_form_body(request.headers.get("content-type"))
-        form = await _body(request, MAX_FORM_BYTES)
-        pairs = [*_query_pairs(request), *_pairs(form)]
-        _require_json(request, pairs)
-        return await self._search(request, resource_type, pairs)
+    def body(self, interaction: Interaction) -> Handler:
+        """With a resource."""
 
-    async def _search(
-        self, request: Request, resource_type: str, pairs: Sequence[tuple[str, str]]
-    ) -> Response:
-        strict = read_preferences(request.headers.getlist("prefer")).strict
-        access = access_of(request.scope)
-        return _json(await search_type(self._door, access, resource_type, pairs, strict=strict))
+        async def handle(request: Request) -> Response:
+            _check(request)
+            require_json_body(request.headers.get("content-type"))
+            text = await _body(request, MAX_RESOURCE_BYTES)
+            return _response(await interaction(self._door, _read(request, body=text)))
 
+        return _named(handle, interaction)
 
-class _Writing:
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def patch(self, interaction: Interaction) -> Handler:
+        """With a patch, whose format the interaction judges."""
 
-    async def create(self, request: Request, resource_type: str) -> Response:
-        """create, with If-None-Exist conditional (FHIR R4 http.html#create)."""
-        access = access_of(request.scope)
-        text = await self._read_body(request, resource_type)
-        condition = request.headers.get("if-none-exist")
-        written = await create(self._door, access, resource_type, text, condition)
-        status = HTTPStatus.CREATED if written.changed else HTTPStatus.OK
-        return self._answer(request, resource_type, written, status)
+        async def handle(request: Request) -> Response:
+            _check(request)
+            text = await _body(request, MAX_RESOURCE_BYTES)
+            return _response(await interaction(self._door, _read(request, body=text)))
 
-    async def update(self, request: Request, resource_type: str, resource_id: str) -> Response:
-        """update, with If-Match guarded (FHIR R4 http.html#update)."""
-        access = access_of(request.scope)
-        text = await self._read_body(request, resource_type)
-        draft_of = (resource_id, text, request.headers.get("if-match"))
-        written = await update(self._door, access, resource_type, draft_of)
-        status = HTTPStatus.CREATED if written.version_id == 1 else HTTPStatus.OK
-        return self._answer(request, resource_type, written, status)
+        return _named(handle, interaction)
 
-    async def _read_body(self, request: Request, resource_type: str) -> bytes:
-        _check(request, resource_type)
-        require_json_body(request.headers.get("content-type"))
-        return await _body(request, MAX_RESOURCE_BYTES)
+    def operation(self, interaction: Interaction) -> Handler:
+        """With Parameters, or nothing."""
+        return self.patch(interaction)
 
-    def _answer(self, request: Request, resource_type: str, written: Written, status: HTTPStatus) -> Response:
-        headers = _version_headers(written)
-        place = f"{self._door.base_url}/{resource_type}/{written.id}"
-        headers["Location"] = f"{place}/_history/{written.version_id}"
-        returned = read_preferences(request.headers.getlist("prefer")).returned
-        if returned is Return.MINIMAL:
-            return Response(status_code=status, headers=headers)
-        if returned is Return.OPERATION_OUTCOME:
-            said = "Stored." if written.changed else "One resource matches the condition already."
-            note = Issue(Severity.INFORMATION, IssueType.INFORMATIONAL, said)
-            return _json(encode_json(operation_outcome([note])), status, headers)
-        return _json(written.text, status, headers)
+    def form(self, interaction: Interaction) -> Handler:
+        """With search parameters; those of the URL count too (FHIR R4 search.html#Introduction)."""
+
+        async def handle(request: Request) -> Response:
+            _check_type(request)
+            require_form_body(request.headers.get("content-type"))
+            pairs = [*_query_pairs(request), *_pairs(await _body(request, MAX_FORM_BYTES))]
+            _require_json(request, pairs)
+            return _response(await interaction(self._door, _read(request, pairs)))
+
+        return _named(handle, interaction)
 
 
-def _check(request: Request, resource_type: str) -> None:
-    access_of(request.scope)  # who may not come in learns nothing, not even which types there are
-    if resource_type not in stored_types():
-        raise UnknownType("The URL names no resource type that this server keeps.")
+def _named(handler: Handler, interaction: Interaction) -> Handler:
+    handler.__name__, handler.__doc__ = interaction.__name__, interaction.__doc__
+    return handler
+
+
+def _read(request: Request, pairs: Sequence[tuple[str, str]] | None = None, body: bytes = b"") -> FhirRequest:
+    path = request.path_params
+    return FhirRequest(
+        request.method,
+        access_of(request.scope),
+        path.get("resource_type"),
+        path.get("resource_id"),
+        path.get("version_id"),
+        path.get("operation"),
+        _query_pairs(request) if pairs is None else pairs,
+        _headers(request),
+        body,
+    )
+
+
+def _headers(request: Request) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for name, value in request.scope["headers"]:
+        known = name.decode("latin-1")
+        if known in HEADERS_READ:
+            text = value.decode("latin-1")
+            found[known] = f"{found[known]}, {text}" if known in found else text
+    return found
+
+
+def _response(answer: Answer) -> Response:
+    if not answer.text:
+        return Response(status_code=answer.status, headers=answer.headers)
+    return _json(answer.text, answer.status, answer.headers)
+
+
+def _check(request: Request) -> None:
+    _check_type(request)
     _require_json(request)
+
+
+def _check_type(request: Request) -> None:
+    access_of(request.scope)  # who may not come in learns nothing, not even which types there are
+    resource_type = request.path_params.get("resource_type")
+    if resource_type is not None:
+        require_stored_type(resource_type)
 
 
 def _require_json(request: Request, pairs: Sequence[tuple[str, str]] | None = None) -> None:
@@ -210,18 +244,7 @@ async def _body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _version_headers(version: Stored | Written) -> dict[str, str]:
-    return {
-        "ETag": f'W/"{version.version_id}"',
-        "Last-Modified": formatdate(version.last_updated_us // SECOND_US, usegmt=True),
-    }
-
-
-def _names(if_none_match: Sequence[str], etag: str) -> bool:
-    """Whether If-None-Match names this ETag, by weak comparison; `*` names every one (RFC 9110 §13.1.2)."""
-    tags = {tag.strip().removeprefix("W/") for line in if_none_match for tag in line.split(",")}
-    return "*" in tags or etag.removeprefix("W/") in tags
-
-
-def _json(text: bytes, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
+def _json(
+    text: bytes, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> Response:
     return Response(text, status, headers, FHIR_JSON_UTF8)

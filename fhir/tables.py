@@ -37,6 +37,7 @@ class FhirResource(Row, table=True):
         UniqueConstraint("type", "id"),
         Index(None, "type", "rid"),
         Index(None, "type", "last_updated_us", "rid"),
+        Index(None, "last_updated_us", "rid"),
         {"sqlite_autoincrement": True},
     )
 
@@ -57,6 +58,7 @@ class FhirResourceVersion(Row, table=True):
     """
 
     __tablename__ = "fhir_resource_history"
+    __table_args__ = (Index(None, "last_updated_us", "rid"),)
 
     rid: int = Field(sa_column=rid_column())
     version_id: int = Field(primary_key=True)

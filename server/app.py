@@ -35,7 +35,9 @@ from dicomweb.urls import ROOT
 from dicomweb.worklist.events.report import KINDS as REPORTED_KINDS
 from dicomweb.worklist.events.routes import Notifications
 from fhir.capability import ServerFacts
+from fhir.interactions.door import Policy
 from fhir.offer import render_capabilities
+from fhir.operations import OPERATIONS
 from server.auth.middleware import Authentication, Door
 from server.auth.tokens import AccessTokens
 from server.http.body_limit import BodyLimits
@@ -79,6 +81,7 @@ from server.workflows.background import Loop, run_loop
 from server.workflows.engine_jobs import WAKE_S, wake_for_waiting
 from server.workflows.facts import watch_database, watch_machine
 from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runner, worker_runner
+from server.workflows.record_guards import DELETION_GUARDS
 from server.workflows.requested import RegisteredModels
 from server.workflows.worker_process import keep_worker, require_engine
 
@@ -221,8 +224,11 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         if settings.auth
         else {},
     )
-    capabilities = cache(lambda: render_capabilities(facts))  # first asked for, first made: start stays quick
-    return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities)
+    policy = Policy(settings.fhir_create_on_update, settings.fhir_delete_multiple)
+    offer = fhir.routes.Offer(policy, DELETION_GUARDS, OPERATIONS)
+    # First asked for, first made: start stays quick.
+    capabilities = cache(lambda: render_capabilities(facts, policy, offer.operations))
+    return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities, offer)
 
 
 def _readiness(services: Services, drain: Drain | None = None) -> Readiness:

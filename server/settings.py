@@ -147,6 +147,12 @@ class Settings(BaseSettings):
         Duplicates.REFUSE,
         description="refuse or replace: another data set under a SOP Instance UID that is stored",
     )
+    fhir_create_on_update: bool = Field(
+        True, description="whether PUT to an id that is not there creates the resource"
+    )
+    fhir_delete_multiple: bool = Field(
+        False, description="whether a conditional delete takes all resources that match, instead of none"
+    )
     master_key: str | None = Field(
         None,
         min_length=32,

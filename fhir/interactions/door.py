@@ -1,12 +1,14 @@
 """What the interactions of the FHIR door share: services, base URL, policy."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
 from fhir.model.validation.issue import IssueType
 from fhir.outcome import FhirFault
 from fhir.search.value import Surroundings
+from server.kernel.database import UnitOfWork
 from server.kernel.faults import FaultKind
 from server.kernel.services import Services
 
@@ -23,13 +25,29 @@ class UnknownType(FhirFault):
     issue_type = IssueType.NOT_SUPPORTED
 
 
+# Refuses, with a Fault, to delete the resource of this id: something else of the server rests on it.
+DeletionGuard = Callable[[UnitOfWork, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What R4 leaves to the server."""
+
+    create_on_update: bool = True  # whether PUT to an unknown id creates (FHIR R4 http.html#upsert)
+    delete_multiple: bool = False  # whether a conditional delete takes all that match (http.html#3.1.0.7.1)
+
+
+DEFAULT_POLICY = Policy()
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """The FHIR door of one server."""
 
     services: Services
     page_secret: bytes
-    create_on_update: bool = False  # whether PUT to an unknown id creates (FHIR R4 http.html#upsert)
+    policy: Policy = DEFAULT_POLICY
+    deletion_guards: Mapping[str, DeletionGuard] = field(default_factory=dict)  # by resource type
 
     @property
     def base_url(self) -> str:

@@ -1,14 +1,18 @@
-"""update with optimistic locking (FHIR R4 http.html#update, #concurrency)."""
+"""update, also conditional, with optimistic locking (FHIR R4 http.html#update, #cond-update)."""
 
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.engine import Row as ResultRow
 
+from fhir.exchange import FhirRequest
 from fhir.interactions.body import unpack
+from fhir.interactions.condition import Condition, find_one, read_condition
 from fhir.interactions.create import read_draft, require_within
 from fhir.interactions.door import Door
+from fhir.interactions.etag import Guard, read_guard
 from fhir.interactions.write import (
     Draft,
     Written,
@@ -16,17 +20,17 @@ from fhir.interactions.write import (
     identifiers_of,
     insert_first,
     lock_and_find,
+    lock_name,
     supersede,
 )
 from fhir.model.json_codec import Json, decode_json
+from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.search.compartment import PATIENT
 from fhir.search.sql import R, within_reach
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind, Forbidden, NotFound
-
-_ETAG = re.compile(r'\s*(?:W/)?"(?P<version>\d{1,9})"\s*')
 
 
 class NoUpsert(Fault):
@@ -35,66 +39,101 @@ class NoUpsert(Fault):
     kind = FaultKind.METHOD_NOT_ALLOWED
 
 
-class VersionDiffers(Fault):
-    """`If-Match` names another version than the current one."""
+@dataclass(slots=True)
+class Update:
+    """A prepared update; with a condition, `draft.id` is what `resolve` found, or stays the new name."""
 
-    kind = FaultKind.PRECONDITION_FAILED
+    door: Door
+    access: Access
+    reach: Reach
+    draft: Draft
+    guard: Guard
+    condition: Condition | None
+    around: Surroundings
+    may_name: bool = False  # whether an id that is not there is the server's own, so that it may be created
 
+    @property
+    def locks(self) -> Sequence[str]:
+        """The condition's, or the resource's."""
+        return [self.condition.lock] if self.condition else [lock_name(self.draft.type, self.draft.id)]
 
-class InvalidHeader(Fault):
-    """A header that cannot be understood."""
+    async def resolve(self, unit: UnitOfWork) -> Sequence[str]:
+        """Let the condition say which resource is meant (FHIR R4 http.html#cond-update).
 
-    kind = FaultKind.INVALID
+        Raises:
+            SeveralMatches: more than one matches.
+            InvalidResource: one matches, and the body names another.
+        """
+        if self.condition is None:
+            return []
+        found = await find_one(unit, self.condition, self.around)
+        stated = self.draft.resource.get("id")
+        if found is not None and stated not in (None, found.id):
+            named = f"{self.draft.type}.id"
+            raise InvalidResource(
+                [error(IssueType.INVALID, "The condition matches another resource.", named)]
+            )
+        self.may_name = found is None and stated is None
+        if found is not None:
+            self.draft = replace(self.draft, id=found.id)
+        return [lock_name(self.draft.type, self.draft.id)]
 
+    async def perform(self, unit: UnitOfWork) -> Written:
+        """Write the next version, or the first.
 
-def version_of_etag(if_match: str) -> int:
-    """The version that an `If-Match` header names.
+        Raises:
+            NotFound: no such resource within the caller's reach.
+            VersionDiffers: somebody else was first.
+            NoUpsert: there is none, and clients may not name resources.
+            Forbidden: the new version leaves the caller's compartment, or changes who the patient is.
+        """
+        current = await lock_and_find(unit, self.draft.type, self.draft.id)
+        if current is None:
+            self._require_creatable()
+        else:
+            await require_reached(unit, self.reach, current)
+        require_within(self.reach, self.draft.resource, self.draft.id, self.around)
+        require_same_identity(self.reach, current, self.draft)
+        self.guard.require(None if current is None or current.deleted else current.version_id)
+        if current is None:
+            return await insert_first(unit, self.draft, self.access.principal, self.around)
+        return await supersede(unit, current, self.draft, self.access.principal, self.around)
 
-    Raises:
-        InvalidHeader: it is no ETag of ours.
-    """
-    match = _ETAG.fullmatch(if_match)
-    if match is None:
-        raise InvalidHeader("'If-Match' is no ETag of this server.")
-    return int(match["version"])
-
-
-async def update(
-    door: Door, access: Access, resource_type: str, draft_of: tuple[str, bytes, str | None]
-) -> Written:
-    """Write the next version of a resource; `draft_of` is (id in the URL, body, If-Match header).
-
-    Raises:
-        NotFound: no such resource within the caller's reach.
-        VersionDiffers: somebody else was first.
-        NoUpsert: there is none, and clients may not name resources.
-        Forbidden: no grant, the new version leaves the caller's compartment, or changes who the patient is.
-    """
-    resource_id, text, if_match = draft_of
-    reach = access.reach(resource_type, Permission.UPDATE)
-    draft = read_draft(resource_type, text, resource_id)
-    around = door.surroundings()
-    expected = None if if_match is None else version_of_etag(if_match)
-
-    async def work(unit: UnitOfWork) -> Written:
-        current = await lock_and_find(unit, resource_type, resource_id)
-        await _require_allowed(unit, door, reach, current)
-        require_within(reach, draft.resource, resource_id, around)
-        _require_same_identity(reach, current, draft)
-        return await _write(unit, (current, expected), draft, access, around)
-
-    return await door.services.database.transact(work)
-
-
-async def _require_allowed(
-    unit: UnitOfWork, door: Door, reach: Reach, current: ResultRow[Any] | None
-) -> None:
-    if current is None:
-        if reach.is_everyone and not door.create_on_update:
-            raise NoUpsert("There is no such resource, and this server names new ones itself: use POST.")
-        if not reach.is_everyone:
+    def _require_creatable(self) -> None:
+        """The scope of update covers update as create (SMART App Launch 2.2, scopes for requesting data)."""
+        if self.may_name:
+            return
+        if not self.reach.is_everyone:  # whose answers would tell which ids others have
             raise NotFound("No such resource.")
-        return
+        if not self.door.policy.create_on_update:
+            raise NoUpsert("There is no such resource, and this server names new ones itself: use POST.")
+
+
+def prepare_update(door: Door, request: FhirRequest) -> Update:
+    """The update that a request asks for, by the id in its URL or by criteria.
+
+    Raises:
+        Forbidden: no grant.
+        InvalidJson, InvalidResource, InvalidSearch, InvalidHeader: what is sent.
+    """
+    assert request.resource_type is not None
+    reach = request.access.reach(request.resource_type, Permission.UPDATE)
+    condition = None
+    if request.resource_id is None:
+        condition = read_condition(request.access, request.resource_type, request.pairs)
+    draft = read_draft(request.resource_type, request.body, request.resource_id)
+    if condition is not None and (stated := draft.resource.get("id")) is not None:
+        draft = replace(draft, id=stated)
+    guard = read_guard(request.headers)
+    return Update(door, request.access, reach, draft, guard, condition, door.surroundings())
+
+
+async def require_reached(unit: UnitOfWork, reach: Reach, current: ResultRow[Any]) -> None:
+    """Let pass when the stored resource is within reach.
+
+    Raises:
+        NotFound: it is not; that it is there is not told.
+    """
     kept = within_reach(reach, current.type)
     if kept is not None:
         mine = await unit.execute(select(R.c.rid).where(R.c.rid == current.rid, kept))
@@ -102,7 +141,7 @@ async def _require_allowed(
             raise NotFound("No such resource.")
 
 
-def _require_same_identity(reach: Reach, current: ResultRow[Any] | None, draft: Draft) -> None:
+def require_same_identity(reach: Reach, current: ResultRow[Any] | None, draft: Draft) -> None:
     """Let a confined caller keep the identity of its Patient, and no more: studies are linked by it.
 
     With an identifier of somebody else, that person's next study would fall to the caller; without the
@@ -120,18 +159,3 @@ def _require_same_identity(reach: Reach, current: ResultRow[Any] | None, draft: 
 
 def _identity_of(patient: Json) -> tuple[object, object]:
     return frozenset(identifiers_of(patient)), demographics_of(patient)
-
-
-async def _write(
-    unit: UnitOfWork,
-    at: tuple[ResultRow[Any] | None, int | None],
-    draft: Draft,
-    access: Access,
-    around: Surroundings,
-) -> Written:
-    current, expected = at
-    if expected is not None and (current is None or current.version_id != expected):
-        raise VersionDiffers("The resource is at another version than 'If-Match' says.")
-    if current is None:
-        return await insert_first(unit, draft, access.principal, around)
-    return await supersede(unit, current, draft, access.principal, around)

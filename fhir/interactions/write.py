@@ -21,7 +21,13 @@ from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.bulk import insert_rows
 from server.kernel.database import UnitOfWork
-from server.kernel.patients import Demographics, PatientIdentifier, fold_name, register_patient
+from server.kernel.patients import (
+    Demographics,
+    PatientIdentifier,
+    fold_name,
+    forget_patient,
+    register_patient,
+)
 from server.kernel.rows import table_of
 
 RESOURCE = table_of(FhirResource)
@@ -33,20 +39,22 @@ _FIND = select(RESOURCE).where(RESOURCE.c.type == bindparam("type"), RESOURCE.c.
 _INSERT = insert(RESOURCE).returning(RESOURCE.c.rid)
 _UPDATE = update(RESOURCE).where(RESOURCE.c.rid == bindparam("key"))  # what is set is among the parameters
 _PATIENTS = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == bindparam("key"))
-_DELETES = [delete(table).where(table.c.rid == bindparam("key")) for table in (*TABLES, COMPARTMENT)]
+_INDEX_DELETES = [delete(table).where(table.c.rid == bindparam("key")) for table in TABLES]
+_DELETES = [*_INDEX_DELETES, delete(COMPARTMENT).where(COMPARTMENT.c.rid == bindparam("key"))]
 
 CHANGED = "resource.changed"  # the outbox event of every write; subject "Type/id"
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write did; `text` is the resource as stored."""
+    """What a write did; `text` is the resource as stored, empty when it was deleted."""
 
     id: str
     version_id: int
     changed: bool
     last_updated_us: int
     text: bytes
+    created: bool = False  # there was none before, or a deleted one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +71,14 @@ class Draft:
         return str(self.resource["resourceType"])
 
 
+def lock_name(resource_type: str, resource_id: str) -> str:
+    """The name of the lock on a resource."""
+    return f"fhir:{resource_type}/{resource_id}"
+
+
 async def lock_and_find(unit: UnitOfWork, resource_type: str, resource_id: str) -> ResultRow[Any] | None:
     """The current row of a resource, held until the transaction ends; None: there never was one."""
-    await unit.lock([f"fhir:{resource_type}/{resource_id}"])
+    await unit.lock([lock_name(resource_type, resource_id)])
     return (await unit.execute(_FIND, {"type": resource_type, "id": resource_id})).one_or_none()
 
 
@@ -76,7 +89,7 @@ async def insert_first(unit: UnitOfWork, draft: Draft, principal: Principal, aro
     rid = (await unit.execute(_INSERT, row)).scalar_one()
     patients = await _index(unit, rid, draft, around)
     _announce(unit, draft, 1, principal, patients)
-    return Written(draft.id, 1, True, unit.now_us, text)
+    return Written(draft.id, 1, True, unit.now_us, text, created=True)
 
 
 async def supersede(
@@ -91,7 +104,30 @@ async def supersede(
         await unit.execute(statement, {"key": current.rid})
     patients = await _index(unit, current.rid, draft, around)
     _announce(unit, draft, version_id, principal, patients)
-    return Written(draft.id, version_id, True, unit.now_us, text)
+    return Written(draft.id, version_id, True, unit.now_us, text, created=current.deleted)
+
+
+async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Principal) -> Written:
+    """Write the version that says that the resource was deleted; `current` comes from `lock_and_find`.
+
+    No search finds it any more. Whose record it was part of stays known: who could read it may learn that it
+    is gone, and read its history.
+    """
+    version_id = current.version_id + 1
+    await _keep(unit, current)
+    gone = {"version_id": version_id, "last_updated_us": unit.now_us, "deleted": True, "body": b""}
+    await unit.execute(_UPDATE, {"key": current.rid, **gone})
+    for statement in _INDEX_DELETES:
+        await unit.execute(statement, {"key": current.rid})
+    if current.type == PATIENT:
+        await forget_patient(unit, current.id)
+    patients = (await unit.execute(_PATIENTS, {"key": current.rid})).scalars().all()
+    known = sorted(set(patients) - {SOMEBODY})
+    named = f"{current.type}/{current.id}"
+    unit.emit(CHANGED, named, {"version": version_id, "patients": known, "deleted": True})
+    patient_id = min(known, default=None)
+    unit.audit(AuditEntry(principal, Action.DELETE, "delete", current.type, current.id, patient_id))
+    return Written(current.id, version_id, True, unit.now_us, b"")
 
 
 async def _keep(unit: UnitOfWork, current: ResultRow[Any]) -> None:

@@ -40,20 +40,35 @@ def decode_json(data: bytes) -> dict[str, Any]:
         InvalidJson: not UTF-8, not JSON, not an object, deeper than `MAX_DEPTH`, a number beyond the limits,
             a name twice in one object, or a string with NUL or a lone surrogate.
     """
+    value = _decode(data)
+    if not isinstance(value, dict):
+        raise InvalidJson("A JSON object is required.")
+    _check(data, value)
+    return value
+
+
+def decode_value(data: bytes) -> Json:
+    """The JSON value that `data` is, of any kind; raises as `decode_json`."""
+    value = _decode(data)
+    _check(data, value)
+    return value
+
+
+def _decode(data: bytes) -> Json:
     try:
-        value = _DECODER.decode(data)
+        return _DECODER.decode(data)
     except msgspec.DecodeError as error:
         raise InvalidJson(f"The body is not acceptable JSON: {error}.") from None
     except UnicodeDecodeError as error:
         raise InvalidJson(f"The body is not UTF-8 (byte {error.start}).") from None
     except RecursionError:
         raise InvalidJson(f"JSON is nested deeper than {MAX_DEPTH}.") from None
-    if not isinstance(value, dict):
-        raise InvalidJson("A JSON object is required.")
-    _check_depth_and_numbers(value)
+
+
+def _check(data: bytes, value: Json) -> None:
+    _check_depth_and_numbers([[value]])
     if _may_be_ambiguous(data, value):
         _check_names_and_strings(data)
-    return value
 
 
 def encode_json(value: Json) -> bytes:
@@ -87,10 +102,9 @@ _DECODER = msgspec.json.Decoder(float_hook=_exact_decimal)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-def _check_depth_and_numbers(value: dict[str, Any]) -> None:
-    """Walk level by level, so that no nesting can exhaust our own stack."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
+def _check_depth_and_numbers(level: list[Any]) -> None:
+    """Walk level by level from a list that holds the value, so that no nesting can exhaust our own stack."""
+    for _ in range(MAX_DEPTH + 1):
         level = _next_level(level)
         if not level:
             return
@@ -109,7 +123,7 @@ def _next_level(level: list[Any]) -> list[Any]:
     return below
 
 
-def _may_be_ambiguous(data: bytes, value: dict[str, Any]) -> bool:
+def _may_be_ambiguous(data: bytes, value: Json) -> bool:
     """Whether the slower check is needed: NUL can only be escaped, and a dropped name takes its colon along.
 
     An escaped colon could hide the missing one, so any escape that can spell a colon or NUL counts.

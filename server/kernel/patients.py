@@ -120,6 +120,12 @@ async def register_patient(
             await unit.execute(_INSERT, [_row(patient_id, identifier, demographics)])
 
 
+async def forget_patient(unit: UnitOfWork, patient_id: str) -> None:
+    """Let no study find this Patient by an identifier any more, in the transaction that deletes it."""
+    await lock_identifiers(unit, [patient_id])
+    await unit.execute(_DELETE, {"patient": patient_id})
+
+
 async def lock_identifiers(unit: UnitOfWork, patient_ids: Iterable[str]) -> None:
     """Let nobody link a study by an identifier of these Patients until the transaction ends."""
     c = _IDENTITY.c

@@ -98,6 +98,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("POST", "/fhir/{type}/_search"): ("/fhir/ImagingStudy/_search?patient={patient}", EMPTY),
     ("GET", "/fhir/{type}/{id}"): ("/fhir/Patient/{patient}", HIDDEN),
     ("GET", "/fhir/{type}/{id}/_history/{version}"): ("/fhir/Patient/{patient}/_history/1", HIDDEN),
+    ("GET", "/fhir/{type}/{id}/_history"): ("/fhir/Patient/{patient}/_history", HIDDEN),
     ("GET", "/admin/api/studies"): ("/admin/api/studies", FORBIDDEN),
     ("GET", "/admin/api/models"): ("/admin/api/models", FORBIDDEN),
     ("GET", "/admin/api/changes"): ("/admin/api/changes", FORBIDDEN),
@@ -138,7 +139,16 @@ WRITES = {
     ("POST", "/dicom-web/workitems/{workitem}"),
     ("PUT", "/dicom-web/workitems/{workitem}/state"),
     ("POST", "/fhir/{type}"),
+    ("PUT", "/fhir/{type}"),
     ("PUT", "/fhir/{type}/{id}"),
+    ("PATCH", "/fhir/{type}"),
+    ("PATCH", "/fhir/{type}/{id}"),
+    ("DELETE", "/fhir/{type}"),
+    ("DELETE", "/fhir/{type}/{id}"),
+    # tests/unit/fhir_door/test_isolation.py: their answers hold what is the caller's own
+    ("GET", "/fhir/_history"),
+    ("GET", "/fhir/{type}/_history"),
+    *((m, f"/fhir{at}/${{operation}}") for m in ("GET", "POST") for at in ("", "/{type}", "/{type}/{id}")),
 }
 
 SHORT = {

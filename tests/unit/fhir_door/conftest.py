@@ -8,7 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from fhir.routes import build_router, fault_response
+from fhir.interactions.door import Policy
+from fhir.operations import OPERATIONS
+from fhir.routes import Offer, build_router, fault_response
 from server.kernel.access import ACCESS_KEY, Access, Context, Grant, Permission, Principal
 from server.kernel.database import Database
 from server.kernel.faults import Fault
@@ -75,7 +77,15 @@ def confine(rights: dict[str, Access]) -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture
-async def client(services: Services, rights: dict[str, Access]) -> AsyncIterator[httpx.AsyncClient]:
+def offer() -> Offer:
+    """What the door offers beside R4's minimum; a test module may have its own."""
+    return Offer(Policy(), operations=OPERATIONS)
+
+
+@pytest.fixture
+async def client(
+    services: Services, rights: dict[str, Access], offer: Offer
+) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
 
     async def on_fault(_request: Request, fault: Exception) -> Response:
@@ -83,7 +93,8 @@ async def client(services: Services, rights: dict[str, Access]) -> AsyncIterator
         return fault_response(fault)
 
     app.add_exception_handler(Fault, on_fault)
-    router = build_router(services, b"page secret", lambda: b'{"resourceType":"CapabilityStatement"}')
+    metadata = b'{"resourceType":"CapabilityStatement"}'
+    router = build_router(services, b"page secret", lambda: metadata, offer)
     add_router(app, router, "/fhir")
     transport = httpx.ASGITransport(app=Rights(app, rights), raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url=f"{BASE}/fhir") as made:

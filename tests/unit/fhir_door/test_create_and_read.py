@@ -82,9 +82,9 @@ async def test_update_makes_versions_and_guards_them(
     assert (await client.get("/Patient?gender=male")).json()["total"] == 1
 
 
-async def test_update_of_unknown_id_is_no_create(client: httpx.AsyncClient) -> None:
+async def test_update_of_an_unknown_id_creates(client: httpx.AsyncClient) -> None:
     answer = await client.put("/Patient/x1", json={"resourceType": "Patient", "id": "x1"})
-    assert answer.status_code == 405
+    assert (answer.status_code, answer.json()["id"], answer.headers["etag"]) == (201, "x1", 'W/"1"')
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,67 @@ async def test_read_and_vread(client: httpx.AsyncClient, world: World, confine: 
             assert (await client.get(form)).status_code == 200
 
 
+async def test_history(client: httpx.AsyncClient, world: World, confine: Callable[..., Any]) -> None:
+    as_ada = confine(world.ada)
+    for path in (f"/Patient/{world.ben}/_history", f"/Observation/{world.unassigned}/_history"):
+        assert (await client.get(path, headers=as_ada)).status_code == 404
+    own = f"/Observation/{world.observations[world.ada]}"
+    assert len((await client.get(f"{own}/_history", headers=as_ada)).json()["entry"]) == 1
+    for path in ("/_history", "/Patient/_history", "/Observation/_history"):
+        answer = await client.get(path, headers=as_ada)
+        assert answer.status_code == 200
+        assert SECRET not in answer.text
+        assert world.ben not in {e["fullUrl"].split("/")[-1] for e in answer.json()["entry"]}
+    await client.delete(own, headers=as_ada)
+    gone = await client.get(f"{own}/_history", headers=as_ada)
+    assert [e["request"]["method"] for e in gone.json()["entry"]] == ["DELETE", "POST"]
+    assert (await client.get(f"{own}/_history", headers=confine(world.ben))).status_code == 404
+    assert (await client.get("/_history", headers=confine(world.ada, permissions="r"))).status_code == 403
+
+
+async def test_history_of_what_was_another_patients(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    one = world.observations[world.ben]
+    moved = {"resourceType": "Observation", "id": one, "status": "final", "code": {"text": "x"}}
+    moved["subject"] = {"reference": f"Patient/{world.ada}"}
+    assert (await client.put(f"/Observation/{one}", json=moved)).status_code == 200
+    for path in (f"/Observation/{one}/_history", "/Observation/_history", "/_history"):
+        answer = await client.get(path, headers=confine(world.ada))
+        assert SECRET not in answer.text
+        assert f"Observation/{one}" in answer.text
+        of_ben = (await client.get("/_history", headers=confine(world.ben))).json()["entry"]
+    assert one not in {e["fullUrl"].split("/")[-1] for e in of_ben}
+
+
+async def test_writes_by_name_and_by_condition(
+    client: httpx.AsyncClient, world: World, confine: Callable[..., Any]
+) -> None:
+    as_ada, one = confine(world.ada), world.observations[world.ben]
+    patch = {"content-type": "application/json-patch+json"}
+    body = {"resourceType": "Observation", "status": "final", "code": {"text": SECRET}}
+    body["subject"] = {"reference": f"Patient/{world.ada}"}
+    assert (await client.patch(f"/Observation/{one}", json=[], headers=as_ada | patch)).status_code == 404
+    by_id = f"/Observation?_id={one}"
+    assert (await client.patch(by_id, json=[], headers=as_ada | patch)).status_code == 404
+    named = await client.put(f"/Observation/{one}", json={**body, "id": one}, headers=as_ada)
+    assert named.status_code == 404
+    unknown = await client.put("/Observation/new", json={**body, "id": "new"}, headers=as_ada)
+    assert unknown.status_code == 404
+    for path in (f"/Observation/{one}", by_id, f"/Observation?subject=Patient/{world.ben}"):
+        assert (await client.delete(path, headers=as_ada)).status_code == 204
+    assert (await client.get(f"/Observation/{one}")).headers["etag"] == 'W/"1"'
+    made = await client.put(by_id, json=body, headers=as_ada)  # as if Ben's were not there
+    assert (made.status_code, made.json()["id"] == one) == (201, False)
+    own = f"/Observation/{world.observations[world.ada]}"
+    to_ben = [{"op": "replace", "path": "/subject/reference", "value": f"Patient/{world.ben}"}]
+    assert (await client.patch(own, json=to_ben, headers=as_ada | patch)).status_code == 403
+    assert (
+        await client.patch(own, json=[], headers=confine(world.ada, permissions="rs") | patch)
+    ).status_code == 403
+    assert (await client.delete(own, headers=confine(world.ada, permissions="cru"))).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("search", "count"),
     [

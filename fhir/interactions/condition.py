@@ -1,0 +1,81 @@
+"""Conditions of writes: `If-None-Exist` and the criteria in a URL (FHIR R4 http.html#ccreate, #cond-update).
+
+A condition is a search that is made under a lock of its own name, in the transaction that acts on its answer:
+two clients with one condition come one after the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from sqlalchemy.engine import Row as ResultRow
+
+from fhir.exchange import Pairs
+from fhir.search.query import PAGE, RESULT_PARAMETERS, WITHOUT_EFFECT, SearchQuery, parse_query
+from fhir.search.sql import select_page
+from fhir.search.value import InvalidSearch, Surroundings
+from server.kernel.access import Access, Permission, Reach
+from server.kernel.database import UnitOfWork
+from server.kernel.faults import Fault, FaultKind
+
+
+class SeveralMatches(Fault):
+    """The condition of a conditional interaction matches more than one resource."""
+
+    kind = FaultKind.PRECONDITION_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The search, how far it may look, and the name of the lock on it."""
+
+    query: SearchQuery
+    reach: Reach
+    lock: str
+
+
+def read_condition_header(access: Access, resource_type: str, if_none_exist: str) -> Condition:
+    """The condition in an `If-None-Exist` header, with or without what stands before its "?".
+
+    Raises:
+        InvalidSearch: no search criteria, or one that is unknown.
+        Forbidden: the caller may not search: the answer would tell what is there.
+    """
+    try:
+        pairs = parse_qsl(if_none_exist.rpartition("?")[2], keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise InvalidSearch("'If-None-Exist' is no search.") from None
+    return read_condition(access, resource_type, pairs)
+
+
+def read_condition(access: Access, resource_type: str, pairs: Pairs) -> Condition:
+    """The condition that the parameters of a URL state; raises as `read_condition_header`."""
+    stated = [(name, value) for name, value in pairs if name not in WITHOUT_EFFECT]
+    query = parse_query(resource_type, stated, strict=True)
+    if not query.criteria or any(name in RESULT_PARAMETERS or name == PAGE for name, _ in stated):
+        raise InvalidSearch("A condition needs search criteria and nothing else.")
+    query.count = 1
+    named = "&".join(f"{name}={value}" for name, value in sorted(stated))
+    reach = access.reach(resource_type, Permission.SEARCH)
+    return Condition(query, reach, f"fhir-condition:{resource_type}?{named}")
+
+
+async def find_one(unit: UnitOfWork, condition: Condition, around: Surroundings) -> ResultRow[Any] | None:
+    """The resource that matches; None: none does. The condition's lock is held.
+
+    Raises:
+        SeveralMatches: more than one does.
+    """
+    rows = await find_all(unit, condition, around, 1)
+    if len(rows) > 1:
+        raise SeveralMatches("More than one resource matches the condition.")
+    return rows[0] if rows else None
+
+
+async def find_all(
+    unit: UnitOfWork, condition: Condition, around: Surroundings, limit: int
+) -> Sequence[ResultRow[Any]]:
+    """The resources that match, one more than `limit` at most."""
+    condition.query.count = limit
+    return (await unit.execute(select_page(condition.query, condition.reach, around, None))).all()

@@ -1,0 +1,72 @@
+"""The interactions as the door offers them: one function each, from request to answer (FHIR R4 http.html)."""
+
+from fhir.exchange import Answer, FhirRequest
+from fhir.interactions import read as reading
+from fhir.interactions.answers import answer_deleted, answer_stored, answer_written
+from fhir.interactions.create import prepare_create
+from fhir.interactions.delete import prepare_delete
+from fhir.interactions.door import Door, UnknownType
+from fhir.interactions.patch import prepare_patch
+from fhir.interactions.prepared import carry_out
+from fhir.interactions.search_type import search_type
+from fhir.interactions.update import prepare_update
+from fhir.negotiation import read_preferences
+from fhir.search.definitions import stored_types
+
+
+async def read(door: Door, request: FhirRequest) -> Answer:
+    """The current version, also conditional (FHIR R4 http.html#read, #cread)."""
+    resource_type, resource_id = _named(request)
+    return answer_stored(request, await reading.read(door, request.access, resource_type, resource_id))
+
+
+async def vread(door: Door, request: FhirRequest) -> Answer:
+    """One version (FHIR R4 http.html#vread)."""
+    resource_type, resource_id = _named(request)
+    version = request.version_id or ""
+    stored = await reading.vread(door, request.access, resource_type, resource_id, version)
+    return answer_stored(request, stored)
+
+
+async def search(door: Door, request: FhirRequest) -> Answer:
+    """search-type by GET or POST (FHIR R4 http.html#search)."""
+    assert request.resource_type is not None
+    strict = read_preferences([request.headers.get("prefer", "")]).strict
+    text = await search_type(door, request.access, request.resource_type, request.pairs, strict=strict)
+    return Answer(text=text)
+
+
+async def create(door: Door, request: FhirRequest) -> Answer:
+    """create, with If-None-Exist conditional (FHIR R4 http.html#create)."""
+    return answer_written(door, request, await carry_out(door, prepare_create(door, request)))
+
+
+async def update(door: Door, request: FhirRequest) -> Answer:
+    """update, guarded by If-Match; with criteria conditional (FHIR R4 http.html#update, #cond-update)."""
+    return answer_written(door, request, await carry_out(door, prepare_update(door, request)))
+
+
+async def patch(door: Door, request: FhirRequest) -> Answer:
+    """patch, guarded by If-Match; with criteria conditional (FHIR R4 http.html#patch)."""
+    return answer_written(door, request, await carry_out(door, prepare_patch(door, request)))
+
+
+async def delete(door: Door, request: FhirRequest) -> Answer:
+    """delete; with criteria conditional (FHIR R4 http.html#delete)."""
+    return answer_deleted(request, await carry_out(door, prepare_delete(door, request)))
+
+
+def require_stored_type(resource_type: str) -> None:
+    """Let pass the name of a type that this server keeps.
+
+    Raises:
+        UnknownType: it is none.
+    """
+    if resource_type not in stored_types():
+        raise UnknownType("The URL names no resource type that this server keeps.")
+
+
+def _named(request: FhirRequest) -> tuple[str, str]:
+    assert request.resource_type is not None
+    assert request.resource_id is not None
+    return request.resource_type, request.resource_id

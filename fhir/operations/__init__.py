@@ -1,0 +1,8 @@
+"""Operations (FHIR R4 operations.html): one module each, and the table by which they are found and told."""
+
+from collections.abc import Sequence
+
+from fhir.operations.operation import Operation
+
+# Those of this package; the roof adds what crosses packages.
+OPERATIONS: Sequence[Operation] = ()

@@ -1,0 +1,1 @@
+"""The two patch formats of R4 (http.html#patch): JSON Patch, and FHIRPath Patch. Pure."""
