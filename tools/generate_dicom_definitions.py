@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom import _dicom_dict, _uid_dict
+from pydicom.sr import _snomed_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTICE = f"""\
@@ -109,6 +110,20 @@ def sop_classes() -> str:
     return "\n".join(lines) + "\n"
 
 
+def retired_snomed() -> str:
+    """`retired_snomed.py`: the codes of SNOMED-RT style and the SNOMED CT concepts that replaced them."""
+    lines = [
+        '"""SNOMED-RT style codes -> SNOMED CT concept ids (PS3.16 Annex O); scheme SRT, SNM3 or 99SDM."""',
+        NOTICE,
+        "# One string: most servers never meet such a code, and the others split it once.",
+        '_TABLE = """\\',
+        *(f"{old} {new}" for old, new in sorted(_snomed_dict.mapping["SRT"].items())),
+        '"""',
+        "SCT_OF_SRT: dict[str, str] = dict(line.split(' ') for line in _TABLE.splitlines())",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def package() -> str:
     """`__init__.py` of the folders."""
     return f'"""DICOM\'s registries as Python tables."""\n{NOTICE}'
@@ -119,6 +134,7 @@ FILES: dict[str, Callable[[], str]] = {
     "dicomweb/definitions/attributes.py": attributes,
     "dicomweb/definitions/transfer_syntaxes.py": transfer_syntaxes,
     "terminology/definitions/__init__.py": package,
+    "terminology/definitions/retired_snomed.py": retired_snomed,
     "terminology/definitions/sop_classes.py": sop_classes,
 }
 

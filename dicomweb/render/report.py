@@ -4,7 +4,7 @@ The content tree in the order of its items. Every text of the object is escaped;
 link and nothing from elsewhere.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -20,7 +20,8 @@ _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:50em;margin:2em auto;padding:0 1em}"
     "ul{padding-left:1.4em}.name{font-weight:600}dt{color:#555;float:left;clear:left;width:10em}"
 )
-_HEAD = (
+Head = Sequence[tuple[str, str]]  # (label, keyword of an attribute) of what stands above the content
+_HEAD: Head = (
     ("Patient", "PatientName"),
     ("Patient ID", "PatientID"),
     ("Birth date", "PatientBirthDate"),
@@ -139,17 +140,17 @@ def _joined(line: Line) -> str:
     return ": ".join(part for part in (line.name, line.value) if part)
 
 
-def to_html(dicom_json: DicomJson) -> str:
+def to_html(dicom_json: DicomJson, head: Head = _HEAD) -> str:
     """The report as a page of HTML."""
     title = escape(_title(dicom_json))
-    head = "".join(
+    above = "".join(
         f"<dt>{label}</dt><dd>{escape(text_of(dicom_json, name))}</dd>"
-        for label, name in _HEAD
+        for label, name in head
         if text_of(dicom_json, name)
     )
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1><dl>{head}</dl>"
+        f"<style>{_STYLE}</style></head><body><h1>{title}</h1><dl>{above}</dl>"
         f"{''.join(_html_items(dicom_json))}</body></html>\n"
     )
 

@@ -8,14 +8,12 @@ retry writes the same UIDs and ids, so nothing doubles.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from io import BytesIO
+from dataclasses import dataclass, replace
 
-import orjson
-from pydicom import Dataset, dcmread
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 
 from ai_engine.encode.publication import EncodedObject, EncodedResult
+from dicomweb.attributes import DicomJson
 from dicomweb.store.index import index_instances, supersede_instances
 from dicomweb.store.instances import (
     InstanceResult,
@@ -25,33 +23,22 @@ from dicomweb.store.instances import (
     prepare_instance,
 )
 from dicomweb.tables import Study
+from dicomweb.wire.exact import read_exactly
 from dicomweb.worklist.attempts import complete, fence, standing_output
 from dicomweb.worklist.workitem import Claim, SeriesReference
-from fhir.interactions.authored import put_resource
-from fhir.interactions.read import read_resource
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
-from server.kernel.clock import instant_text
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.site import Site
-from server.workflows.orders import orders_of
-from server.workflows.projection import (
-    accession_of,
-    imaging_study_id_of,
-    project_study,
-    task_facts,
-)
-from server.workflows.report.graph import ReportContext, ReportGraph, entered_in_error, report_id_of
+from server.workflows.projection import project_study, task_facts
+from server.workflows.report.graph import report_id_of
+from server.workflows.report.record import Surroundings, context_of, surroundings_of, write_graph
 from server.workflows.sr_to_fhir import map_sr
 
-SIGNED_OFF = frozenset({"final", "amended", "corrected", "appended"})  # DiagnosticReport.status after review
-
 _STUDY = table_of(Study)
-
-Json = dict[str, object]
 
 
 class ResultRefused(Fault):
@@ -71,7 +58,7 @@ class Publication:
     """A result whose bytes are durable."""
 
     instances: tuple[StoredInstance, ...]
-    document: Dataset  # the SR
+    document: DicomJson  # the SR
     superseded: tuple[SeriesReference, ...]
 
 
@@ -95,16 +82,17 @@ async def publish(
     received = await asyncio.to_thread(_prepare, made)
     ranges = await services.objects.put([each.part10 for each in made])
     instances = tuple(map(StoredInstance, received, ranges))
-    document = await asyncio.to_thread(dcmread, BytesIO(result.sr.part10))
+    document = await asyncio.to_thread(read_exactly, result.sr.part10)
     publication = Publication(instances, document, superseded)
-    await services.database.transact(lambda unit: _publish(unit, claim, publication, services.site))
+    around = surroundings_of(services)
+    await services.database.transact(lambda unit: _publish(unit, claim, publication, around))
 
 
 def _prepare(made: Sequence[EncodedObject]) -> list[ReceivedInstance]:
     return [prepare_instance(each.part10) for each in made]
 
 
-async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, site: Site) -> None:
+async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, around: Surroundings) -> None:
     await unit.lock(
         [f"study:{claim.study_instance_uid}"]
     )  # before the workitem: so everybody takes them who needs both
@@ -112,11 +100,15 @@ async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, sit
     await _require_study(unit, claim.study_instance_uid)
     if await standing_output(unit, claim) != publication.superseded:
         raise ResultOutdated("A newer result of this rule was published meanwhile.")
-    await _publish_objects(unit, claim, publication, site)
-    await project_study(unit, claim.study_instance_uid, site)
+    await _publish_objects(unit, claim, publication, around.site)
+    await project_study(unit, claim.study_instance_uid, around.site)
     query = select(_STUDY).where(_STUDY.c.study_instance_uid == claim.study_instance_uid)
     study = (await unit.execute(query)).mappings().one()
-    await _publish_report(unit, claim, publication.document, _Record(workitem, study, site))
+    report_id = report_id_of(claim.study_instance_uid, claim.model_name)
+    context = await context_of(unit, study, report_id, around)
+    ended = {**workitem, "ended_us": unit.now_us, "patient_id": study["patient_id"]}
+    graph = map_sr(publication.document, replace(context, task=task_facts(ended)))
+    await write_graph(unit, graph, claim.principal)
     await complete(unit, claim, _output(publication.instances))
 
 
@@ -139,73 +131,6 @@ async def _publish_objects(unit: UnitOfWork, claim: Claim, publication: Publicat
     ]
     if replaced:
         await supersede_instances(unit, replaced)
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What the record knows beside the SR."""
-
-    workitem: RowMapping
-    study: RowMapping
-    site: Site
-
-
-async def _publish_report(unit: UnitOfWork, claim: Claim, document: Dataset, record: _Record) -> None:
-    """Write the graph of the SR; Observations that it does not make any more become entered-in-error."""
-    report_id = report_id_of(claim.study_instance_uid, claim.model_name)
-    before = await read_resource(unit.connection, "DiagnosticReport", report_id)
-    graph = map_sr(document, await _context(unit, record, report_id, before))
-    for resource in graph.resources():
-        await put_resource(unit, resource, claim.principal)
-    await _retract(unit, graph, claim.principal)
-
-
-async def _context(unit: UnitOfWork, record: _Record, report_id: str, before: Json | None) -> ReportContext:
-    attributes = orjson.loads(record.study["attributes"])
-    study_instance_uid = record.study["study_instance_uid"]
-    accession = accession_of(attributes)
-    orders = await orders_of(unit.connection, record.study["patient_id"], accession)
-    ended = {**record.workitem, "ended_us": unit.now_us, "patient_id": record.study["patient_id"]}
-    return ReportContext(
-        report_id=report_id,
-        imaging_study_id=imaging_study_id_of(study_instance_uid),
-        study_instance_uid=study_instance_uid,
-        issued=instant_text(unit.now_us),
-        patient_id=record.study["patient_id"],
-        timezone=record.site.timezone,
-        amends=before is not None and before["status"] in SIGNED_OFF,
-        accession_number=accession.number if accession else None,
-        accession_system=accession.system if accession else None,
-        based_on=orders,
-        previous_observation_ids=await _observation_ids(unit, before),
-        task=task_facts(ended),
-    )
-
-
-async def _observation_ids(unit: UnitOfWork, report: Json | None) -> frozenset[str]:
-    """The ids of the Observations that a report names, and of their members."""
-    found: set[str] = set()
-    waiting = _references(report, "result")
-    while waiting:
-        observation_id = waiting.pop()
-        if observation_id not in found:
-            found.add(observation_id)
-            observation = await read_resource(unit.connection, "Observation", observation_id)
-            waiting.extend(_references(observation, "hasMember"))
-    return frozenset(found)
-
-
-def _references(resource: Json | None, element: str) -> list[str]:
-    references = [] if resource is None else resource.get(element, [])
-    assert isinstance(references, list)
-    return [each["reference"].removeprefix("Observation/") for each in references]
-
-
-async def _retract(unit: UnitOfWork, graph: ReportGraph, principal: Principal) -> None:
-    for observation_id in sorted(graph.no_longer_held):
-        observation = await read_resource(unit.connection, "Observation", observation_id)
-        if observation is not None:
-            await put_resource(unit, entered_in_error(observation), principal)
 
 
 def _output(instances: Sequence[StoredInstance]) -> tuple[SeriesReference, ...]:

@@ -1,17 +1,17 @@
-"""The one mapping from a DICOM SR by TID 1500 to FHIR R4: for our own documents and other vendors'.
+"""The one mapping from a DICOM SR to FHIR R4: for our own documents and other vendors'.
 
 It follows the graph of HL7's "DICOM SR to FHIR" guide, laid out in R4: measurement group → Observation with
-members, measurement → Observation, TID 4019 → Device, document → DiagnosticReport. Pure. Rule: the FHIR graph
-says nothing that the SR does not; what the mapping does not understand is left out, and the SR stays the
-original.
+members, measurement → Observation, TID 4019 → Device, document → DiagnosticReport. A document that is not by
+TID 1500 becomes a report that is read and not reckoned with: its text, conclusions and page. Pure. Rule: the
+FHIR graph says nothing that the SR does not; what the mapping does not understand is left out, and the SR
+stays the original.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydicom import Dataset
-
+from dicomweb.attributes import DicomJson
 from fhir.model.builders.datatypes import (
     accession_identifier,
     concept,
@@ -34,11 +34,14 @@ from server.workflows.report.content import Concept, ContentItem, items_of, root
 from server.workflows.report.devices import Devices
 from server.workflows.report.graph import ReportContext, ReportGraph, provenance_id_of
 from server.workflows.report.observations import Common, Observations
-from server.workflows.report.summary import summary_lines
+from server.workflows.report.presented import Place, presented_form
+from server.workflows.report.regions import SEGMENTATION
+from server.workflows.report.summary import prose_lines, summary_lines
 
 Json = Any
 
 MAX_CONTAINERS = 16  # containers within containers that are looked into
+MAX_ITEMS = 5_000  # of a document that becomes Observations; a longer one is a report to be read
 UNTITLED = "Imaging Measurement Report"
 
 
@@ -53,17 +56,18 @@ class _Outline:
     intended_use: list[str] = field(default_factory=list)
 
 
-def map_sr(document: Dataset, context: ReportContext) -> ReportGraph:
+def map_sr(document: DicomJson, context: ReportContext) -> ReportGraph:
     """The FHIR resources that say what this SR document says."""
-    root, schemes = root_of(document), Schemes(document)
+    schemes = Schemes(document)
     outline = _Outline()
-    _outline(root, outline)
+    _outline(root_of(document), outline)
     devices = Devices(document, schemes, outline.intended_use)
     observations = Observations(_common(document, context), schemes, devices)
-    for group in outline.groups:
-        observations.add_group(group)
-    for statement in outline.statements:
-        observations.add_statement(statement)
+    if has_measurements(document):
+        for group in outline.groups:
+            observations.add_group(group)
+        for statement in outline.statements:
+            observations.add_statement(statement)
     ids = frozenset(made["id"] for made in observations.made)
     return ReportGraph(
         report=_report(document, context, outline, observations),
@@ -73,6 +77,25 @@ def map_sr(document: Dataset, context: ReportContext) -> ReportGraph:
         task=None if context.task is None else completed_task(context.task, context.report_id),
         no_longer_held=context.previous_observation_ids - ids,
     )
+
+
+def has_measurements(document: DicomJson) -> bool:
+    """Whether a document becomes Observations: by TID 1500, as it says or by its title, and not too long."""
+    templates = [
+        text_of(item, "TemplateIdentifier") for item in items_of(document, "ContentTemplateSequence")
+    ]
+    root = root_of(document)
+    return ("1500" in templates or root.key in concepts.MEASUREMENT_REPORTS) and not _is_longer(root)
+
+
+def _is_longer(root: ContentItem) -> bool:
+    waiting, count = [root], 0
+    while waiting and count <= MAX_ITEMS:
+        item = waiting.pop()
+        count += 1
+        if item.key != concepts.IMAGE_LIBRARY:
+            waiting += item.children
+    return count > MAX_ITEMS
 
 
 def _outline(container: ContentItem, outline: _Outline, depth: int = 0) -> None:
@@ -99,17 +122,28 @@ def _sort_in(item: ContentItem, concludes: bool, outline: _Outline) -> None:
         outline.statements.append(item)
 
 
-def report_status(document: Dataset, *, amends: bool) -> str:
-    """DiagnosticReport.status and Observation.status: nobody verified → preliminary (PS3.3 C.17.2)."""
-    if text_of(document, "VerificationFlag") != "VERIFIED":
-        return "preliminary"
+SIGNED, EARLY = "VERIFIED", "preliminary"
+
+
+def report_status(document: DicomJson, *, amends: bool) -> str:
+    """DiagnosticReport.status (PS3.3 C.17.2): nothing is final before its end, nor unverified."""
+    is_partial = text_of(document, "CompletionFlag") == "PARTIAL"
+    if text_of(document, "VerificationFlag") != SIGNED:
+        return "partial" if is_partial else EARLY
+    if is_partial or text_of(document, "PreliminaryFlag") == "PRELIMINARY":
+        return EARLY
     return "amended" if amends else "final"
 
 
-def _common(document: Dataset, context: ReportContext) -> Common:
+def observation_status(report_status: str) -> str:
+    """Observation.status in a report of that status; no Observation is partial."""
+    return EARLY if report_status == "partial" else report_status
+
+
+def _common(document: DicomJson, context: ReportContext) -> Common:
     return Common(
         report_id=context.report_id,
-        status=report_status(document, amends=context.amends),
+        status=observation_status(report_status(document, amends=context.amends)),
         study=_study(context),
         subject=reference("Patient", context.patient_id) if context.patient_id else None,
         effective=_study_time(document, context),
@@ -123,7 +157,7 @@ def _study(context: ReportContext) -> dict[str, Json]:
     )
 
 
-def _study_time(document: Dataset, context: ReportContext) -> str | None:
+def _study_time(document: DicomJson, context: ReportContext) -> str | None:
     return fhir_date_time(
         text_of(document, "StudyDate"),
         text_of(document, "StudyTime"),
@@ -133,19 +167,19 @@ def _study_time(document: Dataset, context: ReportContext) -> str | None:
 
 
 def _report(
-    document: Dataset, context: ReportContext, outline: _Outline, observations: Observations
+    document: DicomJson, context: ReportContext, outline: _Outline, observations: Observations
 ) -> dict[str, Json]:
     title = root_of(document).concept
     common, schemes = observations.common, observations.schemes
     conclusion = "\n".join(outline.conclusions)
-    lines = [*outline.conclusions, *summary_lines(observations.made), *outline.intended_use]
+    words = UNTITLED if title is None else title.meaning
     return diagnostic_report(
         ReportFacts(
             context.report_id,
-            common.status,
+            report_status(document, amends=context.amends),
             concept(text=UNTITLED) if title is None else schemes.codeable(title),
             identifiers=list(_identifiers(document, context)),
-            text=narrative(UNTITLED if title is None else title.meaning, lines),
+            text=narrative(words, _lines(document, outline, observations)),
             subject=common.subject,
             based_on=[reference("ServiceRequest", id_) for id_ in context.based_on],
             effective=common.effective,
@@ -156,11 +190,26 @@ def _report(
             imaging_study=[common.study],
             conclusion=conclusion or None,
             conclusion_code=[schemes.codeable(code) for code in outline.conclusion_codes],
+            presented_form=presented_form(document, words, _place(document, context)),
         )
     )
 
 
-def _identifiers(document: Dataset, context: ReportContext) -> Iterator[dict[str, Json]]:
+def _lines(document: DicomJson, outline: _Outline, observations: Observations) -> list[str]:
+    """The report in a few lines: what it concludes and measured; of a document to be read, its items."""
+    said = summary_lines(observations.made) if has_measurements(document) else prose_lines(document)
+    return [*outline.conclusions, *said, *outline.intended_use]
+
+
+def _place(document: DicomJson, context: ReportContext) -> Place | None:
+    """Where the document is retrieved; None: it does not say, or no URL is to be named."""
+    series, instance = uid_of(document, "SeriesInstanceUID"), uid_of(document, "SOPInstanceUID")
+    if context.public_base is None or series is None or instance is None:
+        return None
+    return Place(context.public_base, context.study_instance_uid, series, instance)
+
+
+def _identifiers(document: DicomJson, context: ReportContext) -> Iterator[dict[str, Json]]:
     """The SR instance itself, and the order's accession number."""
     if uid := uid_of(document, "SOPInstanceUID"):
         yield uid_identifier(uid)
@@ -168,14 +217,17 @@ def _identifiers(document: Dataset, context: ReportContext) -> Iterator[dict[str
         yield accession_identifier(context.accession_number, context.accession_system)
 
 
-def _persons(document: Dataset) -> Iterator[dict[str, Json]]:
-    """The person observers (TID 1003)."""
-    for item in root_of(document).children:
-        if item.key == concepts.PERSON_OBSERVER_NAME and (name := item.text()):
-            yield _practitioner(name)
+def _persons(document: DicomJson) -> Iterator[dict[str, Json]]:
+    """The person observers (TID 1003), the authors and who else took part (PS3.3 C.17.2), each once."""
+    observers = (item for item in root_of(document).children if item.key == concepts.PERSON_OBSERVER_NAME)
+    names = [item.text() for item in observers]
+    for keyword in ("AuthorObserverSequence", "ParticipantSequence"):
+        names += [text_of(item, "PersonName") for item in items_of(document, keyword)]
+    for name in dict.fromkeys(name for name in names if name):
+        yield _practitioner(name)
 
 
-def _verifiers(document: Dataset) -> Iterator[dict[str, Json]]:
+def _verifiers(document: DicomJson) -> Iterator[dict[str, Json]]:
     for item in items_of(document, "VerifyingObserverSequence"):
         if name := text_of(item, "VerifyingObserverName"):
             yield _practitioner(name)
@@ -188,7 +240,7 @@ def _practitioner(person_name: str) -> dict[str, Json]:
     return {"type": "Practitioner", "display": " ".join(p for p in parts if p) or person_name}
 
 
-def _provenance(document: Dataset, context: ReportContext, observations: Observations) -> dict[str, Json]:
+def _provenance(document: DicomJson, context: ReportContext, observations: Observations) -> dict[str, Json]:
     """Who made the report and its Observations, from which DICOM instances."""
     sop_instance_uid = uid_of(document, "SOPInstanceUID")
     made = [reference("Observation", each["id"]) for each in observations.made]
@@ -215,13 +267,13 @@ def _sources(sop_instance_uid: str | None, observations: Observations) -> Iterat
     segmentations = {}
     for made in observations.made:
         for basis in made.get("derivedFrom", ()):
-            if basis.get("display") == "Segmentation":
+            if basis.get("display") == SEGMENTATION:
                 segmentations[basis["identifier"]["value"]] = basis
     yield from segmentations.values()
     yield observations.common.study
 
 
-def _predecessors(document: Dataset) -> Iterator[str]:
+def _predecessors(document: DicomJson) -> Iterator[str]:
     for study in items_of(document, "PredecessorDocumentsSequence"):
         for series in items_of(study, "ReferencedSeriesSequence"):
             for instance in items_of(series, "ReferencedSOPSequence"):

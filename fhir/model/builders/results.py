@@ -51,6 +51,7 @@ class ObservationFacts:
     has_member: Sequence[dict[str, Json]] = ()
     derived_from: Sequence[dict[str, Json]] = ()
     components: Sequence[dict[str, Json]] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class ReportFacts:
     imaging_study: Sequence[dict[str, Json]] = ()
     conclusion: str | None = None
     conclusion_code: Sequence[dict[str, Json]] = ()
+    presented_form: Sequence[dict[str, Json]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def observation(facts: ObservationFacts) -> dict[str, Json]:
         resource[name] = value
     return resource | elements(
         dataAbsentReason=facts.data_absent_reason,
+        note=[{"text": note} for note in facts.notes],
         bodySite=facts.body_site,
         method=facts.method,
         device=facts.device,
@@ -167,6 +170,7 @@ def diagnostic_report(facts: ReportFacts) -> dict[str, Json]:
         imagingStudy=list(facts.imaging_study),
         conclusion=facts.conclusion,
         conclusionCode=list(facts.conclusion_code),
+        presentedForm=list(facts.presented_form),
     )
 
 

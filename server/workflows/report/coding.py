@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from pydicom import Dataset
-
+from dicomweb.attributes import DicomJson
 from fhir.model import systems
 from fhir.model.builders.datatypes import coding, concept
 from server.workflows.report.concepts import LATERALITY
@@ -18,7 +17,7 @@ class Schemes:
     A designator that nothing explains gives no system: it is unique within its document only.
     """
 
-    def __init__(self, document: Dataset) -> None:
+    def __init__(self, document: DicomJson) -> None:
         self._stated: dict[str, str] = {}
         for item in items_of(document, "CodingSchemeIdentificationSequence"):
             designator, uid = text_of(item, "CodingSchemeDesignator"), uid_of(item, "CodingSchemeUID")

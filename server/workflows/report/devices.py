@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydicom import Dataset
-
+from dicomweb.attributes import DicomJson
 from fhir.model.builders.datatypes import reference
 from fhir.model.builders.results import DeviceFacts, device
 from server.kernel.uids import derived_id
@@ -33,7 +32,7 @@ class _Maker:
 class Devices:
     """The devices of one document, each once."""
 
-    def __init__(self, document: Dataset, schemes: Schemes, notes: Sequence[str]) -> None:
+    def __init__(self, document: DicomJson, schemes: Schemes, notes: Sequence[str]) -> None:
         self._schemes = schemes
         self._notes = tuple(notes)
         self._maker = _maker(document)
@@ -98,7 +97,7 @@ def device_id(manufacturer: str | None, model_name: str, version: str | None, un
     return derived_id("device", manufacturer or "", model_name, version or "", *([unit] if unit else []))
 
 
-def _maker(document: Dataset) -> _Maker:
+def _maker(document: DicomJson) -> _Maker:
     root = root_of(document)
     observer = root.child(concepts.DEVICE_OBSERVER_UID)
     uid = None if observer is None else observer.uid()

@@ -30,6 +30,7 @@ class ReportContext:
     based_on: Sequence[str] = ()  # ids of ServiceRequests
     previous_observation_ids: frozenset[str] = frozenset()  # those that the last version of the report named
     task: TaskFacts | None = None  # of the workitem; None: no workitem led to this SR
+    public_base: str | None = None  # of URLs in what is written; None: it names none
 
 
 @dataclass(frozen=True, slots=True)

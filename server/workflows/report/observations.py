@@ -5,7 +5,7 @@ measurement and has no place of its own in R4 (derivation, normality, …) is a 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,6 @@ from fhir.model.builders.datatypes import (
     coding,
     concept,
     identifier,
-    instance_reference,
     quantity,
     reference,
     uid_identifier,
@@ -25,6 +24,7 @@ from server.workflows.report import concepts
 from server.workflows.report.coding import Schemes
 from server.workflows.report.content import Concept, ContentItem, Number
 from server.workflows.report.devices import Devices
+from server.workflows.report.regions import basis_of, notes_of
 
 Json = Any
 Resource = dict[str, Json]
@@ -84,10 +84,13 @@ class Observations:
 
     def add_group(self, group: ContentItem) -> None:
         """One measurement group: its members, then itself."""
+        self.results.append(self._group(group))
+
+    def _group(self, group: ContentItem) -> dict[str, Json]:
         finding = _code_of(group, concepts.FINDING)
         place = self._place_of(group, finding)
         group_id = self._id("group", place.tracking)
-        members = [m for item in group.children if (m := self._member(item, place)) is not None]
+        members = list(self._members_of(group, place))
         found = ("valueCodeableConcept", self.schemes.codeable(finding)) if finding else None
         facts = ObservationFacts(
             group_id,
@@ -99,11 +102,22 @@ class Observations:
             body_site=place.body_site,
             device=place.device,
             has_member=members,
-            derived_from=[self.common.study, *_segments(group)],
+            derived_from=[self.common.study, *basis_of(group)],
             components=list(self._components_of(group)),
+            notes=notes_of(group),
         )
-        self._add(facts)
-        self.results.append(reference("Observation", group_id))
+        return self._add(facts)
+
+    def _members_of(self, container: ContentItem, place: Place) -> Iterator[dict[str, Json]]:
+        """What stands in a group: measurements, evaluations, groups; also in containers within it."""
+        for item in container.children:
+            if item.value_type != "CONTAINER":
+                if (member := self._member(item, place)) is not None:
+                    yield member
+            elif item.key == concepts.MEASUREMENT_GROUP:
+                yield self._group(item)
+            else:
+                yield from self._members_of(item, place)
 
     def add_statement(self, item: ContentItem) -> None:
         """One item beside the groups."""
@@ -135,8 +149,9 @@ class Observations:
             body_site=self._site_of(item) or place.body_site,
             method=self._method_of(item),
             device=self.devices.of(item) or place.device,
-            derived_from=[self.common.study, *_images(item)],
+            derived_from=[self.common.study, *basis_of(item)],
             components=[*self._finding_of(place), *self._components_of(item)],
+            notes=notes_of(item),
         )
         return self._add(facts)
 
@@ -260,17 +275,6 @@ def _tracking_identifiers(item: ContentItem) -> Iterator[dict[str, Json]]:
         yield identifier(
             None, name, concept(coding(systems.DICOM, concepts.TRACKING_IDENTIFIER[0], "Tracking Identifier"))
         )
-
-
-def _segments(group: ContentItem) -> Iterator[dict[str, Json]]:
-    for item in group.children:
-        if item.key == concepts.REFERENCED_SEGMENT and (uid := item.instance_uid()):
-            yield instance_reference(uid, "Segmentation")
-
-
-def _images(item: ContentItem) -> Sequence[dict[str, Json]]:
-    found = (child.instance_uid() for child in item.children if child.value_type == "IMAGE")
-    return [instance_reference(uid, "Image") for uid in found if uid]
 
 
 def _code_of(item: ContentItem, key: tuple[str, str]) -> Concept | None:

@@ -1,11 +1,27 @@
-"""The measurements of a report as lines for people: DiagnosticReport.text."""
+"""A report as lines for people: DiagnosticReport.text."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
+
+from dicomweb.attributes import DicomJson
+from dicomweb.render.report import Line, lines_of
 
 Json = Any
 
-MAX_LINES = 50  # of a narrative; the Observations have them all
+MAX_LINES = 50  # of a narrative; the Observations, or the document, have them all
+MAX_LINE_CHARACTERS = 1_000  # of an item of a document; the page has it whole
+
+
+def prose_lines(document: DicomJson) -> list[str]:
+    """The items of a document that say something, in its order, as "what: value"."""
+    said = (f"{line.name}: {line.value}" if line.name else line.value for line in _said(document))
+    lines = [text[:MAX_LINE_CHARACTERS] for text in islice(said, MAX_LINES + 1)]
+    return [*lines[:MAX_LINES], "…"] if len(lines) > MAX_LINES else lines
+
+
+def _said(document: DicomJson) -> Iterator[Line]:
+    return (line for line in lines_of(document) if line.value)
 
 
 def summary_lines(observations: Sequence[dict[str, Json]]) -> list[str]:

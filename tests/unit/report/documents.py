@@ -1,10 +1,32 @@
 """SR documents for the tests: items laid by hand, as other vendors write them."""
 
+from io import BytesIO
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicomweb.attributes import DicomJson
+from dicomweb.wire.exact import read_exactly
+from server.workflows import sr_to_fhir
+from server.workflows.report.graph import ReportContext, ReportGraph
+
+
+def read(document: Dataset) -> DicomJson:
+    """The document as the server reads it: through bytes."""
+    document.file_meta = FileMetaDataset()
+    document.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    document.preamble = b"\0" * 128
+    buffer = BytesIO()
+    document.save_as(buffer, enforce_file_format=False)
+    return read_exactly(buffer.getvalue())
+
+
+def map_sr(document: Dataset, context: ReportContext) -> ReportGraph:
+    return sr_to_fhir.map_sr(read(document), context)
 
 
 def coded(code: Code) -> Dataset:

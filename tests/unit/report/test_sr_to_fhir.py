@@ -14,9 +14,8 @@ from fhir.model.builders.results import TaskFacts
 from fhir.model.json_codec import decode_json, encode_json
 from fhir.model.validation import validate
 from server.workflows.report.graph import ReportContext, ReportGraph, entered_in_error, report_id_of
-from server.workflows.sr_to_fhir import map_sr
 
-from .documents import code, coded, container, document, group, image, measurements, number, text
+from .documents import code, coded, container, document, group, image, map_sr, measurements, number, text
 
 CONTEXT = ReportContext(
     report_id=report_id_of("2.25.100", "model"),
