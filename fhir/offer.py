@@ -1,7 +1,9 @@
 """What this door offers, told from the definitions that it serves by: the body of `/fhir/metadata`."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from fhir.capability import ResourceFacts, SearchParameterFacts, ServerFacts, capability_statement
 from fhir.interactions.door import Policy
@@ -44,6 +46,7 @@ def _offer(
             for each in parameters.values()
             if each.type is SearchType.REFERENCE
         ],
+        reverse_includes=_leading_to(resource_type),
         operations=[
             (each.name, each.definition)
             for each in operations
@@ -54,3 +57,20 @@ def _offer(
         conditional_update=True,
         conditional_delete="multiple" if policy.delete_multiple else "single",
     )
+
+
+def _leading_to(resource_type: str) -> Sequence[str]:
+    """The `_revinclude` values that bring what refers to this type."""
+    return _reverse_includes()[resource_type]
+
+
+@cache
+def _reverse_includes() -> Mapping[str, Sequence[str]]:
+    """By type that is referred to. References that may lead to any type work too; to name them is no help."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for source_type in sorted(stored_types()):
+        for parameter in parameters_of(source_type).values():
+            if parameter.type is SearchType.REFERENCE and len(parameter.targets) < len(stored_types()):
+                for target_type in parameter.targets:
+                    found[target_type].append(f"{source_type}:{parameter.code}")
+    return found

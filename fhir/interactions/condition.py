@@ -52,7 +52,7 @@ def read_condition_header(access: Access, resource_type: str, if_none_exist: str
 def read_condition(access: Access, resource_type: str, pairs: Pairs) -> Condition:
     """The condition that the parameters of a URL state; raises as `read_condition_header`."""
     stated = [(name, value) for name, value in pairs if name not in WITHOUT_EFFECT]
-    query = parse_query(resource_type, stated, strict=True)
+    query = parse_query(resource_type, stated, strict=True, access=access)
     if not query.criteria or any(name in RESULT_PARAMETERS or name == PAGE for name, _ in stated):
         raise InvalidSearch("A condition needs search criteria and nothing else.")
     query.count = 1

@@ -1,25 +1,21 @@
 """search-type (FHIR R4 http.html#search): one page of matches and what they include, as a Bundle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.engine import Row as ResultRow
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fhir.bundle import Entry, Page, entry_of, render_searchset
+from fhir.bundle import Page, entry_of, render_searchset
 from fhir.interactions.door import Door
-from fhir.model.validation.issue import Issue, IssueType, Severity
-from fhir.search.definitions import resource_types
+from fhir.interactions.included import read_included
 from fhir.search.page import Pager, pager
 from fhir.search.query import SearchQuery, parse_query
-from fhir.search.sql import SHOWN, After, select_count, select_included, select_page
+from fhir.search.sql import SHOWN, After, prepare_count, prepare_page
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
-from server.kernel.faults import Forbidden
-
-MAX_INCLUDED = 1_000  # resources added to one page
+from server.kernel.database import Database
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -43,82 +39,38 @@ async def search_type(door: Door, access: Access, resource_type: str, pairs: Pai
         Forbidden: the caller may not search this type.
     """
     reach = access.reach(resource_type, Permission.SEARCH)
-    query = parse_query(resource_type, pairs, strict=strict)
+    query = parse_query(resource_type, pairs, strict=strict, access=access)
     around = door.surroundings()
     named = pager(door.page_secret, access, resource_type, query.understood)
     search = Search(query, access, reach, around, named)
-    async with door.services.database.read() as connection:
-        page = await _read_page(connection, search)
+    page = await _read_page(door.services.database, search)
     await door.services.read_audit.record(_audit_entry(search))
     return render_searchset(door.base_url, query, page, around.now_us)
 
 
-async def _read_page(connection: AsyncConnection, search: Search) -> Page:
+async def _read_page(database: Database, search: Search) -> Page:
     query = search.query
     total = None
     if query.total or query.only_count:
-        statement = select_count(query, search.reach, search.around)
-        total = (await connection.execute(statement)).scalar_one()
+        counted = await database.look_up(*prepare_count(query, search.reach, search.around))
+        total = counted[0].total
     if query.only_count:
         return Page(total=total)
     after = search.pager.read(query.page) if query.page is not None else None
-    statement_of_page = select_page(query, search.reach, search.around, after)
-    found = (await connection.execute(statement_of_page)).all()
+    found = await database.look_up(*prepare_page(query, search.reach, search.around, after))
     matches = found[: query.count]
     more = len(found) > query.count
     if total is None and after is None and not more:
         total = len(matches)
-    included, issues = await _read_included(connection, search, [row.rid for row in matches])
+    included, issues = await read_included(database, search.access, query, [row.rid for row in matches])
     entries = [entry_of(row, "match", query.elements) for row in matches]
+    entries += [entry_of(row, "include", query.elements) for row in included]
     next_page = search.pager.token(_position(matches[-1])) if more and matches else None
-    return Page(total, [*entries, *included], next_page, issues)
+    return Page(total, entries, next_page, issues)
 
 
 def _position(row: ResultRow[Any]) -> After:
     return After(tuple(row[len(SHOWN) :]), row.rid)
-
-
-async def _read_included(
-    connection: AsyncConnection, search: Search, rids: Sequence[int]
-) -> tuple[list[Entry], list[Issue]]:
-    if not rids or not search.query.includes:
-        return [], []
-    reaches = _reaches(search.access, search.query.resource_type)
-    found: dict[int, ResultRow[Any]] = {}
-    for include in search.query.includes:
-        statement = select_included(include, rids, reaches, MAX_INCLUDED + 1)
-        if statement is not None:
-            rows = (await connection.execute(statement)).all()
-            found.update({row.rid: row for row in rows})
-    added = [row for rid, row in found.items() if rid not in frozenset(rids)]
-    issues = [_TOO_MANY] if len(added) > MAX_INCLUDED else []
-    elements = search.query.elements
-    return [entry_of(row, "include", elements) for row in added[:MAX_INCLUDED]], issues
-
-
-_TOO_MANY = Issue(
-    Severity.WARNING,
-    IssueType.INCOMPLETE,
-    f"Only the first {MAX_INCLUDED} included resources are on this page.",
-)
-
-
-# What comes along with a type to whoever may search that: without the Endpoint nobody finds the images that
-# `patient/ImagingStudy.rs` opens (SMART Imaging Access, Finding studies).
-ACCOMPANYING: Mapping[str, str] = {"ImagingStudy": "Endpoint"}
-
-
-def _reaches(access: Access, searched_type: str) -> dict[str, Reach]:
-    """How far the caller may search each type; types it may not search are left out."""
-    reaches = {}
-    if accompanying := ACCOMPANYING.get(searched_type):
-        reaches[accompanying] = access.reach(searched_type, Permission.SEARCH)
-    for resource_type in resource_types():
-        try:
-            reaches[resource_type] = access.reach(resource_type, Permission.SEARCH)
-        except Forbidden:
-            continue
-    return reaches
 
 
 def _audit_entry(search: Search) -> AuditEntry:

@@ -7,13 +7,13 @@ Each component has its own number and rows in the table of its kind. Rows of one
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, select
+from sqlalchemy import Table
 
 from fhir.search.definitions import SearchParameter
 from fhir.search.extract import extractor
 from fhir.search.kinds import KINDS
 from fhir.search.path import Json, compile_path, parse_path
-from fhir.search.value import Asked, InvalidSearch, Surroundings, split_escaped
+from fhir.search.value import Surroundings
 
 RowsOf = Callable[[Json, Surroundings], Iterator[tuple[Table, dict[str, Any]]]]
 
@@ -44,25 +44,3 @@ def _element_rows(
         for at, value in enumerate(values[:ROWS_PER_ELEMENT]):
             row = kind.row_of(value)
             yield kind.table, {"param": component.number, "n": element * ROWS_PER_ELEMENT + at, **row}
-
-
-def select_composite(parameter: SearchParameter, asked: Asked) -> Select[tuple[int]]:
-    """The rids of resources with an element that has all of `value$value…`."""
-    texts = split_escaped(asked.text, "$")
-    if len(texts) != len(parameter.components):
-        raise InvalidSearch(
-            f"The value of '{asked.code}' needs {len(parameter.components)} parts joined by '$'."
-        )
-    first: Any = None
-    terms: list[ColumnElement[bool]] = []
-    for component, text in zip(parameter.components, texts, strict=True):
-        kind = KINDS[component.type]
-        rows = kind.table.alias()
-        part = Asked(asked.code, text, None, asked.around, component.targets)
-        terms += [rows.c.param == component.number, kind.match(rows.c, part)]
-        if first is None:
-            first = rows
-        else:
-            terms.append(rows.c.rid == first.c.rid)
-            terms.append(rows.c.n // ROWS_PER_ELEMENT == first.c.n // ROWS_PER_ELEMENT)
-    return select(first.c.rid).where(and_(*terms))

@@ -12,7 +12,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, not_, or_
 
-from fhir.search.value import Asked, Columns, InvalidSearch, Json, Kind, Prefix, Surroundings, split_prefix
+from fhir.search.value import (
+    Asked,
+    Columns,
+    InvalidSearch,
+    Json,
+    Kind,
+    Prefix,
+    Surroundings,
+    Term,
+    Values,
+    split_prefix,
+)
 from fhir.tables import SearchDate
 from server.kernel.rows import table_of
 
@@ -128,35 +139,38 @@ def row_of_date(value: DateRange) -> dict[str, Any]:
     return {"low_us": value.low_us, "high_us": value.high_us}
 
 
-def match_date(c: Columns, asked: Asked) -> ColumnElement[bool]:
-    """The prefixes' meanings between two ranges."""
-    return match_range(c.low_us, c.high_us, asked)
-
-
-def match_range(low: ColumnElement[int], high: ColumnElement[int], asked: Asked) -> ColumnElement[bool]:
-    """The prefixes' meanings between the range of two columns and the range asked for."""
+def read_date(asked: Asked) -> Term:
+    """A date with prefix: the prefix and the range asked for."""
     prefix, text = split_prefix(asked.text)
     # A "+" that a client forgot to encode arrives as a space.
     found = parse_date(text.replace(" ", "+"), asked.around.zone)
     if found is None:
         raise InvalidSearch(f"The value of '{asked.code}' is no date.")
-    return _compare(prefix, low, high, _widened(prefix, found, asked.around.now_us))
+    wanted = _widened(prefix, found, asked.around.now_us)
+    return Term(prefix, (wanted.low_us, wanted.high_us))
 
 
-def _compare(
-    prefix: Prefix, low: ColumnElement[int], high: ColumnElement[int], q: DateRange
+def match_date(c: Columns, form: Prefix, values: Values) -> ColumnElement[bool]:
+    """The prefixes' meanings between two ranges."""
+    return match_range(c.low_us, c.high_us, form, values)
+
+
+def match_range(
+    low: ColumnElement[int], high: ColumnElement[int], prefix: Prefix, values: Values
 ) -> ColumnElement[bool]:
-    within = and_(low >= q.low_us, low < q.high_us, high <= q.high_us)
+    """The prefixes' meanings between the range of two columns and the range asked for."""
+    low_us, high_us = values
+    within = and_(low >= low_us, low < high_us, high <= high_us)
     meanings = {
         Prefix.EQ: within,
         Prefix.NE: not_(within),
-        Prefix.GT: high > q.high_us,
-        Prefix.LT: low < q.low_us,
-        Prefix.GE: or_(high > q.high_us, within),
-        Prefix.LE: or_(low < q.low_us, within),
-        Prefix.SA: low >= q.high_us,
-        Prefix.EB: high <= q.low_us,
-        Prefix.AP: and_(low < q.high_us, high > q.low_us),
+        Prefix.GT: high > high_us,
+        Prefix.LT: low < low_us,
+        Prefix.GE: or_(high > high_us, within),
+        Prefix.LE: or_(low < low_us, within),
+        Prefix.SA: low >= high_us,
+        Prefix.EB: high <= low_us,
+        Prefix.AP: and_(low < high_us, high > low_us),
     }
     return meanings[prefix]
 
@@ -172,6 +186,7 @@ DATE = Kind(
     table=table_of(SearchDate),
     values_of=DATES_OF,
     row_of=row_of_date,
+    read=read_date,
     match=match_date,
     modifiers=frozenset(),
     sort_column="low_us",

@@ -45,6 +45,10 @@ class SearchParameter:
     targets: tuple[str, ...] = ()
     components: tuple["SearchParameter", ...] = ()
 
+    def __hash__(self) -> int:
+        """Its number is its own."""
+        return self.number
+
 
 class _File(msgspec.Struct):
     types: list[str]

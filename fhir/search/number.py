@@ -12,7 +12,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, not_
 
-from fhir.search.value import Asked, Columns, InvalidSearch, Json, Kind, Prefix, Surroundings, split_prefix
+from fhir.search.value import (
+    Asked,
+    Columns,
+    InvalidSearch,
+    Json,
+    Kind,
+    Prefix,
+    Surroundings,
+    Term,
+    Values,
+    split_prefix,
+)
 from fhir.tables import SearchQuantity
 from server.kernel.rows import table_of
 
@@ -64,22 +75,28 @@ def parse_number(asked: Asked, text: str) -> Decimal:
     raise InvalidSearch(f"The value of '{asked.code}' is no number.")
 
 
-def compare_numbers(c: Columns, prefix: Prefix, number: Decimal) -> ColumnElement[bool]:
-    """The prefixes' meanings between the indexed range and a number."""
+def bounds_of(prefix: Prefix, number: Decimal) -> tuple[float, float]:
+    """Between what the prefix compares: what rounds to the number, what is near it, or the number itself."""
     if prefix in (Prefix.EQ, Prefix.NE):
-        low, high = _rounding_to(number)
-        within = and_(c.low >= low, c.low < high, c.high < high)
-        return within if prefix is Prefix.EQ else not_(within)
+        return _rounding_to(number)
     exact = as_float(number)
-    margin = as_float(abs(number) * _APPROXIMATE)
+    margin = as_float(abs(number) * _APPROXIMATE) if prefix is Prefix.AP else 0.0
+    return as_float(exact - margin), as_float(exact + margin)
+
+
+def compare_numbers(c: Columns, prefix: Prefix, low: Any, high: Any) -> ColumnElement[bool]:
+    """The prefixes' meanings between the indexed range and `bounds_of` a number."""
+    within = and_(c.low >= low, c.low < high, c.high < high)
     meanings = {
-        Prefix.GT: and_(c.high > exact),
-        Prefix.LT: and_(c.low < exact),
-        Prefix.GE: and_(c.high >= exact),
-        Prefix.LE: and_(c.low <= exact),
-        Prefix.SA: and_(c.low > exact),
-        Prefix.EB: and_(c.high < exact),
-        Prefix.AP: and_(c.low <= exact + margin, c.high >= exact - margin),
+        Prefix.EQ: within,
+        Prefix.NE: not_(within),
+        Prefix.GT: and_(c.high > high),
+        Prefix.LT: and_(c.low < low),
+        Prefix.GE: and_(c.high >= high),
+        Prefix.LE: and_(c.low <= low),
+        Prefix.SA: and_(c.low > high),
+        Prefix.EB: and_(c.high < low),
+        Prefix.AP: and_(c.low <= high, c.high >= low),
     }
     return meanings[prefix]
 
@@ -91,10 +108,15 @@ def _rounding_to(number: Decimal) -> tuple[float, float]:
     return as_float(number - half), as_float(number + half)
 
 
-def match_number(c: Columns, asked: Asked) -> ColumnElement[bool]:
+def read_number(asked: Asked) -> Term:
     """A number, with prefix."""
     prefix, text = split_prefix(asked.text)
-    return compare_numbers(c, prefix, parse_number(asked, text))
+    return Term(prefix, bounds_of(prefix, parse_number(asked, text)))
+
+
+def match_number(c: Columns, form: Prefix, values: Values) -> ColumnElement[bool]:
+    """The rows of a prefix with these bounds."""
+    return compare_numbers(c, form, *values)
 
 
 def row_of_number(value: NumberRange) -> dict[str, Any]:
@@ -106,6 +128,7 @@ NUMBER = Kind(
     table=table_of(SearchQuantity),
     values_of=NUMBERS_OF,
     row_of=row_of_number,
+    read=read_number,
     match=match_number,
     modifiers=frozenset(),
     sort_column="low",

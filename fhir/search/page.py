@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from fhir.search.sql import After
+from fhir.search.order import After
 from fhir.search.value import InvalidSearch
 from server.kernel.access import Access
 

@@ -13,6 +13,7 @@ from fhir.search.number import (
     UNBOUNDED,
     NumberRange,
     as_float,
+    bounds_of,
     compare_numbers,
     numbers_of_range,
     parse_number,
@@ -23,7 +24,10 @@ from fhir.search.value import (
     InvalidSearch,
     Json,
     Kind,
+    Prefix,
     Surroundings,
+    Term,
+    Values,
     bounded,
     split_escaped,
     split_prefix,
@@ -108,21 +112,38 @@ def row_of_quantity(value: QuantityRange) -> dict[str, Any]:
     }
 
 
-def match_quantity(c: Columns, asked: Asked) -> ColumnElement[bool]:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a quantity is asked for: prefix, and whether the unit's system and code are given."""
+
+    prefix: Prefix
+    system: bool = False
+    code: bool = False
+
+
+def read_quantity(asked: Asked) -> Term:
     """A number with prefix and, where given, the unit's system and code."""
     written, *unit = split_escaped(asked.text, "|")
     prefix, text = split_prefix(written)
-    number = compare_numbers(c, prefix, parse_number(asked, text))
+    bounds = bounds_of(prefix, parse_number(asked, text))
     if not unit:
-        return number
+        return Term(Form(prefix), bounds)
     if len(unit) != 2:
         raise InvalidSearch(f"The value of '{asked.code}' is not number|system|code.")
     system, code = (bounded(unescape(part)) for part in unit)
-    terms = [number]
-    if system:
-        terms.append(c.system == system)
-    if code:
-        terms.append(c.code == code if system else or_(c.code == code, c.unit == code))
+    given = [part for part in (system, code) if part]
+    return Term(Form(prefix, bool(system), bool(code)), (*bounds, *given))
+
+
+def match_quantity(c: Columns, form: Form, values: Values) -> ColumnElement[bool]:
+    """The rows of a form with these values."""
+    low, high, *unit = values
+    terms = [compare_numbers(c, form.prefix, low, high)]
+    if form.system:
+        terms.append(c.system == unit[0])
+    if form.code:
+        code = unit[-1]
+        terms.append(c.code == code if form.system else or_(c.code == code, c.unit == code))
     return and_(*terms)
 
 
@@ -130,6 +151,7 @@ QUANTITY = Kind(
     table=table_of(SearchQuantity),
     values_of=QUANTITIES_OF,
     row_of=row_of_quantity,
+    read=read_quantity,
     match=match_quantity,
     modifiers=frozenset(),
     sort_column="low",

@@ -1,8 +1,9 @@
 """Reference parameters: to our resources by type and id, to others by URL (FHIR R4 search.html#reference)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_
@@ -15,6 +16,8 @@ from fhir.search.value import (
     Json,
     Kind,
     Surroundings,
+    Term,
+    Values,
     bounded,
     split_escaped,
     unescape,
@@ -104,39 +107,65 @@ def row_of_target(target: Target) -> dict[str, Any]:
     }
 
 
-def match_reference(c: Columns, asked: Asked) -> ColumnElement[bool]:
+class Form(Enum):
+    """How a reference is asked for."""
+
+    ID = "an id, whatever the type"
+    TYPED = "type and id"
+    URL = "a URL that is not ours"
+    VERSION = "a canonical with its version"
+    IDENTIFIER = "an identifier's value, whatever its system"
+    NO_SYSTEM = "an identifier's value without system"
+    SYSTEM = "an identifier's value and system"
+
+
+def read_reference(asked: Asked) -> Term:
     """`id`, `Type/id`, a URL, `url|version`; `:Type` with an id, `:identifier` with a token."""
     if not asked.text:
         raise InvalidSearch(f"The value of '{asked.code}' is empty.")
     if asked.modifier == "identifier":
-        return _match_identifier(c, asked)
+        return _read_identifier(asked)
     text = unescape(asked.text)
     if _ID.fullmatch(text):
-        same_id: ColumnElement[bool] = c.target_id == text
-        return and_(same_id, c.target_type == asked.modifier) if asked.modifier else same_id
-    return _match_literal(c, text, asked)
-
-
-def _match_literal(c: Columns, text: str, asked: Asked) -> ColumnElement[bool]:
+        return Term(Form.TYPED, (text, asked.modifier)) if asked.modifier else Term(Form.ID, (text,))
     target = parse_literal(text, asked.around.base_url)
     if target.url is None:
         if asked.modifier and asked.modifier != target.type:
             raise InvalidSearch(f"The value of '{asked.code}:{asked.modifier}' has another type.")
-        return and_(c.target_id == target.id, c.target_type == target.type)
+        return Term(Form.TYPED, (target.id, target.type))
     url, _, version = target.url.partition("|")
-    same = c.url == bounded(url)
-    return and_(same, c.version == bounded(version)) if version else and_(same)
+    return (
+        Term(Form.VERSION, (bounded(url), bounded(version))) if version else Term(Form.URL, (bounded(url),))
+    )
 
 
-def _match_identifier(c: Columns, asked: Asked) -> ColumnElement[bool]:
+def _read_identifier(asked: Asked) -> Term:
     parts = [bounded(unescape(part)) for part in split_escaped(asked.text, "|")]
     if len(parts) > 2 or not parts[-1]:
         raise InvalidSearch(f"The value of '{asked.code}:identifier' is not system|value.")
-    same_value: ColumnElement[bool] = c.identifier_value == parts[-1]
     if len(parts) == 1:
-        return same_value
-    system = c.identifier_system == parts[0] if parts[0] else c.identifier_system.is_(None)
-    return and_(same_value, system)
+        return Term(Form.IDENTIFIER, (parts[0],))
+    system, value = parts
+    return Term(Form.SYSTEM, (value, system)) if system else Term(Form.NO_SYSTEM, (value,))
+
+
+_COLUMNS_OF: Mapping[Form, Sequence[str]] = {  # that have the values, in their order
+    Form.ID: ("target_id",),
+    Form.TYPED: ("target_id", "target_type"),
+    Form.URL: ("url",),
+    Form.VERSION: ("url", "version"),
+    Form.IDENTIFIER: ("identifier_value",),
+    Form.NO_SYSTEM: ("identifier_value",),
+    Form.SYSTEM: ("identifier_value", "identifier_system"),
+}
+
+
+def match_reference(c: Columns, form: Form, values: Values) -> ColumnElement[bool]:
+    """The rows of a form with these values."""
+    terms = [c[name] == value for name, value in zip(_COLUMNS_OF[form], values, strict=True)]
+    if form is Form.NO_SYSTEM:
+        terms.append(c.identifier_system.is_(None))
+    return and_(*terms)
 
 
 def _bounded(text: str | None) -> str | None:
@@ -147,6 +176,7 @@ REFERENCE = Kind(
     table=table_of(SearchReference),
     values_of=TARGETS_OF,
     row_of=row_of_target,
+    read=read_reference,
     match=match_reference,
     modifiers=frozenset({"identifier"}) | resource_types(),
     sort_column="target_id",

@@ -3,11 +3,24 @@
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func
 
-from fhir.search.value import Asked, Columns, InvalidSearch, Json, Kind, Surroundings, unescape
+from fhir.search.value import (
+    LIKE_ESCAPE,
+    Asked,
+    Columns,
+    InvalidSearch,
+    Json,
+    Kind,
+    Surroundings,
+    Term,
+    Values,
+    like_pattern,
+    unescape,
+)
 from fhir.tables import SearchString
 from server.kernel.rows import table_of
 
@@ -62,25 +75,42 @@ def row_of_text(text: Text) -> dict[str, Any]:
     return {"head": head, "folded": None if head == folded else folded, "exact": text.exact}
 
 
-def match_string(c: Columns, asked: Asked) -> ColumnElement[bool]:
+class Form(Enum):
+    """How a string is asked for."""
+
+    STARTS = "starts with"
+    STARTS_LONG = "starts with more than the indexed beginning"
+    EXACT = ":exact"
+    CONTAINS = ":contains"
+
+
+def read_string(asked: Asked) -> Term:
     """Starts with; `:contains` anywhere; `:exact` the same to the letter."""
     text = unescape(asked.text)
     folded = fold(text)
     if not folded:
         raise InvalidSearch(f"The value of '{asked.code}' is empty.")
-    if asked.modifier == "exact":
-        return and_(c.head == folded[:HEAD_CHARACTERS], c.exact == text)
-    if asked.modifier == "contains":
-        return func.coalesce(c.folded, c.head).contains(folded, autoescape=True)
-    return _starts_with(c, folded)
-
-
-def _starts_with(c: Columns, folded: str) -> ColumnElement[bool]:
     head = folded[:HEAD_CHARACTERS]
-    begins = and_(c.head >= head, c.head < head + LAST_CHARACTER)
+    if asked.modifier == "exact":
+        return Term(Form.EXACT, (head, text))
+    if asked.modifier == "contains":
+        return Term(Form.CONTAINS, (f"%{like_pattern(folded)}%",))
     if len(folded) <= HEAD_CHARACTERS:
+        return Term(Form.STARTS, (head, head + LAST_CHARACTER))
+    return Term(Form.STARTS_LONG, (head, head + LAST_CHARACTER, f"{like_pattern(folded)}%"))
+
+
+def match_string(c: Columns, form: Form, values: Values) -> ColumnElement[bool]:
+    """The rows of a form with these values."""
+    first, *rest = values
+    if form is Form.EXACT:
+        return and_(c.head == first, c.exact == rest[0])
+    if form is Form.CONTAINS:
+        return func.coalesce(c.folded, c.head).like(first, escape=LIKE_ESCAPE)
+    begins = and_(c.head >= first, c.head < rest[0])
+    if form is Form.STARTS:
         return begins
-    return and_(begins, c.folded.startswith(folded, autoescape=True))
+    return and_(begins, c.folded.like(rest[1], escape=LIKE_ESCAPE))
 
 
 def _parts(value: Json, names: tuple[str, ...], around: Surroundings) -> Iterator[Text]:
@@ -95,6 +125,7 @@ STRING = Kind(
     table=table_of(SearchString),
     values_of=TEXTS_OF,
     row_of=row_of_text,
+    read=read_string,
     match=match_string,
     modifiers=frozenset({"exact", "contains"}),
     sort_column="head",

@@ -3,8 +3,9 @@
 Codes are compared literally: identifiers are case-sensitive and `If-None-Exist` rests on them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_
@@ -16,8 +17,9 @@ from fhir.search.value import (
     Json,
     Kind,
     Surroundings,
+    Term,
+    Values,
     bounded,
-    is_same,
     split_escaped,
     unescape,
 )
@@ -25,6 +27,7 @@ from fhir.tables import SearchToken
 from server.kernel.rows import table_of
 
 IMPLIED_SYSTEM = "*"  # of a `code`: its binding implies the system, so any stated system may be meant
+_IMPLYING = frozenset({"code", "boolean"})  # datatypes whose tokens have `IMPLIED_SYSTEM`
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,31 +95,52 @@ def row_of_token(token: Token) -> dict[str, Any]:
     return {"system": bounded(token.system or ""), "code": bounded(token.code)}
 
 
-def match_token(c: Columns, asked: Asked) -> ColumnElement[bool]:
+class Form(Enum):
+    """How a token is asked for."""
+
+    CODE = "code, whatever its system"
+    IMPLIED = "code, its system implied by every element of the parameter"
+    EXACT = "system and code"  # no element implies a system
+    EITHER = "code, its system that one or implied"
+    SYSTEM = "any code of a system"
+
+
+def read_token(asked: Asked) -> Term:
     """`code`, `system|code`, `|code` (no system) or `system|` (any code)."""
     parts = [bounded(unescape(part)) for part in split_escaped(asked.text, "|")]
-    if len(parts) == 1:
-        return _code_is(c, parts[0], asked)
     if len(parts) > 2:
         raise InvalidSearch(f"The value of '{asked.code}' has more than one '|'.")
-    system, code = parts
+    system, code = parts if len(parts) == 2 else (None, parts[0])
     if not code:
         if not system:
             raise InvalidSearch(f"The value of '{asked.code}' is empty.")
-        return is_same(c.system, system)
-    return and_(_code_is(c, code, asked), or_(c.system == system, c.system == IMPLIED_SYSTEM))
+        return Term(Form.SYSTEM, (system,))
+    if asked.datatypes and asked.datatypes <= _IMPLYING:
+        return Term(Form.IMPLIED, (code,))
+    if system is None:
+        return Term(Form.CODE, (code,))
+    exact = asked.datatypes and asked.datatypes.isdisjoint(_IMPLYING)
+    return Term(Form.EXACT if exact else Form.EITHER, (code, system))
 
 
-def _code_is(c: Columns, code: str, asked: Asked) -> ColumnElement[bool]:
-    if not code:
-        raise InvalidSearch(f"The value of '{asked.code}' is empty.")
-    return is_same(c.code, code)
+def match_token(c: Columns, form: Form, values: Values) -> ColumnElement[bool]:
+    """The rows of a form with these values."""
+    first, *rest = values
+    meanings: Mapping[Form, Callable[[], ColumnElement[bool]]] = {
+        Form.CODE: lambda: and_(c.code == first),
+        Form.IMPLIED: lambda: and_(c.code == first, c.system == IMPLIED_SYSTEM),
+        Form.EXACT: lambda: and_(c.code == first, c.system == rest[0]),
+        Form.EITHER: lambda: and_(c.code == first, or_(c.system == rest[0], c.system == IMPLIED_SYSTEM)),
+        Form.SYSTEM: lambda: and_(c.system == first),
+    }
+    return meanings[form]()
 
 
 TOKEN = Kind(
     table=table_of(SearchToken),
     values_of=TOKENS_OF,
     row_of=row_of_token,
+    read=read_token,
     match=match_token,
     modifiers=frozenset({"not"}),
     sort_column="code",

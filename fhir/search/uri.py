@@ -13,8 +13,9 @@ from fhir.search.value import (
     Json,
     Kind,
     Surroundings,
+    Term,
+    Values,
     bounded,
-    is_same,
     unescape,
 )
 from fhir.tables import SearchUri
@@ -35,17 +36,25 @@ def row_of_uri(uri: str) -> dict[str, Any]:
     return {"uri": bounded(uri)}
 
 
-def match_uri(c: Columns, asked: Asked) -> ColumnElement[bool]:
+def read_uri(asked: Asked) -> Term:
     """Equal; `:below` what begins with it, `:above` what it begins with."""
     uri = bounded(unescape(asked.text))
     if not uri:
         raise InvalidSearch(f"The value of '{asked.code}' is empty.")
     if asked.modifier == "below":
         inside = uri.rstrip("/") + "/"
-        return or_(c.uri == uri, and_(c.uri >= inside, c.uri < inside + LAST_CHARACTER))
+        return Term("below", (uri, inside, inside + LAST_CHARACTER))
     if asked.modifier == "above":
-        return and_(c.uri.in_(list(_above(uri))))
-    return is_same(c.uri, uri)
+        return Term("any", tuple(dict.fromkeys(_above(uri))))
+    return Term("any", (uri,))
+
+
+def match_uri(c: Columns, form: str, values: Values) -> ColumnElement[bool]:
+    """The rows of a form with these values."""
+    if form == "below":
+        uri, inside, beyond = values
+        return or_(c.uri == uri, and_(c.uri >= inside, c.uri < beyond))
+    return or_(*(c.uri == value for value in values))
 
 
 def _above(uri: str) -> Iterator[str]:
@@ -61,6 +70,7 @@ URI = Kind(
     table=table_of(SearchUri),
     values_of=URIS_OF,
     row_of=row_of_uri,
+    read=read_uri,
     match=match_uri,
     modifiers=frozenset({"below", "above"}),
     sort_column="uri",

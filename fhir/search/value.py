@@ -1,13 +1,13 @@
 """What every kind of search value needs: the written value of a query, bounds of the index, faults."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_
+from sqlalchemy import ColumnElement, Table
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from fhir.model.validation.issue import IssueType
@@ -21,6 +21,7 @@ Columns = ReadOnlyColumnCollection[str, Any]  # those of an index table, or of a
 # in any realistic mix, and no published code, identifier or URI of a resource comes near.
 MAX_INDEXED_CHARACTERS = 500
 _DIGEST_CHARACTERS = 64
+LIKE_ESCAPE = "/"
 
 
 class InvalidSearch(FhirFault):
@@ -72,9 +73,22 @@ class Asked:
     modifier: str | None
     around: Surroundings
     targets: tuple[str, ...] = ()  # of a reference parameter
+    datatypes: frozenset[str] = frozenset()  # of the elements that the parameter looks at; empty: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One value of a query, understood: how it compares, and with what.
+
+    Statements are kept by their forms and executed with the values (`fhir/search/prepared.py`).
+    """
+
+    form: Hashable
+    values: tuple[Any, ...]
 
 
 ValuesOf = Callable[[Json, Surroundings], Iterable[Any]]
+Values = Sequence[ColumnElement[Any]]  # those of a Term, as the statement holds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,8 @@ class Kind:
     table: Table
     values_of: Mapping[str, ValuesOf]  # by datatype
     row_of: Callable[[Any], dict[str, Any]]
-    match: Callable[[Columns, Asked], ColumnElement[bool]]
+    read: Callable[[Asked], Term]
+    match: Callable[[Columns, Any, Values], ColumnElement[bool]]  # of a form, with its values in place
     modifiers: frozenset[str]
     sort_column: str
     sort_column_descending: str
@@ -96,11 +111,6 @@ def bounded(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
     return text[: MAX_INDEXED_CHARACTERS - _DIGEST_CHARACTERS] + digest
-
-
-def is_same(column: Any, value: str) -> ColumnElement[bool]:
-    """The column has this value."""
-    return and_(column == value)
 
 
 def split_prefix(text: str) -> tuple[Prefix, str]:
@@ -138,3 +148,10 @@ def unescape(text: str) -> str:
         out.append(character)
         escaped = False
     return "".join(out)
+
+
+def like_pattern(text: str) -> str:
+    """The text for LIKE with `LIKE_ESCAPE`: `%` and `_` are meant as written."""
+    for special in (LIKE_ESCAPE, "%", "_"):
+        text = text.replace(special, LIKE_ESCAPE + special)
+    return text

@@ -10,8 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from fhir.search.date import parse_date
 from fhir.search.definitions import SearchType, parameters_of
+from fhir.search.included import prepare_included
 from fhir.search.query import parse_query
-from fhir.search.sql import select_count, select_included, select_page
+from fhir.search.sql import select_count, select_page
 from fhir.search.value import InvalidSearch, Surroundings, UnsupportedSearch, split_escaped, unescape
 from server.kernel.access import EVERYONE, Reach
 
@@ -59,9 +60,9 @@ def test_every_query_is_sql_or_a_fault(
         query = parse_query(resource_type, asked, strict=strict)
         statements = [select_page(query, reach, AROUND, None), select_count(query, reach, AROUND)]
         statements += [
-            statement
+            prepared[0].select
             for include in query.includes
-            if (statement := select_included(include, [1, 2], {"Patient": reach, "Device": reach}, 10))
+            if (prepared := prepare_included(include, [1, 2], {"Patient": reach, "Device": reach}.get, 10))
             is not None
         ]
     except (InvalidSearch, UnsupportedSearch):

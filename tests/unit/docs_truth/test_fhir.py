@@ -6,9 +6,10 @@ from fhir.capability import FHIR_VERSION
 from fhir.model.systems import OF_SCHEME
 from fhir.offer import INTERACTIONS
 from fhir.search.compartment import SHARED_TYPES
+from fhir.search.criteria import NOT_OFFERED
 from fhir.search.definitions import own_search_parameters, stored_types, unsupported_codes
 from fhir.search.kinds import KINDS
-from fhir.search.query import NOT_OFFERED, RESULT_PARAMETERS, WITHOUT_EFFECT
+from fhir.search.query import RESULT_PARAMETERS, WITHOUT_EFFECT
 from fhir.search.value import Prefix
 
 

@@ -33,7 +33,7 @@ ALSO = (
     "dicomweb.wire.walk.INLINE_BINARY_BYTES",
     "dicomweb.wire.walk.INLINE_VALUE_BYTES",
     "dicomweb.worklist.search.DEFAULT_LIMIT",
-    "fhir.search.query.DEFAULT_COUNT",
+    "fhir.search.conditions.DEFAULT_COUNT",
     "server.app.FHIR_BODY_BYTES",
     "server.backup.hold.HOLD_S",
     "server.app.FORM_BODY_BYTES",

@@ -1,0 +1,87 @@
+"""A search as a value: conditions, order, includes (FHIR R4 search.html). Parsed by `fhir/search/query.py`.
+
+Each link of a chain carries the `Reach` of whoever searches among the resources that it leads to: no
+statement can be built that looks further.
+"""
+
+from dataclasses import dataclass, field
+
+from fhir.search.definitions import SearchParameter
+from server.kernel.access import Reach
+
+DEFAULT_COUNT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One parameter with its values, any of which may match; `missing` asks whether there is any value."""
+
+    parameter: SearchParameter
+    modifier: str | None
+    values: tuple[str, ...]  # raw: escapes stay
+    missing: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Refers by `parameter` to a `target_type` that fulfils `condition` (search.html#chaining)."""
+
+    parameter: SearchParameter
+    target_type: str
+    reach: Reach  # of who searches, among resources of the target type
+    condition: "Condition"
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """Is referred to, by `parameter`, from a resource that fulfils `condition` (search.html#has)."""
+
+    source_type: str
+    parameter: SearchParameter
+    reach: Reach  # of who searches, among resources of the source type
+    condition: "Condition"
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """At least one of these holds."""
+
+    conditions: tuple["Condition", ...]
+
+
+Condition = Criterion | Chain | Has | Either
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of `_sort`."""
+
+    parameter: SearchParameter
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """`source_type:code[:target_type]`; `reverse`: `_revinclude`; `iterate`: also from included ones."""
+
+    source_type: str | None  # None: any, of a wildcard
+    parameters: tuple[SearchParameter, ...]  # none: any
+    target_type: str | None
+    reverse: bool
+    iterate: bool = False
+
+
+@dataclass(slots=True)
+class SearchQuery:
+    """A search of one resource type."""
+
+    resource_type: str
+    criteria: list[Condition] = field(default_factory=list)
+    sort: list[SortKey] = field(default_factory=list)
+    includes: list[Include] = field(default_factory=list)
+    elements: frozenset[str] | None = None
+    count: int = DEFAULT_COUNT
+    only_count: bool = False
+    total: bool = False
+    page: str | None = None
+    understood: list[tuple[str, str]] = field(default_factory=list)  # for the self link

@@ -1,0 +1,165 @@
+"""One search criterion: `code[:modifier]`, chained `reference[:Type].…`, or `_has:Type:reference:…`.
+
+What FHIR defines and this server does not offer is refused: leaving it out would widen the result.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fhir.search.conditions import Chain, Condition, Criterion, Either, Has
+from fhir.search.definitions import (
+    SearchParameter,
+    SearchType,
+    parameters_of,
+    stored_types,
+    unsupported_codes,
+)
+from fhir.search.kinds import KINDS
+from fhir.search.value import InvalidSearch, UnsupportedSearch, split_escaped
+from server.kernel.access import Access, Permission, Reach
+from server.kernel.faults import Forbidden
+
+MAX_VALUES = 500  # joined by commas in one parameter
+MAX_VALUES_TOGETHER = 2_000  # of one search: each binds a few variables, and databases bound their number
+MAX_CHAIN_DEPTH = 5  # links of one chain: each is a join
+MAX_LINKS = 200  # of one search, over all types that its chains may lead to
+
+REVERSE_CHAIN = "_has"
+NOT_OFFERED = frozenset({"_filter", "_list", "_type", "_graph"})  # they narrow a search
+
+
+class UnknownParameter(Exception):
+    """The type has no such parameter; whether that matters is for the caller to say."""
+
+
+@dataclass(slots=True)
+class Criteria:
+    """Reads the criteria of one search and counts what they cost; `access` None: no chains are offered."""
+
+    access: Access | None
+    values: int = 0
+    links: int = 0
+
+    def read(self, resource_type: str, name: str, value: str, depth: int = 0) -> Condition | None:
+        """The condition of a name and a value; None: without value, as if absent (search.html#errors).
+
+        Raises:
+            UnknownParameter: the type has no such parameter.
+            InvalidSearch, UnsupportedSearch: see `fhir.search.query.parse_query`.
+            Forbidden: a chain leads to a type that the caller may not search.
+        """
+        if name.startswith(f"{REVERSE_CHAIN}:"):
+            return self._read_has(resource_type, name, value, depth)
+        head, dot, rest = name.partition(".")
+        code, _, modifier = head.partition(":")
+        if code in NOT_OFFERED or code in unsupported_codes():
+            raise UnsupportedSearch(f"The search parameter '{code}' is not supported.")
+        parameter = parameters_of(resource_type).get(code)
+        if parameter is None:
+            raise UnknownParameter(code)
+        if dot:
+            return self._read_chain(parameter, modifier or None, (rest, value), depth)
+        return self._read_plain(parameter, modifier or None, value)
+
+    def _read_plain(self, parameter: SearchParameter, modifier: str | None, value: str) -> Condition | None:
+        code = parameter.code
+        if modifier == "missing":
+            return Criterion(parameter, None, (), _boolean(code, value))
+        if value == "":
+            return None
+        if modifier is not None and modifier not in modifiers_of(parameter):
+            raise UnsupportedSearch(f"The modifier of '{code}' is not supported.")
+        values = tuple(split_escaped(value, ","))
+        if len(values) > MAX_VALUES:
+            raise InvalidSearch(f"The search parameter '{code}' has more than {MAX_VALUES} values.")
+        self.values += len(values)
+        if self.values > MAX_VALUES_TOGETHER:
+            raise InvalidSearch(f"A search has at most {MAX_VALUES_TOGETHER} values.")
+        return Criterion(parameter, modifier, values)
+
+    def _read_chain(
+        self, parameter: SearchParameter, stated: str | None, rest: tuple[str, str], depth: int
+    ) -> Condition | None:
+        if parameter.type is not SearchType.REFERENCE:
+            raise InvalidSearch(f"'{parameter.code}' is no reference: nothing can be chained to it.")
+        if stated is not None and (stated not in stored_types() or not _may_target(parameter, stated)):
+            raise InvalidSearch(f"'{parameter.code}' refers to no such resource type.")
+        found = [
+            Chain(parameter, target_type, reach, condition)
+            for target_type, reach in self._open(parameter, stated)
+            if (condition := self._linked(target_type, *rest, depth, is_named=stated is not None))
+        ]
+        if not found:
+            if rest[1] == "":
+                return None
+            raise InvalidSearch(f"Nothing that '{parameter.code}' refers to has the parameter chained to it.")
+        return found[0] if len(found) == 1 else Either(tuple(found))
+
+    def _read_has(self, resource_type: str, name: str, value: str, depth: int) -> Condition | None:
+        _, *parts = name.split(":", 3)
+        if len(parts) != 3 or parts[0] not in stored_types():
+            raise InvalidSearch("'_has' is not _has:Type:reference:parameter.")
+        source_type, code, rest = parts
+        parameter = parameters_of(source_type).get(code)
+        if parameter is None or parameter.type is not SearchType.REFERENCE:
+            raise InvalidSearch("'_has' names no reference parameter of that resource type.")
+        if not _may_target(parameter, resource_type):
+            raise InvalidSearch(f"The reference of '_has' does not lead to {resource_type}.")
+        reach = self._reach(source_type)
+        condition = self._linked(source_type, rest, value, depth, is_named=True)
+        return None if condition is None else Has(source_type, parameter, reach, condition)
+
+    def _linked(
+        self, resource_type: str, name: str, value: str, depth: int, *, is_named: bool
+    ) -> Condition | None:
+        """The condition at the other end of a link; None: none, or another type's parameter is meant."""
+        self.links += 1
+        if depth >= MAX_CHAIN_DEPTH or self.links > MAX_LINKS:
+            raise InvalidSearch(f"Chains have at most {MAX_CHAIN_DEPTH} links, a search {MAX_LINKS}.")
+        try:
+            return self.read(resource_type, name, value, depth + 1)
+        except UnknownParameter:
+            if is_named:
+                raise InvalidSearch(f"{resource_type} has no parameter that is chained to it.") from None
+            return None
+
+    def _open(self, parameter: SearchParameter, stated: str | None) -> Iterator[tuple[str, Reach]]:
+        """The types that a chain leads to and that the caller may search; a stated one has to be open."""
+        if stated is not None or len(parameter.targets) == 1:
+            one = stated or parameter.targets[0]
+            yield one, self._reach(one)
+            return
+        refused: Forbidden | None = None
+        opened = 0
+        for target_type in parameter.targets or sorted(stored_types()):
+            try:
+                yield target_type, self._reach(target_type)
+                opened += 1
+            except Forbidden as fault:
+                refused = fault
+        if refused is not None and not opened:
+            raise refused
+
+    def _reach(self, resource_type: str) -> Reach:
+        if self.access is None:
+            raise UnsupportedSearch("Chained search parameters are not supported here.")
+        return self.access.reach(resource_type, Permission.SEARCH)
+
+
+def modifiers_of(parameter: SearchParameter) -> frozenset[str]:
+    """The modifiers that may follow a parameter, beside `missing`."""
+    if parameter.type is SearchType.COMPOSITE or parameter.code in ("_id", "_lastUpdated"):
+        return frozenset()
+    if parameter.type is SearchType.REFERENCE and parameter.targets:
+        return frozenset({"identifier", *parameter.targets})
+    return KINDS[parameter.type].modifiers
+
+
+def _may_target(parameter: SearchParameter, resource_type: str) -> bool:
+    return not parameter.targets or resource_type in parameter.targets
+
+
+def _boolean(code: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise InvalidSearch(f"'{code}:missing' is true or false.")
+    return value == "true"

@@ -1,0 +1,367 @@
+"""The shape of a search: its conditions without the values, and how each becomes SQL.
+
+Two searches that differ in values only have one shape, and one statement. A shape knows where in the
+statement's values its own stand (`Slot`). Each condition can be put in two ways: `among` collects the rids
+that fulfil it, out of an index; `holds` looks at one resource. A statement starts from the condition of the
+lowest rank, and asks the others of what that finds: SQLite has no statistics of values, and would collect
+the rids of each condition.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    exists,
+    false,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+    union_all,
+)
+
+from fhir.search.composite import ROWS_PER_ELEMENT
+from fhir.search.date import match_range
+from fhir.search.definitions import SearchParameter
+from fhir.search.kinds import KINDS
+from fhir.search.reach import R, of_no_other, of_one_of, rids_of
+from fhir.search.value import Values
+from fhir.tables import SearchReference
+from server.kernel.rows import table_of
+
+REFERENCE = table_of(SearchReference)
+ALTERNATIVES = 100  # of one expression; SQLite takes no tree that is deeper than 1000
+
+
+class Rank(IntEnum):
+    """How few resources a condition leaves, as a rule; what is `NEVER` started from fits most of them."""
+
+    ID = 0
+    IDENTIFIER = 1
+    REFERENCE = 2
+    PATIENT = 3  # a confined caller's record
+    NAME = 4
+    CODE = 5
+    RANGE = 6
+    STATUS = 7
+    SCAN = 8
+    NEVER = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A `Term` whose values are the statement's from `at` on."""
+
+    form: Any
+    at: int
+    size: int
+
+    def of(self, values: Values) -> Values:
+        """Its values."""
+        return values[self.at : self.at + self.size]
+
+
+class Shape(Protocol):
+    """One condition on a resource row `r`."""
+
+    @property
+    def rank(self) -> Rank:
+        """How good a start it is."""
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """The condition as a collection of rids."""
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """The condition asked of one resource."""
+
+
+def number_is(c: Any, number: int) -> ColumnElement[bool]:
+    """The row is of this parameter; its number is ours, and part of the statement's text."""
+    is_same: ColumnElement[bool] = c.param == literal_column(str(number))
+    return is_same
+
+
+def is_live(r: FromClause, resource_type: str) -> ColumnElement[bool]:
+    """The row is a resource of this type that was not deleted."""
+    return and_(r.c.type == resource_type, r.c.deleted == false())
+
+
+def all_of(shapes: Sequence[Shape], r: FromClause, values: Values) -> list[ColumnElement[bool]]:
+    """All conditions: one collected, the others asked of what it finds."""
+    start = min(shapes, key=lambda shape: shape.rank, default=None)
+    return [
+        shape.among(r, values) if shape is start and shape.rank is not Rank.NEVER else shape.holds(r, values)
+        for shape in shapes
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """No condition, or one that nothing fulfils."""
+
+    truth: bool
+    rank: Rank = Rank.NEVER
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """A constant."""
+        return self.holds(r, values)
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:  # noqa: ARG002  the protocol's
+        """A constant."""
+        return true() if self.truth else false()
+
+
+@dataclass(frozen=True, slots=True)
+class OfRow:
+    """`_id` by any of several, or `_lastUpdated` in any of several ranges: columns of the row itself."""
+
+    code: str
+    slots: tuple[Slot, ...]
+
+    @property
+    def rank(self) -> Rank:
+        """An id is the best start there is."""
+        return Rank.ID if self.code == "_id" else Rank.NEVER
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """The comparison."""
+        return self.holds(r, values)
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """The comparison."""
+        if self.code == "_id":
+            return r.c.id.in_([value for slot in self.slots for value in slot.of(values)])
+        at = r.c.last_updated_us
+        return or_(*(match_range(at, at + 1, slot.form, slot.of(values)) for slot in self.slots))
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A value of the parameter that fits one of the slots; no slot: any value at all."""
+
+    parameter: SearchParameter
+    slots: tuple[Slot, ...]
+    rank: Rank
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the index of the values."""
+        parts = [select(c.rid).where(*terms) for c, terms in self._rows(values)]
+        return r.c.rid.in_(parts[0] if len(parts) == 1 else union_all(*parts))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the rows of the resource."""
+        return or_(
+            *(
+                select(c.rid).where(c.rid == r.c.rid, *terms).correlate(r).exists()
+                for c, terms in self._rows(values)
+            )
+        )
+
+    def _rows(self, values: Values) -> Iterable[tuple[Any, list[ColumnElement[bool]]]]:
+        kind = KINDS[self.parameter.type]
+        for start in range(0, max(len(self.slots), 1), ALTERNATIVES):
+            c = kind.table.alias().c
+            some = self.slots[start : start + ALTERNATIVES]
+            fits = [or_(*(kind.match(c, slot.form, slot.of(values)) for slot in some))] if some else []
+            yield c, [number_is(c, self.parameter.number), *fits]
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """Values that belong together: for one of the alternatives, each component has a slot."""
+
+    parameter: SearchParameter
+    alternatives: tuple[tuple[Slot, ...], ...]
+    rank: Rank = Rank.CODE
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the index of the first component's values."""
+        return or_(*(r.c.rid.in_(self._select(slots, values)[0]) for slots in self.alternatives))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the rows of the resource."""
+        found = (self._select(slots, values) for slots in self.alternatives)
+        return or_(*(rows.where(rid == r.c.rid).correlate(r).exists() for rows, rid in found))
+
+    def _select(self, slots: Sequence[Slot], values: Values) -> tuple[Select[Any], ColumnElement[int]]:
+        """Rows of one element share `n // ROWS_PER_ELEMENT`: that is what the join goes by."""
+        tables = [KINDS[component.type].table.alias() for component in self.parameter.components]
+        first = tables[0]
+        terms: list[ColumnElement[bool]] = []
+        for component, slot, rows in zip(self.parameter.components, slots, tables, strict=True):
+            kind = KINDS[component.type]
+            terms += [number_is(rows.c, component.number), kind.match(rows.c, slot.form, slot.of(values))]
+            if rows is not first:
+                terms.append(rows.c.rid == first.c.rid)
+                terms.append(rows.c.n // ROWS_PER_ELEMENT == first.c.n // ROWS_PER_ELEMENT)
+        return select(first.c.rid).where(*terms), first.c.rid
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The condition does not hold."""
+
+    inner: Shape
+    rank: Rank = Rank.NEVER
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """As asked of one: most resources fulfil it."""
+        return self.holds(r, values)
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """The opposite."""
+        return not_(self.inner.holds(r, values))
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of several conditions holds."""
+
+    inner: tuple[Shape, ...]
+
+    @property
+    def rank(self) -> Rank:
+        """That of the worst: all have to be collected."""
+        return max((shape.rank for shape in self.inner), default=Rank.NEVER)
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """Each collected."""
+        return or_(false(), *(shape.among(r, values) for shape in self.inner))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """Each asked."""
+        return or_(false(), *(shape.holds(r, values) for shape in self.inner))
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Several conditions hold together."""
+
+    inner: tuple[Shape, ...]
+
+    @property
+    def rank(self) -> Rank:
+        """That of the best, which the others are asked of."""
+        return min((shape.rank for shape in self.inner), default=Rank.NEVER)
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """The best collected."""
+        return and_(true(), *all_of(self.inner, r, values))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """Each asked."""
+        return and_(true(), *(shape.holds(r, values) for shape in self.inner))
+
+
+@dataclass(frozen=True, slots=True)
+class OfPatients:
+    """Within reach of a confined caller: part of one of these patients' records (`fhir/search/reach.py`)."""
+
+    slot: Slot
+    rank: Rank = Rank.PATIENT
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the index of the patients."""
+        return r.c.rid.in_(rids_of(self.slot.of(values)))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the rows of the resource."""
+        return of_one_of(r, self.slot.of(values))
+
+
+@dataclass(frozen=True, slots=True)
+class OfNobodyElse:
+    """Within reach of a confined caller: part of no other patient's record."""
+
+    slot: Slot
+    rank: Rank = Rank.NEVER
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """As asked of one."""
+        return self.holds(r, values)
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the rows of the resource."""
+        return of_no_other(r, self.slot.of(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """A reference to a resource of this type that fulfils all conditions (search.html#chaining)."""
+
+    parameter: SearchParameter
+    target_type: str
+    inner: tuple[Shape, ...]
+
+    @property
+    def rank(self) -> Rank:
+        """That of what is asked of the other resource."""
+        return AllOf(self.inner).rank
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the other resource to those that refer to it."""
+        target, reference = R.alias(), REFERENCE.alias()
+        joined = self._joined(target, reference, all_of(self.inner, target, values))
+        return r.c.rid.in_(select(reference.c.rid).where(*joined))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the resource's own references to the other."""
+        target, reference = R.alias(), REFERENCE.alias()
+        joined = self._joined(target, reference, [shape.holds(target, values) for shape in self.inner])
+        return exists(select(reference.c.rid).where(reference.c.rid == r.c.rid, *joined).correlate(r))
+
+    def _joined(
+        self, target: FromClause, reference: FromClause, fulfils: Sequence[ColumnElement[bool]]
+    ) -> list[ColumnElement[bool]]:
+        return [
+            is_live(target, self.target_type),
+            number_is(reference.c, self.parameter.number),
+            reference.c.target_id == target.c.id,
+            reference.c.target_type == self.target_type,
+            *fulfils,
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferredTo:
+    """A reference from a resource of the source type that fulfils all conditions (search.html#has)."""
+
+    resource_type: str
+    source_type: str
+    parameter: SearchParameter
+    inner: tuple[Shape, ...]
+
+    @property
+    def rank(self) -> Rank:
+        """That of what is asked of the other resource."""
+        return AllOf(self.inner).rank
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the other resource to those that it refers to."""
+        source, reference = R.alias(), REFERENCE.alias()
+        joined = self._joined(source, reference, all_of(self.inner, source, values))
+        return and_(r.c.type == self.resource_type, r.c.id.in_(select(reference.c.target_id).where(*joined)))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the references to the resource to the other."""
+        source, reference = R.alias(), REFERENCE.alias()
+        joined = self._joined(source, reference, [shape.holds(source, values) for shape in self.inner])
+        return exists(select(reference.c.rid).where(reference.c.target_id == r.c.id, *joined).correlate(r))
+
+    def _joined(
+        self, source: FromClause, reference: FromClause, fulfils: Sequence[ColumnElement[bool]]
+    ) -> list[ColumnElement[bool]]:
+        return [
+            is_live(source, self.source_type),
+            number_is(reference.c, self.parameter.number),
+            reference.c.rid == source.c.rid,
+            reference.c.target_type == self.resource_type,
+            *fulfils,
+        ]
