@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
+from fhir.operations.meta import META_OPERATIONS
 from fhir.operations.operation import Operation
 
 # Those of this package; the roof adds what crosses packages.
-OPERATIONS: Sequence[Operation] = ()
+OPERATIONS: Sequence[Operation] = META_OPERATIONS

@@ -1,0 +1,44 @@
+"""How far a caller may search each resource type, and the predicate of it, for what spans several types."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnElement, and_, false, or_
+
+from fhir.search.compartment import SHARED_TYPES
+from fhir.search.definitions import stored_types
+from fhir.search.sql import R, within_reach
+from server.kernel.access import Access, Permission, Reach
+from server.kernel.faults import Forbidden
+
+Reaches = Mapping[str, Reach]  # by resource type; types that are not named stay out
+
+
+def reaches_of(access: Access, resource_type: str | None = None) -> Reaches:
+    """The reach of each type that the caller may search, or of the one type.
+
+    Raises:
+        Forbidden: there is none.
+    """
+    if resource_type is not None:
+        return {resource_type: access.reach(resource_type, Permission.SEARCH)}
+    reaches = {}
+    for name in stored_types():
+        try:
+            reaches[name] = access.reach(name, Permission.SEARCH)
+        except Forbidden:
+            continue
+    if not reaches:
+        raise Forbidden("The token grants no 's' on any resource type.")
+    return reaches
+
+
+def predicate_of(reaches: Reaches) -> ColumnElement[bool]:
+    """A row of the resource table is of one of these types, and within reach."""
+    alike: dict[tuple[Reach, bool], list[str]] = {}
+    for name, reach in reaches.items():
+        alike.setdefault((reach, name in SHARED_TYPES), []).append(name)
+    terms = []
+    for (reach, _), names in alike.items():
+        kept = within_reach(reach, names[0])
+        terms.append(R.c.type.in_(names) if kept is None else and_(R.c.type.in_(names), kept))
+    return or_(*terms) if terms else false()
