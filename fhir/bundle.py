@@ -36,6 +36,15 @@ class Page:
     issues: Sequence[Issue] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What its links repeat: the URL without parameters, those that were understood, and the page."""
+
+    url: str
+    understood: Sequence[tuple[str, str]]
+    page: str | None = None
+
+
 def entry_of(row: ResultRow[Any], mode: str, elements: frozenset[str] | None) -> Entry:
     """The entry of a row of the resource table."""
     text = unpack(row.body)
@@ -44,12 +53,17 @@ def entry_of(row: ResultRow[Any], mode: str, elements: frozenset[str] | None) ->
 
 def render_searchset(base_url: str, query: SearchQuery, page: Page, now_us: int) -> bytes:
     """The Bundle's JSON text; its self link repeats only what was understood."""
-    url = f"{base_url}/{query.resource_type}"
+    links = Links(f"{base_url}/{query.resource_type}", query.understood, query.page)
+    return render_page(base_url, links, page, now_us)
+
+
+def render_page(base_url: str, links: Links, page: Page, now_us: int) -> bytes:
+    """The JSON text of a searchset Bundle, whatever was asked to get it."""
     members = [b'"resourceType":"Bundle"', b'"type":"searchset"']
     members.insert(1, b'"meta":' + orjson.dumps({"lastUpdated": instant_text(now_us)}))
     if page.total is not None:
         members.append(b'"total":%d' % page.total)
-    members.append(b'"link":' + orjson.dumps(list(_links(url, query, page))))
+    members.append(b'"link":' + orjson.dumps(list(_links(links, page))))
     entries = [_rendered(base_url, entry) for entry in page.entries]
     if page.issues:
         outcome = encode_json(operation_outcome(page.issues))
@@ -59,11 +73,11 @@ def render_searchset(base_url: str, query: SearchQuery, page: Page, now_us: int)
     return b"{" + b",".join(members) + b"}"
 
 
-def _links(url: str, query: SearchQuery, page: Page) -> Iterator[dict[str, str]]:
-    here = [] if query.page is None else [(PAGE, query.page)]
-    yield {"relation": "self", "url": _with(url, [*query.understood, *here])}
+def _links(links: Links, page: Page) -> Iterator[dict[str, str]]:
+    here = [] if links.page is None else [(PAGE, links.page)]
+    yield {"relation": "self", "url": _with(links.url, [*links.understood, *here])}
     if page.next_page is not None:
-        yield {"relation": "next", "url": _with(url, [*query.understood, (PAGE, page.next_page)])}
+        yield {"relation": "next", "url": _with(links.url, [*links.understood, (PAGE, page.next_page)])}
 
 
 def _with(url: str, pairs: Sequence[tuple[str, str]]) -> str:

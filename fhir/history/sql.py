@@ -4,22 +4,21 @@ A superseded version is seen where it was within the caller's reach and its reso
 resource the order is that of its versions; of several, that of their times.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, tuple_, union_all
 
 from fhir.history.query import HistoryQuery
+from fhir.interactions.reaches import Reaches, predicate_of
 from fhir.search.compartment import SHARED_TYPES
-from fhir.search.sql import After, R, within_reach
+from fhir.search.order import After
+from fhir.search.reach import R
 from fhir.tables import FhirResourceVersion
-from server.kernel.access import Reach
 from server.kernel.rows import table_of
 
 VERSION = table_of(FhirResourceVersion)
 _LATER = VERSION.alias()
-
-Reaches = Mapping[str, Reach]  # by resource type; types that are not named stay out
 
 
 def select_history(
@@ -48,14 +47,14 @@ def select_history(
 
 
 def _of_current(query: HistoryQuery, reaches: Reaches) -> Sequence[ColumnElement[bool]]:
-    terms = [_named(query), _open(reaches)]
+    terms = [_named(query), predicate_of(reaches)]
     if query.at is not None:
         terms.append(R.c.last_updated_us < query.at.high_us)
     return terms
 
 
 def _of_superseded(query: HistoryQuery, reaches: Reaches) -> Sequence[ColumnElement[bool]]:
-    terms = [_named(query), _open(reaches), _was_open(reaches)]
+    terms = [_named(query), predicate_of(reaches), _was_open(reaches)]
     if query.at is not None:
         ended = func.coalesce(
             select(_LATER.c.last_updated_us)
@@ -73,18 +72,6 @@ def _named(query: HistoryQuery) -> ColumnElement[bool]:
     if query.resource_id is None:
         return R.c.type == query.resource_type
     return and_(R.c.type == query.resource_type, R.c.id == query.resource_id)
-
-
-def _open(reaches: Reaches) -> ColumnElement[bool]:
-    """The resource is of a type that is open, and within reach."""
-    alike: dict[tuple[Reach, bool], list[str]] = {}
-    for name, reach in reaches.items():
-        alike.setdefault((reach, name in SHARED_TYPES), []).append(name)
-    terms = []
-    for (reach, _), names in alike.items():
-        kept = within_reach(reach, names[0])
-        terms.append(R.c.type.in_(names) if kept is None else and_(R.c.type.in_(names), kept))
-    return or_(*terms) if terms else false()
 
 
 def _was_open(reaches: Reaches) -> ColumnElement[bool]:

@@ -16,7 +16,7 @@ from fhir.model.json_codec import Json, decode_json
 from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.model.validation.walker import require_valid
 from fhir.search.compartment import patients_mentioned, patients_of
-from fhir.search.sql import AUDITED_PATIENT, R
+from fhir.search.reach import AUDITED_PATIENT, R
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry

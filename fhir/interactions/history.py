@@ -5,15 +5,15 @@ from dataclasses import replace
 from fhir.exchange import Answer, FhirRequest
 from fhir.history.query import HistoryQuery, parse_history
 from fhir.history.render import render_history
-from fhir.history.sql import Reaches, select_history
+from fhir.history.sql import select_history
 from fhir.interactions.door import Door
+from fhir.interactions.reaches import Reaches, reaches_of
 from fhir.negotiation import read_preferences
-from fhir.search.definitions import stored_types
+from fhir.search.order import After
 from fhir.search.page import pager
-from fhir.search.sql import After
 from server.kernel.access import Access, Permission
 from server.kernel.audit import Action, AuditEntry
-from server.kernel.faults import Forbidden, NotFound
+from server.kernel.faults import NotFound
 from server.kernel.horizon import settled_before_us
 
 
@@ -54,18 +54,9 @@ def _is_whole(query: HistoryQuery) -> bool:
 
 def _reaches(access: Access, request: FhirRequest) -> Reaches:
     """Instance history is a read, the others are searches (SMART App Launch 2.2, scopes)."""
-    if request.resource_type is not None:
-        permission = Permission.SEARCH if request.resource_id is None else Permission.READ
-        return {request.resource_type: access.reach(request.resource_type, permission)}
-    reaches = {}
-    for name in stored_types():
-        try:
-            reaches[name] = access.reach(name, Permission.SEARCH)
-        except Forbidden:
-            continue
-    if not reaches:
-        raise Forbidden("The token grants no 's' on any resource type.")
-    return reaches
+    if request.resource_id is None or request.resource_type is None:
+        return reaches_of(access, request.resource_type)
+    return {request.resource_type: access.reach(request.resource_type, Permission.READ)}
 
 
 def _audit_entry(access: Access, request: FhirRequest) -> AuditEntry:

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, false, or_
 
 from fhir.search.compartment import SHARED_TYPES
 from fhir.search.definitions import stored_types
-from fhir.search.sql import R, within_reach
+from fhir.search.reach import R, within_reach
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.faults import Forbidden
 

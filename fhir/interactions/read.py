@@ -10,7 +10,7 @@ from fhir.interactions.body import unpack
 from fhir.interactions.door import Door
 from fhir.model.json_codec import Json, decode_json
 from fhir.search.compartment import SHARED_TYPES, SOMEBODY
-from fhir.search.sql import AUDITED_PATIENT, R, within_reach
+from fhir.search.reach import AUDITED_PATIENT, R, within_reach
 from fhir.tables import FhirResourceVersion
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry

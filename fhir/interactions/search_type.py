@@ -9,9 +9,10 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.bundle import Page, entry_of, render_searchset
 from fhir.interactions.door import Door
 from fhir.interactions.included import read_included
+from fhir.search.order import After
 from fhir.search.page import Pager, pager
 from fhir.search.query import SearchQuery, parse_query
-from fhir.search.sql import SHOWN, After, prepare_count, prepare_page
+from fhir.search.sql import SHOWN, prepare_count, prepare_page
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry

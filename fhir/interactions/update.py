@@ -26,7 +26,7 @@ from fhir.interactions.write import (
 from fhir.model.json_codec import Json, decode_json
 from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.search.compartment import PATIENT
-from fhir.search.sql import R, within_reach
+from fhir.search.reach import R, within_reach
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from fhir.operations.everything import EVERYTHING_OPERATIONS
+from fhir.operations.lastn import LASTN_OPERATIONS
 from fhir.operations.meta import META_OPERATIONS
 from fhir.operations.operation import Operation
 
 # Those of this package; the roof adds what crosses packages.
-OPERATIONS: Sequence[Operation] = META_OPERATIONS
+OPERATIONS: Sequence[Operation] = (*EVERYTHING_OPERATIONS, *LASTN_OPERATIONS, *META_OPERATIONS)

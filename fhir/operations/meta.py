@@ -25,7 +25,7 @@ from fhir.operations.operation import Level, Operation
 from fhir.operations.parameters import InvalidInput, one_of, read_inputs
 from fhir.search.definitions import EVERY_RESOURCE, parameters_of
 from fhir.search.kinds import KINDS
-from fhir.search.sql import R
+from fhir.search.reach import R
 from server.kernel.access import Permission
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import UnitOfWork

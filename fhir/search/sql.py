@@ -15,13 +15,11 @@ from sqlalchemy.types import NULLTYPE
 from fhir.search.conditions import SearchQuery, SortKey
 from fhir.search.lowering import Lowering
 from fhir.search.order import After, Order, sort_value
-from fhir.search.reach import AUDITED_PATIENT, R, within_reach
+from fhir.search.reach import R
 from fhir.search.shape import Shape, all_of, is_live
 from fhir.search.value import Surroundings, Values
 from server.kernel.access import Reach
 from server.kernel.look_up import LookUp
-
-__all__ = ["AUDITED_PATIENT", "SHOWN", "After", "R", "within_reach"]
 
 SHOWN = (R.c.rid, R.c.type, R.c.id, R.c.version_id, R.c.last_updated_us, R.c.body)
 KEPT_STATEMENTS = 1_000  # shapes of searches whose statements are kept
@@ -56,6 +54,12 @@ def select_page(query: SearchQuery, reach: Reach, around: Surroundings, after: A
     """One more than a page of matches: the columns of `SHOWN`, then the sort values."""
     page, values = _lower_page(query, reach, around, after)
     return _build_page(page, _in_place(values))
+
+
+def select_matches(query: SearchQuery, reach: Reach, around: Surroundings) -> Select[tuple[int]]:
+    """The rids of all that match."""
+    matching, values = _lower(query, reach, around)
+    return select(R.c.rid).where(*_conditions(matching, _in_place(values)))
 
 
 def prepare_count(query: SearchQuery, reach: Reach, around: Surroundings) -> tuple[LookUp, Named]:

@@ -4,7 +4,8 @@ import pytest
 
 from fhir.capability import FHIR_VERSION
 from fhir.model.systems import OF_SCHEME
-from fhir.offer import INTERACTIONS
+from fhir.offer import INTERACTIONS, SYSTEM_INTERACTIONS
+from fhir.operations import OPERATIONS
 from fhir.search.compartment import SHARED_TYPES
 from fhir.search.criteria import NOT_OFFERED
 from fhir.search.definitions import own_search_parameters, stored_types, unsupported_codes
@@ -28,7 +29,11 @@ def test_version_and_types(page: str) -> None:
 
 
 def test_interactions(page: str) -> None:
-    assert absent(page, list(INTERACTIONS)) == []
+    assert absent(page, [*INTERACTIONS, *SYSTEM_INTERACTIONS]) == []
+
+
+def test_operations(page: str) -> None:
+    assert absent(page, [f"${operation.name}" for operation in OPERATIONS]) == []
 
 
 def test_kinds_of_search_parameters_with_their_modifiers(page: str) -> None:

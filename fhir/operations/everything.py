@@ -1,0 +1,202 @@
+"""Patient/$everything: a patient's whole record, page by page (FHIR R4 patient-operation-everything.html).
+
+A page holds resources of the patient's compartment as matches, and what they refer to of what belongs to no
+patient (practitioners, organizations, devices …) as includes. `start` and `end` look at when care was given,
+by the search parameter of `CARE_DATE`; what states no such date is always part of the record.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, false, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fhir.bundle import Entry, Links, Page, entry_of, render_page
+from fhir.exchange import Answer, FhirRequest
+from fhir.interactions.door import Door
+from fhir.interactions.reaches import Reaches, predicate_of, reaches_of
+from fhir.operations.operation import Level, Operation
+from fhir.operations.parameters import Inputs, InvalidInput, one_of, read_inputs
+from fhir.search.compartment import PATIENT, SHARED_TYPES, SOMEBODY
+from fhir.search.date import EARLIEST_US, LATEST_US, DateRange, parse_date
+from fhir.search.definitions import SearchType, parameters_of, stored_types
+from fhir.search.kinds import KINDS
+from fhir.search.order import After
+from fhir.search.page import Pager, pager
+from fhir.search.query import DEFAULT_COUNT, MAX_COUNT, PAGE
+from fhir.search.reach import COMPARTMENT, R, within_reach
+from fhir.search.sql import SHOWN
+from fhir.search.value import Surroundings
+from fhir.tables import SearchReference
+from server.kernel.access import Access, Permission
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.faults import NotFound
+from server.kernel.rows import table_of
+
+_DEFINITION = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
+_REFERENCE = table_of(SearchReference)
+MAX_INCLUDED = 1_000  # resources of nobody's record on one page
+
+# When the care that a resource tells of took place: type -> its search parameter.
+CARE_DATE: Mapping[str, str] = {
+    "AdverseEvent": "date", "AllergyIntolerance": "date", "Appointment": "date", "CarePlan": "date",
+    "Claim": "created", "ClinicalImpression": "date", "Communication": "sent", "Composition": "date",
+    "Condition": "onset-date", "DiagnosticReport": "date", "DocumentReference": "date", "Encounter": "date",
+    "EpisodeOfCare": "date", "ExplanationOfBenefit": "created", "Flag": "date", "Goal": "start-date",
+    "ImagingStudy": "started", "Immunization": "date", "List": "date", "Media": "created",
+    "MedicationAdministration": "effective-time", "MedicationDispense": "whenhandedover",
+    "MedicationRequest": "authoredon", "MedicationStatement": "effective", "Observation": "date",
+    "Procedure": "date", "QuestionnaireResponse": "authored", "RiskAssessment": "date",
+    "ServiceRequest": "authored", "Specimen": "collected", "SupplyRequest": "date", "Task": "authored-on",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Asked:
+    """What an invocation asks for."""
+
+    types: frozenset[str] | None = None  # None: all
+    care: DateRange | None = None
+    since_us: int | None = None
+    count: int = DEFAULT_COUNT
+    page: str | None = None
+    understood: list[tuple[str, str]] = field(default_factory=list)
+
+
+async def everything(door: Door, request: FhirRequest) -> Answer:
+    """The record of a patient, or of all patients within reach.
+
+    Raises:
+        NotFound: no such patient within the caller's reach.
+        InvalidInput: a parameter makes no sense.
+    """
+    access, around = request.access, door.surroundings()
+    asked = read_asked(read_inputs(request), around)
+    reaches = _chosen(reaches_of(access), asked)
+    path = "/".join(each for each in (PATIENT, request.resource_id, "$everything") if each)
+    pages = pager(door.page_secret, access, path, asked.understood)
+    async with door.services.database.read() as connection:
+        if request.resource_id is not None:
+            await _require_patient(connection, access, request.resource_id)
+        page = await _read_page(connection, asked, (request.resource_id, reaches, pages))
+    entry = AuditEntry(
+        access.principal, Action.EXECUTE, "$everything", PATIENT, request.resource_id, request.resource_id
+    )
+    await door.services.read_audit.record(entry)
+    links = Links(f"{door.base_url}/{path}", asked.understood, asked.page)
+    return Answer(text=render_page(door.base_url, links, page, around.now_us))
+
+
+def read_asked(inputs: Inputs, around: Surroundings) -> Asked:
+    """What the input parameters ask for.
+
+    Raises:
+        InvalidInput: one makes no sense.
+    """
+    asked = Asked()
+    for name, values in inputs.items():
+        if name in ("start", "end", "_since", "_type", "_count"):
+            asked.understood += [(name, str(value)) for value in values]
+    start, end = _date(inputs, "start", around), _date(inputs, "end", around)
+    if start or end:
+        asked.care = DateRange(start.low_us if start else EARLIEST_US, end.high_us if end else LATEST_US)
+    since = _date(inputs, "_since", around)
+    asked.since_us = since.low_us if since else None
+    if "_type" in inputs:
+        named = {name.strip() for value in inputs["_type"] for name in str(value).split(",")}
+        if not named <= stored_types():
+            raise InvalidInput("'_type' names resource types, joined by commas.")
+        asked.types = frozenset(named)
+    if (count := one_of(inputs, "_count")) is not None:
+        if not str(count).isdigit() or not int(str(count)[:10]) > 0:
+            raise InvalidInput("'_count' is a whole number above zero.")
+        asked.count = min(int(str(count)[:10]), MAX_COUNT)
+    asked.page = one_of(inputs, PAGE)
+    return asked
+
+
+def _date(inputs: Inputs, name: str, around: Surroundings) -> DateRange | None:
+    value = one_of(inputs, name)
+    if value is None:
+        return None
+    found = parse_date(str(value).replace(" ", "+"), around.zone)
+    if found is None:
+        raise InvalidInput(f"'{name}' is no date.")
+    return found
+
+
+def _chosen(reaches: Reaches, asked: Asked) -> Reaches:
+    if asked.types is None:
+        return reaches
+    return {name: reach for name, reach in reaches.items() if name in asked.types}
+
+
+async def _require_patient(connection: AsyncConnection, access: Access, patient_id: str) -> None:
+    kept = within_reach(access.reach(PATIENT, Permission.READ), PATIENT)
+    one = select(R.c.rid).where(R.c.type == PATIENT, R.c.id == patient_id, R.c.deleted == false())
+    if (await connection.execute(one if kept is None else one.where(kept))).first() is None:
+        raise NotFound("No such resource.")
+
+
+async def _read_page(
+    connection: AsyncConnection, asked: Asked, of: tuple[str | None, Reaches, Pager]
+) -> Page:
+    patient_id, reaches, pages = of
+    after = None if asked.page is None else pages.read(asked.page)
+    found = (await connection.execute(select_record(patient_id, reaches, asked, after))).all()
+    matches = found[: asked.count]
+    rids = [row.rid for row in matches]
+    around = (await connection.execute(_select_shared(rids, reaches))).all() if rids else ()
+    entries: list[Entry] = [entry_of(row, "match", None) for row in matches]
+    entries += [entry_of(row, "include", None) for row in around]
+    more = len(found) > asked.count
+    return Page(
+        total=len(matches) if after is None and not more else None,
+        entries=entries,
+        next_page=pages.token(After((), matches[-1].rid)) if more else None,
+    )
+
+
+def select_record(patient_id: str | None, reaches: Reaches, asked: Asked, after: After | None) -> Select[Any]:
+    """One more than a page of what is part of the record of this patient, or of any."""
+    part = select(COMPARTMENT.c.rid)
+    part = part.where(
+        COMPARTMENT.c.patient_id == patient_id if patient_id else COMPARTMENT.c.patient_id != SOMEBODY
+    )
+    rows = select(*SHOWN).where(R.c.rid.in_(part), R.c.deleted == false(), predicate_of(reaches))
+    if asked.since_us is not None:
+        rows = rows.where(R.c.last_updated_us >= asked.since_us)
+    if asked.care is not None:
+        rows = rows.where(_cared(asked.care))
+    if after is not None:
+        rows = rows.where(R.c.rid > after.rid)
+    return rows.order_by(R.c.rid).limit(asked.count + 1)
+
+
+def _cared(care: DateRange) -> ColumnElement[bool]:
+    c = KINDS[SearchType.DATE].table.c
+    numbers = [parameters_of(name)[code].number for name, code in CARE_DATE.items()]
+    dated = select(c.rid).where(c.rid == R.c.rid, c.param.in_(numbers))
+    within = dated.where(c.low_us < care.high_us, c.high_us > care.low_us)
+    return or_(within.exists(), ~dated.exists())
+
+
+def _select_shared(rids: Sequence[int], reaches: Reaches) -> Select[Any]:
+    c = _REFERENCE.c
+    pointed = select(c.target_type, c.target_id).where(c.rid.in_(rids)).distinct().subquery()
+    shared = {name: reach for name, reach in reaches.items() if name in SHARED_TYPES}
+    same = and_(R.c.type == pointed.c.target_type, R.c.id == pointed.c.target_id)
+    rows = select(*SHOWN).join(pointed, same).where(R.c.deleted == false(), predicate_of(shared))
+    return rows.order_by(R.c.rid).limit(MAX_INCLUDED)
+
+
+EVERYTHING_OPERATIONS: Sequence[Operation] = (
+    Operation(
+        "everything",
+        _DEFINITION,
+        frozenset({Level.TYPE, Level.INSTANCE}),
+        everything,
+        types=frozenset({PATIENT}),
+    ),
+)
