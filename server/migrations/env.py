@@ -11,6 +11,7 @@ import dicomweb.worklist.tables
 import fhir.tables
 import server.auth.tables
 import server.kernel.tables
+import server.workflows.documents.tables
 from server.kernel.rows import Row
 
 TABLES = (  # importing them fills the metadata
@@ -20,6 +21,7 @@ TABLES = (  # importing them fills the metadata
     fhir.tables,
     server.auth.tables,
     server.kernel.tables,
+    server.workflows.documents.tables,
 )
 
 

@@ -26,6 +26,8 @@ from server.kernel.jobs import (
 from server.kernel.periodic_jobs import Recurring
 from server.kernel.services import Services
 from server.workflows import engine_jobs, record_jobs, settle
+from server.workflows.documents import jobs as document_jobs
+from server.workflows.documents.jobs import document_handlers
 from server.workflows.record_jobs import record_handlers
 from server.workflows.retention.apply import apply_retention
 from server.workflows.retention.prune import forget_deleted, prune
@@ -50,7 +52,7 @@ def _together(*parts: Subscriptions) -> Subscriptions:
 
 
 SUBSCRIPTIONS: Subscriptions = _together(
-    record_jobs.SUBSCRIPTIONS, settle.SUBSCRIPTIONS, engine_jobs.SUBSCRIPTIONS
+    record_jobs.SUBSCRIPTIONS, document_jobs.SUBSCRIPTIONS, settle.SUBSCRIPTIONS, engine_jobs.SUBSCRIPTIONS
 )
 
 
@@ -104,7 +106,8 @@ def worker_runner(services: Services, step: Callable[[], Awaitable[int]], grace_
 def server_handlers(services: Services, quiet_time_s: float | None = None) -> Handlers:
     """What the jobs of the servers' queues do."""
     care = {each.recurring.task: _care_handler(services, each) for each in CARE}
-    return {**record_handlers(services), **settle_handlers(services, quiet_time_s), **care}
+    record = {**record_handlers(services), **document_handlers(services)}
+    return {**record, **settle_handlers(services, quiet_time_s), **care}
 
 
 def _care_handler(services: Services, care: Care) -> Callable[[Args], Awaitable[None]]:

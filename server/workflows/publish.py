@@ -33,10 +33,12 @@ from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.site import Site
+from server.workflows.documents.known import Looked, note_document
 from server.workflows.projection import project_study, task_facts
+from server.workflows.report.content import uid_of
 from server.workflows.report.graph import report_id_of
 from server.workflows.report.record import Surroundings, context_of, surroundings_of, write_graph
-from server.workflows.sr_to_fhir import map_sr
+from server.workflows.sr_to_fhir import map_sr, predecessors_of
 
 _STUDY = table_of(Study)
 
@@ -109,6 +111,7 @@ async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, aro
     ended = {**workitem, "ended_us": unit.now_us, "patient_id": study["patient_id"]}
     graph = map_sr(publication.document, replace(context, task=task_facts(ended)))
     await write_graph(unit, graph, claim.principal)
+    await note_document(unit, _looked_at(publication), report_id)
     await complete(unit, claim, _output(publication.instances))
 
 
@@ -131,6 +134,15 @@ async def _publish_objects(unit: UnitOfWork, claim: Claim, publication: Publicat
     ]
     if replaced:
         await supersede_instances(unit, replaced)
+
+
+def _looked_at(publication: Publication) -> Looked:
+    """The SR among the instances, as the table of documents knows it."""
+    uid = uid_of(publication.document, "SOPInstanceUID")
+    sr = next(each for each in publication.instances if each.parsed.sop_instance_uid == uid)
+    sha256 = sr.received.digests.data_set_sha256
+    replaced = frozenset(predecessors_of(publication.document))
+    return Looked(sr.parsed.study_instance_uid, sr.parsed.sop_instance_uid, sha256, replaced)
 
 
 def _output(instances: Sequence[StoredInstance]) -> tuple[SeriesReference, ...]:

@@ -41,7 +41,7 @@ from server.workflows.report.summary import prose_lines, summary_lines
 Json = Any
 
 MAX_CONTAINERS = 16  # containers within containers that are looked into
-MAX_ITEMS = 5_000  # of a document that becomes Observations; a longer one is a report to be read
+MAX_ITEMS = 2_000  # of a document that becomes Observations; a longer one is a report to be read
 UNTITLED = "Imaging Measurement Report"
 
 
@@ -256,7 +256,7 @@ def _provenance(document: DicomJson, context: ReportContext, observations: Obser
             context.issued,
             agents,
             sources=list(_sources(sop_instance_uid, observations)),
-            revised=[instance_reference(uid, "Predecessor document") for uid in _predecessors(document)],
+            revised=[instance_reference(uid, "Predecessor document") for uid in predecessors_of(document)],
         )
     )
 
@@ -273,7 +273,8 @@ def _sources(sop_instance_uid: str | None, observations: Observations) -> Iterat
     yield observations.common.study
 
 
-def _predecessors(document: DicomJson) -> Iterator[str]:
+def predecessors_of(document: DicomJson) -> Iterator[str]:
+    """The SOP Instance UIDs of the documents that this one replaces (PS3.3 C.17.2)."""
     for study in items_of(document, "PredecessorDocumentsSequence"):
         for series in items_of(study, "ReferencedSeriesSequence"):
             for instance in items_of(series, "ReferencedSOPSequence"):

@@ -1,4 +1,7 @@
-"""What the engine ever published of a study, found by its workitems: reports and their Observations."""
+"""What was ever published of a study: the reports of its documents, and their Observations.
+
+The engine's are found by its workitems, all others by `report_document`.
+"""
 
 from collections.abc import Iterator
 
@@ -10,24 +13,46 @@ from fhir.interactions.read import read_resource
 from fhir.model.json_codec import Json
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
+from server.workflows.documents.tables import ReportDocument
 from server.workflows.report.graph import provenance_id_of, report_id_of
 
-_WORKITEM = table_of(Workitem)
+_WORKITEM, _DOCUMENT = table_of(Workitem), table_of(ReportDocument)
 
 
 async def published_of(unit: UnitOfWork, study_instance_uid: str) -> list[tuple[str, str]]:
     """Type and id of every report on the study, and of every Observation of any version of it."""
+    found: dict[tuple[str, str], None] = {}
+    documents = [
+        *await _of_workitems(unit, study_instance_uid),
+        *await _of_documents(unit, study_instance_uid),
+    ]
+    for report_id, sop_instance_uid in documents:
+        found[("DiagnosticReport", report_id)] = None
+        provenance_id = provenance_id_of(report_id, sop_instance_uid)
+        provenance = await read_resource(unit.connection, "Provenance", provenance_id)
+        found |= dict.fromkeys(_observations_of(provenance or {}))
+    return list(found)
+
+
+async def _of_workitems(unit: UnitOfWork, study_instance_uid: str) -> list[tuple[str, str]]:
+    """(report, SOP Instance UID) of what the engine made; not all of it are documents."""
     c = _WORKITEM.c
     query = select(c.model_name, c.output).where(c.study_instance_uid == study_instance_uid).order_by(c.pk)
-    found: dict[tuple[str, str], None] = {}
-    for row in (await unit.execute(query)).all():
-        report_id = report_id_of(study_instance_uid, row.model_name)
-        found[("DiagnosticReport", report_id)] = None
-        for sop_instance_uid in (uid for each in decode_series(row.output) for uid in each.sop_instance_uids):
-            provenance_id = provenance_id_of(report_id, sop_instance_uid)
-            provenance = await read_resource(unit.connection, "Provenance", provenance_id)
-            found |= dict.fromkeys(_observations_of(provenance or {}))
-    return list(found)
+    rows = (await unit.execute(query)).all()
+    return [
+        (report_id_of(study_instance_uid, row.model_name), uid)
+        for row in rows
+        for uid in ["", *(uid for each in decode_series(row.output) for uid in each.sop_instance_uids)]
+    ]
+
+
+async def _of_documents(unit: UnitOfWork, study_instance_uid: str) -> list[tuple[str, str]]:
+    c = _DOCUMENT.c
+    query = select(c.report_id, c.sop_instance_uid).where(
+        c.study_instance_uid == study_instance_uid, c.report_id.is_not(None)
+    )
+    rows = (await unit.execute(query.order_by(c.looked_us, c.sop_instance_uid))).all()
+    return [(row.report_id, row.sop_instance_uid) for row in rows]
 
 
 def _observations_of(provenance: Json) -> Iterator[tuple[str, str]]:

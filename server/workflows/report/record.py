@@ -73,6 +73,14 @@ async def retract_observations(
             await put_resource(unit, entered_in_error(observation), principal)
 
 
+async def retract_report(unit: UnitOfWork, report_id: str, principal: Principal) -> None:
+    """Say of a report and its Observations that they were in error (valueset-diagnostic-report-status)."""
+    report = await read_resource(unit.connection, "DiagnosticReport", report_id)
+    if report is not None:
+        await put_resource(unit, {**report, "status": "entered-in-error"}, principal)
+        await retract_observations(unit, await observation_ids_of(unit, report), principal)
+
+
 async def observation_ids_of(unit: UnitOfWork, report: Json | None) -> frozenset[str]:
     """The ids of the Observations that a report names, and of their members."""
     found: set[str] = set()
