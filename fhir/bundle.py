@@ -53,7 +53,8 @@ def entry_of(row: ResultRow[Any], mode: str, elements: frozenset[str] | None) ->
 
 def render_searchset(base_url: str, query: SearchQuery, page: Page, now_us: int) -> bytes:
     """The Bundle's JSON text; its self link repeats only what was understood."""
-    links = Links(f"{base_url}/{query.resource_type}", query.understood, query.page)
+    url = f"{base_url}/{query.path}" if query.path else base_url
+    links = Links(url, query.understood, query.page)
     return render_page(base_url, links, page, now_us)
 
 

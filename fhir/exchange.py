@@ -37,6 +37,7 @@ class FhirRequest:
         default_factory=dict
     )  # names in lower case; repeated ones joined by ","
     body: bytes = b""
+    searched_type: str | None = None  # below an id: what is searched in that compartment; "*": every type
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,10 @@ def _handlers(
             for method in _CALLS
         ),
         *(("GET", f"{at}/_history", served.plain(history)) for at in levels),
-        ("POST", f"{every}/_search", served.form(search)),
+        *(("POST", f"{at}/_search", served.form(search)) for at in ("", every, f"{one}/{{searched_type}}")),
+        *(("GET", at, served.plain(search)) for at in ("", "/")),  # some clients end the base with a slash
         ("GET", f"{one}/_history/{{version_id}}", served.plain(vread)),
+        ("GET", f"{one}/{{searched_type}}", served.plain(search)),
         ("GET", one, served.plain(read)),
         ("GET", every, served.plain(search)),
         ("POST", every, served.body(create)),
@@ -179,6 +181,7 @@ def _read(request: Request, pairs: Sequence[tuple[str, str]] | None = None, body
         _query_pairs(request) if pairs is None else pairs,
         _headers(request),
         body,
+        path.get("searched_type"),
     )
 
 

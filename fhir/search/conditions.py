@@ -49,7 +49,17 @@ class Either:
     conditions: tuple["Condition", ...]
 
 
-Condition = Criterion | Chain | Has | Either
+@dataclass(frozen=True, slots=True)
+class InCompartment:
+    """Is in the compartment of one resource: refers to it by one of the parameters, or is it."""
+
+    compartment_type: str
+    compartment_id: str
+    parameters: tuple[SearchParameter, ...]
+    itself: bool
+
+
+Condition = Criterion | Chain | Has | Either | InCompartment
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +83,11 @@ class Include:
 
 @dataclass(slots=True)
 class SearchQuery:
-    """A search of one resource type."""
+    """A search of one resource type, or of several with the parameters of every one (`EVERY_RESOURCE`)."""
 
     resource_type: str
+    path: str = ""  # where it is asked for, below the base
+    types: tuple[str, ...] | None = None  # `_type`; None: all that may be searched there
     criteria: list[Condition] = field(default_factory=list)
     sort: list[SortKey] = field(default_factory=list)
     includes: list[Include] = field(default_factory=list)

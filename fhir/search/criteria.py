@@ -25,7 +25,8 @@ MAX_CHAIN_DEPTH = 5  # links of one chain: each is a join
 MAX_LINKS = 200  # of one search, over all types that its chains may lead to
 
 REVERSE_CHAIN = "_has"
-NOT_OFFERED = frozenset({"_filter", "_list", "_type", "_graph"})  # they narrow a search
+LIST = "_list"
+NOT_OFFERED = frozenset({"_filter", "_graph"})  # they narrow a search
 
 
 class UnknownParameter(Exception):
@@ -50,6 +51,8 @@ class Criteria:
         """
         if name.startswith(f"{REVERSE_CHAIN}:"):
             return self._read_has(resource_type, name, value, depth)
+        if name == LIST:
+            return self._read_list(value, depth)
         head, dot, rest = name.partition(".")
         code, _, modifier = head.partition(":")
         if code in NOT_OFFERED or code in unsupported_codes():
@@ -108,6 +111,14 @@ class Criteria:
         reach = self._reach(source_type)
         condition = self._linked(source_type, rest, value, depth, is_named=True)
         return None if condition is None else Has(source_type, parameter, reach, condition)
+
+    def _read_list(self, value: str, depth: int) -> Condition | None:
+        """Entries of a List; the current lists of search.html#list are not kept."""
+        if value.startswith("$"):
+            raise UnsupportedSearch(f"'{LIST}' takes the id of a List; functional lists are not supported.")
+        condition = self._linked("List", "_id", value, depth, is_named=True)
+        item = parameters_of("List")["item"]
+        return None if condition is None else Has("List", item, self._reach("List"), condition)
 
     def _linked(
         self, resource_type: str, name: str, value: str, depth: int, *, is_named: bool

@@ -3,7 +3,7 @@
 `tools/generate_fhir_search.py` wrote the file; a parameter's number is pinned there, for index rows carry it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -54,6 +54,7 @@ class _File(msgspec.Struct):
     types: list[str]
     unsupported: list[str]
     compartment: dict[str, list[str]]
+    compartments: dict[str, dict[str, list[str]]]
     parameters: dict[str, msgspec.Raw]
 
 
@@ -83,6 +84,22 @@ def unsupported_codes() -> frozenset[str]:
 def compartment_codes(resource_type: str) -> tuple[str, ...]:
     """The parameters that put a resource of this type into a patient's compartment."""
     return tuple(_file().compartment.get(resource_type, ()))
+
+
+@cache
+def compartment_types() -> frozenset[str]:
+    """The types whose resources have compartments (FHIR R4 compartmentdefinition.html)."""
+    return frozenset(_file().compartments)
+
+
+@cache
+def compartment_members(compartment_type: str) -> Mapping[str, Sequence[str]]:
+    """The types of what is in such a compartment, each with the parameters that put it there.
+
+    A Patient's has Task too, as it has where it confines callers.
+    """
+    ours = _file().compartment if compartment_type == "Patient" else {}
+    return {**ours, **_file().compartments[compartment_type]}
 
 
 @cache

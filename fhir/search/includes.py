@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from fhir.search.conditions import Include, SearchQuery
-from fhir.search.definitions import SearchParameter, SearchType, parameters_of, resource_types, stored_types
+from fhir.search.definitions import (
+    EVERY_RESOURCE,
+    SearchParameter,
+    SearchType,
+    parameters_of,
+    resource_types,
+    stored_types,
+)
 from fhir.search.value import InvalidSearch, UnsupportedSearch
 
 MAX_INCLUDES = 50  # parameters `_include` and `_revinclude`
@@ -26,10 +33,11 @@ def read_include(query: SearchQuery, name: str, modifier: str, value: str) -> In
     if len(query.includes) >= MAX_INCLUDES:
         raise InvalidSearch(f"More than {MAX_INCLUDES} '_include' and '_revinclude'.")
     reverse, iterate = name == REVERSE_INCLUDE, bool(modifier)
-    if value == EVERY_REFERENCE and (reverse or iterate):
-        return _of_any_type(query.resource_type, reverse=reverse, iterate=iterate)
+    anywhere = iterate or query.resource_type == EVERY_RESOURCE
+    if value == EVERY_REFERENCE and (reverse or anywhere):
+        return _of_any_type(query.resource_type, anywhere, reverse=reverse, iterate=iterate)
     source_type, code, target_type = _parts(
-        name, query.resource_type, value, starts_here=not (reverse or iterate)
+        name, query.resource_type, value, starts_here=not (reverse or anywhere)
     )
     parameters = tuple(_references(source_type, code))
     if not parameters:
@@ -37,11 +45,11 @@ def read_include(query: SearchQuery, name: str, modifier: str, value: str) -> In
     return Include(source_type, parameters, target_type, reverse, iterate)
 
 
-def _of_any_type(searched: str, *, reverse: bool, iterate: bool) -> Include:
+def _of_any_type(searched: str, anywhere: bool, *, reverse: bool, iterate: bool) -> Include:
     if not reverse:
         return Include(None, _ANY, None, reverse, iterate)
-    if iterate:  # from every resource found, by each of a thousand references
-        raise UnsupportedSearch("'_revinclude:iterate=*' is not supported: name what is to be followed.")
+    if anywhere:  # from every resource found, by each of a thousand references
+        raise UnsupportedSearch("'_revinclude=*' is not supported here: name what is to be followed.")
     return Include(None, _leading_to(searched), None, reverse, iterate)
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from fhir.search.compartment import SHARED_TYPES
-from fhir.search.conditions import Chain, Condition, Criterion, Has
+from fhir.search.conditions import Chain, Condition, Criterion, Has, InCompartment
 from fhir.search.date import read_date
 from fhir.search.definitions import SearchParameter, SearchType
 from fhir.search.kinds import KINDS
@@ -22,9 +22,11 @@ from fhir.search.shape import (
     Composite,
     Indexed,
     Not,
+    OfCompartment,
     OfNobodyElse,
     OfPatients,
     OfRow,
+    OneOfTypes,
     Rank,
     ReferredTo,
     Shape,
@@ -54,8 +56,23 @@ class Lowering:
         if isinstance(condition, Has):
             source = condition.source_type
             inner = (self.condition(source, condition.condition), *self.reach(source, condition.reach))
-            return ReferredTo(resource_type, source, condition.parameter, inner)
+            return ReferredTo(source, condition.parameter, inner)
+        if isinstance(condition, InCompartment):
+            of = self._slot(Term("compartment", (condition.compartment_type, condition.compartment_id)))
+            return OfCompartment(condition.parameters, condition.itself, of)
         return AnyOf(tuple(self.condition(resource_type, each) for each in condition.conditions))
+
+    def reaches(self, reaches: Mapping[str, Reach]) -> Iterable[Shape]:
+        """What keeps resources of these types, and no others, within reach of each."""
+        alike: dict[tuple[Reach, bool], list[str]] = {}
+        for name, reach in reaches.items():
+            alike.setdefault((reach, name in SHARED_TYPES), []).append(name)
+        groups = [(tuple(names), tuple(self.reach(names[0], reach))) for (reach, _), names in alike.items()]
+        if not groups:
+            return (Always(truth=False),)
+        if len(groups) == 1:
+            return groups[0][1]
+        return (OneOfTypes(tuple(groups)),)
 
     def reach(self, resource_type: str, reach: Reach) -> Iterable[Shape]:
         """What keeps resources of this type within reach."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from fhir.search.conditions import DEFAULT_COUNT, SearchQuery
 from fhir.search.criteria import Criteria, UnknownParameter
+from fhir.search.definitions import EVERY_RESOURCE, stored_types
 from fhir.search.includes import INCLUDE, REVERSE_INCLUDE, read_include
 from fhir.search.result_parameters import MAX_COUNT, PAGE, RESULT_PARAMETERS
 from fhir.search.value import InvalidSearch, UnsupportedSearch
@@ -18,6 +19,7 @@ __all__ = ["DEFAULT_COUNT", "MAX_COUNT", "PAGE", "RESULT_PARAMETERS", "SearchQue
 
 MAX_PARAMETERS = 100  # each is a subquery
 MAX_NAME_CHARACTERS = 200  # a chain of a few links
+TYPE = "_type"
 WITHOUT_EFFECT = frozenset({"_format", "_pretty"})  # on the answer's form, decided elsewhere
 
 Pairs = Iterable[tuple[str, str]]
@@ -64,10 +66,22 @@ def _take(query: SearchQuery, criteria: Criteria, name: str, value: str) -> bool
     if base in (INCLUDE, REVERSE_INCLUDE):
         query.includes.append(read_include(query, base, modifier, value))
         return True
+    if name == TYPE:
+        query.types = _types(query.resource_type, value)
+        return True
     condition = criteria.read(query.resource_type, name, value)
     if condition is not None:
         query.criteria.append(condition)
     return condition is not None
+
+
+def _types(resource_type: str, value: str) -> tuple[str, ...]:
+    if resource_type != EVERY_RESOURCE:
+        raise UnsupportedSearch(f"'{TYPE}' is for searches of several types.")
+    names = tuple(dict.fromkeys(name for name in value.split(",") if name))
+    if not names or not set(names) <= stored_types():
+        raise InvalidSearch(f"'{TYPE}' is no list of resource types.")
+    return names
 
 
 def _shown(name: str) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     exists,
     false,
+    literal,
     literal_column,
     not_,
     or_,
@@ -88,9 +89,12 @@ def number_is(c: Any, number: int) -> ColumnElement[bool]:
     return is_same
 
 
-def is_live(r: FromClause, resource_type: str) -> ColumnElement[bool]:
-    """The row is a resource of this type that was not deleted."""
-    return and_(r.c.type == resource_type, r.c.deleted == false())
+def is_live(r: FromClause, *types: str) -> ColumnElement[bool]:
+    """The row is a resource of one of these types (none: of any) that was not deleted."""
+    live: ColumnElement[bool] = r.c.deleted == false()
+    if not types:
+        return live
+    return and_(r.c.type == types[0] if len(types) == 1 else r.c.type.in_(map(literal, types)), live)
 
 
 def all_of(shapes: Sequence[Shape], r: FromClause, values: Values) -> list[ColumnElement[bool]]:
@@ -333,7 +337,6 @@ class Chained:
 class ReferredTo:
     """A reference from a resource of the source type that fulfils all conditions (search.html#has)."""
 
-    resource_type: str
     source_type: str
     parameter: SearchParameter
     inner: tuple[Shape, ...]
@@ -345,23 +348,85 @@ class ReferredTo:
 
     def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
         """From the other resource to those that it refers to."""
-        source, reference = R.alias(), REFERENCE.alias()
-        joined = self._joined(source, reference, all_of(self.inner, source, values))
-        return and_(r.c.type == self.resource_type, r.c.id.in_(select(reference.c.target_id).where(*joined)))
+        source, reference, target = R.alias(), REFERENCE.alias(), R.alias()
+        joined = self._joined(source, reference, target, all_of(self.inner, source, values))
+        return r.c.rid.in_(select(target.c.rid).where(*joined))
 
     def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
         """From the references to the resource to the other."""
         source, reference = R.alias(), REFERENCE.alias()
-        joined = self._joined(source, reference, [shape.holds(source, values) for shape in self.inner])
-        return exists(select(reference.c.rid).where(reference.c.target_id == r.c.id, *joined).correlate(r))
+        fulfils = [shape.holds(source, values) for shape in self.inner]
+        return exists(
+            select(reference.c.rid).where(*self._joined(source, reference, r, fulfils)).correlate(r)
+        )
 
     def _joined(
-        self, source: FromClause, reference: FromClause, fulfils: Sequence[ColumnElement[bool]]
+        self,
+        source: FromClause,
+        reference: FromClause,
+        target: FromClause,
+        fulfils: Sequence[ColumnElement[bool]],
     ) -> list[ColumnElement[bool]]:
         return [
             is_live(source, self.source_type),
             number_is(reference.c, self.parameter.number),
             reference.c.rid == source.c.rid,
-            reference.c.target_type == self.resource_type,
+            reference.c.target_id == target.c.id,
+            reference.c.target_type == target.c.type,
             *fulfils,
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class OfCompartment:
+    """In the compartment of the resource whose type and id are the slot's (compartmentdefinition.html)."""
+
+    parameters: tuple[SearchParameter, ...]
+    itself: bool
+    slot: Slot
+    rank: Rank = Rank.REFERENCE
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the references to that resource."""
+        c = REFERENCE.alias().c
+        return self._or_itself(r, values, r.c.rid.in_(select(c.rid).where(*self._refers(c, values))))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the references of the resource."""
+        c = REFERENCE.alias().c
+        rows = select(c.rid).where(c.rid == r.c.rid, *self._refers(c, values)).correlate(r)
+        return self._or_itself(r, values, rows.exists())
+
+    def _refers(self, c: Any, values: Values) -> list[ColumnElement[bool]]:
+        numbers: list[ColumnElement[Any]] = [literal_column(str(p.number)) for p in self.parameters]
+        resource_type, resource_id = self.slot.of(values)
+        return [c.param.in_(numbers), c.target_id == resource_id, c.target_type == resource_type]
+
+    def _or_itself(self, r: FromClause, values: Values, refers: ColumnElement[bool]) -> ColumnElement[bool]:
+        if not self.itself:
+            return refers
+        resource_type, resource_id = self.slot.of(values)
+        is_it = R.alias()
+        found = select(is_it.c.rid).where(is_it.c.type == resource_type, is_it.c.id == resource_id)
+        return or_(refers, r.c.rid.in_(found))
+
+
+@dataclass(frozen=True, slots=True)
+class OneOfTypes:
+    """Of a type of one of the groups, and what that group asks for."""
+
+    groups: tuple[tuple[tuple[str, ...], tuple[Shape, ...]], ...]
+    rank: Rank = Rank.NEVER
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """As asked of one."""
+        return self.holds(r, values)
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """By the columns of the row and what its group asks for."""
+        return or_(
+            *(
+                and_(is_live(r, *types), *(shape.holds(r, values) for shape in shapes))
+                for types, shapes in self.groups
+            )
+        )

@@ -4,7 +4,7 @@ Every builder takes the `Reach`; its predicate is part of the statement, so coun
 what lies outside. A statement is built once for each shape (`fhir/search/shape.py`) and executed with values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy import Integer, Select, bindparam, func, select
 from sqlalchemy.types import NULLTYPE
 
 from fhir.search.conditions import SearchQuery, SortKey
+from fhir.search.definitions import stored_types
 from fhir.search.lowering import Lowering
 from fhir.search.order import After, Order, sort_value
 from fhir.search.reach import R
@@ -25,13 +26,14 @@ SHOWN = (R.c.rid, R.c.type, R.c.id, R.c.version_id, R.c.last_updated_us, R.c.bod
 KEPT_STATEMENTS = 1_000  # shapes of searches whose statements are kept
 
 Named = dict[str, Any]  # the values of a kept statement
+Reaches = Mapping[str, Reach]  # of each type that is searched
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """The shape of what has to match."""
+    """The shape of what has to match: of one of these types (none: of any), and all conditions."""
 
-    resource_type: str
+    types: tuple[str, ...]
     conditions: tuple[Shape, ...]
 
 
@@ -44,13 +46,15 @@ class PageOf:
     missing: tuple[bool, ...] | None
 
 
-def select_count(query: SearchQuery, reach: Reach, around: Surroundings) -> Select[Any]:
+def select_count(query: SearchQuery, reach: Reach | Reaches, around: Surroundings) -> Select[Any]:
     """How many resources match."""
     matching, values = _lower(query, reach, around)
     return _build_count(matching, _in_place(values))
 
 
-def select_page(query: SearchQuery, reach: Reach, around: Surroundings, after: After | None) -> Select[Any]:
+def select_page(
+    query: SearchQuery, reach: Reach | Reaches, around: Surroundings, after: After | None
+) -> Select[Any]:
     """One more than a page of matches: the columns of `SHOWN`, then the sort values."""
     page, values = _lower_page(query, reach, around, after)
     return _build_page(page, _in_place(values))
@@ -62,29 +66,31 @@ def select_matches(query: SearchQuery, reach: Reach, around: Surroundings) -> Se
     return select(R.c.rid).where(*_conditions(matching, _in_place(values)))
 
 
-def prepare_count(query: SearchQuery, reach: Reach, around: Surroundings) -> tuple[LookUp, Named]:
+def prepare_count(query: SearchQuery, reach: Reach | Reaches, around: Surroundings) -> tuple[LookUp, Named]:
     """As `select_count`, from the kept statements."""
     matching, values = _lower(query, reach, around)
     return _kept(matching, len(values)), _named(values)
 
 
 def prepare_page(
-    query: SearchQuery, reach: Reach, around: Surroundings, after: After | None
+    query: SearchQuery, reach: Reach | Reaches, around: Surroundings, after: After | None
 ) -> tuple[LookUp, Named]:
     """As `select_page`, from the kept statements."""
     page, values = _lower_page(query, reach, around, after)
     return _kept(page, len(values)), _named(values)
 
 
-def _lower(query: SearchQuery, reach: Reach, around: Surroundings) -> tuple[Matching, list[Any]]:
+def _lower(query: SearchQuery, reach: Reach | Reaches, around: Surroundings) -> tuple[Matching, list[Any]]:
+    reaches = {query.resource_type: reach} if isinstance(reach, Reach) else reach
     lowering = Lowering(around)
     shapes = [lowering.condition(query.resource_type, condition) for condition in query.criteria]
-    shapes += lowering.reach(query.resource_type, reach)
-    return Matching(query.resource_type, tuple(shapes)), lowering.values
+    shapes += lowering.reaches(reaches)
+    types = () if len(reaches) == len(stored_types()) else tuple(reaches)
+    return Matching(types, tuple(shapes)), lowering.values
 
 
 def _lower_page(
-    query: SearchQuery, reach: Reach, around: Surroundings, after: After | None
+    query: SearchQuery, reach: Reach | Reaches, around: Surroundings, after: After | None
 ) -> tuple[PageOf, list[Any]]:
     matching, values = _lower(query, reach, around)
     missing = None
@@ -113,7 +119,7 @@ def _build_count(matching: Matching, values: Values) -> Select[Any]:
 
 
 def _conditions(matching: Matching, values: Values) -> list[Any]:
-    return [is_live(R, matching.resource_type), *all_of(matching.conditions, R, values)]
+    return [is_live(R, *matching.types), *all_of(matching.conditions, R, values)]
 
 
 def _build_page(page: PageOf, values: Values) -> Select[Any]:

@@ -66,5 +66,6 @@ def _fhir(method: str, rest: str) -> RouteGroup:
         return RouteGroup.AUTH
     if method not in _READS:
         return RouteGroup.FHIR_SEARCH if rest.endswith("_search") else RouteGroup.FHIR_WRITE
-    is_read = "/" in rest or rest == "metadata"
+    is_of_compartment = rest.count("/") == 2 and "/_history" not in rest  # Patient/1/Observation
+    is_read = ("/" in rest and not is_of_compartment) or rest == "metadata"
     return RouteGroup.FHIR_READ if is_read else RouteGroup.FHIR_SEARCH

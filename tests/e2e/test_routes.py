@@ -96,6 +96,14 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ),
     ("GET", "/fhir/{type}"): ("/fhir/Patient?_id={patient}&_revinclude=Observation:patient", EMPTY),
     ("POST", "/fhir/{type}/_search"): ("/fhir/ImagingStudy/_search?patient={patient}", EMPTY),
+    ("GET", "/fhir"): ("/fhir?_id={patient}", EMPTY),
+    ("GET", "/fhir/"): ("/fhir/?_id={patient}", EMPTY),
+    ("POST", "/fhir/_search"): ("/fhir/_search?_id={patient}", EMPTY),
+    ("GET", "/fhir/{type}/{id}/{searched}"): ("/fhir/Patient/{patient}/*", EMPTY),
+    ("POST", "/fhir/{type}/{id}/{searched}/_search"): (
+        "/fhir/Patient/{patient}/ImagingStudy/_search",
+        EMPTY,
+    ),
     ("GET", "/fhir/{type}/{id}"): ("/fhir/Patient/{patient}", HIDDEN),
     ("GET", "/fhir/{type}/{id}/_history/{version}"): ("/fhir/Patient/{patient}/_history/1", HIDDEN),
     ("GET", "/fhir/{type}/{id}/_history"): ("/fhir/Patient/{patient}/_history", HIDDEN),
@@ -158,6 +166,7 @@ SHORT = {
     "workitem_uid": "workitem",
     "resource_type": "type",
     "resource_id": "id",
+    "searched_type": "searched",
     "version_id": "version",
     "frame_list": "frames",
 }

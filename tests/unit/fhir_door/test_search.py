@@ -247,7 +247,6 @@ async def test_uris(create: Callable[..., Any], ids: Ids) -> None:
         "_filter=x",
         "_text=x",
         "_content=x",
-        "_list=x",
         "_query=x",
         "_contained=true",
         "_include:nonsense=Observation:subject",
