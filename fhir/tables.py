@@ -178,3 +178,45 @@ class SearchUri(Row, table=True):
     param: int = Field(primary_key=True)
     n: int = Field(primary_key=True)
     uri: str = Field(sa_type=Bytewise)
+
+
+class SubscriptionState(Row, table=True):
+    """What stands beside a Subscription: for whom it acts, and how its deliveries go (R4 subscription.html).
+
+    Written with each version of the resource that a request makes, and in force only while `version_id` is
+    that of the resource. The resource holds no secret: values of `channel.header` are here only, sealed.
+    """
+
+    __tablename__ = "fhir_subscription"
+    __table_args__ = (Index(None, "status", "resource_type"),)
+
+    rid: int = Field(sa_column=rid_column())
+    id: str
+    version_id: int
+    status: str  # active, off or error, as Subscription.status
+    resource_type: str  # that the criteria search
+    criteria: str = Field(sa_type=Text)  # the search behind the type and "?"
+    endpoint: str = Field(sa_type=Text)
+    payload: str | None = None  # MIME type; None: notifications are empty
+    headers: bytes = Field(default=b"", sa_type=LargeBinary)  # sealed JSON; empty: none
+    authority: str = Field(sa_type=Text)  # JSON: the principal, and the origin of its Access
+    since_us: int = Field(sa_type=BigInteger)
+    end_us: int | None = Field(default=None, sa_type=BigInteger)
+    failures: int = 0  # in a row, of the notification that is next
+    next_us: int | None = Field(default=None, sa_type=BigInteger)  # when it is tried again; None: at once
+    error: str | None = Field(default=None, sa_type=Text)  # of the last failure
+    error_us: int | None = Field(default=None, sa_type=BigInteger)
+    delivered: int = Field(default=0, sa_type=BigInteger)
+    delivered_us: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class Notification(Row, table=True):
+    """A change that a subscriber is to be told of; they are told in the order of `number`."""
+
+    __tablename__ = "fhir_notification"
+    __table_args__ = (Index(None, "subscription_rid", "number"), {"sqlite_autoincrement": True})
+
+    number: int | None = Field(default=None, sa_column=big_key())
+    subscription_rid: int = Field(sa_type=BigInteger)
+    resource_rid: int = Field(sa_type=BigInteger)
+    occurred_us: int = Field(sa_type=BigInteger)

@@ -30,6 +30,7 @@ import server.workflows.deletion.routes
 import server.workflows.retention.routes
 import server.workflows.routes
 import server.workflows.storage.routes
+import server.workflows.subscriptions.routes
 from dicomweb.retrieve.request import Archive
 from dicomweb.urls import ROOT
 from dicomweb.worklist.events.report import KINDS as REPORTED_KINDS
@@ -83,6 +84,7 @@ from server.workflows.facts import watch_database, watch_machine
 from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runner, worker_runner
 from server.workflows.record_guards import DELETION_GUARDS
 from server.workflows.requested import RegisteredModels
+from server.workflows.subscriptions.follow import follow_changes
 from server.workflows.worker_process import keep_worker, require_engine
 
 MIB = 1 << 20
@@ -111,6 +113,7 @@ def build_services(settings: Settings) -> Services:
         cache=RedisCache(redis, settings.derive_key("cache")) if redis else LocalCache(),
         redis=redis,
         retention=settings.retention,
+        subscriptions=settings.subscriptions,
     )
 
 
@@ -211,6 +214,7 @@ def _administration(services: Services, archive: Archive) -> list[APIRouter]:
         server.workflows.corrections.routes.build_router(services, archive),
         server.workflows.deletion.routes.build_router(services),
         server.workflows.retention.routes.build_router(services),
+        server.workflows.subscriptions.routes.build_router(services),
     ]
 
 
@@ -273,6 +277,7 @@ def _background(
     work = [run_loop(loop, stop) for loop in loops]
     work.append(server_runner(services, settings.quiet_time_s).run(stop))
     work.append(keep_schedule(services.database, RECURRING, stop))
+    work.append(follow_changes(services, stop))
     work.append(watch_process(Role.SERVER, stop, services.database.report))
     work += _between_processes(services, stop)
     if settings.worker:

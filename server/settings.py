@@ -25,9 +25,12 @@ from pydantic_settings import (
 
 from server.kernel.cloud_config import CloudConfig, ServerSideEncryption
 from server.kernel.database_limits import DatabaseLimits
+from server.kernel.envelope import Keyring
+from server.kernel.outbound_policy import AllowedHost, OutboundPolicy, parse_networks
 from server.kernel.retention_policy import RetentionPolicy, RetentionRule
 from server.kernel.site import Duplicates, Site
 from server.kernel.store_config import StoragePolicy, StoreConfig
+from server.kernel.subscription_policy import SubscriptionPolicy
 from server.kernel.tracing import TracingSettings
 from server.viewer.release import REGISTRY
 
@@ -193,6 +196,15 @@ class Settings(BaseSettings):
     audit_retention_days: int | None = Field(
         None, ge=30, description="days that audit entries stay; default: for ever"
     )
+    subscription_hosts: tuple[str, ...] = Field(
+        (), description="hosts that notifications of Subscriptions may go to; default: none"
+    )
+    subscription_networks: tuple[str, ...] = Field(
+        (), description="networks of private addresses that these hosts may have; default: none"
+    )
+    subscription_attempts: int = Field(
+        25, ge=1, le=10_000, description="tries of a notification until its Subscription is given up"
+    )
     scrub_mib_per_minute: int = Field(
         512, ge=0, description="how much the scrub reads of what is stored; 0: it does not run"
     )
@@ -264,6 +276,19 @@ class Settings(BaseSettings):
             is_origin = f"{parts.scheme}://{parts.netloc}" == value and parts.scheme in ("http", "https")
             if value != "*" and not (is_origin and parts.hostname and value == value.lower()):
                 raise ValueError("each must be scheme://host[:port] in lower case, or *")
+        return values
+
+    @field_validator("subscription_hosts")
+    @classmethod
+    def _are_hosts(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            AllowedHost.parse(value)
+        return values
+
+    @field_validator("subscription_networks")
+    @classmethod
+    def _are_networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        parse_networks(values)
         return values
 
     @field_validator("timezone")
@@ -387,6 +412,21 @@ class Settings(BaseSettings):
     def retention(self) -> RetentionPolicy:
         """What goes by itself."""
         return RetentionPolicy(self.retention_rules, self.outbox_retention_days, self.audit_retention_days)
+
+    @property
+    def subscriptions(self) -> SubscriptionPolicy:
+        """Where notifications may go, and the keys of their secrets."""
+        hosts = tuple(AllowedHost.parse(each) for each in self.subscription_hosts)
+        keys = [
+            _derived(master, "subscription headers")
+            for master in (self._master(), *self.previous_master_keys)
+        ]
+        return SubscriptionPolicy(
+            OutboundPolicy(hosts, parse_networks(self.subscription_networks)),
+            self.subscription_attempts,
+            keys=Keyring(keys[0], keys[1:]),
+            without_token=not self.auth,
+        )
 
     def derive_key(self, purpose: str) -> bytes:
         """A 256-bit key for one purpose, from the master key, whose file is made if it is missing."""

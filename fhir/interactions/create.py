@@ -11,8 +11,9 @@ from fhir.exchange import FhirRequest
 from fhir.interactions.body import unpack
 from fhir.interactions.condition import Condition, find_one, read_condition_header
 from fhir.interactions.door import Door
+from fhir.interactions.particular import particular
 from fhir.interactions.write import Draft, Written, insert_first
-from fhir.model.json_codec import Json, decode_json
+from fhir.model.json_codec import decode_json
 from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.model.validation.walker import require_valid
 from fhir.search.compartment import patients_mentioned, patients_of
@@ -76,7 +77,7 @@ class Create:
         Raises:
             Forbidden: the resource does not fall wholly into the caller's compartment.
         """
-        require_within(self.reach, self.draft.resource, self.draft.id, self.around)
+        require_within(self.reach, self.draft, self.around)
         if self.existing is not None:
             return await _as_written(unit, self.access, self.existing)
         return await insert_first(unit, self.draft, self.access.principal, self.around)
@@ -91,7 +92,7 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
     """
     assert request.resource_type is not None
     reach = request.access.reach(request.resource_type, Permission.CREATE)
-    draft = read_draft(request.resource_type, request.body, None)
+    draft = particular(read_draft(request.resource_type, request.body, None), request.access, door.services)
     if_none_exist = request.headers.get("if-none-exist")
     condition = (
         None
@@ -101,16 +102,16 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
     return Create(request.access, reach, draft, condition, door.surroundings())
 
 
-def require_within(reach: Reach, resource: Json, resource_id: str, around: Surroundings) -> None:
+def require_within(reach: Reach, draft: Draft, around: Surroundings) -> None:
     """Let pass what a confined caller may write: a resource that is, and speaks, of its own patients only.
 
     Raises:
         Forbidden: it is in nobody's compartment, or names another patient, or one that cannot be told.
     """
-    if reach.patient_ids is None:
+    if reach.patient_ids is None or draft.patients is not None:
         return
-    patients = patients_of(resource, resource_id, around)
-    if not patients or not (patients | patients_mentioned(resource, around)) <= reach.patient_ids:
+    patients = patients_of(draft.resource, draft.id, around)
+    if not patients or not (patients | patients_mentioned(draft.resource, around)) <= reach.patient_ids:
         raise Forbidden("The token's patient does not cover the whole resource.")
 
 

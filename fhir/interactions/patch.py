@@ -16,6 +16,7 @@ from fhir.interactions.condition import Condition, find_one, read_condition
 from fhir.interactions.create import require_within
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
+from fhir.interactions.particular import particular
 from fhir.interactions.read import Deleted
 from fhir.interactions.update import require_reached, require_same_identity
 from fhir.interactions.write import Draft, Written, lock_and_find, lock_name, supersede
@@ -37,6 +38,7 @@ Change = Callable[[Json], Json]  # a resource -> the patched one, its own
 class Patch:
     """A prepared patch; with a condition, `resource_id` is what `resolve` found."""
 
+    door: Door
     access: Access
     reach: Reach
     resource_type: str
@@ -82,8 +84,8 @@ class Patch:
         after = self.change(before)
         _require_same_resource(before, after)
         require_valid(after)
-        draft = Draft(after, text_of(after), current.id)
-        require_within(self.reach, after, current.id, self.around)
+        draft = particular(Draft(after, text_of(after), current.id), self.access, self.door.services)
+        require_within(self.reach, draft, self.around)
         require_same_identity(self.reach, current, draft)
         return await supersede(unit, current, draft, self.access.principal, self.around)
 
@@ -116,6 +118,7 @@ def prepare_patch(door: Door, request: FhirRequest) -> Patch:
         condition = read_condition(request.access, request.resource_type, request.pairs)
     change = read_change(request.headers.get("content-type"), request.body)
     return Patch(
+        door,
         request.access,
         reach,
         request.resource_type,

@@ -13,6 +13,7 @@ from fhir.interactions.condition import Condition, find_one, read_condition
 from fhir.interactions.create import read_draft, require_within
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
+from fhir.interactions.particular import particular
 from fhir.interactions.write import (
     Draft,
     Written,
@@ -92,7 +93,7 @@ class Update:
             self._require_creatable()
         else:
             await require_reached(unit, self.reach, current)
-        require_within(self.reach, self.draft.resource, self.draft.id, self.around)
+        require_within(self.reach, self.draft, self.around)
         require_same_identity(self.reach, current, self.draft)
         self.guard.require(None if current is None or current.deleted else current.version_id)
         if current is None:
@@ -124,6 +125,7 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
     draft = read_draft(request.resource_type, request.body, request.resource_id)
     if condition is not None and (stated := draft.resource.get("id")) is not None:
         draft = replace(draft, id=stated)
+    draft = particular(draft, request.access, door.services)
     guard = read_guard(request.headers)
     return Update(door, request.access, reach, draft, guard, condition, door.surroundings())
 

@@ -3,7 +3,7 @@
 Everything here happens in the caller's transaction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,10 @@ class Written:
     created: bool = False  # there was none before, or a deleted one
 
 
+# What else is to be written with a version, given what is written, the resource's rid, the version's number.
+Beside = Callable[[UnitOfWork, "Draft", int, int], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A resource about to be written: its value and its text, which say the same."""
@@ -64,6 +68,8 @@ class Draft:
     resource: Json
     text: bytes
     id: str
+    patients: frozenset[str] | None = None  # whose record it is part of; None: what it says
+    beside: Beside | None = None
 
     @property
     def type(self) -> str:
@@ -88,6 +94,8 @@ async def insert_first(unit: UnitOfWork, draft: Draft, principal: Principal, aro
     row = {**_columns(unit, 1, text), "type": draft.type, "id": draft.id}
     rid = (await unit.execute(_INSERT, row)).scalar_one()
     patients = await _index(unit, rid, draft, around)
+    if draft.beside is not None:
+        await draft.beside(unit, draft, rid, 1)
     _announce(unit, draft, 1, principal, patients)
     return Written(draft.id, 1, True, unit.now_us, text, created=True)
 
@@ -103,6 +111,8 @@ async def supersede(
     for statement in _DELETES:
         await unit.execute(statement, {"key": current.rid})
     patients = await _index(unit, current.rid, draft, around)
+    if draft.beside is not None:
+        await draft.beside(unit, draft, current.rid, version_id)
     _announce(unit, draft, version_id, principal, patients)
     return Written(draft.id, version_id, True, unit.now_us, text, created=current.deleted)
 
@@ -155,7 +165,9 @@ def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:
 async def _index(unit: UnitOfWork, rid: int, draft: Draft, around: Surroundings) -> frozenset[str]:
     indexed = index_rows(draft.resource, around)
     rows = {table: [{"rid": rid, **row} for row in found] for table, found in indexed.items()}
-    patients = patients_of(draft.resource, draft.id, around)
+    patients = draft.patients
+    if patients is None:
+        patients = patients_of(draft.resource, draft.id, around)
     if patients:
         rows[COMPARTMENT] = [{"rid": rid, "patient_id": patient} for patient in sorted(patients)]
     await insert_rows(unit.connection, rows)

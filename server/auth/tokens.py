@@ -8,14 +8,14 @@ of Patients holds for their tokens after at most that time too.
 import hashlib
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Select, Update, insert, select, update
 
 from server.auth.scopes import InvalidScope, Scopes, access_from, parse_scopes
 from server.auth.tables import AccessToken, OAuthClient
-from server.kernel.access import Access, Context, Principal
+from server.kernel.access import Access, Context, Origin, Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import SECOND_US, Clock, now_us
 from server.kernel.database import Database, UnitOfWork
@@ -72,7 +72,8 @@ class TokenRecord:
     def as_access(self, patient_ids: frozenset[str] | None) -> Access:
         """What the bearer may do; `patient_ids` as in `Access`."""
         principal = Principal(self.subject, self.client_name or self.subject)
-        return access_from(principal, parse_scopes(self.scope), patient_ids)
+        origin = Origin(self.token_hash, self.client_id, self.patient_id, self.scope)
+        return replace(access_from(principal, parse_scopes(self.scope), patient_ids), origin=origin)
 
 
 def hash_secret(secret: str) -> str:

@@ -89,6 +89,19 @@ EVERYONE = Reach(None)
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The token an Access comes from, for what goes on when its request has ended (a Subscription).
+
+    Whether it still stands, and what it opens by then, `server/auth/standing.py` says.
+    """
+
+    token_hash: str
+    client_id: str | None  # None: an administrator issued the token
+    patient_id: str | None  # the launch patient
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """What one request may do.
 
@@ -99,6 +112,7 @@ class Access:
     principal: Principal
     grants: tuple[Grant, ...]
     patient_ids: frozenset[str] | None = None
+    origin: Origin | None = None  # None: no token, this is the server's own or everybody's
 
     def reach(self, resource_type: str, permission: Permission) -> Reach:
         """How far `permission` on `resource_type` goes.

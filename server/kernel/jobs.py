@@ -18,8 +18,9 @@ TRACEPARENT = "traceparent"  # the argument that carries the trace of the act; h
 # Queues, by who works on them.
 RECORD = "record"  # what the record says of the archive; servers
 STORAGE = "storage"  # care of the objects and tables, little at a time; servers
+NOTIFY = "notify"  # subscribers, who may be slow to answer; servers
 INFERENCE = "inference"  # models; workers
-QUEUES = (RECORD, STORAGE, INFERENCE)
+QUEUES = (RECORD, STORAGE, NOTIFY, INFERENCE)
 
 # Of one queue the highest comes first, then the oldest.
 STAT, ROUTINE, LOW = 10, 0, -10

@@ -102,6 +102,31 @@ async def consume(database: Database, reader: str, kinds: Sequence[str], handle:
     return len(handled)
 
 
+PASS_BY_US = 60 * SECOND_US  # so old the oldest event is when a reader that wants none passes by them
+
+
+async def pass_by(
+    database: Database, reader: str, kinds: Sequence[str], wants: Callable[[UnitOfWork], Awaitable[bool]]
+) -> None:
+    """Move a reader that wants nothing now past what there is, now and then, so that it holds up no pruning.
+
+    `wants` is asked in the transaction, after the end was read: what somebody comes to want at the same time
+    lies behind it.
+    """
+    async with database.read() as connection:
+        first = await read_events(connection, await _cursor(connection, reader), kinds, 1)
+    if not first or first[0].occurred_us > now_us() - PASS_BY_US:
+        return
+
+    async def work(unit: UnitOfWork) -> None:
+        await unit.lock([f"outbox:{reader}"])
+        end = await read_end(unit.connection, kinds)
+        if not await wants(unit):
+            await _advance(unit, reader, max(end, await _cursor(unit.connection, reader)))
+
+    await database.transact(work)
+
+
 def age_s(event: Event) -> float:
     """Seconds since an event."""
     return max(0, now_us() - event.occurred_us) / SECOND_US

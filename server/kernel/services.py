@@ -11,6 +11,7 @@ from server.kernel.redis import RedisLink
 from server.kernel.retention_policy import RetentionPolicy
 from server.kernel.site import Site
 from server.kernel.store_config import StoragePolicy
+from server.kernel.subscription_policy import SubscriptionPolicy
 from server.kernel.wakeups import LocalWakeups, Wakeups
 
 
@@ -29,3 +30,4 @@ class Services:
     cache: Cache = field(default_factory=LocalCache)
     redis: RedisLink | None = None  # None: there is none
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    subscriptions: SubscriptionPolicy = field(default_factory=SubscriptionPolicy)

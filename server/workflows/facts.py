@@ -14,6 +14,7 @@ from server.kernel.process_metrics import disk_facts, memory_facts
 from server.kernel.services import Services
 from server.workflows.job_registry import RECURRING
 from server.workflows.storage.figures import storage_facts
+from server.workflows.subscriptions.overview import subscription_facts
 from server.workflows.worklist_metrics import worklist_facts
 
 
@@ -35,3 +36,4 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     metrics.watch("storage", lambda: storage_facts(services))
     metrics.watch("backup", lambda: backup_facts(services.database))
     metrics.watch("outbox", lambda: outbox_facts(services.database))
+    metrics.watch("subscriptions", lambda: subscription_facts(services.database))

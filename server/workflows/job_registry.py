@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from dicomweb.store.reindex import refresh_index
+from fhir.subscriptions.deliver import tend
 from server.kernel.audit_months import make_audit_months
 from server.kernel.job_metrics import observe_run
 from server.kernel.job_queues import job_queue
@@ -16,6 +17,7 @@ from server.kernel.job_runner import JobRunner
 from server.kernel.jobs import (
     DEFAULT_BEATS,
     INFERENCE,
+    NOTIFY,
     RECORD,
     STORAGE,
     Args,
@@ -36,11 +38,13 @@ from server.workflows.storage.pack import pack_settled
 from server.workflows.storage.remove import remove_due
 from server.workflows.storage.scrub import scrub
 from server.workflows.storage.sweep import sweep_orphans
+from server.workflows.subscriptions.jobs import subscription_handlers
 
 Step = Callable[[Services], Awaitable[int]]
 
 AGAIN_S = 1.0  # after a step that did something
 RECORD_SLOTS, STORAGE_SLOTS, INFERENCE_SLOTS = 4, 1, 1  # jobs of a queue that one process runs at once
+NOTIFY_SLOTS = 32  # each waits for one subscriber: those that do not answer must not keep the others waiting
 
 
 def _together(*parts: Subscriptions) -> Subscriptions:
@@ -78,6 +82,7 @@ CARE = (
     Care(Recurring("apply-retention", 3600), apply_retention),
     Care(Recurring("prune", 3600), prune),
     Care(Recurring("forget-deleted", 3600), forget_deleted),
+    Care(Recurring("tend-subscriptions", 60), tend),
 )
 RECURRING: Sequence[Recurring] = [each.recurring for each in CARE]
 
@@ -85,9 +90,9 @@ RECURRING: Sequence[Recurring] = [each.recurring for each in CARE]
 def server_runner(services: Services, quiet_time_s: float | None) -> JobRunner:
     """What a server process runs beside the requests; `quiet_time_s` replaces every rule's own."""
     return JobRunner(
-        queue=job_queue(services.database, (RECORD, STORAGE), DEFAULT_BEATS),
+        queue=job_queue(services.database, (RECORD, STORAGE, NOTIFY), DEFAULT_BEATS),
         handlers=server_handlers(services, quiet_time_s),
-        slots={RECORD: RECORD_SLOTS, STORAGE: STORAGE_SLOTS},
+        slots={RECORD: RECORD_SLOTS, STORAGE: STORAGE_SLOTS, NOTIFY: NOTIFY_SLOTS},
         observe=observe_run,
     )
 
@@ -106,8 +111,13 @@ def worker_runner(services: Services, step: Callable[[], Awaitable[int]], grace_
 def server_handlers(services: Services, quiet_time_s: float | None = None) -> Handlers:
     """What the jobs of the servers' queues do."""
     care = {each.recurring.task: _care_handler(services, each) for each in CARE}
-    record = {**record_handlers(services), **document_handlers(services)}
-    return {**record, **settle_handlers(services, quiet_time_s), **care}
+    return {
+        **record_handlers(services),
+        **document_handlers(services),
+        **settle_handlers(services, quiet_time_s),
+        **subscription_handlers(services),
+        **care,
+    }
 
 
 def _care_handler(services: Services, care: Care) -> Callable[[Args], Awaitable[None]]:

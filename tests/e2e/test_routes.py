@@ -127,6 +127,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
             ),
         )
     },
+    ("GET", "/admin/api/subscriptions"): ("/admin/api/subscriptions", FORBIDDEN),
     ("GET", "/admin/api/tombstones"): ("/admin/api/tombstones", FORBIDDEN),
     ("POST", "/admin/api/tombstones/{uid}/release"): ("/admin/api/tombstones/none/release", FORBIDDEN),
     ("GET", "/admin/api/retention"): ("/admin/api/retention", FORBIDDEN),

@@ -1,0 +1,1 @@
+"""Subscriptions by rest-hook (FHIR R4 subscription.html)."""

@@ -1,0 +1,37 @@
+"""Whether the authority of something that goes on still stands, and what it opens by now.
+
+A Subscription acts for who asked for it, long after the token of that request has expired. What a client may
+do is the client's: it stands as long as the client is in use, and reaches no further than the client's scope
+does by now. A token that an administrator issued stands for itself: when it ends, its authority does.
+"""
+
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from server.auth.clients import select_client
+from server.auth.scopes import Scopes, access_from, intersect, parse_scopes
+from server.auth.tokens import select_token
+from server.kernel.access import Access, Origin, Principal
+from server.kernel.clock import now_us
+from server.kernel.patient_merge import patients_opened_by
+
+
+async def access_by(connection: AsyncConnection, origin: Origin, principal: Principal) -> Access | None:
+    """What the bearer of a token, which may have expired, may do by now; None: nothing any more."""
+    scopes = await _scopes(connection, origin)
+    if scopes is None or not scopes.resources:
+        return None
+    patient_ids = None
+    if origin.patient_id is not None:
+        patient_ids = await patients_opened_by(connection, origin.patient_id)
+    return replace(access_from(principal, scopes, patient_ids), origin=origin)
+
+
+async def _scopes(connection: AsyncConnection, origin: Origin) -> Scopes | None:
+    granted = parse_scopes(origin.scope)
+    if origin.client_id is None:
+        stands = (await connection.execute(select_token(origin.token_hash, now_us()))).first()
+        return granted if stands is not None else None
+    client = (await connection.execute(select_client(origin.client_id))).first()
+    return intersect(granted, parse_scopes(client.scope)) if client is not None else None
