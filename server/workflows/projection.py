@@ -7,6 +7,7 @@ An order that arrives after its study is looked at too: `basedOn` of the Imaging
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -47,6 +48,7 @@ from server.workflows.deletion.record import mark_reports
 from server.workflows.endpoints import WADO_RS
 from server.workflows.orders import Accession, orders_of
 from server.workflows.report.graph import report_id_of
+from server.workflows.study_context import persons_of, procedures_of, reasons_of
 
 PROJECTION = Principal("system:projection", "projection")
 LISTED_INSTANCES = 32  # a series with more is counted only: lists of thousands do not scale (FHIR-29404)
@@ -80,9 +82,13 @@ async def project_study(unit: UnitOfWork, study_instance_uid: str, site: Site) -
     attributes: DicomJson = orjson.loads(study["attributes"])
     if study["patient_id"] and await read_resource(unit.connection, "Patient", study["patient_id"]) is None:
         await put_resource(unit, patient_of_study(study, attributes), PROJECTION)
-    series = await _series_of(unit, study["id"], site)
-    orders = await orders_of(unit.connection, study["patient_id"], accession_of(attributes))
-    facts = _study_facts(study, attributes, series, orders, site)
+    rows = await _series_of(unit, study["id"])
+    facts = _study_facts(study, attributes, [orjson.loads(row["attributes"]) for row in rows], site)
+    facts = replace(
+        facts,
+        series=[_series_facts(row, await _instances_of(unit, row), site) for row in rows],
+        based_on=await orders_of(unit.connection, study["patient_id"], accession_of(attributes)),
+    )
     await put_resource(unit, imaging_study(facts), PROJECTION)
     await _unsay_deleted(unit, study_instance_uid)
 
@@ -166,7 +172,7 @@ def _ended_without_result(workitem: RowMapping, facts: TaskFacts) -> dict[str, o
     return failed_task(facts, reason, coding(system, workitem["reason_code"], meaning))
 
 
-async def _series_of(unit: UnitOfWork, study_id: int, site: Site) -> list[SeriesFacts]:
+async def _series_of(unit: UnitOfWork, study_id: int) -> Sequence[RowMapping]:
     """The current series of a study, in the order in which they came."""
     current = (_INSTANCE.c.series_id == _SERIES.c.id) & _INSTANCE.c.superseded_us.is_(None)
     counted = (
@@ -176,8 +182,7 @@ async def _series_of(unit: UnitOfWork, study_id: int, site: Site) -> list[Series
         .group_by(_SERIES.c.id)
         .order_by(_SERIES.c.id)
     )
-    rows = (await unit.execute(counted)).mappings().all()
-    return [_series_facts(row, await _instances_of(unit, row), site) for row in rows]
+    return (await unit.execute(counted)).mappings().all()
 
 
 async def _instances_of(unit: UnitOfWork, series: RowMapping) -> list[InstanceFacts]:
@@ -208,24 +213,24 @@ def _patient_facts(study: RowMapping, attributes: DicomJson) -> PatientFacts:
 
 
 def _study_facts(
-    study: RowMapping,
-    attributes: DicomJson,
-    series: Sequence[SeriesFacts],
-    orders: Sequence[str],
-    site: Site,
+    study: RowMapping, attributes: DicomJson, series: Sequence[DicomJson], site: Site
 ) -> StudyFacts:
+    """What a study says of itself; `series` are the attributes of each."""
     accession = accession_of(attributes)
     return StudyFacts(
         id=imaging_study_id_of(study["study_instance_uid"]),
         study_instance_uid=study["study_instance_uid"],
         patient_id=study["patient_id"],
-        series=series,
+        series=(),
         accession_number=accession.number if accession else None,
         accession_system=accession.system if accession else None,
         started=_started(attributes, "StudyDate", "StudyTime", site),
         description=study_text(attributes, "StudyDescription") or None,
-        based_on=orders,
         endpoint_ids=[WADO_RS],
+        procedures=procedures_of(attributes, series),
+        reasons=reasons_of(attributes, series),
+        referrer=next(iter(persons_of(attributes, "ReferringPhysicianName")), None),
+        interpreters=persons_of(attributes, "NameOfPhysiciansReadingStudy"),
     )
 
 
@@ -240,6 +245,8 @@ def _series_facts(series: RowMapping, instances: Sequence[InstanceFacts], site: 
         body_part_examined=study_text(attributes, "BodyPartExamined") or None,
         started=_started(attributes, "SeriesDate", "SeriesTime", site),
         instances=instances,
+        laterality=study_text(attributes, "Laterality") or None,
+        performers=persons_of(attributes, "PerformingPhysicianName", "OperatorsName"),
     )
 
 

@@ -20,7 +20,7 @@ from fhir.model.builders.datatypes import (
     reference,
     uid_identifier,
 )
-from fhir.model.builders.dicom_values import fhir_date_time, human_names
+from fhir.model.builders.dicom_values import fhir_date_time, practitioner
 from fhir.model.builders.results import (
     ProvenanceFacts,
     ReportFacts,
@@ -224,20 +224,13 @@ def _persons(document: DicomJson) -> Iterator[dict[str, Json]]:
     for keyword in ("AuthorObserverSequence", "ParticipantSequence"):
         names += [text_of(item, "PersonName") for item in items_of(document, keyword)]
     for name in dict.fromkeys(name for name in names if name):
-        yield _practitioner(name)
+        yield practitioner(name)
 
 
 def _verifiers(document: DicomJson) -> Iterator[dict[str, Json]]:
     for item in items_of(document, "VerifyingObserverSequence"):
         if name := text_of(item, "VerifyingObserverName"):
-            yield _practitioner(name)
-
-
-def _practitioner(person_name: str) -> dict[str, Json]:
-    """A person by name only: no FHIR resource is claimed for them."""
-    names = human_names(person_name)
-    parts = [*names[0].get("given", ()), names[0].get("family", "")] if names else [person_name]
-    return {"type": "Practitioner", "display": " ".join(p for p in parts if p) or person_name}
+            yield practitioner(name)
 
 
 def _provenance(document: DicomJson, context: ReportContext, observations: Observations) -> dict[str, Json]:

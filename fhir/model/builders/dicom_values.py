@@ -79,6 +79,13 @@ def human_names(person_name: str | None) -> list[dict[str, Json]]:
     return [name for name in names if name is not None]
 
 
+def practitioner(person_name: str) -> dict[str, Json]:
+    """A person of the staff by a PN value: by name only, no FHIR resource is claimed for them."""
+    names = human_names(person_name)
+    parts = [*names[0].get("given", ()), names[0].get("family", "")] if names else [person_name]
+    return {"type": "Practitioner", "display": " ".join(p for p in parts if p) or person_name}
+
+
 def _human_name(group: str, representation: str) -> dict[str, Json] | None:
     parts = [part.strip() for part in group.split("^")] + [""] * 5
     family, given, middle, prefix, suffix = parts[:5]

@@ -23,6 +23,14 @@ MEDICAL_RECORD_NUMBER = concept(coding(systems.IDENTIFIER_TYPE, "MR", "Medical r
 OTHER_MODALITY = "OT"  # PS3.3 C.7.3.1.1.1: "Other", for a series that states none a FHIR code can hold
 
 
+# Laterality (0020,0060), PS3.3 C.7.3.1
+SIDES = {
+    "R": coding(systems.SNOMED_CT, "24028007", "Right"),
+    "L": coding(systems.SNOMED_CT, "7771000", "Left"),
+}
+PERFORMER = concept(coding(systems.PARTICIPATION, "PRF", "performer"))
+
+
 @dataclass(frozen=True, slots=True)
 class PatientFacts:
     """What the archive knows of a patient."""
@@ -55,6 +63,8 @@ class SeriesFacts:
     body_part_examined: str | None = None  # CS value; coded by its text only
     started: str | None = None  # FHIR dateTime
     instances: Sequence[InstanceFacts] = ()
+    laterality: str | None = None  # CS value: R or L
+    performers: Sequence[dict[str, Json]] = ()  # from `practitioner`
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,10 @@ class StudyFacts:
     description: str | None = None
     endpoint_ids: Sequence[str] = ()
     based_on: Sequence[str] = ()  # ids of ServiceRequests
+    procedures: Sequence[dict[str, Json]] = ()  # CodeableConcepts
+    reasons: Sequence[dict[str, Json]] = ()  # CodeableConcepts
+    referrer: dict[str, Json] | None = None  # from `practitioner`
+    interpreters: Sequence[dict[str, Json]] = ()
 
 
 def patient(facts: PatientFacts) -> dict[str, Json]:
@@ -100,9 +114,13 @@ def imaging_study(facts: StudyFacts) -> dict[str, Json]:
         subject=subject,
         started=facts.started,
         basedOn=[reference("ServiceRequest", id_) for id_ in facts.based_on],
+        referrer=facts.referrer,
+        interpreter=list(facts.interpreters),
         endpoint=[reference("Endpoint", id_) for id_ in facts.endpoint_ids],
         numberOfSeries=len(facts.series),
         numberOfInstances=sum(series.number_of_instances for series in facts.series),
+        procedureCode=list(facts.procedures),
+        reasonCode=list(facts.reasons),
         description=facts.description,
         series=[_series(series) for series in facts.series],
     )
@@ -124,7 +142,9 @@ def _series(facts: SeriesFacts) -> dict[str, Json]:
         description=facts.description,
         numberOfInstances=facts.number_of_instances,
         bodySite=coding(None, None, facts.body_part_examined),
+        laterality=SIDES.get(facts.laterality or ""),
         started=facts.started,
+        performer=[{"function": PERFORMER, "actor": each} for each in facts.performers],
         instance=[_instance(instance) for instance in facts.instances],
     )
 
