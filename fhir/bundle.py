@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 import orjson
 from sqlalchemy.engine import Row as ResultRow
 
-from fhir.interactions.body import unpack, with_elements
+from fhir.interactions.body import unpack
 from fhir.model.json_codec import encode_json
 from fhir.model.validation.issue import Issue
 from fhir.outcome import operation_outcome
 from fhir.search.query import PAGE, SearchQuery
+from fhir.search.subset import Subset, subset_text
 from server.kernel.clock import instant_text
 
 
@@ -45,10 +46,10 @@ class Links:
     page: str | None = None
 
 
-def entry_of(row: ResultRow[Any], mode: str, elements: frozenset[str] | None) -> Entry:
+def entry_of(row: ResultRow[Any], mode: str, subset: Subset | None) -> Entry:
     """The entry of a row of the resource table."""
     text = unpack(row.body)
-    return Entry(row.type, row.id, with_elements(text, elements) if elements else text, mode)
+    return Entry(row.type, row.id, subset_text(text, row.type, subset) if subset else text, mode)
 
 
 def render_searchset(base_url: str, query: SearchQuery, page: Page, now_us: int) -> bytes:
@@ -77,6 +78,8 @@ def render_page(base_url: str, links: Links, page: Page, now_us: int) -> bytes:
 def _links(links: Links, page: Page) -> Iterator[dict[str, str]]:
     here = [] if links.page is None else [(PAGE, links.page)]
     yield {"relation": "self", "url": _with(links.url, [*links.understood, *here])}
+    if here or page.next_page is not None:
+        yield {"relation": "first", "url": _with(links.url, links.understood)}
     if page.next_page is not None:
         yield {"relation": "next", "url": _with(links.url, [*links.understood, (PAGE, page.next_page)])}
 

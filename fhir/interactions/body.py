@@ -19,9 +19,6 @@ MAX_RESOURCE_BYTES = 16 << 20  # of one resource; larger content belongs into DI
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SORTED = msgspec.json.Encoder(decimal_format="number", order="sorted")
-_SUBSETTED = orjson.dumps(
-    {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
-)
 
 
 def with_identity(text: bytes, resource_id: str, version_id: int, last_updated_us: int) -> bytes:
@@ -39,17 +36,6 @@ def with_identity(text: bytes, resource_id: str, version_id: int, last_updated_u
         "meta": _joined(stamped),
     }
     return _joined(first | {name: value for name, value in members.items() if name not in first})
-
-
-def with_elements(text: bytes, elements: frozenset[str]) -> bytes:
-    """The resource's text with only these elements, and the tag that says so (search.html#elements)."""
-    members = _MEMBERS.decode(text)
-    meta: dict[str, bytes | msgspec.Raw] = dict(_MEMBERS.decode(members["meta"])) if "meta" in members else {}
-    tags = msgspec.json.decode(bytes(meta["tag"]), type=list[msgspec.Raw]) if "tag" in meta else []
-    meta["tag"] = b"[" + b",".join([*(bytes(tag) for tag in tags), _SUBSETTED]) + b"]"
-    kept = {"resourceType", "id", *elements}
-    chosen: dict[str, bytes | msgspec.Raw] = {n: v for n, v in members.items() if n in kept and n != "meta"}
-    return _joined(chosen | {"meta": _joined(meta)})
 
 
 def members_of(text: bytes) -> Mapping[str, bytes]:

@@ -90,8 +90,8 @@ async def _read_page(database: Database, search: Search) -> Page:
     if total is None and after is None and not more:
         total = len(matches)
     included, issues = await read_included(database, search.access, query, [row.rid for row in matches])
-    entries = [entry_of(row, "match", query.elements) for row in matches]
-    entries += [entry_of(row, "include", query.elements) for row in included]
+    entries = [entry_of(row, "match", query.subset) for row in matches]
+    entries += [entry_of(row, "include", query.subset) for row in included]
     next_page = search.pager.token(_position(matches[-1])) if more and matches else None
     return Page(total, entries, next_page, issues)
 

@@ -7,6 +7,7 @@ statement can be built that looks further.
 from dataclasses import dataclass, field
 
 from fhir.search.definitions import SearchParameter
+from fhir.search.subset import Subset
 from server.kernel.access import Reach
 
 DEFAULT_COUNT = 50
@@ -91,7 +92,7 @@ class SearchQuery:
     criteria: list[Condition] = field(default_factory=list)
     sort: list[SortKey] = field(default_factory=list)
     includes: list[Include] = field(default_factory=list)
-    elements: frozenset[str] | None = None
+    subset: Subset | None = None  # None: whole resources
     count: int = DEFAULT_COUNT
     only_count: bool = False
     total: bool = False

@@ -52,7 +52,7 @@ def parse_query(
                 raise InvalidSearch(f"{resource_type} has no search parameter '{_shown(name)}'.") from None
             continue
         if understood and name != PAGE:
-            query.understood.append((name, value))
+            query.understood.append((name, str(query.count) if name == "_count" else value))
     return query
 
 

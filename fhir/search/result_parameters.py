@@ -3,15 +3,19 @@
 Each reader enters its value into the query, and says whether that belongs into the self link.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 from fhir.search.conditions import SearchQuery, SortKey
 from fhir.search.definitions import parameters_of
 from fhir.search.kinds import KINDS
+from fhir.search.subset import Subset, Summary
 from fhir.search.value import InvalidSearch, UnsupportedSearch
 
 MAX_COUNT = 1_000  # entries of a page; what a client may hold at once
 MAX_SORT_KEYS = 5
+MAX_ELEMENTS = 100  # names in `_elements`
+_ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 PAGE = "_page"  # our own: where the next page begins
 
@@ -28,7 +32,9 @@ def _take_summary(query: SearchQuery, value: str) -> bool:
     if value not in ("true", "text", "data", "count", "false"):
         raise InvalidSearch("'_summary' is true, text, data, count or false.")
     query.only_count = query.only_count or value == "count"
-    return value in ("count", "false")  # other summaries are whole resources here, as R4 allows
+    if value in ("true", "text", "data"):
+        query.subset = query.subset or Subset(Summary(value))
+    return True
 
 
 def _take_total(query: SearchQuery, value: str) -> bool:
@@ -51,8 +57,11 @@ def _take_sort(query: SearchQuery, value: str) -> bool:
 
 
 def _take_elements(query: SearchQuery, value: str) -> bool:
-    names = frozenset(name for name in value.split(",") if name)
-    query.elements = names or None
+    names = frozenset(name.partition(".")[0] for name in value.split(",") if name)
+    if len(names) > MAX_ELEMENTS or not all(map(_ELEMENT.fullmatch, names)):
+        raise InvalidSearch(f"'_elements' is no list of at most {MAX_ELEMENTS} names of elements.")
+    if names:  # they say more than a summary
+        query.subset = Subset(elements=names)
     return True
 
 
@@ -63,8 +72,14 @@ def _take_page(query: SearchQuery, value: str) -> bool:
 
 def _take_contained(_query: SearchQuery, value: str) -> bool:
     if value != "false":
-        raise UnsupportedSearch("Searching contained resources is not supported.")
+        raise UnsupportedSearch("Contained resources are not searched: '_contained' is false only.")
     return True
+
+
+def _take_contained_type(_query: SearchQuery, value: str) -> bool:
+    if value not in ("container", "contained"):
+        raise InvalidSearch("'_containedType' is container or contained.")
+    return True  # says how to answer what `_contained` is refused for
 
 
 RESULT_PARAMETERS: Mapping[str, Callable[[SearchQuery, str], bool]] = {
@@ -74,5 +89,6 @@ RESULT_PARAMETERS: Mapping[str, Callable[[SearchQuery, str], bool]] = {
     "_sort": _take_sort,
     "_elements": _take_elements,
     "_contained": _take_contained,
+    "_containedType": _take_contained_type,
     PAGE: _take_page,
 }

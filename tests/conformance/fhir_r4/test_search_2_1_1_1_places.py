@@ -81,7 +81,8 @@ async def test_everything_is_searched_by_form_and_page(
     client: httpx.AsyncClient, names: dict[str, str]
 ) -> None:
     answer = (await client.post("/_search", data={"_type": "Patient", "_count": "1"})).json()
-    (self_link, next_link) = answer["link"]
+    self_link, first_link, next_link = answer["link"]
+    assert first_link["url"] == self_link["url"]
     assert self_link["url"] == "http://fhir.test/fhir?_type=Patient&_count=1"
     second = (await client.get(next_link["url"])).json()
     assert [e["resource"]["id"] for e in second["entry"]] == [names["bob"]]
