@@ -99,7 +99,9 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
         if if_none_exist is None
         else read_condition_header(request.access, request.resource_type, if_none_exist)
     )
-    return Create(request.access, reach, draft, condition, door.surroundings())
+    around = door.surroundings()
+    draft.indexed(around)  # here, where it holds up no other writer
+    return Create(request.access, reach, draft, condition, around)
 
 
 def require_within(reach: Reach, draft: Draft, around: Surroundings) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
+from fhir.interactions.grouped import GroupedWrites
 from fhir.model.validation.issue import IssueType
 from fhir.outcome import FhirFault
 from fhir.search.value import Surroundings
@@ -48,6 +49,10 @@ class Door:
     page_secret: bytes
     policy: Policy = DEFAULT_POLICY
     deletion_guards: Mapping[str, DeletionGuard] = field(default_factory=dict)  # by resource type
+    writes: GroupedWrites = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writes", GroupedWrites(self.services.database))
 
     @property
     def base_url(self) -> str:

@@ -1,14 +1,13 @@
 """A write in two steps: prepared outside the database, carried out in a transaction.
 
-What can be refused without looking at what is stored is refused before the transaction begins. A transaction
-Bundle carries out many in one; it takes the locks of all before the first is performed, sorted, so that
-writers cannot wait for each other in a circle.
+What can be refused without looking at what is stored is refused before the transaction begins. One
+transaction carries out many (`fhir/interactions/grouped.py`, `fhir/bundles/transaction.py`); it takes the
+locks of all before the first is performed, sorted, so that writers cannot wait for each other in a circle.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from fhir.interactions.door import Door
 from fhir.interactions.write import Written
 from server.kernel.database import UnitOfWork
 
@@ -25,14 +24,3 @@ class Write(Protocol):
 
     async def perform(self, unit: UnitOfWork) -> Written:
         """Write; every name is held."""
-
-
-async def carry_out(door: Door, write: Write) -> Written:
-    """The write in a transaction of its own."""
-
-    async def work(unit: UnitOfWork) -> Written:
-        await unit.lock(write.locks)
-        await unit.lock(await write.resolve(unit))
-        return await write.perform(unit)
-
-    return await door.services.database.transact(work)

@@ -8,7 +8,6 @@ from fhir.interactions.create import prepare_create
 from fhir.interactions.delete import prepare_delete
 from fhir.interactions.door import Door, UnknownType
 from fhir.interactions.patch import prepare_patch
-from fhir.interactions.prepared import carry_out
 from fhir.interactions.update import prepare_update
 from fhir.negotiation import read_preferences
 from fhir.search.definitions import compartment_types, stored_types
@@ -38,22 +37,22 @@ async def search(door: Door, request: FhirRequest) -> Answer:
 
 async def create(door: Door, request: FhirRequest) -> Answer:
     """create, with If-None-Exist conditional (FHIR R4 http.html#create)."""
-    return answer_written(door, request, await carry_out(door, prepare_create(door, request)))
+    return answer_written(door, request, await door.writes.carry_out(prepare_create(door, request)))
 
 
 async def update(door: Door, request: FhirRequest) -> Answer:
     """update, guarded by If-Match; with criteria conditional (FHIR R4 http.html#update, #cond-update)."""
-    return answer_written(door, request, await carry_out(door, prepare_update(door, request)))
+    return answer_written(door, request, await door.writes.carry_out(prepare_update(door, request)))
 
 
 async def patch(door: Door, request: FhirRequest) -> Answer:
     """patch, guarded by If-Match; with criteria conditional (FHIR R4 http.html#patch)."""
-    return answer_written(door, request, await carry_out(door, prepare_patch(door, request)))
+    return answer_written(door, request, await door.writes.carry_out(prepare_patch(door, request)))
 
 
 async def delete(door: Door, request: FhirRequest) -> Answer:
     """delete; with criteria conditional (FHIR R4 http.html#delete)."""
-    return answer_deleted(request, await carry_out(door, prepare_delete(door, request)))
+    return answer_deleted(request, await door.writes.carry_out(prepare_delete(door, request)))
 
 
 def require_stored_type(resource_type: str) -> None:

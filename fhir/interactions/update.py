@@ -126,8 +126,9 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
     if condition is not None and (stated := draft.resource.get("id")) is not None:
         draft = replace(draft, id=stated)
     draft = particular(draft, request.access, door.services)
-    guard = read_guard(request.headers)
-    return Update(door, request.access, reach, draft, guard, condition, door.surroundings())
+    guard, around = read_guard(request.headers), door.surroundings()
+    draft.indexed(around)  # here, where it holds up no other writer
+    return Update(door, request.access, reach, draft, guard, condition, around)
 
 
 async def require_reached(unit: UnitOfWork, reach: Reach, current: ResultRow[Any]) -> None:

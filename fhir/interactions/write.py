@@ -3,11 +3,11 @@
 Everything here happens in the caller's transaction.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.engine import Row as ResultRow
 
 from fhir.interactions.body import pack, with_identity
@@ -19,7 +19,7 @@ from fhir.search.value import Surroundings
 from fhir.tables import FhirCompartment, FhirResource, FhirResourceVersion
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
-from server.kernel.bulk import insert_rows
+from server.kernel.changes import Changes
 from server.kernel.database import UnitOfWork
 from server.kernel.patients import (
     Demographics,
@@ -34,13 +34,17 @@ RESOURCE = table_of(FhirResource)
 VERSION = table_of(FhirResourceVersion)
 COMPARTMENT = table_of(FhirCompartment)
 
+# Of a row: how many patients' compartments it is in, and the first of them.
+_ITS_OWN = COMPARTMENT.c.rid == RESOURCE.c.rid
+_COUNT = select(func.count()).where(_ITS_OWN).correlate(RESOURCE).scalar_subquery().label("patients")
+_FIRST = select(func.min(COMPARTMENT.c.patient_id)).where(_ITS_OWN).correlate(RESOURCE).scalar_subquery()
+
 # Built once, and executed with parameters: to build a statement costs more than to execute it.
-_FIND = select(RESOURCE).where(RESOURCE.c.type == bindparam("type"), RESOURCE.c.id == bindparam("id"))
-_INSERT = insert(RESOURCE).returning(RESOURCE.c.rid)
-_UPDATE = update(RESOURCE).where(RESOURCE.c.rid == bindparam("key"))  # what is set is among the parameters
+_ROW = select(RESOURCE, _COUNT, _FIRST.label("patient_id")).where(RESOURCE.c.type == bindparam("type"))
+_FIND = _ROW.where(RESOURCE.c.id == bindparam("id"))
+_FIND_MANY = _ROW.where(RESOURCE.c.id.in_(bindparam("ids", expanding=True)))
 _PATIENTS = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == bindparam("key"))
-_INDEX_DELETES = [delete(table).where(table.c.rid == bindparam("key")) for table in TABLES]
-_DELETES = [*_INDEX_DELETES, delete(COMPARTMENT).where(COMPARTMENT.c.rid == bindparam("key"))]
+FOUND_AT_ONCE = 500  # resources by one statement; databases bound the number of its values
 
 CHANGED = "resource.changed"  # the outbox event of every write; subject "Type/id"
 
@@ -62,6 +66,14 @@ Beside = Callable[[UnitOfWork, "Draft", int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Indexed:
+    """What a resource is found by, without `rid`, and whose record it is part of."""
+
+    rows: Mapping[Table, Sequence[Mapping[str, Any]]]
+    patients: frozenset[str]
+
+
+@dataclass(slots=True, eq=False)
 class Draft:
     """A resource about to be written: its value and its text, which say the same."""
 
@@ -70,11 +82,28 @@ class Draft:
     id: str
     patients: frozenset[str] | None = None  # whose record it is part of; None: what it says
     beside: Beside | None = None
+    _indexed: Indexed | None = field(default=None, init=False)  # of this id
 
     @property
     def type(self) -> str:
         """The resource type."""
         return str(self.resource["resourceType"])
+
+    def indexed(self, around: Surroundings) -> Indexed:
+        """What it will be found by; made once, and best before the transaction."""
+        if self._indexed is None:
+            self._indexed = _index(self, around)
+        return self._indexed
+
+
+def _index(draft: Draft, around: Surroundings) -> Indexed:
+    rows = dict(index_rows(draft.resource, around))
+    patients = draft.patients
+    if patients is None:
+        patients = patients_of(draft.resource, draft.id, around)
+    if patients:
+        rows[COMPARTMENT] = [{"patient_id": patient} for patient in sorted(patients)]
+    return Indexed(rows, patients)
 
 
 def lock_name(resource_type: str, resource_id: str) -> str:
@@ -85,18 +114,39 @@ def lock_name(resource_type: str, resource_id: str) -> str:
 async def lock_and_find(unit: UnitOfWork, resource_type: str, resource_id: str) -> ResultRow[Any] | None:
     """The current row of a resource, held until the transaction ends; None: there never was one."""
     await unit.lock([lock_name(resource_type, resource_id)])
+    named = (resource_type, resource_id)
+    if named in unit.found:
+        row: ResultRow[Any] | None = unit.found.pop(named)  # once: what follows may write it
+        return row
     return (await unit.execute(_FIND, {"type": resource_type, "id": resource_id})).one_or_none()
+
+
+async def find_ahead(unit: UnitOfWork, named: Iterable[tuple[str, str]]) -> None:
+    """Let `lock_and_find` find these resources, by type and id, without a statement each; they are locked."""
+    ids: dict[str, list[str]] = {}
+    for resource_type, resource_id in named:
+        ids.setdefault(resource_type, []).append(resource_id)
+        unit.found[resource_type, resource_id] = None
+    for resource_type, all_ids in ids.items():
+        for at in range(0, len(all_ids), FOUND_AT_ONCE):
+            asked = {"type": resource_type, "ids": all_ids[at : at + FOUND_AT_ONCE]}
+            for row in (await unit.execute(_FIND_MANY, asked)).all():
+                unit.found[resource_type, row.id] = row
 
 
 async def insert_first(unit: UnitOfWork, draft: Draft, principal: Principal, around: Surroundings) -> Written:
     """Write version 1."""
+    indexed = draft.indexed(around)
     text = with_identity(draft.text, draft.id, 1, unit.now_us)
-    row = {**_columns(unit, 1, text), "type": draft.type, "id": draft.id}
-    rid = (await unit.execute(_INSERT, row)).scalar_one()
-    patients = await _index(unit, rid, draft, around)
+    rid = await unit.new_key(RESOURCE)
+    changes = Changes()
+    changes.insert(RESOURCE, [{"rid": rid, "type": draft.type, "id": draft.id, **_columns(unit, 1, text)}])
+    _add_index(changes, rid, indexed)
+    await unit.change(changes)
+    await _register(unit, draft)
     if draft.beside is not None:
         await draft.beside(unit, draft, rid, 1)
-    _announce(unit, draft, 1, principal, patients)
+    _announce(unit, draft, 1, principal, indexed.patients)
     return Written(draft.id, 1, True, unit.now_us, text, created=True)
 
 
@@ -105,15 +155,16 @@ async def supersede(
 ) -> Written:
     """Write the next version; `current` comes from `lock_and_find`."""
     version_id = current.version_id + 1
+    indexed = draft.indexed(around)
     text = with_identity(draft.text, draft.id, version_id, unit.now_us)
-    await _keep(unit, current)
-    await unit.execute(_UPDATE, {"key": current.rid, **_columns(unit, version_id, text)})
-    for statement in _DELETES:
-        await unit.execute(statement, {"key": current.rid})
-    patients = await _index(unit, current.rid, draft, around)
+    changes = _changes_from(current, _columns(unit, version_id, text))
+    changes.delete(COMPARTMENT, "rid", current.rid)
+    _add_index(changes, current.rid, indexed)
+    await unit.change(changes)
+    await _register(unit, draft)
     if draft.beside is not None:
         await draft.beside(unit, draft, current.rid, version_id)
-    _announce(unit, draft, version_id, principal, patients)
+    _announce(unit, draft, version_id, principal, indexed.patients)
     return Written(draft.id, version_id, True, unit.now_us, text, created=current.deleted)
 
 
@@ -124,11 +175,8 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
     is gone, and read its history.
     """
     version_id = current.version_id + 1
-    await _keep(unit, current)
     gone = {"version_id": version_id, "last_updated_us": unit.now_us, "deleted": True, "body": b""}
-    await unit.execute(_UPDATE, {"key": current.rid, **gone})
-    for statement in _INDEX_DELETES:
-        await unit.execute(statement, {"key": current.rid})
+    await unit.change(_changes_from(current, gone))
     if current.type == PATIENT:
         await forget_patient(unit, current.id)
     patients = (await unit.execute(_PATIENTS, {"key": current.rid})).scalars().all()
@@ -140,17 +188,23 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
     return Written(current.id, version_id, True, unit.now_us, b"")
 
 
-async def _keep(unit: UnitOfWork, current: ResultRow[Any]) -> None:
-    patients = (await unit.execute(_PATIENTS, {"key": current.rid})).scalars().all()
-    row = {
+def _changes_from(current: ResultRow[Any], columns: Mapping[str, Any]) -> Changes:
+    """A version moves to the history, its index rows go, the next one takes its place."""
+    only = current.patient_id if current.patients == 1 else None
+    changes = Changes()
+    for table in TABLES:
+        changes.delete(table, "rid", current.rid)
+    changes.update(RESOURCE, {"rid": current.rid, **columns})
+    superseded = {
         "rid": current.rid,
         "version_id": current.version_id,
         "last_updated_us": current.last_updated_us,
-        "patient_id": patients[0] if len(patients) == 1 else None if patients else "",
+        "patient_id": only if current.patients else "",
         "deleted": current.deleted,
         "body": current.body,
     }
-    await insert_rows(unit.connection, {VERSION: [row]})
+    changes.insert(VERSION, [superseded])
+    return changes
 
 
 def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:
@@ -162,19 +216,16 @@ def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:
     }
 
 
-async def _index(unit: UnitOfWork, rid: int, draft: Draft, around: Surroundings) -> frozenset[str]:
-    indexed = index_rows(draft.resource, around)
-    rows = {table: [{"rid": rid, **row} for row in found] for table, found in indexed.items()}
-    patients = draft.patients
-    if patients is None:
-        patients = patients_of(draft.resource, draft.id, around)
-    if patients:
-        rows[COMPARTMENT] = [{"rid": rid, "patient_id": patient} for patient in sorted(patients)]
-    await insert_rows(unit.connection, rows)
+def _add_index(changes: Changes, rid: int, indexed: Indexed) -> None:
+    for table, rows in indexed.rows.items():
+        changes.insert(table, [{"rid": rid, **row} for row in rows])
+
+
+async def _register(unit: UnitOfWork, draft: Draft) -> None:
+    """Let studies find a Patient by what was written."""
     if draft.type == PATIENT:
         identifiers = list(identifiers_of(draft.resource))
         await register_patient(unit, draft.id, identifiers, demographics_of(draft.resource))
-    return patients
 
 
 def _announce(

@@ -66,7 +66,9 @@ class UnitOfWork:
         self._gathers = False
         self._keys: dict[Table, Iterator[int]] = {}
         self._keys_at_once = 1
+        self._amount = 0
         self.emitted: set[str] = set()  # kinds of events
+        self.found: dict[tuple[str, str], Any] = {}  # rows that whoever holds their locks has read ahead
 
     async def execute(
         self, statement: Executable, parameters: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
@@ -85,6 +87,7 @@ class UnitOfWork:
 
     async def change(self, changes: Changes) -> None:
         """Delete, set and insert rows; no two changes of one `gather` touch the same row."""
+        self._amount += 1
         self._changes.add(changes)
         if not self._gathers:
             await self.write()
@@ -120,11 +123,17 @@ class UnitOfWork:
             await postgresql.take_locks(self.connection, wanted)
             self._held.update(wanted)
 
+    @property
+    def amount(self) -> int:
+        """A number that grows with all that this transaction is told to do."""
+        return self._amount
+
     def emit(self, kind: str, subject: str, payload: Mapping[str, Any] | None = None) -> None:
         """Announce what this transaction did; readers of the outbox see it once it is committed.
 
         The jobs that subscribe to it are deferred with it.
         """
+        self._amount += 1
         said = payload or {}
         body = orjson.dumps(said).decode()
         self.emitted.add(kind)
@@ -133,6 +142,7 @@ class UnitOfWork:
 
     def defer(self, job: Job) -> None:
         """Have a job done once this transaction is committed, and only then."""
+        self._amount += 1
         self._jobs.append(job)
 
     @property
@@ -142,6 +152,7 @@ class UnitOfWork:
 
     def audit(self, entry: AuditEntry) -> None:
         """Record the act in the audit trail, in its own transaction."""
+        self._amount += 1
         self._entries.append(entry.as_row(self.now_us))
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ from enum import Enum
 
 from sqlalchemy import bindparam, delete, insert, select
 
+from server.kernel.changes import Changes
 from server.kernel.database import UnitOfWork
 from server.kernel.patient_merge import survivor_of
 from server.kernel.rows import table_of
@@ -113,11 +114,17 @@ async def register_patient(
     An identifier that another Patient already holds stays with that Patient: moving it is a merge,
     never the side effect of a write.
     """
-    await unit.lock(_lock_of(identifier) for identifier in identifiers)
-    await unit.execute(_DELETE, {"patient": patient_id})
-    for identifier in dict.fromkeys(identifiers):
-        if (await unit.execute(_OF_IDENTIFIER, _named(identifier))).first() is None:
-            await unit.execute(_INSERT, [_row(patient_id, identifier, demographics)])
+    await unit.lock(locks_of(identifiers))
+    changes = Changes()
+    changes.delete(_IDENTITY, "patient_id", patient_id)
+    rows = [_row(patient_id, identifier, demographics) for identifier in dict.fromkeys(identifiers)]
+    changes.insert_missing(_IDENTITY, rows)
+    await unit.change(changes)
+
+
+def locks_of(identifiers: Iterable[PatientIdentifier]) -> list[str]:
+    """The names to hold while what these identifiers lead to is changed."""
+    return [_lock_of(identifier) for identifier in identifiers]
 
 
 async def forget_patient(unit: UnitOfWork, patient_id: str) -> None:
