@@ -7,6 +7,7 @@ from functools import cache
 
 from fhir.capability import ResourceFacts, SearchParameterFacts, ServerFacts, capability_statement
 from fhir.interactions.door import Policy
+from fhir.interactions.table import SERVED
 from fhir.model.json_codec import encode_json
 from fhir.operations.operation import Level, Operation
 from fhir.search.definitions import SearchParameter, SearchType, parameters_of, stored_types
@@ -35,6 +36,10 @@ def _offer(
     policy: Policy,
     operations: Sequence[Operation],
 ) -> ResourceFacts:
+    if (served := SERVED.get(resource_type)) is not None:
+        taken = [parameters[code] for code in served.parameters if code in parameters]
+        facts = [SearchParameterFacts(each.code, each.type.value, each.url) for each in taken]
+        return ResourceFacts(resource_type, ("read", "search-type"), facts)
     return ResourceFacts(
         type=resource_type,
         interactions=INTERACTIONS,

@@ -12,6 +12,7 @@ from fhir.interactions.body import unpack
 from fhir.interactions.condition import Condition, find_one, read_condition_header
 from fhir.interactions.door import Door
 from fhir.interactions.particular import particular
+from fhir.interactions.served import require_written_type
 from fhir.interactions.write import Draft, Written, insert_first
 from fhir.model.json_codec import decode_json
 from fhir.model.validation.issue import InvalidResource, IssueType, error
@@ -91,6 +92,7 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
         InvalidJson, InvalidResource, InvalidSearch: the body or the condition.
     """
     assert request.resource_type is not None
+    require_written_type(request.resource_type)
     reach = request.access.reach(request.resource_type, Permission.CREATE)
     draft = particular(read_draft(request.resource_type, request.body, None), request.access, door.services)
     if_none_exist = request.headers.get("if-none-exist")

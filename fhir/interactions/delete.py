@@ -13,6 +13,7 @@ from fhir.exchange import FhirRequest
 from fhir.interactions.condition import Condition, SeveralMatches, find_all, read_condition
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
+from fhir.interactions.served import require_written_type
 from fhir.interactions.update import require_reached
 from fhir.interactions.write import Written, lock_and_find, lock_name, mark_deleted
 from fhir.search.value import Surroundings
@@ -93,6 +94,7 @@ def prepare_delete(door: Door, request: FhirRequest) -> Delete:
         InvalidSearch, InvalidHeader: what is sent.
     """
     assert request.resource_type is not None
+    require_written_type(request.resource_type)
     reach = request.access.reach(request.resource_type, Permission.DELETE)
     condition, ids = None, [request.resource_id or ""]
     if request.resource_id is None:

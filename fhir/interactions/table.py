@@ -1,5 +1,10 @@
 """The interactions as the door offers them: one function each, from request to answer (FHIR R4 http.html)."""
 
+from dataclasses import replace
+
+from fhir.audit_events.interactions import read_audit_event, search_audit_events
+from fhir.audit_events.query import CRITERIA
+from fhir.audit_events.render import AUDIT_EVENT
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
 from fhir.interactions import search_type as searching
@@ -8,20 +13,28 @@ from fhir.interactions.create import prepare_create
 from fhir.interactions.delete import prepare_delete
 from fhir.interactions.door import Door, UnknownType
 from fhir.interactions.patch import prepare_patch
+from fhir.interactions.served import Served, ServedType
 from fhir.interactions.update import prepare_update
 from fhir.negotiation import read_preferences
+from fhir.search.compartment import PATIENT
 from fhir.search.definitions import compartment_types, stored_types
 from fhir.search.place import EVERY_TYPE, Place, compartment_place, system_place, type_place
+
+SERVED: Served = {AUDIT_EVENT: ServedType(read_audit_event, search_audit_events, tuple(CRITERIA))}
 
 
 async def read(door: Door, request: FhirRequest) -> Answer:
     """The current version, also conditional (FHIR R4 http.html#read, #cread)."""
+    if (served := SERVED.get(request.resource_type or "")) is not None:
+        return await served.read(door, request)
     resource_type, resource_id = _named(request)
     return answer_stored(request, await reading.read(door, request.access, resource_type, resource_id))
 
 
 async def vread(door: Door, request: FhirRequest) -> Answer:
     """One version (FHIR R4 http.html#vread)."""
+    if (served := SERVED.get(request.resource_type or "")) is not None:
+        return await served.read(door, request)
     resource_type, resource_id = _named(request)
     version = request.version_id or ""
     stored = await reading.vread(door, request.access, resource_type, resource_id, version)
@@ -30,6 +43,8 @@ async def vread(door: Door, request: FhirRequest) -> Answer:
 
 async def search(door: Door, request: FhirRequest) -> Answer:
     """A search of a type, of everything or of a compartment (FHIR R4 http.html#search, #vsearch)."""
+    if (served := SERVED.get(request.searched_type or request.resource_type or "")) is not None:
+        return await served.search(door, _within(request))
     strict = read_preferences([request.headers.get("prefer", "")]).strict
     text = await searching.search(door, request.access, _place(request), request.pairs, strict=strict)
     return Answer(text=text)
@@ -76,6 +91,15 @@ def _place(request: FhirRequest) -> Place:
     if searched != EVERY_TYPE:
         require_stored_type(searched)
     return compartment_place(request.resource_type, request.resource_id, searched)
+
+
+def _within(request: FhirRequest) -> FhirRequest:
+    """A search in a compartment as one of the type; those of other types than Patient hold nothing served."""
+    if request.searched_type is None:
+        return request
+    if request.resource_type != PATIENT:
+        raise UnknownType("Resources of that type are in the compartments of Patients only.")
+    return replace(request, pairs=[*request.pairs, ("patient", request.resource_id or "")])
 
 
 def _named(request: FhirRequest) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from fhir.interactions.create import read_draft, require_within
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
 from fhir.interactions.particular import particular
+from fhir.interactions.served import require_written_type
 from fhir.interactions.write import (
     Draft,
     Written,
@@ -118,6 +119,7 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
         InvalidJson, InvalidResource, InvalidSearch, InvalidHeader: what is sent.
     """
     assert request.resource_type is not None
+    require_written_type(request.resource_type)
     reach = request.access.reach(request.resource_type, Permission.UPDATE)
     condition = None
     if request.resource_id is None:

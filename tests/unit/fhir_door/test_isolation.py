@@ -404,14 +404,6 @@ def of_two(one: str, other: str) -> dict[str, dict[str, Any]]:
             "recorded": "2026-01-01T00:00:00Z",
             "agent": [agent],
         },
-        "audit event": {
-            "resourceType": "AuditEvent",
-            "type": {"code": "rest"},
-            "recorded": "2026-01-01T00:00:00Z",
-            "agent": [{**agent, "requestor": True}],
-            "source": {"observer": {"display": "x"}},
-            "entity": [{"what": mine}],
-        },
         "schedule": {"resourceType": "Schedule", "actor": [mine, others]},
         "task": {
             "resourceType": "Task",

@@ -1,0 +1,135 @@
+"""An entry of the audit trail as an AuditEvent (FHIR R4 auditevent.html; IHE Basic Audit Log Patterns). Pure.
+
+In the shape of BALP's patterns: an agent who asked, the patient and what was asked for as entities, the id of
+the request as one more. No profile is claimed: BALP wants the client's network address, which the trail does
+not keep.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fhir.model.builders.datatypes import elements
+from fhir.model.systems import DICOM, DICOM_UID
+from fhir.search.definitions import resource_types
+from server.kernel.clock import instant_text
+
+AUDIT_EVENT = "AuditEvent"
+EVENT_TYPE = "http://terminology.hl7.org/CodeSystem/audit-event-type"
+REST_INTERACTION = "http://hl7.org/fhir/restful-interaction"
+OUTCOMES = "http://terminology.hl7.org/CodeSystem/audit-event-outcome"
+ACTIONS = "http://hl7.org/fhir/audit-event-action"
+_ENTITY_TYPE = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+_OBJECT_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
+_SOURCE_TYPE = "http://terminology.hl7.org/CodeSystem/security-source-type"
+_BALP_ENTITY_TYPE = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
+
+# Interactions of R4's value set; others are words of ours, which have no system.
+REST_INTERACTIONS = frozenset(
+    {
+        "read", "vread", "update", "patch", "delete", "history", "history-instance", "history-type",
+        "history-system", "create", "search", "search-type", "search-system", "capabilities", "transaction",
+        "batch", "operation",
+    }
+)  # fmt: skip
+AUTHENTICATION = frozenset({"token", "revoke", "denied", "client"})  # interactions that are about who asks
+REST_TYPE = {"system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation"}
+AUTHENTICATION_TYPE = {"system": DICOM, "code": "110114", "display": "User Authentication"}
+
+_FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the audit trail."""
+
+    sequence: int
+    recorded_us: int
+    principal: str
+    action: str
+    outcome: str
+    interaction: str
+    resource_type: str
+    resource_id: str | None
+    patient_id: str | None
+    request_id: str | None
+    occurrences: int
+
+    @property
+    def id(self) -> str:
+        """The id of its AuditEvent."""
+        return f"{self.recorded_us}-{self.sequence}"
+
+
+def audit_event(entry: Entry) -> dict[str, Any]:
+    """The AuditEvent; ids only, as the trail has them, never demographics."""
+    recorded = instant_text(entry.recorded_us)
+    is_authentication = entry.interaction in AUTHENTICATION
+    return elements(
+        resourceType=AUDIT_EVENT,
+        id=entry.id,
+        meta={"versionId": "1", "lastUpdated": recorded},
+        type=AUTHENTICATION_TYPE if is_authentication else REST_TYPE,
+        subtype=[subtype_of(entry.interaction)],
+        action=entry.action,
+        recorded=recorded,
+        outcome=entry.outcome,
+        agent=[
+            {
+                "who": {"identifier": {"value": entry.principal}},
+                "altId": entry.principal,
+                "requestor": True,
+            }
+        ],
+        source={
+            "observer": {"display": "Isthmus"},
+            "type": [{"system": _SOURCE_TYPE, "code": "4", "display": "Application Server"}],
+        },
+        entity=list(_entities(entry)),
+    )
+
+
+def subtype_of(interaction: str) -> Mapping[str, str]:
+    """The interaction as a Coding."""
+    if interaction in REST_INTERACTIONS:
+        return {"system": REST_INTERACTION, "code": interaction}
+    return {"code": interaction}
+
+
+def _entities(entry: Entry) -> Iterator[dict[str, Any]]:
+    if entry.patient_id is not None:
+        yield {
+            "what": {"reference": f"Patient/{entry.patient_id}"},
+            "type": {"system": _ENTITY_TYPE, "code": "1", "display": "Person"},
+            "role": {"system": _OBJECT_ROLE, "code": "1", "display": "Patient"},
+        }
+    yield {
+        **_what(entry),
+        "type": {"system": _ENTITY_TYPE, "code": "2", "display": "System Object"},
+        "role": {"system": _OBJECT_ROLE, "code": "4", "display": "Domain Resource"},
+    }
+    if entry.request_id:
+        yield {
+            "what": {"identifier": {"value": entry.request_id}},
+            "type": {"system": _BALP_ENTITY_TYPE, "code": "XrequestId"},
+        }
+
+
+def _what(entry: Entry) -> dict[str, Any]:
+    """What the act was on. A study has its UID in the trail, not the id of its ImagingStudy."""
+    detail = {}
+    if entry.occurrences > 1:
+        detail = {"detail": [{"type": "occurrences", "valueString": str(entry.occurrences)}]}
+    kind, named = entry.resource_type, entry.resource_id
+    if kind not in resource_types():
+        return {"what": {"display": f"{kind} {named}" if named else kind}, **detail}
+    if named is None:
+        return {"what": {"type": kind}, "name": kind, **detail}
+    if _UID.fullmatch(named):
+        identifier = {"system": DICOM_UID, "value": f"urn:oid:{named}"}
+        return {"what": {"type": kind, "identifier": identifier}, **detail}
+    if _FHIR_ID.fullmatch(named):
+        return {"what": {"reference": f"{kind}/{named}"}, **detail}
+    return {"what": {"type": kind, "display": named}, **detail}

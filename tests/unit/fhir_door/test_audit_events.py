@@ -1,0 +1,209 @@
+"""The audit trail as AuditEvents: what they say, how they are found, and that nobody writes them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from fhir.audit_events.render import AUDIT_EVENT, Entry, audit_event
+from fhir.model.validation.walker import require_valid
+from server.kernel.access import Principal
+from server.kernel.audit import Action, AuditEntry, Outcome
+from server.kernel.clock import now_us
+from server.kernel.services import Services
+
+STUDY = "1.2.826.0.1.3680043.8.498.1"
+
+
+def acts(ada: str) -> list[AuditEntry]:
+    """Acts of every kind that the trail has."""
+    ehr, viewer = Principal("client:ehr", "EHR"), Principal("client:viewer", "viewer")
+    return [
+        AuditEntry(ehr, Action.READ, "read", "Patient", ada, ada),
+        AuditEntry(ehr, Action.EXECUTE, "search-type", "Observation"),
+        AuditEntry(viewer, Action.EXECUTE, "qido", "ImagingStudy", STUDY, ada),
+        AuditEntry(viewer, Action.READ, "wado", "ImagingStudy", STUDY, ada, occurrences=7),
+        AuditEntry(viewer, Action.EXECUTE, "denied", "door", "/fhir", outcome=Outcome.MINOR_FAILURE),
+        AuditEntry(ehr, Action.EXECUTE, "token", "token", "0123456789ab"),
+        AuditEntry(ehr, Action.READ, "list-jobs", "Administration"),
+    ]
+
+
+@pytest.fixture
+async def trail(services: Services) -> list[AuditEntry]:
+    """A trail of known acts."""
+    recorded = acts("ada")
+    for entry in recorded:
+        await services.database.record([entry])
+    return recorded
+
+
+async def found(client: httpx.AsyncClient, query: str) -> list[dict[str, Any]]:
+    answer = await client.get(f"/AuditEvent?{query}")
+    assert answer.status_code == 200, answer.text
+    return [each["resource"] for each in answer.json().get("entry", ())]
+
+
+async def interactions(client: httpx.AsyncClient, query: str) -> list[str]:
+    return [each["subtype"][0]["code"] for each in await found(client, query)]
+
+
+@pytest.mark.parametrize("entry", acts("ada"), ids=lambda entry: entry.interaction)
+def test_every_act_is_a_valid_audit_event(entry: AuditEntry, as_r4b: Callable[..., Any]) -> None:
+    row = {**entry.as_row(1_700_000_000_123_456), "sequence": 5}
+    resource = audit_event(Entry(**row))
+    require_valid(resource)
+    as_r4b(resource)
+    assert resource["id"] == "1700000000123456-5"
+    assert resource["agent"][0]["who"]["identifier"]["value"] == entry.principal.id
+    assert resource["outcome"] == entry.outcome.value
+
+
+def test_study_is_named_by_its_uid_and_repetitions_are_counted() -> None:
+    row = {**acts("ada")[3].as_row(1), "sequence": 1}
+    patient, study = audit_event(Entry(**row))["entity"]
+    assert patient["what"] == {"reference": "Patient/ada"}
+    assert study["what"]["identifier"] == {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY}"}
+    assert study["detail"] == [{"type": "occurrences", "valueString": "7"}]
+
+
+async def test_one_is_read_by_the_id_that_a_search_tells(
+    client: httpx.AsyncClient, trail: list[AuditEntry]
+) -> None:
+    (one,) = await found(client, "subtype=wado")
+    answer = await client.get(f"/AuditEvent/{one['id']}")
+    assert answer.json() == one
+    assert answer.headers["etag"] == 'W/"1"'
+    assert (await client.get(f"/AuditEvent/{one['id']}/_history/1")).json() == one
+    assert [each["id"] for each in await found(client, f"_id={one['id']}")] == [one["id"]]
+    for other in (f"{one['id']}0", "1-1", "none", f"{one['id']}/_history/2"):
+        assert (await client.get(f"/AuditEvent/{other}")).status_code == 404
+    assert len(trail) == 7
+
+
+@pytest.mark.parametrize(
+    ("query", "matches"),
+    [
+        ("patient=ada", ["wado", "qido", "read"]),
+        ("patient=Patient/ada", ["wado", "qido", "read"]),
+        ("patient=ben", []),
+        ("entity=Patient/ada", ["wado", "qido", "read"]),
+        (f"entity=ImagingStudy/{STUDY}", ["wado", "qido"]),
+        ("agent:identifier=client:ehr", ["list-jobs", "token", "search-type", "read"]),
+        ("altid=client:viewer&action=E", ["denied", "qido"]),
+        ("action=R", ["list-jobs", "wado", "read"]),
+        ("action=http://hl7.org/fhir/audit-event-action|R&subtype=wado,qido", ["wado"]),
+        ("action=http://other.test|R", []),
+        ("outcome=4", ["denied"]),
+        ("outcome=4,8", ["denied"]),
+        ("type=rest", ["list-jobs", "wado", "qido", "search-type", "read"]),
+        ("type=http://dicom.nema.org/resources/ontology/DCM|110114", ["token", "denied"]),
+        ("type=rest,110114&patient=ada", ["wado", "qido", "read"]),
+        ("type=other", []),
+        ("subtype=http://hl7.org/fhir/restful-interaction|read", ["read"]),
+        ("subtype=http://hl7.org/fhir/restful-interaction|wado", []),
+        ("subtype=|wado", ["wado"]),
+        ("patient=ada&_sort=date", ["read", "qido", "wado"]),
+        ("date=gt2020&date=lt2999&patient=ada", ["wado", "qido", "read"]),
+        ("date=lt2020", []),
+        ("date=ne2020&patient=ada", ["wado", "qido", "read"]),
+        ("date=sa2020&_lastUpdated=le2999&outcome=4", ["denied"]),
+    ],
+)
+async def test_it_is_searched(
+    client: httpx.AsyncClient, trail: list[AuditEntry], query: str, matches: list[str]
+) -> None:
+    assert await interactions(client, f"{query}&altid=client:ehr,client:viewer") == matches
+    assert len(trail) == 7
+
+
+async def test_compartment_of_a_patient(client: httpx.AsyncClient, trail: list[AuditEntry]) -> None:
+    answer = await client.get("/Patient/ada/AuditEvent?_total=accurate")
+    assert answer.json()["total"] == 3
+    assert len(trail) == 7
+
+
+async def test_pages_hold_every_entry_once(client: httpx.AsyncClient, services: Services) -> None:
+    entry = acts("ada")[0]
+    await services.database.record([entry] * 25)
+    for order in ("-date", "date"):
+        seen: list[str] = []
+        url: str | None = f"/AuditEvent?patient=ada&_count=4&_sort={order}"
+        while url is not None:
+            page = (await client.get(url)).json()
+            seen += [each["resource"]["id"] for each in page["entry"]]
+            links = {link["relation"]: link["url"] for link in page["link"]}
+            url = links.get("next")
+        assert len(seen) == len(set(seen)) == 25
+
+
+async def test_page_token_is_of_its_search(client: httpx.AsyncClient, services: Services) -> None:
+    await services.database.record([acts("ada")[0]] * 3)
+    page = (await client.get("/AuditEvent?patient=ada&_count=1")).json()
+    token = next(each["url"] for each in page["link"] if each["relation"] == "next").rpartition("=")[2]
+    assert (await client.get(f"/AuditEvent?patient=ben&_count=1&_page={token}")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "date=never",
+        "entity=nothing",
+        "_count=-1",
+        "_sort=outcome",
+        "agent=Device/1",
+        "date:not=2020",
+        "source=x",
+    ],
+)
+async def test_what_cannot_be_answered_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    assert (await client.get(f"/AuditEvent?{query}")).status_code == 400
+
+
+async def test_unknown_parameter_is_left_out_unless_strict(client: httpx.AsyncClient) -> None:
+    lenient = await client.get("/AuditEvent?colour=red")
+    assert "colour" not in lenient.json()["link"][0]["url"]
+    strict = await client.get("/AuditEvent?colour=red", headers={"prefer": "handling=strict"})
+    assert strict.status_code == 400
+
+
+async def test_confined_callers_see_none_of_it(
+    client: httpx.AsyncClient, trail: list[AuditEntry], confine: Callable[..., dict[str, str]]
+) -> None:
+    (one,) = await found(client, "subtype=wado")
+    headers = confine("ada")
+    for url in (
+        "/AuditEvent",
+        "/AuditEvent?patient=ada",
+        f"/AuditEvent/{one['id']}",
+        "/Patient/ada/AuditEvent",
+    ):
+        assert (await client.get(url, headers=headers)).status_code == 403
+    for rights in ("nothing", "reader"):
+        assert (await client.get("/AuditEvent", headers={"x-rights": rights})).status_code == 403
+    assert len(trail) == 7
+
+
+async def test_nobody_writes_one(client: httpx.AsyncClient, trail: list[AuditEntry]) -> None:
+    (one,) = await found(client, "subtype=wado")
+    place = f"/AuditEvent/{one['id']}"
+    patch = {"content": b"[]", "headers": {"content-type": "application/json-patch+json"}}
+    for method, url, sent in (
+        ("POST", "/AuditEvent", {"json": one}),
+        ("PUT", place, {"json": one}),
+        ("PATCH", place, patch),
+        ("DELETE", place, {}),
+        ("DELETE", "/AuditEvent?action=R", {}),
+    ):
+        answer = await client.request(method, url, **sent)  # type: ignore[arg-type]
+        assert answer.status_code == 405, (method, answer.text)
+    assert (await client.get(place)).status_code == 200
+    assert len(trail) == 7
+
+
+async def test_who_reads_the_trail_stands_in_it(client: httpx.AsyncClient) -> None:
+    since = now_us()
+    await client.get("/AuditEvent")
+    mine = [each for each in await found(client, "_sort=-date") if int(each["id"].split("-")[0]) >= since]
+    assert mine[0]["entity"][0]["name"] == AUDIT_EVENT
