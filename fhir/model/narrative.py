@@ -1,9 +1,9 @@
 """Narrative.div: a limited XHTML that nothing can run in (FHIR R4 narrative.html#xhtml, txt-1, txt-2).
 
-Read by expat as XML without a document type, so there are no entities to expand and nothing to fetch. Allowed
+Read by expat as XML without a document type: there are no entities to expand and nothing to fetch. Allowed
 is what the lists below name; everything else is refused. Stricter than R4 in one point: what a browser would
-load by itself (images, `url()` of a style) must be in the record: an image from elsewhere tells its server who
-is reading about whom.
+load by itself (images, `url()` of a style) must be in the record: an image from elsewhere tells its server
+who reads.
 """
 
 import re

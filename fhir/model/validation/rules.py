@@ -6,12 +6,11 @@ mistake.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fhir.model.narrative import problems_of
-from fhir.model.validation.bindings import in_value_set, is_coded_in
+from fhir.model.validation.bindings import is_coded_in
 from fhir.model.validation.definitions import (
     PRIMITIVE,
     Element,
@@ -19,16 +18,16 @@ from fhir.model.validation.definitions import (
     resource_types,
     structure_of,
 )
+from fhir.model.validation.invariants import Invariant, check_invariants, invariants_at
 from fhir.model.validation.issue import IssueType
 from fhir.model.validation.path import Path
-from fhir.model.validation.primitives import FITS, Fits, is_string
+from fhir.model.validation.primitive_rules import ARRAY, ONLY_AN_ID, Rule, primitive_rules
 from fhir.model.validation.references import checked_reference
-from fhir.model.validation.report import Report
+from fhir.model.validation.report import Report, Within
 
 MAX_DEPTH = 64  # objects within objects, as many as the JSON reader lets through
 
 Object = dict[str, Any]
-Rule = Callable[[Any, Object, Path, Report], None]  # (value, the object it is in, that object's path, report)
 Check = Callable[[Object, Path, Report], None]  # of one object that has passed its node
 
 
@@ -50,9 +49,8 @@ class Node:
     rules: Mapping[str, Rule] | None = None  # None: not compiled yet
     required: tuple[str, ...] = ()
     choices: tuple[Choice, ...] = ()
-    constraints: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # element → keys of its invariants
+    invariants: tuple[Invariant, ...] = ()  # of the type itself; those of an element are its rule's
+    needs_content: bool = True  # an id is not enough (ele-1): neither a resource nor beside a primitive
 
     def compiled(self) -> Mapping[str, Rule]:
         """The rules, compiled on first use."""
@@ -60,7 +58,10 @@ class Node:
             elements = structure_of(self.type_name).elements.get(self.below, ())
             self.required = tuple(e.name for e in elements if e.min and not e.choice)
             self.choices = tuple(_choice(e) for e in elements if e.choice)
-            self.constraints = {e.name: e.constraints for e in elements if e.constraints}
+            if not self.below:
+                self.needs_content = self.type_name not in resource_types() | {"Element"}
+                keys = structure_of(self.type_name).constraints
+                self.invariants = invariants_at((self.type_name, ""), keys)
             self.rules = dict(_rules(self, elements))
         return self.rules
 
@@ -81,6 +82,15 @@ def check_object(value: Any, node: Node, path: Path, report: Report) -> bool:
     if path[3] > MAX_DEPTH:
         report.error(IssueType.TOO_COSTLY, f"Nested deeper than {MAX_DEPTH} objects.", path)
         return False
+    _check_elements(value, node, path, report)
+    if len(value) == 1 and "id" in value and node.needs_content:
+        report.error(IssueType.INVARIANT, ONLY_AN_ID, path)
+    if node.invariants:
+        check_invariants(node.invariants, value, path, report)
+    return True
+
+
+def _check_elements(value: Object, node: Node, path: Path, report: Report) -> None:
     rules = node.rules or node.compiled()
     for name, child in value.items():
         rule = rules.get(name)
@@ -93,7 +103,6 @@ def check_object(value: Any, node: Node, path: Path, report: Report) -> bool:
             report.error(IssueType.REQUIRED, "This element is required.", path, name)
     for choice in node.choices:
         _check_choice(choice, value, path, report)
-    return True
 
 
 def check_resource(value: Any, path: Path, report: Report) -> None:
@@ -102,7 +111,10 @@ def check_resource(value: Any, path: Path, report: Report) -> None:
     if type(type_name) is not str or type_name not in resource_types():
         report.error(IssueType.STRUCTURE, "A resource with a resourceType of FHIR R4 is required here.", path)
         return
+    around = report.within
+    report.within = Within(value, path[1], around)
     check_object(value, node_of(type_name), path, report)
+    report.within = around
     if path[1] == "contained" and "contained" in value:
         report.error(IssueType.STRUCTURE, "A contained resource must not contain another (dom-2).", path)
 
@@ -131,23 +143,60 @@ def _rules(node: Node, elements: tuple[Element, ...]) -> list[tuple[str, Rule]]:
         rules.append(("resourceType", _already_checked))
     for element in elements:
         if element.same_as is not None:
-            type_name, _, below = element.same_as.partition(".")
-            rules.append((element.name, _object_rule(element, node_of(type_name, below), None)))
+            rules.append((element.name, _referred_rule(element, element.same_as)))
         for type_ in element.types:
             rules.extend(_rules_of_type(node, element, type_))
     return rules
+
+
+def _referred_rule(element: Element, same_as: str) -> Rule:
+    """The rule of an element whose content another one defines, invariants included."""
+    type_name, _, below = same_as.partition(".")
+    parent, _, name = below.rpartition(".")
+    defined = next(e for e in structure_of(type_name).elements[parent] if e.name == name)
+    return _object_rule(element, node_of(type_name, below), _invariants_of(defined, (type_name, below)))
+
+
+def _check_element(value: Any, path: Path, report: Report) -> bool:
+    """What stands beside a primitive value."""
+    return check_object(value, node_of("Element"), path, report)
 
 
 def _rules_of_type(node: Node, element: Element, type_: TypeReference) -> list[tuple[str, Rule]]:
     name = _property(element, type_)
     below = f"{node.below}.{element.name}".lstrip(".")
     if below in structure_of(node.type_name).elements:
-        return [(name, _object_rule(element, node_of(node.type_name, below), None))]
+        check = _invariants_of(element, (node.type_name, below))
+        return [(name, _object_rule(element, node_of(node.type_name, below), check))]
     if type_.code == "Resource":
         return [(name, _resource_rule(element))]
     if structure_of(type_.structure).kind == PRIMITIVE:
-        return _primitive_rules(name, element, type_)
-    return [(name, _object_rule(element, node_of(type_.structure), _check_of(element, type_)))]
+        return primitive_rules(name, element, type_, _check_element)
+    checks = (_check_of(element, type_), _invariants_of(element, (type_.structure, "")))
+    return [(name, _object_rule(element, node_of(type_.structure), _both(*checks)))]
+
+
+def _both(one: Check | None, other: Check | None) -> Check | None:
+    if one is None or other is None:
+        return one or other
+
+    def check(value: Object, path: Path, report: Report) -> None:
+        one(value, path, report)
+        other(value, path, report)
+
+    return check
+
+
+def _invariants_of(element: Element, place: tuple[str, str]) -> Check | None:
+    """The invariants that an element adds to those of its type."""
+    invariants = invariants_at(place, element.constraints) if element.constraints else ()
+    if not invariants:
+        return None
+
+    def check(value: Object, path: Path, report: Report) -> None:
+        check_invariants(invariants, value, path, report)
+
+    return check
 
 
 def _check_of(element: Element, type_: TypeReference) -> Check | None:
@@ -180,9 +229,7 @@ def _object_rule(element: Element, node: Node, check: Check | None) -> Rule:
 
     def many(values: Any, _owner: Object, path: Path, report: Report) -> None:
         if type(values) is not list or not values:
-            report.error(
-                IssueType.STRUCTURE, "An array with at least one entry is required here.", path, name
-            )
+            report.error(IssueType.STRUCTURE, ARRAY, path, name)
             return
         for index, value in enumerate(values):
             here = (path, name, index, path[3] + 1)
@@ -200,109 +247,9 @@ def _resource_rule(element: Element) -> Rule:
 
     def many(values: Any, _owner: Object, path: Path, report: Report) -> None:
         if type(values) is not list or not values:
-            report.error(
-                IssueType.STRUCTURE, "An array with at least one entry is required here.", path, name
-            )
+            report.error(IssueType.STRUCTURE, ARRAY, path, name)
             return
         for index, value in enumerate(values):
             check_resource(value, (path, name, index, path[3] + 1), report)
 
     return many if element.many else one
-
-
-def _primitive_rules(name: str, element: Element, type_: TypeReference) -> list[tuple[str, Rule]]:
-    fits, wrong, issue_type = FITS[type_.code], f"This is no {type_.code}.", IssueType.VALUE
-    coded = (
-        in_value_set(element.value_set)
-        if element.value_set and type_.code in ("code", "string", "uri")
-        else None
-    )
-    if coded is not None:
-        fits, wrong, issue_type = coded, f"This code is not in {element.value_set}.", IssueType.CODE_INVALID
-    if type_.code == "xhtml":
-        return [(name, _narrative(name)), (f"_{name}", _primitive_element(name))]
-    if element.many:
-        return [(name, _primitives(name, fits, wrong, issue_type)), (f"_{name}", _primitives_elements(name))]
-    # A choice is reported by its FHIRPath name, `value`, not by its property, `valueString`.
-    return [
-        (name, _primitive(element.name, fits, wrong, issue_type)),
-        (f"_{name}", _primitive_element(element.name)),
-    ]
-
-
-def _primitive(name: str, fits: Fits, wrong: str, issue_type: IssueType) -> Rule:
-    def rule(value: Any, _owner: Object, path: Path, report: Report) -> None:
-        if not fits(value):
-            report.error(issue_type, wrong, path, name)
-
-    return rule
-
-
-def _narrative(name: str) -> Rule:
-    def rule(value: Any, _owner: Object, path: Path, report: Report) -> None:
-        if not is_string(value):
-            report.error(IssueType.VALUE, "This is no xhtml.", path, name)
-            return
-        for problem in problems_of(value):
-            report.error(IssueType.INVARIANT, problem, path, name)
-
-    return rule
-
-
-def _primitives(name: str, fits: Fits, wrong: str, issue_type: IssueType) -> Rule:
-    beside = f"_{name}"
-
-    def rule(values: Any, owner: Object, path: Path, report: Report) -> None:
-        if type(values) is not list or not values:
-            report.error(
-                IssueType.STRUCTURE, "An array with at least one entry is required here.", path, name
-            )
-            return
-        for index, value in enumerate(values):
-            if value is None:
-                if not _has_entry(owner.get(beside), index):
-                    report.error(
-                        IssueType.STRUCTURE, "null stands only beside an extension.", path, name, index
-                    )
-            elif not fits(value):
-                report.error(issue_type, wrong, path, name, index)
-
-    return rule
-
-
-def _has_entry(values: Any, index: int) -> bool:
-    return type(values) is list and index < len(values) and values[index] is not None
-
-
-def _primitive_element(name: str) -> Rule:
-    node = node_of("Element")
-
-    def rule(value: Any, _owner: Object, path: Path, report: Report) -> None:
-        check_object(value, node, (path, name, None, path[3] + 1), report)
-
-    return rule
-
-
-def _primitives_elements(name: str) -> Rule:
-    node = node_of("Element")
-
-    def rule(values: Any, owner: Object, path: Path, report: Report) -> None:
-        primitives = owner.get(name)
-        if type(values) is not list or all(value is None for value in values):
-            report.error(
-                IssueType.STRUCTURE, "An array with at least one object is required here.", path, f"_{name}"
-            )
-            return
-        if type(primitives) is list and len(primitives) != len(values):
-            report.error(
-                IssueType.STRUCTURE, "Both arrays of this element must be equally long.", path, f"_{name}"
-            )
-        for index, value in enumerate(values):
-            if value is not None:
-                check_object(value, node, (path, name, index, path[3] + 1), report)
-            elif primitives is None:
-                report.error(
-                    IssueType.STRUCTURE, "An entry needs a value or an extension.", path, name, index
-                )
-
-    return rule

@@ -2,7 +2,8 @@
 
 For every type a resource with all its elements is generated from our structures. Our walker and the R4B
 model must both accept it, and both must refuse it once an element is unknown, missing or of the wrong shape.
-R4B is a lenient judge (no code lists, no targets), and differs from R4 in types that are not in this list.
+R4B is a lenient judge (no code lists, targets, invariants), and differs from R4 in types that are not in this
+list.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fhir.model.validation import validate
+from fhir.model.validation import IssueType, validate
 from fhir.model.validation.definitions import (
     PRIMITIVE,
     Element,
@@ -103,7 +104,7 @@ def generate(type_name: str, below: str = "", depth: int = 0) -> dict[str, Any]:
         name = f"{element.name}{type_.code[0].upper()}{type_.code[1:]}" if element.choice else element.name
         value = sample(type_name, below, element, type_, depth)
         made[name] = [value] if element.many else value
-    return made or {"id": "x"}
+    return made or {"extension": [{"url": "http://example.org/x", "valueCode": "x"}]}
 
 
 def sample(type_name: str, below: str, element: Element, type_: TypeReference, depth: int) -> Any:
@@ -140,7 +141,7 @@ def spoilt(type_name: str) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("type_name", TYPES)
 def test_both_accept_a_resource_with_every_element(type_name: str, as_r4b: Callable[[Any], Any]) -> None:
     resource = resource_of(type_name)
-    assert validate(resource) == []
+    assert [issue for issue in validate(resource) if issue.code is not IssueType.INVARIANT] == []
     as_r4b(resource)
 
 

@@ -24,6 +24,11 @@ def observation(**elements: Any) -> dict[str, Any]:
     return {"resourceType": "Observation", "status": "final", "code": {"text": "weight"}, **elements}
 
 
+def bundle(resource: dict[str, Any]) -> dict[str, Any]:
+    entry = {"resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}}
+    return {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+
+
 EXTENSION = [{"url": "http://example.org/why", "valueCode": "unknown"}]
 
 VALID = [
@@ -37,7 +42,13 @@ VALID = [
         id="null beside an extension",
     ),
     pytest.param(patient(name=[{"_given": [{"extension": EXTENSION}]}]), id="extension without the array"),
-    pytest.param(patient(contained=[{"resourceType": "Organization", "name": "x"}]), id="contained"),
+    pytest.param(
+        patient(
+            contained=[{"resourceType": "Organization", "id": "o", "name": "x"}],
+            managingOrganization={"reference": "#o"},
+        ),
+        id="contained",
+    ),
     pytest.param(patient(managingOrganization={"reference": "Organization/1"}), id="relative reference"),
     pytest.param(
         patient(managingOrganization={"reference": "Organization/1/_history/2"}), id="versioned reference"
@@ -46,7 +57,6 @@ VALID = [
         patient(managingOrganization={"reference": "https://e.org/fhir/Patient/1"}), id="absolute reference"
     ),
     pytest.param(patient(managingOrganization={"reference": "urn:uuid:0f2b"}), id="urn reference"),
-    pytest.param(patient(managingOrganization={"reference": "#o"}), id="contained reference"),
     pytest.param(
         patient(managingOrganization={"reference": "Organization?name=x"}), id="conditional reference"
     ),
@@ -59,9 +69,7 @@ VALID = [
         observation(component=[{"code": {"text": "x"}, "referenceRange": [{"text": "y"}]}]),
         id="content reference",
     ),
-    pytest.param(
-        {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": patient()}]}, id="bundle"
-    ),
+    pytest.param(bundle(patient()), id="bundle"),
     pytest.param(
         {"resourceType": "Binary", "contentType": "text/plain", "data": "aGkg\naGk="},
         id="base64 with line breaks",
@@ -165,19 +173,34 @@ INVALID = [
         id="reference of no form",
     ),
     pytest.param(
-        patient(contained=[{"resourceType": "Organization", "contained": [patient()]}]),
+        patient(
+            contained=[
+                {
+                    "resourceType": "Organization",
+                    "id": "o",
+                    "contained": [{"resourceType": "Organization", "id": "p", "name": "x"}],
+                    "partOf": {"reference": "#o"},
+                    "name": "x",
+                    "alias": ["#p"],
+                }
+            ],
+            managingOrganization={"reference": "#o"},
+        ),
         STRUCTURE,
         "Patient.contained[0]",
         id="contained in contained",
     ),
     pytest.param(
-        patient(contained=[{"name": "x"}]), STRUCTURE, "Patient.contained[0]", id="contained without type"
+        patient(contained=[{"id": "o"}], managingOrganization={"reference": "#o"}),
+        STRUCTURE,
+        "Patient.contained[0]",
+        id="contained without type",
     ),
     pytest.param(
         {"resourceType": "Observation", "code": {"text": "x"}}, REQUIRED, "Observation.status", id="missing"
     ),
     pytest.param(
-        {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": patient(gender="blue")}]},
+        bundle(patient(gender="blue")),
         CODE,
         "Bundle.entry[0].resource.gender",
         id="inside a bundle",

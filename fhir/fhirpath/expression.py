@@ -1,0 +1,201 @@
+"""From a tree to closures, and one evaluation of them (FHIRPath N1 §3, §7)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from fhir.fhirpath.environment import NOTHING_MORE, Context, Environment
+from fhir.fhirpath.equality import is_number
+from fhir.fhirpath.errors import EvaluationFailed, InvalidExpression
+from fhir.fhirpath.functions import FUNCTIONS, TYPE_FUNCTIONS
+from fhir.fhirpath.items import Collection, Item, Json, element_of, members, resource_item
+from fhir.fhirpath.operators import DECIDED, OPERATORS
+from fhir.fhirpath.quantity import Quantity
+from fhir.fhirpath.regex import require_linear
+from fhir.fhirpath.singleton import boolean, integer, single, truth
+from fhir.fhirpath.syntax import (
+    Binary,
+    Call,
+    Literal,
+    Member,
+    Special,
+    Subscript,
+    Tree,
+    Unary,
+    Variable,
+    parse,
+    type_name,
+)
+from fhir.fhirpath.types import is_of_type
+
+Evaluate = Callable[[Environment], Collection]
+KEPT_EXPRESSIONS = 2_048  # compiled ones; all of R4's invariants and a few profiles'
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled expression; it may be evaluated any number of times, from any thread."""
+
+    text: str
+    tree: Tree
+    _evaluate: Evaluate
+
+    def evaluate(self, focus: Item | Json, context: Context = NOTHING_MORE) -> Collection:
+        """The result, from a resource as the JSON reader gives it or from an element of one.
+
+        Raises:
+            EvaluationFailed: the input does not suit the expression, or it took too many steps.
+        """
+        start = focus if type(focus) is Item or type(focus) is not dict else resource_item(focus)
+        return self._evaluate(Environment(start, context))
+
+    def holds(self, focus: Item | Json, context: Context = NOTHING_MORE) -> bool:
+        """Whether it is true; empty is not.
+
+        Raises:
+            EvaluationFailed: as `evaluate`.
+        """
+        return truth(self.evaluate(focus, context))
+
+
+@lru_cache(KEPT_EXPRESSIONS)
+def compile_expression(text: str, *, trusted: bool = True) -> Expression:
+    """The expression that a text says; `trusted` False for what clients send: patterns must be simple then.
+
+    Raises:
+        InvalidExpression: it is none, or names a function or type that is not there.
+    """
+    tree = parse(text)
+    return Expression(text, tree, _Compiler(trusted=trusted).compile(tree))
+
+
+class _Compiler:
+    def __init__(self, *, trusted: bool) -> None:
+        self._trusted = trusted
+
+    def compile(self, tree: Tree) -> Evaluate:
+        match tree:
+            case Literal(value):
+                constant = [] if value is None else [value]
+                return lambda _: constant
+            case Variable(name):
+                return lambda environment: environment.variable(name)
+            case Special(name):
+                return _SPECIALS[name]
+            case Member(None, name):
+                return _from_context(name)
+            case Member(of, name):
+                return _then(self.compile(of), _step(name)) if of is not None else _from_context(name)
+            case Call():
+                return self._call(tree)
+            case Subscript(of, index):
+                return _subscript(self.compile(of), self.compile(index))
+            case Unary(operator, operand):
+                return _unary(operator, self.compile(operand))
+            case Binary():
+                return self._binary(tree)
+
+    def _call(self, call: Call) -> Evaluate:
+        of = _SPECIALS["this"] if call.of is None else self.compile(call.of)
+        if call.name in TYPE_FUNCTIONS and len(call.arguments) == 1:
+            apply = TYPE_FUNCTIONS[call.name](is_of_type(type_name(call.arguments[0])))
+            return lambda environment: apply(of(environment))
+        function = FUNCTIONS.get(call.name)
+        if function is None:
+            raise InvalidExpression(f"There is no function {call.name[:32]}().")
+        if not function.least <= len(call.arguments) <= function.most:
+            raise InvalidExpression(f"The function {call.name}() takes another number of arguments.")
+        if function.takes_pattern and not self._trusted:
+            require_linear(call.arguments[0])
+        arguments = tuple(map(self.compile, call.arguments))
+        implementation = function.implementation
+        return lambda environment: implementation(of(environment), environment, arguments)
+
+    def _binary(self, tree: Binary) -> Evaluate:
+        left = self.compile(tree.left)
+        if tree.operator in ("is", "as"):
+            apply = TYPE_FUNCTIONS[tree.operator](is_of_type(type_name(tree.right)))
+            return lambda environment: apply(left(environment))
+        right = self.compile(tree.right)
+        operator = OPERATORS[tree.operator]
+        if tree.operator not in DECIDED:
+            return lambda environment: operator(left(environment), right(environment))
+        deciding, result = DECIDED[tree.operator]
+
+        def decided(environment: Environment) -> Collection:
+            first = left(environment)
+            return [result] if boolean(first) is deciding else operator(first, right(environment))
+
+        return decided
+
+
+def _this(environment: Environment) -> Collection:
+    return environment.this
+
+
+_SPECIALS: dict[str, Evaluate] = {
+    "this": _this,
+    "index": lambda environment: [environment.index],
+    "total": lambda environment: environment.total,
+}
+Step = Callable[[Collection, Environment], Collection]
+
+
+def _then(first: Evaluate, step: Step) -> Evaluate:
+    return lambda environment: step(first(environment), environment)
+
+
+def _from_context(name: str) -> Evaluate:
+    """A name that begins a path: an element of the context, or the context's own type (FHIRPath N1 §3.1)."""
+    step = _step(name)
+    if not name[0].isupper():
+        return lambda environment: step(environment.this, environment)
+
+    def start(environment: Environment) -> Collection:
+        here = environment.this
+        if here and type(here[0]) is Item and name in here[0].kind.ancestors:
+            return here
+        return step(here, environment)
+
+    return start
+
+
+def _step(name: str) -> Step:
+    def step(items: Collection, environment: Environment) -> Collection:
+        found: Collection = []
+        for item in items:
+            if type(item) is not Item:
+                continue
+            if item.kind.is_primitive and name == "value" and item.value is not None:
+                found.append(item.value)
+            for child in item.kind.by_name.get(name, ()):
+                found.extend(members(item, child))
+            if name == "resourceType" and item.kind.is_resource:
+                found.append(element_of(item).get(name))
+        environment.spend(len(items) + len(found))
+        return found
+
+    return step
+
+
+def _subscript(of: Evaluate, index: Evaluate) -> Evaluate:
+    def subscript(environment: Environment) -> Collection:
+        items, at = of(environment), integer(index(environment))
+        return items[at : at + 1] if at is not None and at >= 0 else []
+
+    return subscript
+
+
+def _unary(operator: str, operand: Evaluate) -> Evaluate:
+    def unary(environment: Environment) -> Collection:
+        value: Any = single(operand(environment))
+        if value is None:
+            return []
+        if type(value) is Quantity:
+            return [Quantity(-value.value, value.unit, value.system) if operator == "-" else value]
+        if not is_number(value):
+            raise EvaluationFailed("A number is needed after a sign.")
+        return [-value if operator == "-" else value]
+
+    return unary
