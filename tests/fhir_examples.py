@@ -21,7 +21,7 @@ def _named(folder: Path) -> dict[str, Path]:
 
 FILES = {**_named(OWN), **_named(SHARED / "fhir-r4-examples")}
 EXAMPLES = tuple(FILES)
-BUNDLES = tuple(_named(SHARED / "synthea"))
+BUNDLES = tuple(_named(SHARED / "synthea")) or ("bundle.json",)
 
 
 @cache

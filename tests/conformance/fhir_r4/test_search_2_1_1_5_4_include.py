@@ -89,8 +89,9 @@ async def test_iterate(client: httpx.AsyncClient, names: dict[str, str]) -> None
 
 async def test_iterating_over_a_circle_ends(client: httpx.AsyncClient, create: Callable[..., Any]) -> None:
     one = await create({"resourceType": "Organization", "name": "one"})
-    two = await create({"resourceType": "Organization", "partOf": {"reference": f"Organization/{one}"}})
-    back = {"resourceType": "Organization", "id": one, "partOf": {"reference": f"Organization/{two}"}}
+    part = {"resourceType": "Organization", "name": "two", "partOf": {"reference": f"Organization/{one}"}}
+    two = await create(part)
+    back = part | {"id": one, "partOf": {"reference": f"Organization/{two}"}}
     assert (await client.put(f"/Organization/{one}", json=back)).status_code == 200
     bundle = (await client.get(f"/Organization?_id={one}&_include:iterate=Organization:partof")).json()
     assert [e["resource"]["id"] for e in bundle["entry"]] == [one, two]

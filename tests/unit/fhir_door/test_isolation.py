@@ -257,7 +257,7 @@ async def test_update_only_inside_the_own_compartment(
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        pytest.param({"telecom": [{"value": "+1"}]}, 200, id="what is not matched"),
+        pytest.param({"telecom": [{"system": "phone", "value": "+1"}]}, 200, id="what is not matched"),
         pytest.param({"identifier": [{"system": "urn:mrn", "value": "ada"}] * 2}, 200, id="the same twice"),
         pytest.param(
             {"identifier": [{"system": "urn:mrn", "value": v} for v in ("ada", "cy")]}, 403, id="one more"
@@ -338,7 +338,12 @@ def of_somebody(ada: str, ben: str) -> dict[str, dict[str, Any]]:
         "an identifier": device_of({"type": "Patient", "identifier": {"value": SECRET}}),
         "a display": device_of({"display": SECRET}),
         "contained": device_of({"reference": "#p"}, contained=[INLINE]),
-        "contained beside": {"resourceType": "Organization", "name": "x", "contained": [INLINE]},
+        "contained beside": {
+            "resourceType": "Organization",
+            "name": "x",
+            "contained": [INLINE],
+            "extension": [{"url": "http://example.org/beside", "valueReference": {"reference": "#p"}}],
+        },
         "an extension": {
             "resourceType": "Practitioner",
             "extension": [{"url": "http://x.test", "valueReference": {"reference": f"http://x.test/Patient/{ben}"}}],
@@ -428,7 +433,7 @@ def of_two(one: str, other: str) -> dict[str, dict[str, Any]]:
         "communication": {
             "resourceType": "Communication",
             "status": "completed",
-            "recipient": [mine],
+            "recipient": [mine, {"reference": "#p"}],
             "contained": [INLINE],
         },
         "bundle": bundle_of(observation(one), observation(other)),
