@@ -9,7 +9,7 @@ Text columns of an index hold at most `fhir.search.bounds.MAX_INDEXED_CHARACTERS
 entries above 2.7 kB.
 """
 
-from sqlalchemy import BigInteger, Column, Double, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field
 
 from server.kernel.rows import Row
@@ -38,6 +38,7 @@ class FhirResource(Row, table=True):
         Index(None, "type", "rid"),
         Index(None, "type", "last_updated_us", "rid"),
         Index(None, "last_updated_us", "rid"),
+        Index(None, "index_version"),
         {"sqlite_autoincrement": True},
     )
 
@@ -48,6 +49,8 @@ class FhirResource(Row, table=True):
     last_updated_us: int = Field(sa_type=BigInteger)
     deleted: bool = False
     body: bytes = Field(sa_type=LargeBinary)
+    # The `fhir.search.index.INDEX_VERSION` of its index rows; 0: before there was one.
+    index_version: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
 
 
 class FhirResourceVersion(Row, table=True):
@@ -166,6 +169,20 @@ class SearchReference(Row, table=True):
     version: str | None = None  # of a canonical
     identifier_system: str | None = None
     identifier_value: str | None = None
+
+
+class SearchText(Row, table=True):
+    """The words of a resource, folded and joined by spaces (search.html#content); those of its narrative too.
+
+    PostgreSQL has GIN indexes over both columns, SQLite the table `fhir_search_words` (FTS5), which triggers
+    keep in step.
+    """
+
+    __tablename__ = "fhir_search_text"
+
+    rid: int = Field(sa_column=rid_column())
+    narrative: str = Field(sa_type=Text)
+    content: str = Field(sa_type=Text)
 
 
 class SearchUri(Row, table=True):

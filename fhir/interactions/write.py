@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.interactions.body import pack, with_identity
 from fhir.model.json_codec import Json
 from fhir.search.compartment import PATIENT, SOMEBODY, patients_of
-from fhir.search.index import index_rows
+from fhir.search.index import INDEX_VERSION, index_rows
 from fhir.search.kinds import TABLES
 from fhir.search.value import Surroundings
 from fhir.tables import FhirCompartment, FhirResource, FhirResourceVersion
@@ -213,6 +213,7 @@ def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:
         "last_updated_us": unit.now_us,
         "deleted": False,
         "body": pack(text),
+        "index_version": INDEX_VERSION,
     }
 
 

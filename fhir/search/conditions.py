@@ -60,7 +60,15 @@ class InCompartment:
     itself: bool
 
 
-Condition = Criterion | Chain | Has | Either | InCompartment
+@dataclass(frozen=True, slots=True)
+class FullText:
+    """Has words in its narrative (`_text`) or anywhere (`_content`); the text as asked."""
+
+    code: str
+    text: str
+
+
+Condition = Criterion | Chain | Has | Either | InCompartment | FullText
 
 
 @dataclass(frozen=True, slots=True)

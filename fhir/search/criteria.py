@@ -6,7 +6,7 @@ What FHIR defines and this server does not offer is refused: leaving it out woul
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fhir.search.conditions import Chain, Condition, Criterion, Either, Has
+from fhir.search.conditions import Chain, Condition, Criterion, Either, FullText, Has
 from fhir.search.definitions import (
     SearchParameter,
     SearchType,
@@ -14,6 +14,7 @@ from fhir.search.definitions import (
     stored_types,
     unsupported_codes,
 )
+from fhir.search.full_text import COLUMN_OF
 from fhir.search.kinds import KINDS
 from fhir.search.value import InvalidSearch, UnsupportedSearch, split_escaped
 from server.kernel.access import Access, Permission, Reach
@@ -55,6 +56,8 @@ class Criteria:
             return self._read_list(value, depth)
         head, dot, rest = name.partition(".")
         code, _, modifier = head.partition(":")
+        if code in COLUMN_OF:
+            return self._read_words(code, modifier, value)
         if code in NOT_OFFERED or code in unsupported_codes():
             raise UnsupportedSearch(f"The search parameter '{code}' is not supported.")
         parameter = parameters_of(resource_type).get(code)
@@ -79,6 +82,12 @@ class Criteria:
         if self.values > MAX_VALUES_TOGETHER:
             raise InvalidSearch(f"A search has at most {MAX_VALUES_TOGETHER} values.")
         return Criterion(parameter, modifier, values)
+
+    def _read_words(self, code: str, modifier: str, value: str) -> Condition | None:
+        if modifier:
+            raise UnsupportedSearch(f"'{code}' takes no modifier here.")
+        self.values += 1
+        return FullText(code, value) if value else None
 
     def _read_chain(
         self, parameter: SearchParameter, stated: str | None, rest: tuple[str, str], depth: int

@@ -9,11 +9,17 @@ from sqlalchemy import Table
 from fhir.search.composite import RowsOf, compile_composite
 from fhir.search.definitions import SearchParameter, SearchType, parameters_of
 from fhir.search.extract import Extract, extractor
+from fhir.search.full_text import TEXT, text_row
 from fhir.search.kinds import KINDS
 from fhir.search.path import Json, parse_path
 from fhir.search.value import Kind, Surroundings
 
 Row = dict[str, Any]
+
+# Of the rows that are made here: higher whenever another set of parameters, or another way to extract or to
+# write their values, would make other rows of the same resource. Resources of a lower one are indexed again
+# in the background (`fhir/interactions/reindex.py`).
+INDEX_VERSION = 1
 
 # Columns of the resource table answer these; `_id` and `_lastUpdated` need no rows.
 OF_RESOURCE_ROW = frozenset({"_id", "_lastUpdated"})
@@ -32,6 +38,8 @@ def index_rows(resource: Json, around: Surroundings) -> Mapping[Table, list[Row]
     for rows_of in _composites(resource["resourceType"]):
         for table, row in rows_of(resource, around):
             rows.setdefault(table, []).append(row)
+    if words := text_row(resource):
+        rows[TEXT] = [words]
     return rows
 
 

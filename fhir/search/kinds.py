@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fhir.search.date import DATE
 from fhir.search.definitions import SearchType
+from fhir.search.full_text import TEXT
 from fhir.search.number import NUMBER
 from fhir.search.quantity import QUANTITY
 from fhir.search.reference import REFERENCE
@@ -22,4 +23,4 @@ KINDS: Mapping[SearchType, Kind] = {
     SearchType.QUANTITY: QUANTITY,
     SearchType.URI: URI,
 }
-TABLES = tuple(dict.fromkeys(kind.table for kind in KINDS.values()))
+TABLES = (*dict.fromkeys(kind.table for kind in KINDS.values()), TEXT)  # all that a resource is found by

@@ -9,9 +9,10 @@ from functools import cache
 from typing import Any
 
 from fhir.search.compartment import SHARED_TYPES
-from fhir.search.conditions import Chain, Condition, Criterion, Has, InCompartment
+from fhir.search.conditions import Chain, Condition, Criterion, FullText, Has, InCompartment
 from fhir.search.date import read_date
 from fhir.search.definitions import SearchParameter, SearchType
+from fhir.search.full_text import read_words
 from fhir.search.kinds import KINDS
 from fhir.search.path import parse_path
 from fhir.search.reference import Form as ReferenceForm
@@ -20,6 +21,7 @@ from fhir.search.shape import (
     AnyOf,
     Chained,
     Composite,
+    HasWords,
     Indexed,
     Not,
     OfCompartment,
@@ -49,6 +51,8 @@ class Lowering:
         """The shape of a condition on a resource of this type."""
         if isinstance(condition, Criterion):
             return self._criterion(condition)
+        if isinstance(condition, FullText):
+            return HasWords(self._slot(read_words(condition.code, condition.text)))
         if isinstance(condition, Chain):
             target = condition.target_type
             inner = (self.condition(target, condition.condition), *self.reach(target, condition.reach))

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from fhir.search.composite import ROWS_PER_ELEMENT
 from fhir.search.date import match_range
 from fhir.search.definitions import SearchParameter
+from fhir.search.full_text import RidsWith
 from fhir.search.kinds import KINDS
 from fhir.search.reach import R, of_no_other, of_one_of, rids_of
 from fhir.search.value import Values
@@ -175,6 +176,22 @@ class Indexed:
             some = self.slots[start : start + ALTERNATIVES]
             fits = [or_(*(kind.match(c, slot.form, slot.of(values)) for slot in some))] if some else []
             yield c, [number_is(c, self.parameter.number), *fits]
+
+
+@dataclass(frozen=True, slots=True)
+class HasWords:
+    """The words of the slot occur in the column that it names."""
+
+    slot: Slot
+    rank: Rank = Rank.NAME
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the index of words."""
+        return RidsWith(r.c.rid, self.slot.form, self.slot.of(values))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """The same: an index of words is asked for words."""
+        return self.among(r, values)
 
 
 @dataclass(frozen=True, slots=True)

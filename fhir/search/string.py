@@ -64,6 +64,8 @@ TEXTS_OF = {
 
 def fold(text: str) -> str:
     """The text without case, accents and doubled spaces, as strings are compared."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     decomposed = unicodedata.normalize("NFKD", text).casefold()
     return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).split())
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from dicomweb.store.reindex import refresh_index
+from fhir.interactions.reindex import refresh_search
 from fhir.subscriptions.deliver import tend
 from server.kernel.audit_months import make_audit_months
 from server.kernel.job_metrics import observe_run
@@ -75,6 +76,7 @@ async def _make_audit_months(services: Services) -> int:
 CARE = (
     Care(Recurring("make-audit-months", 3600), _make_audit_months),
     Care(Recurring("refresh-index", 300), refresh_index),
+    Care(Recurring("refresh-search", 300), refresh_search),
     Care(Recurring("pack-objects", 30), pack_settled),
     Care(Recurring("remove-objects", 60), remove_due),
     Care(Recurring("sweep-objects", 600), sweep_orphans),

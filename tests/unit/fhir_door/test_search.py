@@ -245,8 +245,6 @@ async def test_uris(create: Callable[..., Any], ids: Ids) -> None:
     "search",
     [
         "_filter=x",
-        "_text=x",
-        "_content=x",
         "_query=x",
         "_contained=true",
         "_include:nonsense=Observation:subject",

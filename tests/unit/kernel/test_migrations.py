@@ -14,8 +14,12 @@ from server.migrations import HEAD, current_revision, upgrade
 
 
 def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:
-    """Everything but the tables that the job library brings itself, and the partitions of the audit trail."""
-    return not (kind == "table" and (name or "").startswith(("procrastinate_", "audit_entry_")))
+    """All but what no table class can say: the job library's tables, partitions, the indexes of words."""
+    made_by_hand = {
+        "table": ("procrastinate_", "audit_entry_", "fhir_search_words"),
+        "index": ("ix_fhir_search_text_",),
+    }
+    return not (name or "").startswith(made_by_hand.get(kind, ("-",)))
 
 
 VERSIONS = Path(server.migrations.__file__).parent / "versions"

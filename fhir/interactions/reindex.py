@@ -1,0 +1,58 @@
+"""Resources that an earlier release indexed get the index rows of this one (`INDEX_VERSION`).
+
+Until a resource is done, a search by what is new does not find it; everything else does. It is not written:
+no version, no event, no audit.
+"""
+
+from sqlalchemy import bindparam, delete, select, update
+
+from fhir.interactions.body import unpack
+from fhir.interactions.door import surroundings_of
+from fhir.interactions.write import COMPARTMENT, RESOURCE
+from fhir.model.json_codec import decode_json
+from fhir.search.compartment import patients_of
+from fhir.search.index import INDEX_VERSION, index_rows
+from fhir.search.kinds import TABLES
+from fhir.search.value import Surroundings
+from server.kernel.bulk import insert_rows
+from server.kernel.database import UnitOfWork
+from server.kernel.services import Services
+
+ROWS_AT_ONCE = 100  # in one transaction: a tenth of a second for the writer
+TRANSACTIONS_OF_A_STEP = 10
+
+_DELETES = [delete(table).where(table.c.rid == bindparam("key")) for table in (*TABLES, COMPARTMENT)]
+_DONE = update(RESOURCE).where(RESOURCE.c.rid == bindparam("key")).values(index_version=INDEX_VERSION)
+
+
+async def refresh_search(services: Services) -> int:
+    """Index some resources again, and say how many that were."""
+    around = surroundings_of(services)
+    done = 0
+    for _ in range(TRANSACTIONS_OF_A_STEP):
+        some = await services.database.transact(lambda unit: _refresh(unit, around))
+        done += some
+        if some < ROWS_AT_ONCE:
+            break
+    return done
+
+
+async def _refresh(unit: UnitOfWork, around: Surroundings) -> int:
+    """Those that a writer is at are left for the next time: it will index them itself."""
+    c = RESOURCE.c
+    outdated = select(RESOURCE).where(c.index_version < INDEX_VERSION).order_by(c.rid).limit(ROWS_AT_ONCE)
+    rows = (await unit.execute(outdated.with_for_update(skip_locked=True))).all()
+    for row in rows:
+        if not row.deleted:
+            for statement in _DELETES:
+                await unit.execute(statement, {"key": row.rid})
+            resource = decode_json(unpack(row.body))
+            made = {
+                table: [{"rid": row.rid, **each} for each in found]
+                for table, found in index_rows(resource, around).items()
+            }
+            patients = patients_of(resource, row.id, around)
+            made[COMPARTMENT] = [{"rid": row.rid, "patient_id": each} for each in sorted(patients)]
+            await insert_rows(unit.connection, {table: some for table, some in made.items() if some})
+        await unit.execute(_DONE, {"key": row.rid})
+    return len(rows)
