@@ -31,6 +31,7 @@ class Context:
     member_of: Callable[[Item, str], bool | None] | None = None  # None: cannot be told
     conforms_to: Callable[[Item, str], bool | None] | None = None
     now: Temporal | None = None  # a dateTime with its zone
+    steps: int = MAX_STEPS
 
 
 NOTHING_MORE = Context()
@@ -47,7 +48,7 @@ class Environment:
         self.this: Collection = [focus]
         self.index = 0
         self.total: Collection = []
-        self.steps = MAX_STEPS
+        self.steps = context.steps
 
     def spend(self, steps: int) -> None:
         """Take steps off the budget.
@@ -57,7 +58,7 @@ class Environment:
         """
         self.steps -= steps
         if self.steps < 0:
-            raise TooCostly(f"The expression takes more than {MAX_STEPS} steps.")
+            raise TooCostly(f"The expression takes more than {self.context.steps} steps.")
 
     def variable(self, name: str) -> Collection:
         """The value of `%name`.

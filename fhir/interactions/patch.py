@@ -25,7 +25,8 @@ from fhir.model.json_codec import Json, decode_json, decode_value
 from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.model.validation.walker import require_valid
 from fhir.negotiation import UnsupportedMediaType, media_type_of
-from fhir.outcome import JSON_PATCH
+from fhir.outcome import FHIR_JSON, JSON_PATCH, READS_AS_FHIR_JSON
+from fhir.patching.fhirpath_patch import apply_fhirpath_patch, read_fhirpath_patch
 from fhir.patching.json_patch import apply_json_patch, read_json_patch
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
@@ -139,10 +140,16 @@ def read_change(content_type: str | None, text: bytes) -> Change:
         UnsupportedMediaType: another format.
         InvalidPatch: not well-formed.
     """
-    if media_type_of(content_type) != JSON_PATCH:
-        raise UnsupportedMediaType(f"This server reads patches as {JSON_PATCH}.")
-    operations = read_json_patch(text, decode_value)
-    return lambda resource: apply_json_patch(operations, resource)
+    media_type = media_type_of(content_type)
+    if media_type == JSON_PATCH:
+        operations = read_json_patch(text, decode_value)
+        return lambda resource: apply_json_patch(operations, resource)
+    if media_type in READS_AS_FHIR_JSON:
+        parameters = decode_json(text)
+        require_valid(parameters)
+        changes = read_fhirpath_patch(parameters)
+        return lambda resource: apply_fhirpath_patch(changes, resource)
+    raise UnsupportedMediaType(f"This server reads patches as {JSON_PATCH} or {FHIR_JSON}.")
 
 
 def _require_same_resource(before: Json, after: Json) -> None:
