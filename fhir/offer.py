@@ -15,7 +15,7 @@ from fhir.search.definitions import SearchParameter, SearchType, parameters_of, 
 INTERACTIONS = (
     "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type",
 )  # fmt: skip
-SYSTEM_INTERACTIONS = ("history-system", "search-system")
+SYSTEM_INTERACTIONS = ("batch", "transaction", "history-system", "search-system")
 
 
 def render_capabilities(server: ServerFacts, policy: Policy, operations: Sequence[Operation]) -> bytes:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 
+from fhir.bundles.process import MAX_BUNDLE_BYTES, process_bundle
 from fhir.exchange import HEADERS_READ, Answer, FhirRequest, Interaction
 from fhir.interactions.body import MAX_RESOURCE_BYTES
 from fhir.interactions.door import DEFAULT_POLICY, DeletionGuard, Door, Policy
@@ -82,6 +83,10 @@ def _handlers(
         """An operation (FHIR R4 operations.html)."""
         return await operate(door, operations, request)
 
+    async def bundle(_door: Door, request: FhirRequest) -> Answer:
+        """A batch or a transaction (FHIR R4 http.html#transaction)."""
+        return await process_bundle(door, operations, request)
+
     one, every = "/{resource_type}/{resource_id}", "/{resource_type}"
     levels = ("", every, one)
     return (
@@ -94,6 +99,7 @@ def _handlers(
         *(("GET", f"{at}/_history", served.plain(history)) for at in levels),
         *(("POST", f"{at}/_search", served.form(search)) for at in ("", every, f"{one}/{{searched_type}}")),
         *(("GET", at, served.plain(search)) for at in ("", "/")),  # some clients end the base with a slash
+        *(("POST", at, served.body(bundle, MAX_BUNDLE_BYTES)) for at in ("", "/")),
         ("GET", f"{one}/_history/{{version_id}}", served.plain(vread)),
         ("GET", f"{one}/{{searched_type}}", served.plain(search)),
         ("GET", one, served.plain(read)),
@@ -126,13 +132,13 @@ class _Served:
 
         return _named(handle, interaction)
 
-    def body(self, interaction: Interaction) -> Handler:
+    def body(self, interaction: Interaction, limit: int = MAX_RESOURCE_BYTES) -> Handler:
         """With a resource."""
 
         async def handle(request: Request) -> Response:
             _check(request)
             require_json_body(request.headers.get("content-type"))
-            text = await _body(request, MAX_RESOURCE_BYTES)
+            text = await _body(request, limit)
             return _response(await interaction(self._door, _read(request, body=text)))
 
         return _named(handle, interaction)

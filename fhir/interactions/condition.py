@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from sqlalchemy.engine import Row as ResultRow
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.exchange import Pairs
 from fhir.search.query import PAGE, RESULT_PARAMETERS, WITHOUT_EFFECT, SearchQuery, parse_query
@@ -61,7 +62,9 @@ def read_condition(access: Access, resource_type: str, pairs: Pairs) -> Conditio
     return Condition(query, reach, f"fhir-condition:{resource_type}?{named}")
 
 
-async def find_one(unit: UnitOfWork, condition: Condition, around: Surroundings) -> ResultRow[Any] | None:
+async def find_one(
+    unit: UnitOfWork | AsyncConnection, condition: Condition, around: Surroundings
+) -> ResultRow[Any] | None:
     """The resource that matches; None: none does. The condition's lock is held.
 
     Raises:
@@ -74,7 +77,7 @@ async def find_one(unit: UnitOfWork, condition: Condition, around: Surroundings)
 
 
 async def find_all(
-    unit: UnitOfWork, condition: Condition, around: Surroundings, limit: int
+    unit: UnitOfWork | AsyncConnection, condition: Condition, around: Surroundings, limit: int
 ) -> Sequence[ResultRow[Any]]:
     """The resources that match, one more than `limit` at most."""
     condition.query.count = limit

@@ -94,7 +94,10 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
     assert request.resource_type is not None
     require_written_type(request.resource_type)
     reach = request.access.reach(request.resource_type, Permission.CREATE)
-    draft = particular(read_draft(request.resource_type, request.body, None), request.access, door.services)
+    draft = read_draft(request.resource_type, request.body, None)
+    if request.resource_id is not None:  # a transaction has named it
+        draft.id = request.resource_id
+    draft = particular(draft, request.access, door.services)
     if_none_exist = request.headers.get("if-none-exist")
     condition = (
         None

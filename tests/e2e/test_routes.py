@@ -154,6 +154,9 @@ WRITES = {
     ("PATCH", "/fhir/{type}/{id}"),
     ("DELETE", "/fhir/{type}"),
     ("DELETE", "/fhir/{type}/{id}"),
+    # tests/conformance/fhir_r4/test_http_transaction.py, test_http_batch.py
+    ("POST", "/fhir"),
+    ("POST", "/fhir/"),
     # tests/unit/fhir_door/test_isolation.py: their answers hold what is the caller's own
     ("GET", "/fhir/_history"),
     ("GET", "/fhir/{type}/_history"),
