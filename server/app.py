@@ -85,6 +85,7 @@ from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runne
 from server.workflows.record_guards import DELETION_GUARDS
 from server.workflows.requested import RegisteredModels
 from server.workflows.subscriptions.follow import follow_changes
+from server.workflows.verify.operation import VERIFY_OPERATIONS
 from server.workflows.worker_process import keep_worker, require_engine
 
 MIB = 1 << 20
@@ -229,7 +230,7 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         else {},
     )
     policy = Policy(settings.fhir_create_on_update, settings.fhir_delete_multiple)
-    offer = fhir.routes.Offer(policy, DELETION_GUARDS, OPERATIONS)
+    offer = fhir.routes.Offer(policy, DELETION_GUARDS, (*OPERATIONS, *VERIFY_OPERATIONS))
     # First asked for, first made: start stays quick.
     capabilities = cache(lambda: render_capabilities(facts, policy, offer.operations))
     return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities, offer)

@@ -11,7 +11,7 @@ from fhir.interactions.door import AUTHORED
 from fhir.interactions.write import Draft, Written, insert_first, lock_and_find, supersede
 from fhir.model.json_codec import decode_json
 from fhir.model.validation.walker import require_valid
-from fhir.search.definitions import own_search_parameters
+from fhir.search.definitions import own_operation_definitions, own_search_parameters
 from fhir.search.value import Surroundings
 from server.kernel.access import Principal
 from server.kernel.database import UnitOfWork
@@ -43,6 +43,6 @@ async def put_resource(
 
 
 async def put_own_definitions(unit: UnitOfWork, principal: Principal) -> None:
-    """Publish the SearchParameters that this server adds to R4's, so that clients can read what they mean."""
-    for parameter in own_search_parameters():
-        await put_resource(unit, dict(parameter), principal)
+    """Publish what this server adds to R4's search parameters and operations, for clients to read."""
+    for definition in (*own_search_parameters(), *own_operation_definitions()):
+        await put_resource(unit, dict(definition), principal)

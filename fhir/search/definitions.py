@@ -119,6 +119,13 @@ def own_search_parameters() -> tuple[Mapping[str, Any], ...]:
 
 
 @cache
+def own_operation_definitions() -> tuple[Mapping[str, Any], ...]:
+    """The OperationDefinition resources of the operations that this server adds to those of R4."""
+    files = sorted((DEFINITIONS / "own").glob("OperationDefinition-*.json"))
+    return tuple(orjson.loads(file.read_bytes()) for file in files)
+
+
+@cache
 def _read(base: str) -> Mapping[str, SearchParameter]:
     rows = msgspec.json.decode(_file().parameters[base])
     return {row["code"]: _parameter(row) for row in rows if "expression" in row}

@@ -33,7 +33,7 @@ from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.site import Site
-from server.workflows.documents.known import Looked, note_document
+from server.workflows.documents.known import Looked, note_document, own_documents_of
 from server.workflows.projection import project_study, task_facts
 from server.workflows.report.content import uid_of
 from server.workflows.report.graph import report_id_of
@@ -129,9 +129,9 @@ async def _publish_objects(unit: UnitOfWork, claim: Claim, publication: Publicat
             raise ResultRefused(f"The archive refuses the result ({result.refusal.reason.name}).")
         unit.audit(_stored(claim.principal, result))
     current = {result.sop_instance_uid for result in results}
-    replaced = [
-        uid for each in publication.superseded for uid in each.sop_instance_uids if uid not in current
-    ]
+    before = [uid for each in publication.superseded for uid in each.sop_instance_uids]
+    before += await own_documents_of(unit, report_id_of(claim.study_instance_uid, claim.model_name))
+    replaced = [uid for uid in before if uid not in current]
     if replaced:
         await supersede_instances(unit, replaced)
 

@@ -51,7 +51,7 @@ class _Outline:
 
     groups: list[ContentItem] = field(default_factory=list)
     statements: list[ContentItem] = field(default_factory=list)
-    conclusions: list[str] = field(default_factory=list)
+    conclusions: list[ContentItem] = field(default_factory=list)  # in words
     conclusion_codes: list[Concept] = field(default_factory=list)
     intended_use: list[str] = field(default_factory=list)
 
@@ -76,6 +76,7 @@ def map_sr(document: DicomJson, context: ReportContext) -> ReportGraph:
         provenance=_provenance(document, context, observations),
         task=None if context.task is None else completed_task(context.task, context.report_id),
         no_longer_held=context.previous_observation_ids - ids,
+        sources=observations.sources,
     )
 
 
@@ -113,7 +114,7 @@ def _outline(container: ContentItem, outline: _Outline, depth: int = 0) -> None:
 def _sort_in(item: ContentItem, concludes: bool, outline: _Outline) -> None:
     text, code = item.text(), item.code()
     if concludes and text is not None:
-        outline.conclusions.append(text)
+        outline.conclusions.append(item)
     elif concludes and code is not None:
         outline.conclusion_codes.append(code)
     elif item.key == concepts.INTENDED_USE and text is not None:
@@ -171,7 +172,7 @@ def _report(
 ) -> dict[str, Json]:
     title = root_of(document).concept
     common, schemes = observations.common, observations.schemes
-    conclusion = "\n".join(outline.conclusions)
+    conclusion = "\n".join(_words(outline))
     words = UNTITLED if title is None else title.meaning
     return diagnostic_report(
         ReportFacts(
@@ -198,7 +199,18 @@ def _report(
 def _lines(document: DicomJson, outline: _Outline, observations: Observations) -> list[str]:
     """The report in a few lines: what it concludes and measured; of a document to be read, its items."""
     said = summary_lines(observations.made) if has_measurements(document) else prose_lines(document)
-    return [*outline.conclusions, *said, *outline.intended_use]
+    return [*_words(outline), *said, *outline.intended_use]
+
+
+def _words(outline: _Outline) -> list[str]:
+    return [text for item in outline.conclusions if (text := item.text()) is not None]
+
+
+def conclusions_of(document: DicomJson) -> list[ContentItem]:
+    """The items that conclude in words: DiagnosticReport.conclusion."""
+    outline = _Outline()
+    _outline(root_of(document), outline)
+    return outline.conclusions
 
 
 def _place(document: DicomJson, context: ReportContext) -> Place | None:

@@ -372,6 +372,10 @@ class System:
         assert await self.worker.step() == 1
         return await self.workitem(str(datasets[0].StudyInstanceUID))
 
+    async def token(self, scope: str) -> str:
+        """Of a caller of its own."""
+        return await issue_token(self.services.database, scope=scope)
+
     async def run_jobs(self, quiet_time_s: float = QUIET_S) -> int:
         """What the servers do beside the requests; returns how many jobs were run."""
         return await run_record_jobs(self.services, quiet_time_s)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
 
+from dicomweb.store.instances import Origin
+from dicomweb.tables import Instance
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.workflows.documents.lineage import KnownDocument
@@ -48,6 +50,16 @@ async def note_document(
         "looked_us": unit.now_us,
     }
     await unit.execute(insert(_DOCUMENT), [row])
+
+
+async def own_documents_of(unit: UnitOfWork, report_id: str) -> list[str]:
+    """Those of `documents_of` that were made here: results, and what a person verified of them."""
+    uids = await documents_of(unit, report_id)
+    c = table_of(Instance).c
+    made_here = select(c.sop_instance_uid).where(
+        c.sop_instance_uid.in_(uids), c.origin == Origin.ENGINE.value
+    )
+    return list((await unit.execute(made_here.order_by(c.id))).scalars().all())
 
 
 async def documents_of(unit: UnitOfWork, report_id: str) -> list[str]:

@@ -1,11 +1,12 @@
 """What goes into the mapping beside the SR, and what comes out of it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from fhir.model.builders.results import TaskFacts
 from server.kernel.uids import derived_id
+from server.workflows.report.content import ContentItem
 
 Json = Any
 Resource = dict[str, Json]
@@ -43,6 +44,7 @@ class ReportGraph:
     provenance: Resource
     task: Resource | None
     no_longer_held: frozenset[str]  # ids of previous Observations that this version does not make
+    sources: Mapping[str, ContentItem] = field(default_factory=dict)  # of each Observation, by its id
 
     def resources(self) -> Iterator[Resource]:
         """Every resource, each after what it refers to."""

@@ -80,6 +80,7 @@ class Observations:
     devices: Devices
     made: list[Resource] = field(default_factory=list)
     results: list[dict[str, Json]] = field(default_factory=list)
+    sources: dict[str, ContentItem] = field(default_factory=dict)  # by the id of what was made of it
     _times_named: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def add_group(self, group: ContentItem) -> None:
@@ -106,7 +107,7 @@ class Observations:
             components=list(self._components_of(group)),
             notes=notes_of(group),
         )
-        return self._add(facts)
+        return self._add(facts, group)
 
     def _members_of(self, container: ContentItem, place: Place) -> Iterator[dict[str, Json]]:
         """What stands in a group: measurements, evaluations, groups; also in containers within it."""
@@ -153,7 +154,7 @@ class Observations:
             components=[*self._finding_of(place), *self._components_of(item)],
             notes=notes_of(item),
         )
-        return self._add(facts)
+        return self._add(facts, item)
 
     def _finding_of(self, place: Place) -> Iterator[dict[str, Json]]:
         """What a member was measured of: read by itself, an area must say whether it is one of fat."""
@@ -176,7 +177,7 @@ class Observations:
             device=place.device,
             derived_from=[self.common.study],
         )
-        return self._add(facts)
+        return self._add(facts, item)
 
     def _value_of(self, item: ContentItem) -> tuple[tuple[str, Json] | None, Json]:
         """The value element of an item, or the reason why it has none."""
@@ -241,8 +242,9 @@ class Observations:
         side = side or _code_of(item, concepts.LATERALITY)
         return None if site is None else self.schemes.body_site(site, side)
 
-    def _add(self, facts: ObservationFacts) -> dict[str, Json]:
+    def _add(self, facts: ObservationFacts, source: ContentItem) -> dict[str, Json]:
         common = self.common
+        self.sources[facts.id] = source
         made = observation(facts)
         for name, value in (
             ("subject", common.subject),

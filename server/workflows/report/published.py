@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 from sqlalchemy import select
 
+from dicomweb.store.instances import Origin
+from dicomweb.tables import Instance
 from dicomweb.worklist.tables import Workitem
 from dicomweb.worklist.workitem import decode_series
 from fhir.interactions.read import read_resource
 from fhir.model.json_codec import Json
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
+from server.workflows.documents.known import documents_of
 from server.workflows.documents.tables import ReportDocument
 from server.workflows.report.graph import provenance_id_of, report_id_of
 
@@ -32,6 +35,26 @@ async def published_of(unit: UnitOfWork, study_instance_uid: str) -> list[tuple[
         provenance = await read_resource(unit.connection, "Provenance", provenance_id)
         found |= dict.fromkeys(_observations_of(provenance or {}))
     return list(found)
+
+
+async def made_with(
+    unit: UnitOfWork, study_instance_uid: str, report_id: str, sop_instance_uid: str
+) -> list[str]:
+    """What stands and falls with a document of a report: itself, and what a model of ours made with it.
+
+    An outside performer may name any instance as its output; those are none of ours.
+    """
+    documents = {sop_instance_uid, *await documents_of(unit, report_id)}
+    c, i = _WORKITEM.c, table_of(Instance).c
+    outputs = select(c.output).where(c.study_instance_uid == study_instance_uid)
+    beside: set[str] = set()
+    for output in (await unit.execute(outputs)).scalars().all():
+        uids = {uid for each in decode_series(output) for uid in each.sop_instance_uids}
+        beside |= uids if uids & documents else set()
+    ours = select(i.sop_instance_uid).where(
+        i.sop_instance_uid.in_(sorted(beside)), i.origin == Origin.ENGINE.value
+    )
+    return [sop_instance_uid, *(await unit.execute(ours)).scalars().all()]
 
 
 async def _of_workitems(unit: UnitOfWork, study_instance_uid: str) -> list[tuple[str, str]]:

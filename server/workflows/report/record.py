@@ -7,6 +7,7 @@ from sqlalchemy import RowMapping
 
 from fhir.interactions.authored import put_resource
 from fhir.interactions.read import read_resource
+from fhir.interactions.write import Written
 from server.kernel.access import Principal
 from server.kernel.clock import instant_text
 from server.kernel.database import UnitOfWork
@@ -16,6 +17,7 @@ from server.workflows.orders import orders_of
 from server.workflows.projection import accession_of, imaging_study_id_of
 from server.workflows.report.graph import ReportContext, ReportGraph, entered_in_error
 
+IN_ERROR = "entered-in-error"
 SIGNED_OFF = frozenset({"final", "amended", "corrected", "appended"})  # DiagnosticReport.status after review
 
 Json = dict[str, object]
@@ -56,11 +58,14 @@ async def context_of(
     )
 
 
-async def write_graph(unit: UnitOfWork, graph: ReportGraph, principal: Principal) -> None:
-    """Write the graph of an SR; Observations that it does not make any more become entered-in-error."""
-    for resource in graph.resources():
-        await put_resource(unit, resource, principal)
+async def write_graph(unit: UnitOfWork, graph: ReportGraph, principal: Principal) -> Written:
+    """Write the graph of an SR; Observations that it does not make any more become entered-in-error.
+
+    Returns what became of the report.
+    """
+    written = [await put_resource(unit, resource, principal) for resource in graph.resources()]
     await retract_observations(unit, graph.no_longer_held, principal)
+    return next(each for each in written if each.id == graph.report["id"])
 
 
 async def retract_observations(
@@ -73,12 +78,21 @@ async def retract_observations(
             await put_resource(unit, entered_in_error(observation), principal)
 
 
-async def retract_report(unit: UnitOfWork, report_id: str, principal: Principal) -> None:
-    """Say of a report and its Observations that they were in error (valueset-diagnostic-report-status)."""
+async def retract_report(
+    unit: UnitOfWork, report_id: str, principal: Principal, text: dict[str, object] | None = None
+) -> Written | None:
+    """Say of a report and its Observations that they were in error (valueset-diagnostic-report-status).
+
+    Its page goes, and its narrative becomes `text`; None: it stays. Returns None when there is no report.
+    """
     report = await read_resource(unit.connection, "DiagnosticReport", report_id)
-    if report is not None:
-        await put_resource(unit, {**report, "status": "entered-in-error"}, principal)
-        await retract_observations(unit, await observation_ids_of(unit, report), principal)
+    if report is None:
+        return None
+    said = {name: value for name, value in report.items() if name != "presentedForm"}
+    said |= {"status": IN_ERROR} if text is None else {"status": IN_ERROR, "text": text}
+    written = await put_resource(unit, said, principal)
+    await retract_observations(unit, await observation_ids_of(unit, report), principal)
+    return written
 
 
 async def observation_ids_of(unit: UnitOfWork, report: Json | None) -> frozenset[str]:

@@ -72,9 +72,11 @@ class Hospital:
     async def run_jobs(self) -> int:
         return await run_record_jobs(self.services)
 
-    async def headers(self, scope: str, patient: str | None = None) -> dict[str, str]:
+    async def headers(
+        self, scope: str, patient: str | None = None, subject: str | None = None
+    ) -> dict[str, str]:
         """Of a caller with a token of its own."""
-        token = await issue_token(self.services.database, scope=scope, patient=patient)
+        token = await issue_token(self.services.database, scope=scope, patient=patient, subject=subject)
         return {"Authorization": f"Bearer {token}"}
 
     async def search(self, query: str, **headers: str) -> list[dict[str, Any]]:
