@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 
+from fhir.binaries.content import BINARY, MAX_BINARY_BYTES, is_raw
 from fhir.bundles.process import MAX_BUNDLE_BYTES, process_bundle
 from fhir.exchange import HEADERS_READ, Answer, FhirRequest, Interaction
 from fhir.interactions.body import MAX_RESOURCE_BYTES
@@ -133,12 +134,15 @@ class _Served:
         return _named(handle, interaction)
 
     def body(self, interaction: Interaction, limit: int = MAX_RESOURCE_BYTES) -> Handler:
-        """With a resource."""
+        """With a resource, or the content of a Binary."""
 
         async def handle(request: Request) -> Response:
             _check(request)
-            require_json_body(request.headers.get("content-type"))
-            text = await _body(request, limit)
+            content_type = request.headers.get("content-type")
+            raw = is_raw(request.path_params.get("resource_type"), content_type)
+            if not raw:
+                require_json_body(content_type)
+            text = await _body(request, MAX_BINARY_BYTES if raw else limit)
             return _response(await interaction(self._door, _read(request, body=text)))
 
         return _named(handle, interaction)
@@ -202,14 +206,16 @@ def _headers(request: Request) -> Mapping[str, str]:
 
 
 def _response(answer: Answer) -> Response:
-    if not answer.text:
-        return Response(status_code=answer.status, headers=answer.headers)
+    if not answer.text or "Content-Type" in answer.headers:
+        return Response(answer.text, answer.status, answer.headers)
     return _json(answer.text, answer.status, answer.headers)
 
 
 def _check(request: Request) -> None:
     _check_type(request)
-    _require_json(request)
+    path = request.path_params
+    if path.get("resource_type") != BINARY or ("resource_id" not in path and request.method == "GET"):
+        _require_json(request)  # a Binary is given and taken in its own media type
 
 
 def _check_type(request: Request) -> None:

@@ -237,3 +237,26 @@ class Notification(Row, table=True):
     subscription_rid: int = Field(sa_type=BigInteger)
     resource_rid: int = Field(sa_type=BigInteger)
     occurred_us: int = Field(sa_type=BigInteger)
+
+
+class BinaryContent(Row, table=True):
+    """The content of one version of a Binary; `has_data`: whether the resource has `data` at all."""
+
+    __tablename__ = "fhir_binary_content"
+    __table_args__ = (CLUSTERED,)
+
+    rid: int = Field(sa_column=rid_column())
+    version_id: int = Field(primary_key=True)
+    length: int = Field(sa_type=BigInteger)
+    has_data: bool
+
+
+class BinaryChunk(Row, table=True):
+    """A piece of a content: `fhir.binaries.content.CHUNK_BYTES` long, but the last (R4 binary.html)."""
+
+    __tablename__ = "fhir_binary_chunk"
+
+    rid: int = Field(sa_column=rid_column())
+    version_id: int = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    body: bytes = Field(sa_type=LargeBinary)

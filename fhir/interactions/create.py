@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.engine import Row as ResultRow
 
+from fhir.binaries.content import is_raw
+from fhir.binaries.stored import raw_draft
 from fhir.exchange import FhirRequest
 from fhir.interactions.body import unpack
 from fhir.interactions.condition import Condition, find_one, read_condition_header
@@ -44,6 +46,16 @@ def read_draft(resource_type: str, text: bytes, resource_id: str | None) -> Draf
             [error(IssueType.INVALID, "The id is not that of the URL.", f"{resource_type}.id")]
         )
     return Draft(resource, text, resource_id or new_id())
+
+
+def read_written(request: FhirRequest, resource_id: str | None) -> Draft:
+    """What a request sends to be written: a resource, or the content of a Binary; as `read_draft`."""
+    assert request.resource_type is not None
+    content_type = request.headers.get("content-type")
+    if content_type is not None and is_raw(request.resource_type, content_type):
+        context = request.headers.get("x-security-context")
+        return raw_draft(request.body, content_type, context, resource_id)
+    return read_draft(request.resource_type, request.body, resource_id)
 
 
 @dataclass(slots=True)
@@ -94,7 +106,7 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
     assert request.resource_type is not None
     require_written_type(request.resource_type)
     reach = request.access.reach(request.resource_type, Permission.CREATE)
-    draft = read_draft(request.resource_type, request.body, None)
+    draft = read_written(request, None)
     if request.resource_id is not None:  # a transaction has named it
         draft.id = request.resource_id
     draft = particular(draft, request.access, door.services)

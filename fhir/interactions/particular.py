@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from fhir.binaries.content import BINARY
+from fhir.binaries.stored import take_data
 from fhir.interactions.write import Draft
 from fhir.subscriptions.request import SUBSCRIPTION
 from fhir.subscriptions.state import subscribe
@@ -21,4 +23,8 @@ def _subscription(draft: Draft, access: Access, services: Services) -> Draft:
     return subscribe(draft, access, services.subscriptions)
 
 
-_RULES: Mapping[str, Rule] = {SUBSCRIPTION: _subscription}
+def _binary(draft: Draft, _access: Access, _services: Services) -> Draft:
+    return take_data(draft)
+
+
+_RULES: Mapping[str, Rule] = {BINARY: _binary, SUBSCRIPTION: _subscription}

@@ -18,7 +18,7 @@ from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
 from fhir.interactions.particular import particular
 from fhir.interactions.read import Deleted
-from fhir.interactions.served import require_written_type
+from fhir.interactions.served import require_changeable_type
 from fhir.interactions.update import require_reached, require_same_identity
 from fhir.interactions.write import Draft, Written, lock_and_find, lock_name, supersede
 from fhir.model.json_codec import Json, decode_json, decode_value
@@ -114,7 +114,7 @@ def prepare_patch(door: Door, request: FhirRequest) -> Patch:
         InvalidPatch, InvalidSearch, InvalidHeader: what is sent.
     """
     assert request.resource_type is not None
-    require_written_type(request.resource_type)
+    require_changeable_type(request.resource_type)
     reach = request.access.reach(request.resource_type, Permission.UPDATE)
     condition = None
     if request.resource_id is None:

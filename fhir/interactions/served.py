@@ -30,6 +30,7 @@ class ServedType:
 
 
 READ_ONLY = frozenset({"AuditEvent"})
+WRITTEN_WHOLE = frozenset({"Binary"})  # its content is no element of what is stored
 
 
 def require_written_type(resource_type: str) -> None:
@@ -40,6 +41,17 @@ def require_written_type(resource_type: str) -> None:
     """
     if resource_type in READ_ONLY:
         raise ReadOnlyType(f"{resource_type} is made by this server, and can only be read and searched.")
+
+
+def require_changeable_type(resource_type: str) -> None:
+    """Let pass a type whose resources are changed element by element.
+
+    Raises:
+        ReadOnlyType: it is written whole, or not at all.
+    """
+    require_written_type(resource_type)
+    if resource_type in WRITTEN_WHOLE:
+        raise ReadOnlyType(f"{resource_type} is written whole.")
 
 
 Served = Mapping[str, ServedType]

@@ -5,6 +5,8 @@ from dataclasses import replace
 from fhir.audit_events.interactions import read_audit_event, search_audit_events
 from fhir.audit_events.query import CRITERIA
 from fhir.audit_events.render import AUDIT_EVENT
+from fhir.binaries.content import BINARY
+from fhir.binaries.interactions import read_binary, show_written
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
 from fhir.interactions import search_type as searching
@@ -15,6 +17,7 @@ from fhir.interactions.door import Door, UnknownType
 from fhir.interactions.patch import prepare_patch
 from fhir.interactions.served import Served, ServedType
 from fhir.interactions.update import prepare_update
+from fhir.interactions.write import Written
 from fhir.negotiation import read_preferences
 from fhir.search.compartment import PATIENT
 from fhir.search.definitions import compartment_types, stored_types
@@ -27,6 +30,8 @@ async def read(door: Door, request: FhirRequest) -> Answer:
     """The current version, also conditional (FHIR R4 http.html#read, #cread)."""
     if (served := SERVED.get(request.resource_type or "")) is not None:
         return await served.read(door, request)
+    if request.resource_type == BINARY:
+        return await read_binary(door, request)
     resource_type, resource_id = _named(request)
     return answer_stored(request, await reading.read(door, request.access, resource_type, resource_id))
 
@@ -35,6 +40,8 @@ async def vread(door: Door, request: FhirRequest) -> Answer:
     """One version (FHIR R4 http.html#vread)."""
     if (served := SERVED.get(request.resource_type or "")) is not None:
         return await served.read(door, request)
+    if request.resource_type == BINARY:
+        return await read_binary(door, request)
     resource_type, resource_id = _named(request)
     version = request.version_id or ""
     stored = await reading.vread(door, request.access, resource_type, resource_id, version)
@@ -52,12 +59,12 @@ async def search(door: Door, request: FhirRequest) -> Answer:
 
 async def create(door: Door, request: FhirRequest) -> Answer:
     """create, with If-None-Exist conditional (FHIR R4 http.html#create)."""
-    return answer_written(door, request, await door.writes.carry_out(prepare_create(door, request)))
+    return await _written(door, request, await door.writes.carry_out(prepare_create(door, request)))
 
 
 async def update(door: Door, request: FhirRequest) -> Answer:
     """update, guarded by If-Match; with criteria conditional (FHIR R4 http.html#update, #cond-update)."""
-    return answer_written(door, request, await door.writes.carry_out(prepare_update(door, request)))
+    return await _written(door, request, await door.writes.carry_out(prepare_update(door, request)))
 
 
 async def patch(door: Door, request: FhirRequest) -> Answer:
@@ -68,6 +75,11 @@ async def patch(door: Door, request: FhirRequest) -> Answer:
 async def delete(door: Door, request: FhirRequest) -> Answer:
     """delete; with criteria conditional (FHIR R4 http.html#delete)."""
     return answer_deleted(request, await door.writes.carry_out(prepare_delete(door, request)))
+
+
+async def _written(door: Door, request: FhirRequest, written: Written) -> Answer:
+    shown = await show_written(door, request, written) if request.resource_type == BINARY else written
+    return answer_written(door, request, shown)
 
 
 def require_stored_type(resource_type: str) -> None:

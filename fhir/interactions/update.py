@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.exchange import FhirRequest
 from fhir.interactions.body import unpack
 from fhir.interactions.condition import Condition, find_one, read_condition
-from fhir.interactions.create import read_draft, require_within
+from fhir.interactions.create import read_written, require_within
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
 from fhir.interactions.particular import particular
@@ -124,7 +124,7 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
     condition = None
     if request.resource_id is None:
         condition = read_condition(request.access, request.resource_type, request.pairs)
-    draft = read_draft(request.resource_type, request.body, request.resource_id)
+    draft = read_written(request, request.resource_id)
     if condition is not None and (stated := draft.resource.get("id")) is not None:
         draft = replace(draft, id=stated)
     draft = particular(draft, request.access, door.services)

@@ -16,7 +16,7 @@ from fhir.search.compartment import PATIENT, SOMEBODY, patients_of
 from fhir.search.index import INDEX_VERSION, index_rows
 from fhir.search.kinds import TABLES
 from fhir.search.value import Surroundings
-from fhir.tables import FhirCompartment, FhirResource, FhirResourceVersion
+from fhir.tables import BinaryChunk, BinaryContent, FhirCompartment, FhirResource, FhirResourceVersion
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.changes import Changes
@@ -33,6 +33,8 @@ from server.kernel.rows import table_of
 RESOURCE = table_of(FhirResource)
 VERSION = table_of(FhirResourceVersion)
 COMPARTMENT = table_of(FhirCompartment)
+CONTENT, CHUNK = table_of(BinaryContent), table_of(BinaryChunk)
+BINARY = "Binary"
 
 # Of a row: how many patients' compartments it is in, and the first of them.
 _ITS_OWN = COMPARTMENT.c.rid == RESOURCE.c.rid
@@ -176,7 +178,11 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
     """
     version_id = current.version_id + 1
     gone = {"version_id": version_id, "last_updated_us": unit.now_us, "deleted": True, "body": b""}
-    await unit.change(_changes_from(current, gone))
+    changes = _changes_from(current, gone)
+    if current.type == BINARY:  # its bytes go with it, those of every version
+        for table in (CHUNK, CONTENT):
+            changes.delete(table, "rid", current.rid)
+    await unit.change(changes)
     if current.type == PATIENT:
         await forget_patient(unit, current.id)
     patients = (await unit.execute(_PATIENTS, {"key": current.rid})).scalars().all()

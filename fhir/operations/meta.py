@@ -18,6 +18,7 @@ from fhir.interactions.etag import read_guard
 from fhir.interactions.particular import particular
 from fhir.interactions.reaches import predicate_of, reaches_of
 from fhir.interactions.rewrite import hold_resource
+from fhir.interactions.served import require_changeable_type
 from fhir.interactions.update import require_reached
 from fhir.interactions.write import Draft, supersede
 from fhir.model.json_codec import Json, decode_json, decode_value, encode_json
@@ -68,6 +69,7 @@ async def _change(door: Door, request: FhirRequest, change: Any) -> Answer:
     assert request.resource_type is not None
     assert request.resource_id is not None
     resource_type, resource_id = request.resource_type, request.resource_id
+    require_changeable_type(resource_type)
     reach = request.access.reach(resource_type, Permission.UPDATE)
     guard, around = read_guard(request.headers), door.surroundings()
     asked = one_of(read_inputs(request), "meta")

@@ -1,0 +1,1 @@
+"""Binary: any content, kept as bytes and given as bytes (FHIR R4 binary.html)."""
