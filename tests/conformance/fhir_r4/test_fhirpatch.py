@@ -19,7 +19,7 @@ OBSERVATION = decode_json(b"""{"resourceType":"Observation","status":"final","co
 
 
 EVERY = "%resource.descendants()"
-COSTLY = f"{EVERY}.where({EVERY}.where({EVERY}.count() > 999).exists())"  # steps: elements to the third
+COSTLY = f"{EVERY}.where({EVERY}.where({EVERY}.where({EVERY}.count() > 999).exists()).exists())"
 
 
 def operation(type_: str, path: str, **parts: Any) -> dict[str, Any]:
