@@ -1,8 +1,9 @@
-"""Patient/$everything: a patient's whole record, page by page (FHIR R4 patient-operation-everything.html).
+"""$everything of a Patient and of an Encounter, page by page (FHIR R4 patient-operation-everything.html).
 
-A page holds resources of the patient's compartment as matches, and what they refer to of what belongs to no
-patient (practitioners, organizations, devices …) as includes. `start` and `end` look at when care was given,
-by the search parameter of `CARE_DATE`; what states no such date is always part of the record.
+A page holds resources of the compartment as matches, and what they refer to of what belongs to no patient
+(practitioners, organizations, devices …) as includes; of an encounter, its patient too. `start` and `end`
+look at when care was given, by the search parameter of `CARE_DATE`; what states no such date is always part
+of the record.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,21 +21,23 @@ from fhir.operations.operation import Level, Operation
 from fhir.operations.parameters import Inputs, InvalidInput, one_of, read_inputs
 from fhir.search.compartment import PATIENT, SHARED_TYPES, SOMEBODY
 from fhir.search.date import EARLIEST_US, LATEST_US, DateRange, parse_date
-from fhir.search.definitions import SearchType, parameters_of, stored_types
+from fhir.search.definitions import EVERY_RESOURCE, SearchType, parameters_of, stored_types
 from fhir.search.kinds import KINDS
 from fhir.search.order import After
 from fhir.search.page import Pager, pager
-from fhir.search.query import DEFAULT_COUNT, MAX_COUNT, PAGE
-from fhir.search.reach import COMPARTMENT, R, within_reach
-from fhir.search.sql import SHOWN
+from fhir.search.place import EVERY_TYPE, compartment_place
+from fhir.search.query import DEFAULT_COUNT, MAX_COUNT, PAGE, SearchQuery
+from fhir.search.reach import AUDITED_PATIENT, COMPARTMENT, R, within_reach
+from fhir.search.sql import SHOWN, select_matches
 from fhir.search.value import Surroundings
 from fhir.tables import SearchReference
-from server.kernel.access import Access, Permission
+from server.kernel.access import Permission
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import NotFound
 from server.kernel.rows import table_of
 
-_DEFINITION = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
+ENCOUNTER = "Encounter"
+_DEFINITION = "http://hl7.org/fhir/OperationDefinition/"
 _REFERENCE = table_of(SearchReference)
 MAX_INCLUDED = 1_000  # resources of nobody's record on one page
 
@@ -65,24 +68,23 @@ class Asked:
 
 
 async def everything(door: Door, request: FhirRequest) -> Answer:
-    """The record of a patient, or of all patients within reach.
+    """The record of a patient, of all patients within reach, or of an encounter.
 
     Raises:
-        NotFound: no such patient within the caller's reach.
+        NotFound: no such patient or encounter within the caller's reach.
         InvalidInput: a parameter makes no sense.
     """
     access, around = request.access, door.surroundings()
     asked = read_asked(read_inputs(request), around)
     reaches = _chosen(reaches_of(access), asked)
-    path = "/".join(each for each in (PATIENT, request.resource_id, "$everything") if each)
+    path = "/".join(each for each in (request.resource_type, request.resource_id, "$everything") if each)
     pages = pager(door.page_secret, access, path, asked.understood)
+    part = _part_of(request, reaches, around)
     async with door.services.database.read() as connection:
-        if request.resource_id is not None:
-            await _require_patient(connection, access, request.resource_id)
-        page = await _read_page(connection, asked, (request.resource_id, reaches, pages))
-    entry = AuditEntry(
-        access.principal, Action.EXECUTE, "$everything", PATIENT, request.resource_id, request.resource_id
-    )
+        patient_id = await _require_reached(connection, request)
+        page = await _read_page(connection, asked, (part, reaches, pages))
+    named = (request.resource_type or PATIENT, request.resource_id, patient_id)
+    entry = AuditEntry(access.principal, Action.EXECUTE, "$everything", *named)
     await door.services.read_audit.record(entry)
     links = Links(f"{door.base_url}/{path}", asked.understood, asked.page)
     return Answer(text=render_page(door.base_url, links, page, around.now_us))
@@ -132,19 +134,40 @@ def _chosen(reaches: Reaches, asked: Asked) -> Reaches:
     return {name: reach for name, reach in reaches.items() if name in asked.types}
 
 
-async def _require_patient(connection: AsyncConnection, access: Access, patient_id: str) -> None:
-    kept = within_reach(access.reach(PATIENT, Permission.READ), PATIENT)
-    one = select(R.c.rid).where(R.c.type == PATIENT, R.c.id == patient_id, R.c.deleted == false())
-    if (await connection.execute(one if kept is None else one.where(kept))).first() is None:
+async def _require_reached(connection: AsyncConnection, request: FhirRequest) -> str | None:
+    """The patient that audit names."""
+    if request.resource_id is None:
+        return None
+    resource_type = request.resource_type or PATIENT
+    kept = within_reach(request.access.reach(resource_type, Permission.READ), resource_type)
+    one = select(AUDITED_PATIENT.label("patient_id")).where(
+        R.c.type == resource_type, R.c.id == request.resource_id, R.c.deleted == false()
+    )
+    found = (await connection.execute(one if kept is None else one.where(kept))).first()
+    if found is None:
         raise NotFound("No such resource.")
+    patient_id: str | None = found.patient_id
+    return patient_id
+
+
+def _part_of(request: FhirRequest, reaches: Reaches, around: Surroundings) -> Select[tuple[int]]:
+    """The rids of the compartment."""
+    if request.resource_type == ENCOUNTER:
+        place = compartment_place(ENCOUNTER, str(request.resource_id), EVERY_TYPE)
+        assert place.compartment is not None
+        within = {name: reach for name, reach in reaches.items() if name in place.types}
+        return select_matches(SearchQuery(EVERY_RESOURCE, criteria=[place.compartment]), within, around)
+    c = COMPARTMENT.c
+    whose = c.patient_id == request.resource_id if request.resource_id else c.patient_id != SOMEBODY
+    return select(c.rid).where(whose)
 
 
 async def _read_page(
-    connection: AsyncConnection, asked: Asked, of: tuple[str | None, Reaches, Pager]
+    connection: AsyncConnection, asked: Asked, of: tuple[Select[tuple[int]], Reaches, Pager]
 ) -> Page:
-    patient_id, reaches, pages = of
+    part, reaches, pages = of
     after = None if asked.page is None else pages.read(asked.page)
-    found = (await connection.execute(select_record(patient_id, reaches, asked, after))).all()
+    found = (await connection.execute(select_record(part, reaches, asked, after))).all()
     matches = found[: asked.count]
     rids = [row.rid for row in matches]
     around = (await connection.execute(_select_shared(rids, reaches))).all() if rids else ()
@@ -158,12 +181,10 @@ async def _read_page(
     )
 
 
-def select_record(patient_id: str | None, reaches: Reaches, asked: Asked, after: After | None) -> Select[Any]:
-    """One more than a page of what is part of the record of this patient, or of any."""
-    part = select(COMPARTMENT.c.rid)
-    part = part.where(
-        COMPARTMENT.c.patient_id == patient_id if patient_id else COMPARTMENT.c.patient_id != SOMEBODY
-    )
+def select_record(
+    part: Select[tuple[int]], reaches: Reaches, asked: Asked, after: After | None
+) -> Select[Any]:
+    """One more than a page of what is among `part`."""
     rows = select(*SHOWN).where(R.c.rid.in_(part), R.c.deleted == false(), predicate_of(reaches))
     if asked.since_us is not None:
         rows = rows.where(R.c.last_updated_us >= asked.since_us)
@@ -185,18 +206,26 @@ def _cared(care: DateRange) -> ColumnElement[bool]:
 def _select_shared(rids: Sequence[int], reaches: Reaches) -> Select[Any]:
     c = _REFERENCE.c
     pointed = select(c.target_type, c.target_id).where(c.rid.in_(rids)).distinct().subquery()
-    shared = {name: reach for name, reach in reaches.items() if name in SHARED_TYPES}
+    shared = {name: reach for name, reach in reaches.items() if name in SHARED_TYPES or name == PATIENT}
     same = and_(R.c.type == pointed.c.target_type, R.c.id == pointed.c.target_id)
     rows = select(*SHOWN).join(pointed, same).where(R.c.deleted == false(), predicate_of(shared))
+    rows = rows.where(R.c.rid.not_in(rids))
     return rows.order_by(R.c.rid).limit(MAX_INCLUDED)
 
 
 EVERYTHING_OPERATIONS: Sequence[Operation] = (
     Operation(
         "everything",
-        _DEFINITION,
+        f"{_DEFINITION}Patient-everything",
         frozenset({Level.TYPE, Level.INSTANCE}),
         everything,
         types=frozenset({PATIENT}),
+    ),
+    Operation(
+        "everything",
+        f"{_DEFINITION}Encounter-everything",
+        frozenset({Level.INSTANCE}),
+        everything,
+        types=frozenset({ENCOUNTER}),
     ),
 )

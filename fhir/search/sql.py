@@ -60,7 +60,7 @@ def select_page(
     return _build_page(page, _in_place(values))
 
 
-def select_matches(query: SearchQuery, reach: Reach, around: Surroundings) -> Select[tuple[int]]:
+def select_matches(query: SearchQuery, reach: Reach | Reaches, around: Surroundings) -> Select[tuple[int]]:
     """The rids of all that match."""
     matching, values = _lower(query, reach, around)
     return select(R.c.rid).where(*_conditions(matching, _in_place(values)))

@@ -97,3 +97,10 @@ async def test_another_patients_resource_is_not_there(
     for name in ("$meta-add", "$meta-delete"):
         answer = await client.post(f"{one}/{name}", json=parameters(tag=[TAG]), headers=other)
         assert answer.status_code == 404
+
+
+async def test_versions(client: httpx.AsyncClient) -> None:
+    for answer in (await client.get("/$versions"), await client.post("/$versions")):
+        assert answer.status_code == 200
+        stated = {each["name"]: each["valueCode"] for each in answer.json()["parameter"]}
+        assert stated == {"version": "4.0", "default": "4.0"}

@@ -113,6 +113,39 @@ class TestEverything:
         assert sorted(found(await client.get("/Patient/ada/$everything"))) == ["ada", "new", "undated"]
 
 
+class TestEverythingOfAnEncounter:
+    @pytest.fixture(autouse=True)
+    async def stays(self, client: httpx.AsyncClient) -> None:
+        """Ada's stay with a doctor and one observation; another stay; an observation without any."""
+        for name in ("ada", "ben"):
+            await client.put(f"/Patient/{name}", json={"resourceType": "Patient", "id": name})
+        await client.put("/Practitioner/doc", json={"resourceType": "Practitioner", "id": "doc"})
+        for name in ("stay", "other"):
+            body = {"resourceType": "Encounter", "id": name, "status": "finished", "class": {"code": "IMP"}}
+            body["subject"] = {"reference": "Patient/ada"}
+            body["participant"] = [{"individual": {"reference": "Practitioner/doc"}}]
+            await client.put(f"/Encounter/{name}", json=body)
+        stay = {"reference": "Encounter/stay"}
+        await client.put("/Observation/in", json={**observation("ada", "a", encounter=stay), "id": "in"})
+        await client.put("/Observation/out", json={**observation("ada", "a"), "id": "out"})
+
+    async def test_what_happened_in_it(self, client: httpx.AsyncClient) -> None:
+        answer = await client.get("/Encounter/stay/$everything")
+        assert sorted(found(answer)) == ["in", "stay"]
+        assert sorted(found(answer, "include")) == ["ada", "doc"]
+        only = await client.get("/Encounter/stay/$everything?_type=Observation")
+        assert (found(only), found(only, "include")) == (["in"], [])
+
+    async def test_of_all_encounters_it_is_not_offered(self, client: httpx.AsyncClient) -> None:
+        assert (await client.get("/Encounter/$everything")).status_code == 404
+        assert (await client.get("/Encounter/none/$everything")).status_code == 404
+
+    async def test_a_confined_token(self, client: httpx.AsyncClient, confine: Callable[..., Any]) -> None:
+        path = "/Encounter/stay/$everything"
+        assert sorted(found(await client.get(path, headers=confine("ada")))) == ["in", "stay"]
+        assert (await client.get(path, headers=confine("ben"))).status_code == 404
+
+
 class TestLastN:
     @pytest.fixture(autouse=True)
     async def measured(self, client: httpx.AsyncClient) -> None:
