@@ -8,6 +8,7 @@ from fhir.bundles.read import BundleType, read_bundle
 from fhir.bundles.transaction import process_transaction
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions.door import Door
+from fhir.interactions.provenance import refuse_provenance
 from fhir.operations.operation import Operation
 
 MAX_BUNDLE_BYTES = 64 << 20  # of one Bundle to be processed
@@ -24,5 +25,6 @@ async def process_bundle(door: Door, operations: Sequence[Operation], request: F
     if kind is BundleType.TRANSACTION:
         done = await process_transaction(door, operations, request, asked)
     else:
+        refuse_provenance(request)
         done = await process_batch(door, operations, request, asked)
     return Answer(text=render(kind, done))

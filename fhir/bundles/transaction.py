@@ -26,6 +26,7 @@ from fhir.interactions.create import Create, prepare_create
 from fhir.interactions.delete import Delete, prepare_delete
 from fhir.interactions.door import Door
 from fhir.interactions.patch import Patch, prepare_patch
+from fhir.interactions.provenance import Target, read_provenance
 from fhir.interactions.update import Update, prepare_update
 from fhir.interactions.write import Written, find_ahead, identifiers_of
 from fhir.model.validation.issue import IssueType
@@ -54,6 +55,7 @@ class Prepared:
     planned: Planned
     request: FhirRequest
     write: Create | Update | Patch | Delete
+    written: Written | None = None  # once it was performed
 
     @property
     def locks(self) -> Iterator[str]:
@@ -83,6 +85,7 @@ async def process_transaction(
         EntryFailed: an entry was refused, with the status it would have by itself; nothing is written.
         Busy: conditions did not stop changing.
     """
+    provenance = read_provenance(door, request)
     steps = [_step(each, request, door) for each in asked]
     reads = [step for step in steps if step.rank is Rank.READ]
     for _ in range(PLANS):
@@ -91,6 +94,9 @@ async def process_transaction(
 
         async def work(unit: UnitOfWork, prepared: list[Prepared] = prepared) -> dict[int, Done]:
             done = await _write(door, unit, prepared, full=wants_resources(request))
+            if provenance is not None:
+                await provenance.store(unit, _targets(prepared))
+                await unit.write()
             inside = within(unit, door)
             for step in reads:
                 with _naming(step):
@@ -104,6 +110,15 @@ async def process_transaction(
             continue
         return [done[each.number] for each in asked]
     raise Busy("What the conditions of the transaction mean keeps changing; retry later.")
+
+
+def _targets(prepared: Sequence[Prepared]) -> list[Target]:
+    """What was written, and is not deleted."""
+    return [
+        (each.planned.type, each.written.id, each.written.version_id)
+        for each in prepared
+        if each.written is not None and each.written.changed and not isinstance(each.write, Delete)
+    ]
 
 
 def _step(asked: Asked, request: FhirRequest, door: Door) -> Step:
@@ -235,7 +250,7 @@ async def _perform(
     if first is not None:  # what the first of them made, or found
         return _repeated(done[first.step.number])
     with _naming(each.planned.step):
-        written = await each.write.perform(unit)
+        written = each.written = await each.write.perform(unit)
     return done_of(_answer(door, each.request, written), full=full)
 
 

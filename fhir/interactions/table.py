@@ -15,6 +15,7 @@ from fhir.interactions.create import prepare_create
 from fhir.interactions.delete import prepare_delete
 from fhir.interactions.door import Door, UnknownType
 from fhir.interactions.patch import prepare_patch
+from fhir.interactions.provenance import refuse_provenance, with_provenance
 from fhir.interactions.served import Served, ServedType
 from fhir.interactions.update import prepare_update
 from fhir.interactions.write import Written
@@ -59,21 +60,25 @@ async def search(door: Door, request: FhirRequest) -> Answer:
 
 async def create(door: Door, request: FhirRequest) -> Answer:
     """create, with If-None-Exist conditional (FHIR R4 http.html#create)."""
-    return await _written(door, request, await door.writes.carry_out(prepare_create(door, request)))
+    write = with_provenance(door, request, prepare_create(door, request))
+    return await _written(door, request, await door.writes.carry_out(write))
 
 
 async def update(door: Door, request: FhirRequest) -> Answer:
     """update, guarded by If-Match; with criteria conditional (FHIR R4 http.html#update, #cond-update)."""
-    return await _written(door, request, await door.writes.carry_out(prepare_update(door, request)))
+    write = with_provenance(door, request, prepare_update(door, request))
+    return await _written(door, request, await door.writes.carry_out(write))
 
 
 async def patch(door: Door, request: FhirRequest) -> Answer:
     """patch, guarded by If-Match; with criteria conditional (FHIR R4 http.html#patch)."""
-    return answer_written(door, request, await door.writes.carry_out(prepare_patch(door, request)))
+    write = with_provenance(door, request, prepare_patch(door, request))
+    return answer_written(door, request, await door.writes.carry_out(write))
 
 
 async def delete(door: Door, request: FhirRequest) -> Answer:
     """delete; with criteria conditional (FHIR R4 http.html#delete)."""
+    refuse_provenance(request)
     return answer_deleted(request, await door.writes.carry_out(prepare_delete(door, request)))
 
 
