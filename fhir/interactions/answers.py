@@ -12,14 +12,22 @@ from fhir.model.json_codec import encode_json
 from fhir.model.validation.issue import Issue, IssueType, Severity
 from fhir.negotiation import Return, read_preferences
 from fhir.outcome import operation_outcome
+from fhir.search.result_parameters import read_subset
+from fhir.search.subset import subset_text
 
 
 def answer_stored(request: FhirRequest, stored: Stored) -> Answer:
-    """A version as stored; 304 when the client has it already (http.html#cread)."""
+    """A version as stored, or its part that is asked for; 304 when the client has it (http.html#cread).
+
+    Raises:
+        InvalidSearch: `_summary` or `_elements` makes no sense.
+    """
+    subset = read_subset(stored.type, request.pairs) if request.pairs else None
     headers = version_headers(stored.version_id, stored.last_updated_us)
     if is_unchanged(request.headers, stored.version_id, stored.last_updated_us):
         return Answer(HTTPStatus.NOT_MODIFIED, b"", headers)
-    return Answer(HTTPStatus.OK, stored.text, headers)
+    text = subset_text(stored.text, stored.type, subset) if subset else stored.text
+    return Answer(HTTPStatus.OK, text, headers)
 
 
 def answer_written(door: Door, request: FhirRequest, written: Written) -> Answer:

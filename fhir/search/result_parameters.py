@@ -4,7 +4,7 @@ Each reader enters its value into the query, and says whether that belongs into 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from fhir.search.conditions import SearchQuery, SortKey
 from fhir.search.definitions import parameters_of
@@ -92,3 +92,16 @@ RESULT_PARAMETERS: Mapping[str, Callable[[SearchQuery, str], bool]] = {
     "_containedType": _take_contained_type,
     PAGE: _take_page,
 }
+
+
+def read_subset(resource_type: str, pairs: Iterable[tuple[str, str]]) -> Subset | None:
+    """The part of a resource that `_summary` and `_elements` of a read ask for (http.html#parameters).
+
+    Raises:
+        InvalidSearch: a value that makes no sense.
+    """
+    query = SearchQuery(resource_type)
+    for name, value in pairs:
+        if name in ("_summary", "_elements"):
+            RESULT_PARAMETERS[name](query, value)
+    return query.subset

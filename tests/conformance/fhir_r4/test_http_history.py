@@ -107,6 +107,34 @@ class TestHistory:
         assert (await client.get(path, headers=confine("b"))).status_code == 400
 
 
+class TestPartsOnRead:
+    """http.html#parameters: `_summary` and `_elements` of a read"""
+
+    @pytest.mark.parametrize("path", ["/Patient/a", "/Patient/a/_history/1"])
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ("_elements=gender", {"gender"}),
+            ("_summary=true", {"gender"}),
+            ("_summary=text", set()),
+            ("_summary=data", {"gender", "maritalStatus"}),
+            ("_summary=false", {"gender", "maritalStatus"}),
+        ],
+    )
+    async def test_parts(self, client: httpx.AsyncClient, path: str, query: str, names: set[str]) -> None:
+        await client.put("/Patient/a", json=patient("a", gender="male", maritalStatus={"text": "m"}))
+        answer = await client.get(f"{path}?{query}")
+        found = answer.json()
+        assert found.keys() - {"resourceType", "id", "meta"} == names
+        tags = [tag["code"] for tag in found["meta"].get("tag", [])]
+        assert tags == ([] if query == "_summary=false" else ["SUBSETTED"])
+
+    async def test_nonsense_is_400(self, client: httpx.AsyncClient) -> None:
+        await client.put("/Patient/a", json=patient("a"))
+        for query in ("_summary=some", "_elements=a b"):
+            assert (await client.get(f"/Patient/a?{query}")).status_code == 400
+
+
 class TestConditionalRead:
     """http.html#cread"""
 
