@@ -73,7 +73,8 @@ def patients_mentioned(resource: Json, around: Surroundings) -> frozenset[str]:
 
 
 def _referred_to(node: Json, around: Surroundings) -> Iterator[str]:
-    if not isinstance(node.get("reference"), str) and node.get("type") != PATIENT:
+    literal = node.get("reference")
+    if not (isinstance(literal, str) and PATIENT in literal) and node.get("type") != PATIENT:
         return
     for target in targets_of_reference(node, around):
         if target.type == PATIENT or (target.url and _URL_OF_PATIENT.fullmatch(target.url)):

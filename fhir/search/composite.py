@@ -4,13 +4,13 @@ Each component has its own number and rows in the table of its kind. Rows of one
 `n // ROWS_PER_ELEMENT`: that is what the join goes by.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Table
 
 from fhir.search.definitions import SearchParameter
-from fhir.search.extract import extractor
+from fhir.search.extract import Extract, extractor
 from fhir.search.kinds import KINDS
 from fhir.search.path import Json, compile_path, parse_path
 from fhir.search.value import Surroundings
@@ -28,12 +28,25 @@ def compile_composite(parameter: SearchParameter) -> RowsOf:
     def rows_of(resource: Json, around: Surroundings) -> Iterator[tuple[Table, dict[str, Any]]]:
         element = 0
         for node in (node for select_nodes in selects for node in select_nodes(resource, resource)):
-            found = [list(extract(node, resource, around)) for extract in extracts]
-            if all(found):
+            found = _found(extracts, node, resource, around)
+            if found is not None:
                 yield from _element_rows(parameter, found, element)
                 element += 1
 
     return rows_of
+
+
+def _found(
+    extracts: Sequence[Extract], node: Json, resource: Json, around: Surroundings
+) -> list[list[Any]] | None:
+    """The values of each component; None: one has none. Most lack the last, which is looked for first."""
+    found: list[list[Any]] = []
+    for extract in reversed(extracts):
+        values = list(extract(node, resource, around))
+        if not values:
+            return None
+        found.append(values)
+    return found[::-1]
 
 
 def _element_rows(

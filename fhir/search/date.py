@@ -6,10 +6,11 @@ site's.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, not_, or_
 
 from fhir.search.value import (
@@ -31,6 +32,9 @@ EARLIEST_US = -(1 << 62)  # a period without start
 LATEST_US = 1 << 62  # a period without end
 APPROXIMATE_SHARE = 10  # "ap" reaches a tenth of the way from now to the date
 
+LONGEST_DATE = 40  # characters, with nine digits of a second and a zone
+PARSED_KEPT = 4_096  # dates: one visit writes the same moments many times
+
 _DATE = re.compile(
     r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
     r"(T(?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d{1,9}))?)?"
@@ -40,8 +44,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class DateRange:
+class DateRange(msgspec.Struct, frozen=True):
     """From `low_us`, inclusive, to `high_us`, exclusive."""
 
     low_us: int
@@ -50,6 +53,11 @@ class DateRange:
 
 def parse_date(text: str, zone: tzinfo) -> DateRange | None:
     """The range of a FHIR date, dateTime or instant of any precision; None: it is none."""
+    return _parse(text, zone) if len(text) <= LONGEST_DATE else None
+
+
+@lru_cache(PARSED_KEPT)
+def _parse(text: str, zone: tzinfo) -> DateRange | None:
     match = _DATE.fullmatch(text)
     if match is None:
         return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from fhir.search.definitions import SearchParameter
 from fhir.search.kinds import KINDS
-from fhir.search.path import Json, compile_path, parse_path
+from fhir.search.path import Json, Path, compile_path, parse_path
 from fhir.search.value import Kind, Surroundings
 
 Extract = Callable[[Json, Json, Surroundings], Iterator[Any]]  # (start, resource, around) -> values
@@ -22,17 +22,23 @@ def extractor(parameter: SearchParameter) -> Extract:
     if parameter.paths is None:
         return _by_fhirpath(parameter.expression, kind)
     ways = [
-        (compile_path(path), kind.values_of[path.type])
+        (first_name(path), compile_path(path), kind.values_of[path.type])
         for path in map(parse_path, parameter.paths)
         if path.type in kind.values_of  # others have no value of this kind: a Range is no token
     ]
 
     def extract(start: Json, resource: Json, around: Surroundings) -> Iterator[Any]:
-        for select, values_of in ways:
-            for node in select(start, resource):
-                yield from values_of(node, around)
+        for first, select, values_of in ways:
+            if first is None or first in start:
+                for node in select(start, resource):
+                    yield from values_of(node, around)
 
     return extract
+
+
+def first_name(path: Path) -> str | None:
+    """The element of the start without which there is nothing at the path's end; None: it cannot be told."""
+    return path.steps[0].name if path.steps and not path.from_resource else None
 
 
 def _by_fhirpath(expression: str, kind: Kind) -> Extract:

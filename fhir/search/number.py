@@ -6,10 +6,10 @@ other prefixes take it as exact. Indexed values are points, or the bounds of a R
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, not_
 
 from fhir.search.value import (
@@ -33,8 +33,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?")
 _APPROXIMATE = Decimal("0.1")
 
 
-@dataclass(frozen=True, slots=True)
-class NumberRange:
+class NumberRange(msgspec.Struct, frozen=True):
     """Both bounds inclusive; a point has them equal."""
 
     low: float

@@ -61,6 +61,8 @@ def parse_path(text: str) -> Path:
 
 def compile_path(path: Path) -> Select:
     """A function that takes the values at the path's end out of a resource."""
+    if len(path.steps) == 1 and not path.from_resource and _compile_filter(path.steps[0]) is None:
+        return _compile_name(path.steps[0].name)
     steps = [(step.name, _compile_filter(step)) for step in path.steps]
     from_resource = path.from_resource
 
@@ -78,6 +80,18 @@ def compile_path(path: Path) -> Select:
             if not nodes:
                 break
         return [node for node in nodes if node is not None]
+
+    return select
+
+
+def _compile_name(name: str) -> Select:
+    """One element without a filter, as most parameters are."""
+
+    def select(start: Json, _resource: Json) -> list[Json]:
+        child = start.get(name) if type(start) is dict else None
+        if type(child) is not list:
+            return [] if child is None else [child]
+        return [node for node in child if node is not None] if None in child else child
 
     return select
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, or_
 
 from fhir.search.number import (
@@ -39,8 +40,7 @@ from server.kernel.rows import table_of
 CURRENCY = "urn:iso:std:iso:4217"  # FHIR R4 datatypes.html#Money
 
 
-@dataclass(frozen=True, slots=True)
-class QuantityRange:
+class QuantityRange(msgspec.Struct, frozen=True):
     """A range of numbers in one unit."""
 
     numbers: NumberRange

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, and_
 
 from fhir.search.definitions import resource_types
@@ -32,8 +33,10 @@ _LITERAL = re.compile(
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+PARSED_KEPT, LONGEST_KEPT = 4_096, 200  # literals: those of one patient's resources are few, again and again
+
+
+class Target(msgspec.Struct, frozen=True):
     """One indexed value of a reference parameter."""
 
     type: str | None = None
@@ -46,6 +49,11 @@ class Target:
 
 def parse_literal(text: str, base_url: str) -> Target:
     """What a literal reference points to: a resource of ours by type and id, anything else by its URL."""
+    return _parse(text, base_url) if len(text) <= LONGEST_KEPT else _parse.__wrapped__(text, base_url)
+
+
+@lru_cache(PARSED_KEPT)
+def _parse(text: str, base_url: str) -> Target:
     match = _LITERAL.fullmatch(text)
     if match and match["type"] in resource_types() and match["base"] in (None, base_url):
         return Target(type=match["type"], id=match["id"])

@@ -4,10 +4,10 @@ Codes are compared literally: identifiers are case-sensitive and `If-None-Exist`
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, or_
 
 from fhir.search.value import (
@@ -30,8 +30,7 @@ IMPLIED_SYSTEM = "*"  # of a `code`: its binding implies the system, so any stat
 _IMPLYING = frozenset({"code", "boolean"})  # datatypes whose tokens have `IMPLIED_SYSTEM`
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """One indexed value of a token parameter (FHIR R4 search.html#token)."""
 
     system: str | None  # None: the resource states no system
