@@ -19,6 +19,7 @@ from server.kernel.redis import RedisLink
 from server.kernel.rows import table_of
 from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
+from server.workflows.packages import load_package
 
 SECRET_SETTINGS = frozenset(
     {"backup_key", "master_key", "previous_master_keys", "objects_secret_key", "objects_encryption_key"}
@@ -62,6 +63,20 @@ async def register_client(settings: Settings, name: str, scope: str, jwks_file: 
         new = await add_client(database, name=name, scope=scope, jwks=jwks)
     lines = [f"client_id {new.client_id}"]
     return [*lines, f"client_secret {new.client_secret}"] if new.client_secret else lines
+
+
+async def load_definitions(
+    settings: Settings, package: Path, told: Callable[[int], None]
+) -> tuple[list[str], bool]:
+    """Store the definitions of a FHIR package; returns lines that say what came of it, and if all are valid.
+
+    Raises:
+        InvalidPackage: the file is none.
+    """
+    async with open_database(settings) as database:
+        loaded = await load_package(database, package, told)
+    refused = [f"not valid, left out: {line}" for line in loaded.refused]
+    return [*refused, f"{loaded.written} definitions written, {loaded.unchanged} unchanged."], not refused
 
 
 async def list_models(settings: Settings) -> list[str]:

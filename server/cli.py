@@ -49,7 +49,9 @@ viewer = typer.Typer(help="The web viewer OHIF.", no_args_is_help=True)
 backup = typer.Typer(
     cls=DirectoryGroup, help="Back up to a folder: `isthmus backup DIR`.", no_args_is_help=True
 )
+definitions = typer.Typer(help="FHIR definitions.", no_args_is_help=True)
 cli.add_typer(backup, name="backup")
+cli.add_typer(definitions, name="fhir")
 cli.add_typer(db, name="db")
 cli.add_typer(client, name="client")
 cli.add_typer(models, name="models")
@@ -207,6 +209,27 @@ def models_list(data: Data = None) -> None:
 
     for line in asyncio.run(list_models(load_settings(data=data))):
         typer.echo(line)
+
+
+@definitions.command("load-package")
+def fhir_load_package(
+    file: Annotated[Path, typer.Argument(help="An npm package of FHIR R4 definitions (.tgz).", exists=True)],
+    data: Data = None,
+) -> None:
+    """Store the profiles, value sets and other definitions of an implementation guide, to validate with."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    from server.administration import load_definitions
+
+    settings = load_settings(data=data)
+    columns = (SpinnerColumn(), TextColumn("{task.completed:.0f} definitions"))
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        told = lambda count: progress.advance(task, count)  # noqa: E731
+        lines, passed = asyncio.run(load_definitions(settings, file, told))
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(0 if passed else 1)
 
 
 @viewer.command("install")

@@ -90,3 +90,9 @@ def constraint_of(key: str, type_name: str) -> Constraint:
     """The invariant that an element of this type names by its key."""
     constraints = _file().constraints
     return constraints.get(f"{type_name}#{key}") or constraints[key]
+
+
+@cache
+def known_constraints() -> frozenset[str]:
+    """The keys of all invariants of R4."""
+    return frozenset(key.rpartition("#")[2] for key in _file().constraints)

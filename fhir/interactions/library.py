@@ -1,0 +1,95 @@
+"""The profiles and value sets that are stored here, as a library to validate with.
+
+A definition is found by its canonical URL, with all that it names in turn. What is read is kept, and what is
+compiled of it, until a definition is written: asked of the index at most once a second.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import bindparam, false, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fhir.interactions.body import unpack
+from fhir.model.json_codec import decode_json
+from fhir.model.profiles.library import KINDS, Library, canonicals_of
+from fhir.search.definitions import parameters_of
+from fhir.search.kinds import KINDS as SEARCH_KINDS
+from fhir.search.value import bounded
+from fhir.tables import FhirResource
+from server.kernel.clock import SECOND_US
+from server.kernel.database import Database
+from server.kernel.rows import table_of
+
+MAX_DEFINITIONS = 2_000  # of one library; US Core 6.1.0 has 100
+
+_R = table_of(FhirResource)
+_NEWEST = [select(func.max(_R.c.last_updated_us)).where(_R.c.type == kind) for kind in KINDS]
+_ASKED_AT_ONCE = 200
+
+
+class _Kept:
+    def __init__(self) -> None:
+        self.library = Library()
+        self.asked: set[tuple[str, str]] = set()
+        self.newest: Sequence[Any] = ()
+        self.looked_us = 0
+
+
+_KEPT: WeakKeyDictionary[Database, _Kept] = WeakKeyDictionary()
+
+
+async def library_with(
+    database: Database, connection: AsyncConnection, profiles: Iterable[str], now_us: int
+) -> Library:
+    """A library that holds these profiles as far as they are stored, and what they need."""
+    kept = await _current(database, connection, now_us)
+    wanted = {("StructureDefinition", url) for url in profiles} - kept.asked
+    while wanted and len(kept.asked) < MAX_DEFINITIONS:
+        kept.asked |= wanted
+        found = await _read(connection, wanted)
+        for resource in found:
+            kept.library.add(resource)
+        wanted = {each for resource in found for each in canonicals_of(resource) if each[1]} - kept.asked
+    return kept.library
+
+
+async def _current(database: Database, connection: AsyncConnection, now_us: int) -> _Kept:
+    kept = _KEPT.setdefault(database, _Kept())
+    if abs(now_us - kept.looked_us) < SECOND_US and kept.newest:
+        return kept
+    newest = [(await connection.execute(statement)).scalar_one() for statement in _NEWEST]
+    if newest != kept.newest or len(kept.asked) >= MAX_DEFINITIONS:
+        kept = _KEPT[database] = _Kept()
+        kept.newest = newest
+    kept.looked_us = now_us
+    return kept
+
+
+async def _read(connection: AsyncConnection, wanted: Iterable[tuple[str, str]]) -> Sequence[Any]:
+    resources: list[Any] = []
+    for kind in KINDS:
+        urls = sorted({bounded(url.partition("|")[0]) for each, url in wanted if each == kind})
+        for at in range(0, len(urls), _ASKED_AT_ONCE):
+            rows = await connection.execute(_BY_URL[kind], {"urls": urls[at : at + _ASKED_AT_ONCE]})
+            resources += [decode_json(unpack(row.body)) for row in rows.all()]
+    return resources
+
+
+def _by_url(kind: str) -> Any:
+    parameter = parameters_of(kind)["url"]
+    uri = SEARCH_KINDS[parameter.type].table
+    return (
+        select(_R.c.body)
+        .join(uri, uri.c.rid == _R.c.rid)
+        .where(
+            uri.c.param == parameter.number,
+            uri.c.uri.in_(bindparam("urls", expanding=True)),
+            _R.c.deleted == false(),
+        )
+        .order_by(_R.c.rid)
+    )
+
+
+_BY_URL = {kind: _by_url(kind) for kind in KINDS}
