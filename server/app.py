@@ -228,6 +228,7 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         oauth_uris={"token": f"{base}/auth/token", "introspect": f"{base}/auth/introspect"}
         if settings.auth
         else {},
+        cors=bool(settings.cors_origins),
     )
     policy = Policy(settings.fhir_create_on_update, settings.fhir_delete_multiple)
     offer = fhir.routes.Offer(policy, DELETION_GUARDS, (*OPERATIONS, *VERIFY_OPERATIONS))

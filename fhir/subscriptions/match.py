@@ -57,13 +57,13 @@ def deliver_job(rid: int, delay_s: float = 0.0) -> Job:
     )
 
 
-async def match_changes(services: Services, access_by: AccessBy) -> int:
-    """Look at the next batch of changes; returns how many there were."""
+async def match_changes(services: Services, access_by: AccessBy) -> int | None:
+    """Look at the next batch of changes; returns how many there were, None when nobody listens."""
     async with services.database.read() as connection:
         is_wanted = (await connection.execute(_AN_ACTIVE)).first() is not None
     if not is_wanted:
         await pass_by(services.database, READER, [CHANGED], _is_wanted)
-        return 0
+        return None
     return await consume(services.database, READER, [CHANGED], partial(_match, services, access_by))
 
 

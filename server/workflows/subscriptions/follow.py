@@ -45,6 +45,9 @@ async def _look_on(services: Services, wakeup: Wakeup) -> None:
             log.warning("changes cannot be matched", **described(error))
             await asyncio.sleep(FAILED_S)
             continue
+        if did is None:  # nobody listens: commits need not wake us
+            await asyncio.sleep(LOOK_S)
+            continue
         if not did:
             await wakeup.wait(LOOK_S)
         await asyncio.sleep(BURST_S)
