@@ -4,12 +4,14 @@ A route reads its request into a `FhirRequest`, lets one interaction answer and 
 fault passes to the roof, whose exception handler answers with `fault_response`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 
 from fhir.binaries.content import BINARY, MAX_BINARY_BYTES, is_raw
 from fhir.bundles.process import MAX_BUNDLE_BYTES, process_bundle
@@ -52,6 +54,15 @@ class Offer:
     operations: Sequence[Operation] = ()
 
 
+class _PlainRoute(APIRoute):
+    """A route whose handler takes the request as it is: nothing is injected, nothing serialized."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The endpoint itself."""
+        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return endpoint
+
+
 def fault_response(fault: Fault) -> Response:
     """The answer that tells of a fault: its status, an OperationOutcome, and what else the status demands."""
     return _json(encode_json(outcome_of(fault)), fault.status, dict(_HEADERS_OF.get(fault.kind, {})))
@@ -63,7 +74,7 @@ def build_router(
     """The routes of the door; `metadata` renders the CapabilityStatement, `page_secret` signs page tokens."""
     offer = offer or Offer()
     door = Door(services, page_secret, offer.policy, offer.deletion_guards)
-    router = APIRouter(tags=["FHIR R4"])
+    router = APIRouter(tags=["FHIR R4"], route_class=_PlainRoute)
     for method, path, handler in _handlers(door, metadata, offer.operations):
         router.add_api_route(path, handler, methods=[method], response_class=Response, response_model=None)
     return router

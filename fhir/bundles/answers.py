@@ -9,6 +9,7 @@ import orjson
 
 from fhir.bundles.read import BundleType
 from fhir.exchange import Answer, FhirRequest
+from fhir.interactions.write import Written
 from fhir.model.json_codec import encode_json
 from fhir.negotiation import Return, read_preferences
 from fhir.outcome import outcome_of
@@ -16,6 +17,8 @@ from server.kernel.clock import SECOND_US, instant_text
 from server.kernel.faults import Fault
 
 Json = Any
+
+OK, CREATED, NO_CONTENT = "200 OK", "201 Created", "204 No Content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,18 @@ def done_of(answer: Answer, *, full: bool) -> Done:
     if answer.text.startswith(b'{"resourceType":"OperationOutcome"') and not full:
         return Done({**response, "outcome": orjson.Fragment(answer.text)})
     return Done(response, answer.text if full else b"")
+
+
+def done_of_written(place: str, written: Written, text: bytes) -> Done:
+    """The entry of a write, not by way of headers; `place` is the URL of the type, empty of a delete."""
+    if not place and not written.changed:  # there was nothing to delete
+        return Done({"status": NO_CONTENT})
+    response = {"status": CREATED if written.created else OK if place else NO_CONTENT}
+    if place:
+        response["location"] = f"{place}/{written.id}/_history/{written.version_id}"
+    response["etag"] = f'W/"{written.version_id}"'
+    response["lastModified"] = instant_text(written.last_updated_us)
+    return Done(response, text)
 
 
 def failed(fault: Fault) -> Done:

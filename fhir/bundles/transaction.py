@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from fhir.bundles.answers import Done, done_of, wants_resources
+from fhir.binaries.content import BINARY
+from fhir.binaries.interactions import show_written
+from fhir.bundles.answers import Done, done_of, done_of_written, wants_resources
 from fhir.bundles.faults import at_entry, invalid_entry
 from fhir.bundles.full_urls import base_of
 from fhir.bundles.links import rewrite_links
@@ -30,8 +32,10 @@ from fhir.interactions.provenance import Target, read_provenance
 from fhir.interactions.update import Update, prepare_update
 from fhir.interactions.write import Written, find_ahead, identifiers_of
 from fhir.model.validation.issue import IssueType
+from fhir.negotiation import Return, read_preferences
 from fhir.operations.operation import Operation
 from fhir.search.compartment import PATIENT
+from fhir.subscriptions.request import SUBSCRIPTION
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy, Fault
 from server.kernel.patients import locks_of
@@ -40,6 +44,8 @@ from server.kernel.turns import Turns
 PLANS = 3  # made anew when somebody else changes what a condition means
 TURN_S = 0.02  # of preparing, before others have theirs
 WRITES_AT_ONCE = 100  # entries whose rows go to the database together
+
+_NEEDED_WHOLE = frozenset({PATIENT, SUBSCRIPTION, BINARY})
 
 _TURNS = Turns()  # of all Bundles of this process
 
@@ -145,7 +151,9 @@ async def _prepare(door: Door, plan: Plan) -> list[Prepared]:
     began = perf_counter()
     for planned in plan.writes:
         with _naming(planned.step):
-            prepared.append(_prepare_one(door, plan, planned, marks))
+            one = _prepare_one(door, plan, planned, marks)
+        _let_go(one)
+        prepared.append(one)
         if perf_counter() - began > TURN_S:
             await _TURNS.take()
             began = perf_counter()
@@ -174,6 +182,18 @@ def _prepare_one(door: Door, plan: Plan, planned: Planned, marks: tuple[bytes, .
             update.draft = replace(update.draft, id=planned.new)
         return Prepared(planned, request, update)
     return Prepared(planned, request, prepare_create(door, replace(request, resource_id=planned.new)))
+
+
+def _let_go(prepared: Prepared) -> None:
+    """Keep of a resource what is still needed: thousands of them, decoded, are ten times their text."""
+    write = prepared.write
+    if (
+        isinstance(write, Create | Update)
+        and write.reach.is_everyone
+        and write.draft.type not in _NEEDED_WHOLE
+    ):
+        resource = write.draft.resource
+        write.draft.resource = {name: resource[name] for name in ("resourceType", "id") if name in resource}
 
 
 def _require_distinct(prepared: Sequence[Prepared]) -> None:
@@ -250,8 +270,14 @@ async def _perform(
     if first is not None:  # what the first of them made, or found
         return _repeated(done[first.step.number])
     with _naming(each.planned.step):
-        written = each.written = await each.write.perform(unit)
-    return done_of(_answer(door, each.request, written), full=full)
+        written = await each.write.perform(unit)
+        each.written = replace(written, text=b"")
+        if full and each.planned.type == BINARY:
+            written = await show_written(within(unit, door), each.request, written)
+    if read_preferences([each.request.headers.get("prefer", "")]).returned is Return.OPERATION_OUTCOME:
+        return done_of(_answer(door, each.request, written), full=False)
+    place = "" if isinstance(each.write, Delete) else f"{door.base_url}/{each.planned.type}"
+    return done_of_written(place, written, written.text if full else b"")
 
 
 def _answer(door: Door, request: FhirRequest, written: Written) -> Answer:

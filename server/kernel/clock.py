@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 Clock = Callable[[], int]  # UTC epoch microseconds
 
@@ -14,6 +15,7 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+@lru_cache(64)  # all that one transaction writes has its time
 def instant_text(instant_us: int) -> str:
     """A FHIR instant with milliseconds in UTC (FHIR R4 datatypes.html#instant)."""
     moment = datetime.fromtimestamp(instant_us / SECOND_US, UTC)
