@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping
 
 from fhir.interactions.authored import put_resource
 from fhir.interactions.read import read_resource
-from fhir.interactions.write import Written
+from fhir.interactions.write import Written, lock_name
 from server.kernel.access import Principal
 from server.kernel.clock import instant_text
 from server.kernel.database import UnitOfWork
@@ -61,8 +61,10 @@ async def context_of(
 async def write_graph(unit: UnitOfWork, graph: ReportGraph, principal: Principal) -> Written:
     """Write the graph of an SR; Observations that it does not make any more become entered-in-error.
 
-    Returns what became of the report.
+    Returns what became of the report. All names are held first, in order: documents of several studies may
+    name the same devices.
     """
+    await unit.lock(lock_name(each["resourceType"], each["id"]) for each in graph.resources())
     written = [await put_resource(unit, resource, principal) for resource in graph.resources()]
     await retract_observations(unit, graph.no_longer_held, principal)
     return next(each for each in written if each.id == graph.report["id"])

@@ -15,6 +15,7 @@ from fhir.interactions.authored import put_own_definitions
 from fhir.model.validation import validate
 from server.kernel.tables import AuditRow
 from server.workflows.models import INSTALLER
+from server.workflows.verify import act
 from tests.conftest import sqlite_first
 from tests.unit.imaging.conftest import Hospital, instance
 from tests.unit.imaging.conftest import hospital as hospital  # noqa: PLC0414  the fixture
@@ -168,17 +169,28 @@ async def test_rejecting_takes_both_back(clinic: Clinic) -> None:
     assert await clinic.read() == said
 
 
-async def test_of_several_at_once_one_wins(clinic: Clinic) -> None:
-    words = [clinic.verify("amend", {"name": "conclusion", "valueString": f"Word {n}."}) for n in range(3)]
-    answers = await asyncio.gather(*words, clinic.verify("reject", {"name": "reason", "valueString": "x"}))
-    assert sorted({each.status_code for each in answers}) in ([200, 409], [200, 409, 422], [200, 422])
-    report_now = await clinic.read()
-    documents = await clinic.documents()
-    if report_now["status"] == "entered-in-error":
-        assert documents == []
-    else:
-        assert [f"urn:oid:{uid}" for uid in documents] == [report_now["identifier"][0]["value"]]
-        assert report_now["conclusion"].startswith("Word ")
+@pytest.mark.parametrize(
+    ("guard", "loser"), [({}, 409), ({"If-Match": 'W/"1"'}, 412)], ids=["unguarded", "If-Match"]
+)
+async def test_of_two_who_read_the_same_one_wins(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, guard: dict[str, str], loser: int
+) -> None:
+    both, edition = asyncio.Barrier(2), act._edition
+
+    async def when_both_have_read(*args: Any) -> bytes | None:
+        file = await edition(*args)
+        await both.wait()
+        return file
+
+    monkeypatch.setattr(act, "_edition", when_both_have_read)
+    words = [
+        clinic.verify("amend", {"name": "conclusion", "valueString": f"Word {n}."}, **guard) for n in range(2)
+    ]
+    answers = await asyncio.gather(*words)
+    assert sorted(each.status_code for each in answers) == [200, loser]
+    (won,) = [each.json() for each in answers if each.status_code == 200]
+    assert await clinic.read() == won
+    assert [f"urn:oid:{uid}" for uid in await clinic.documents()] == [won["identifier"][0]["value"]]
 
 
 @sqlite_first

@@ -1,6 +1,7 @@
 """Both doors of one server in this process, without a worker: what is stored, and what FHIR says of it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -90,19 +91,22 @@ class Hospital:
         return found
 
 
-@pytest.fixture
-async def hospital(tmp_path: Path, database_url: str) -> AsyncIterator[Hospital]:
-    settings = Settings(data=tmp_path / "data", database_url=database_url, worker=False)
-    settings.data.mkdir()
-    services = build_services(settings)
+@asynccontextmanager
+async def open_hospital(folder: Path, database_url: str, **settings: Any) -> AsyncIterator[Hospital]:
+    """The server with these settings."""
+    made = Settings(data=folder, database_url=database_url, worker=False, **settings)
+    made.data.mkdir()
+    services = build_services(made)
     await services.database.transact(lambda unit: publish_endpoints(unit, BASE, INSTALLER, needs_token=True))
     token = await issue_token(services.database, scope="system/*.cruds")
-    transport = httpx.ASGITransport(build_app(settings, services))
+    transport = httpx.ASGITransport(build_app(made, services))
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers) as http:
         yield Hospital(services, http)
     await close_services(services)
 
 
-def uids(datasets: Sequence[Dataset]) -> list[str]:
-    return [str(each.SOPInstanceUID) for each in datasets]
+@pytest.fixture
+async def hospital(tmp_path: Path, database_url: str) -> AsyncIterator[Hospital]:
+    async with open_hospital(tmp_path / "data", database_url) as opened:
+        yield opened

@@ -1,5 +1,6 @@
 """An SR of any vendor that is stored becomes a DiagnosticReport: once, as a version, or leaves a reason."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from server.workflows.documents import map as mapping
 from server.workflows.documents.tables import ReportDocument
 from tests.conftest import sqlite_first
 
-from .conftest import Hospital, instance
+from .conftest import Hospital, instance, open_hospital
 from .documents import DOSE, LENGTH, VOLUME, report
 
 STUDY = "2.25.100"
@@ -43,9 +44,11 @@ async def test_a_received_document_becomes_a_report_of_the_patient(hospital: Hos
         caller = await hospital.headers("patient/*.rs", patient["id"])
         assert len(await hospital.search("DiagnosticReport", **caller)) == count
         assert len(await hospital.search("Observation", **caller)) == 2 * count
-    await hospital.store(report(LENGTH), instance(number=2))  # known already, and a late image
+    # Known already, a late image, and another document, for which the study is looked through again.
+    await hospital.store(report(LENGTH), instance(number=2), report(VOLUME, number=2))
     await hospital.run_jobs()
-    assert await hospital.only("DiagnosticReport") == found
+    assert await hospital.only(f"DiagnosticReport?_id={found['id']}") == found
+    assert len(await hospital.search("DiagnosticReport")) == 2
 
 
 async def test_a_new_edition_is_a_new_version(hospital: Hospital) -> None:
@@ -121,6 +124,32 @@ async def test_documents_of_an_earlier_release_are_looked_at(hospital: Hospital)
     await refresh_index(hospital.services)
     await hospital.run_jobs()
     assert len(await documents(hospital)) == 1
+
+
+@sqlite_first
+async def test_another_data_set_in_its_place_is_looked_at_anew(tmp_path: Path, database_url: str) -> None:
+    async with open_hospital(tmp_path / "data", database_url, duplicates="replace") as hospital:
+        await hospital.store(report(LENGTH, VOLUME))
+        await hospital.run_jobs()
+        before = await hospital.only("DiagnosticReport")
+        await hospital.store(report(LENGTH, CompletionFlag="PARTIAL"), expect=202)
+        await hospital.run_jobs()
+        after = await hospital.only("DiagnosticReport")
+        assert (after["id"], after["meta"]["versionId"]) == (before["id"], "2")
+        statuses = {o["code"]["text"]: o["status"] for o in await hospital.search("Observation")}
+        assert statuses == {"Finding": "preliminary", "Length": "preliminary", "Volume": "entered-in-error"}
+
+
+@sqlite_first
+async def test_reports_follow_their_study_to_another_patient(hospital: Hospital) -> None:
+    await hospital.store(report(LENGTH), instance("2.25.200", PatientID="P2", PatientName="Roe^Ann"))
+    await hospital.run_jobs()
+    ada, ann = [(await hospital.only(f"Patient?identifier={value}"))["id"] for value in ("P1", "P2")]
+    pair = {"source": ada, "target": ann}
+    assert (await hospital.http.post("/admin/api/patients/merge", json=pair)).status_code == 200
+    await hospital.run_jobs()
+    for resource_type in ("DiagnosticReport", "Observation"):
+        assert {r["subject"]["reference"] for r in await hospital.search(resource_type)} == {f"Patient/{ann}"}
 
 
 async def test_a_deleted_study_leaves_its_report_which_says_so(hospital: Hospital) -> None:
