@@ -9,11 +9,12 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.bundle import Page, entry_of, render_searchset
 from fhir.interactions.door import Door
 from fhir.interactions.included import read_included
+from fhir.search.matches import read_matches
 from fhir.search.order import After
 from fhir.search.page import Pager, pager
 from fhir.search.place import Place
 from fhir.search.query import SearchQuery, parse_query
-from fhir.search.sql import SHOWN, Reaches, prepare_count, prepare_page
+from fhir.search.sql import SHOWN, Reaches, prepare_count
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
@@ -84,7 +85,7 @@ async def _read_page(database: Database, search: Search) -> Page:
     if query.only_count:
         return Page(total=total)
     after = search.pager.read(query.page) if query.page is not None else None
-    found = await database.look_up(*prepare_page(query, search.reaches, search.around, after))
+    found = await read_matches(database, query, search.reaches, search.around, after)
     matches = found[: query.count]
     more = len(found) > query.count
     if total is None and after is None and not more:

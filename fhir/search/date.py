@@ -174,8 +174,9 @@ def match_range(
         Prefix.NE: not_(within),
         Prefix.GT: high > high_us,
         Prefix.LT: low < low_us,
-        Prefix.GE: or_(high > high_us, within),
-        Prefix.LE: or_(low < low_us, within),
+        # Beyond or within, written so that an index of one bound helps: no range is empty.
+        Prefix.GE: and_(high > low_us, or_(high > high_us, low >= low_us)),
+        Prefix.LE: and_(low < high_us, or_(low < low_us, high <= high_us)),
         Prefix.SA: low >= high_us,
         Prefix.EB: high <= low_us,
         Prefix.AP: and_(low < high_us, high > low_us),

@@ -17,7 +17,7 @@ from fhir.search.conditions import Include
 from fhir.search.definitions import stored_types
 from fhir.search.reach import R
 from fhir.search.shape import REFERENCE, OfNobodyElse, OfPatients, Slot
-from fhir.search.sql import SHOWN, Named
+from fhir.search.sql import SHOWN, STEPS_OF_SEARCH, Named
 from fhir.search.value import Values
 from server.kernel.access import Reach
 from server.kernel.look_up import LookUp
@@ -98,7 +98,7 @@ def _kept(shape: _IncludeOf) -> LookUp:
     opened = or_(*(_is_open(group, values) for group in shape.opened))
     limit = bindparam(values[-1].key, type_=Integer)
     rows = select(*SHOWN).where(linked, ~R.c.deleted, opened)
-    return LookUp(rows.order_by(R.c.rid).limit(limit))
+    return LookUp(rows.order_by(R.c.rid).limit(limit), STEPS_OF_SEARCH)
 
 
 def _is_open(group: _Open, values: Values) -> ColumnElement[bool]:

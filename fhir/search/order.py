@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
+from fhir.search.aside import AsideColumns
 from fhir.search.conditions import SortKey
 from fhir.search.kinds import KINDS
 from fhir.search.reach import R
@@ -67,7 +68,8 @@ def sort_value(key: SortKey) -> ColumnElement[Any]:
     c = kind.table.alias().c
     column = c[kind.sort_column_descending if key.descending else kind.sort_column]
     best = func.max(column) if key.descending else func.min(column)
-    rows = select(best).where(c.rid == R.c.rid, number_is(c, key.parameter.number))
+    # Aside: for max() SQLite would walk the index of the values instead.
+    rows = select(best).where(c.rid == R.c.rid, number_is(AsideColumns(c), key.parameter.number))
     return rows.correlate(R).scalar_subquery()
 
 

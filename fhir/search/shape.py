@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     FromClause,
     Select,
     and_,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from fhir.search.aside import Aside, AsideColumns
 from fhir.search.composite import ROWS_PER_ELEMENT
 from fhir.search.date import match_range
 from fhir.search.definitions import SearchParameter
@@ -90,12 +92,21 @@ def number_is(c: Any, number: int) -> ColumnElement[bool]:
     return is_same
 
 
-def is_live(r: FromClause, *types: str) -> ColumnElement[bool]:
-    """The row is a resource of one of these types (none: of any) that was not deleted."""
+def is_live(r: FromClause, *types: str, found: bool = False) -> ColumnElement[bool]:
+    """The row is a resource of one of these types (none: of any) that was not deleted.
+
+    `found`: something else finds the rows, the types are only looked at.
+    """
     live: ColumnElement[bool] = r.c.deleted == false()
     if not types:
         return live
-    return and_(r.c.type == types[0] if len(types) == 1 else r.c.type.in_(map(literal, types)), live)
+    column = Aside(r.c.type) if found else r.c.type
+    return and_(column == types[0] if len(types) == 1 else column.in_(map(literal, types)), live)
+
+
+def is_found(shapes: Sequence[Shape]) -> bool:
+    """Whether `all_of` these starts from rids, rather than from what is asked beside."""
+    return min((shape.rank for shape in shapes), default=Rank.NEVER) not in (Rank.ID, Rank.NEVER)
 
 
 def all_of(shapes: Sequence[Shape], r: FromClause, values: Values) -> list[ColumnElement[bool]]:
@@ -157,24 +168,29 @@ class Indexed:
 
     def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
         """From the index of the values."""
-        parts = [select(c.rid).where(*terms) for c, terms in self._rows(values)]
-        return r.c.rid.in_(parts[0] if len(parts) == 1 else union_all(*parts))
+        return r.c.rid.in_(self.select_rids(values))
+
+    def select_rids(self, values: Values) -> Select[Any] | CompoundSelect[Any]:
+        """The rids from the index of the values."""
+        parts = [select(c.rid).where(*terms) for c, terms in self._rows(values, found=False)]
+        return parts[0] if len(parts) == 1 else union_all(*parts)
 
     def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
         """From the rows of the resource."""
         return or_(
             *(
                 select(c.rid).where(c.rid == r.c.rid, *terms).correlate(r).exists()
-                for c, terms in self._rows(values)
+                for c, terms in self._rows(values, found=True)
             )
         )
 
-    def _rows(self, values: Values) -> Iterable[tuple[Any, list[ColumnElement[bool]]]]:
+    def _rows(self, values: Values, *, found: bool) -> Iterable[tuple[Any, list[ColumnElement[bool]]]]:
         kind = KINDS[self.parameter.type]
         for start in range(0, max(len(self.slots), 1), ALTERNATIVES):
             c = kind.table.alias().c
             some = self.slots[start : start + ALTERNATIVES]
-            fits = [or_(*(kind.match(c, slot.form, slot.of(values)) for slot in some))] if some else []
+            asked: Any = AsideColumns(c) if found else c
+            fits = [or_(*(kind.match(asked, slot.form, slot.of(values)) for slot in some))] if some else []
             yield c, [number_is(c, self.parameter.number), *fits]
 
 
@@ -204,21 +220,24 @@ class Composite:
 
     def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
         """From the index of the first component's values."""
-        return or_(*(r.c.rid.in_(self._select(slots, values)[0]) for slots in self.alternatives))
+        return or_(*(r.c.rid.in_(self._select(slots, values, found=False)[0]) for slots in self.alternatives))
 
     def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
         """From the rows of the resource."""
-        found = (self._select(slots, values) for slots in self.alternatives)
+        found = (self._select(slots, values, found=True) for slots in self.alternatives)
         return or_(*(rows.where(rid == r.c.rid).correlate(r).exists() for rows, rid in found))
 
-    def _select(self, slots: Sequence[Slot], values: Values) -> tuple[Select[Any], ColumnElement[int]]:
+    def _select(
+        self, slots: Sequence[Slot], values: Values, *, found: bool
+    ) -> tuple[Select[Any], ColumnElement[int]]:
         """Rows of one element share `n // ROWS_PER_ELEMENT`: that is what the join goes by."""
         tables = [KINDS[component.type].table.alias() for component in self.parameter.components]
         first = tables[0]
         terms: list[ColumnElement[bool]] = []
         for component, slot, rows in zip(self.parameter.components, slots, tables, strict=True):
             kind = KINDS[component.type]
-            terms += [number_is(rows.c, component.number), kind.match(rows.c, slot.form, slot.of(values))]
+            asked: Any = AsideColumns(rows.c) if found or rows is not first else rows.c
+            terms += [number_is(rows.c, component.number), kind.match(asked, slot.form, slot.of(values))]
             if rows is not first:
                 terms.append(rows.c.rid == first.c.rid)
                 terms.append(rows.c.n // ROWS_PER_ELEMENT == first.c.n // ROWS_PER_ELEMENT)
@@ -342,7 +361,7 @@ class Chained:
         self, target: FromClause, reference: FromClause, fulfils: Sequence[ColumnElement[bool]]
     ) -> list[ColumnElement[bool]]:
         return [
-            is_live(target, self.target_type),
+            is_live(target, self.target_type, found=is_found(self.inner)),
             number_is(reference.c, self.parameter.number),
             reference.c.target_id == target.c.id,
             reference.c.target_type == self.target_type,
@@ -385,7 +404,7 @@ class ReferredTo:
         fulfils: Sequence[ColumnElement[bool]],
     ) -> list[ColumnElement[bool]]:
         return [
-            is_live(source, self.source_type),
+            is_live(source, self.source_type, found=is_found(self.inner)),
             number_is(reference.c, self.parameter.number),
             reference.c.rid == source.c.rid,
             reference.c.target_id == target.c.id,

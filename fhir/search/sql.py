@@ -17,13 +17,14 @@ from fhir.search.definitions import stored_types
 from fhir.search.lowering import Lowering
 from fhir.search.order import After, Order, sort_value
 from fhir.search.reach import R
-from fhir.search.shape import Shape, all_of, is_live
+from fhir.search.shape import Shape, all_of, is_found, is_live
 from fhir.search.value import Surroundings, Values
 from server.kernel.access import Reach
 from server.kernel.look_up import LookUp
 
 SHOWN = (R.c.rid, R.c.type, R.c.id, R.c.version_id, R.c.last_updated_us, R.c.body)
 KEPT_STATEMENTS = 1_000  # shapes of searches whose statements are kept
+STEPS_OF_SEARCH = 20_000  # of SQLite, about 1 ms: a hand-over to a thread costs as much
 
 Named = dict[str, Any]  # the values of a kept statement
 Reaches = Mapping[str, Reach]  # of each type that is searched
@@ -56,7 +57,7 @@ def select_page(
     query: SearchQuery, reach: Reach | Reaches, around: Surroundings, after: After | None
 ) -> Select[Any]:
     """One more than a page of matches: the columns of `SHOWN`, then the sort values."""
-    page, values = _lower_page(query, reach, around, after)
+    page, values = lower_page(query, reach, around, after)
     return _build_page(page, _in_place(values))
 
 
@@ -69,15 +70,12 @@ def select_matches(query: SearchQuery, reach: Reach | Reaches, around: Surroundi
 def prepare_count(query: SearchQuery, reach: Reach | Reaches, around: Surroundings) -> tuple[LookUp, Named]:
     """As `select_count`, from the kept statements."""
     matching, values = _lower(query, reach, around)
-    return _kept(matching, len(values)), _named(values)
+    return _kept(matching, len(values)), named(values)
 
 
-def prepare_page(
-    query: SearchQuery, reach: Reach | Reaches, around: Surroundings, after: After | None
-) -> tuple[LookUp, Named]:
-    """As `select_page`, from the kept statements."""
-    page, values = _lower_page(query, reach, around, after)
-    return _kept(page, len(values)), _named(values)
+def kept_page(page: PageOf, size: int) -> LookUp:
+    """The statement of a page that has so many values; it collects all that match."""
+    return _kept(page, size)
 
 
 def _lower(query: SearchQuery, reach: Reach | Reaches, around: Surroundings) -> tuple[Matching, list[Any]]:
@@ -89,9 +87,10 @@ def _lower(query: SearchQuery, reach: Reach | Reaches, around: Surroundings) -> 
     return Matching(types, tuple(shapes)), lowering.values
 
 
-def _lower_page(
+def lower_page(
     query: SearchQuery, reach: Reach | Reaches, around: Surroundings, after: After | None
 ) -> tuple[PageOf, list[Any]]:
+    """The shape of a page and its values: of the conditions, of `after`, and how many rows at most."""
     matching, values = _lower(query, reach, around)
     missing = None
     if after is not None:
@@ -102,16 +101,24 @@ def _lower_page(
 
 @lru_cache(maxsize=KEPT_STATEMENTS)
 def _kept(shape: Matching | PageOf, size: int) -> LookUp:
-    values: Values = [bindparam(f"v{at}", type_=NULLTYPE) for at in range(size)]
-    return LookUp(_build_page(shape, values) if isinstance(shape, PageOf) else _build_count(shape, values))
+    values = placeholders(size)
+    select = _build_page(shape, values) if isinstance(shape, PageOf) else _build_count(shape, values)
+    return LookUp(select, STEPS_OF_SEARCH)
 
 
-def _named(values: Sequence[Any]) -> Named:
+def placeholders(size: int) -> Values:
+    """So many values, for a statement that is kept."""
+    return [bindparam(f"v{at}", type_=NULLTYPE) for at in range(size)]
+
+
+def named(values: Sequence[Any]) -> Named:
+    """The values for a kept statement."""
     return {f"v{at}": value for at, value in enumerate(values)}
 
 
 def _in_place(values: Sequence[Any]) -> Values:
-    return [bindparam(None, value, type_=NULLTYPE, unique=True) for value in values]
+    # Named: an anonymous one takes its name from its address, and comparisons make copies of it.
+    return [bindparam(f"asked_{at}", value, type_=NULLTYPE) for at, value in enumerate(values)]
 
 
 def _build_count(matching: Matching, values: Values) -> Select[Any]:
@@ -119,20 +126,33 @@ def _build_count(matching: Matching, values: Values) -> Select[Any]:
 
 
 def _conditions(matching: Matching, values: Values) -> list[Any]:
-    return [is_live(R, *matching.types), *all_of(matching.conditions, R, values)]
+    return [
+        is_live(R, *matching.types, found=is_found(matching.conditions)),
+        *all_of(matching.conditions, R, values),
+    ]
 
 
 def _build_page(page: PageOf, values: Values) -> Select[Any]:
-    limit = bindparam(values[-1].key, values[-1].value, type_=Integer, required=values[-1].required)
+    limit = as_limit(values[-1])
     conditions = _conditions(page.matching, values)
     if not page.sort:
         rows = select(*SHOWN).where(*conditions)
         rows = rows if page.missing is None else rows.where(R.c.rid > values[-2])
         return rows.order_by(R.c.rid).limit(limit)
-    chosen = _in_order(page, conditions, values).limit(limit).subquery()
-    columns = [chosen.c[f"sort_{n}"] for n in range(len(page.sort))]
-    shown = select(*SHOWN, *columns).join(chosen, chosen.c.rid == R.c.rid)
-    return shown.order_by(*Order(page.sort, columns, chosen.c.rid).clauses())
+    return shown(page, _in_order(page, conditions, values).limit(limit))
+
+
+def as_limit(value: Any) -> Any:
+    """The value for LIMIT."""
+    return bindparam(value.key, value.value, type_=Integer, required=value.required)
+
+
+def shown(page: PageOf, chosen: Select[Any]) -> Select[Any]:
+    """The rows of the rids of a page, with their sort values, in order."""
+    found = chosen.subquery()
+    columns = [found.c[f"sort_{n}"] for n in range(len(page.sort))]
+    rows = select(*SHOWN, *columns).join(found, found.c.rid == R.c.rid)
+    return rows.order_by(*Order(page.sort, columns, found.c.rid).clauses())
 
 
 def _in_order(page: PageOf, conditions: list[Any], values: Values) -> Select[Any]:

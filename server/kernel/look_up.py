@@ -12,16 +12,20 @@ from typing import Any
 
 from sqlalchemy import Dialect, Select
 
-from server.kernel.sqlite import TooLong, connect, read_briefly
+from server.kernel.sqlite import STEPS_HERE, TooLong, connect, read_briefly
 
 Values = Mapping[str, Any]
 
 
 class LookUp:
-    """A SELECT of named columns whose values are `bindparam`s by name; with a list it goes the usual way."""
+    """A SELECT of named columns whose values are `bindparam`s by name; with a list it goes the usual way.
 
-    def __init__(self, select: Select[Any]) -> None:
+    `steps`: of SQLite's virtual machine, which it may take here; some 20 in a microsecond.
+    """
+
+    def __init__(self, select: Select[Any], steps: int = STEPS_HERE) -> None:
         self.select = select
+        self.steps = steps
         self._prepared: _Prepared | None = None
 
     def prepared(self, dialect: Dialect) -> "_Prepared":
@@ -78,7 +82,9 @@ class QuickReader:
         values_in_order = prepared.positional(values)
         try:
             raw = read_briefly(
-                self._opened(), lambda opened: opened.execute(prepared.text, values_in_order).fetchall()
+                self._opened(),
+                lambda opened: opened.execute(prepared.text, values_in_order).fetchall(),
+                look_up.steps,
             )
         except (TooLong, sqlite3.Error):  # the usual way tells what is wrong
             return None

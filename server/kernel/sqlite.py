@@ -52,8 +52,8 @@ def connect(arguments: Sequence[Any], options: Mapping[str, Any]) -> sqlite3.Con
     return raw
 
 
-def read_briefly(raw: sqlite3.Connection, read: Work[T]) -> T:
-    """Run a function that only reads, unless it takes long.
+def read_briefly(raw: sqlite3.Connection, read: Work[T], steps: int = STEPS_HERE) -> T:
+    """Run a function that only reads, unless it takes more steps.
 
     Raises:
         TooLong: it was broken off; the transaction is as it was.
@@ -65,7 +65,7 @@ def read_briefly(raw: sqlite3.Connection, read: Work[T]) -> T:
         calls += 1  # SQLite counts on from a statement's last run: the first call may come at once
         return calls > 1
 
-    raw.set_progress_handler(is_enough, STEPS_HERE)
+    raw.set_progress_handler(is_enough, steps)
     try:
         return read(raw)
     except sqlite3.OperationalError as error:
