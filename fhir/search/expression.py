@@ -1,7 +1,7 @@
 """FHIRPath expressions of search parameters, compiled to paths (FHIR R4 searchparameter.html, fhirpath.html).
 
 What the R4 definitions write is a small language: names, `ofType`, `as`, `where(resolve() is …)`,
-`where(system='…')`, an index and `|`. Anything else raises `NotAPath`, and `fhirpathpy` evaluates it.
+`where(system='…')`, an index and `|`. Anything else raises `NotAPath`, and `fhir.fhirpath` evaluates it.
 """
 
 import re

@@ -1,12 +1,13 @@
 """From a resource to the values of one search parameter: compiled once per parameter.
 
-Paths are closures over the JSON; what needs more than paths is evaluated by `fhirpathpy`.
+Paths are closures over the JSON; what needs more than paths is evaluated by `fhir.fhirpath`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+from fhir.fhirpath import EvaluationFailed, Item, compile_expression
 from fhir.search.definitions import SearchParameter
 from fhir.search.kinds import KINDS
 from fhir.search.path import Json, Path, compile_path, parse_path
@@ -42,31 +43,25 @@ def first_name(path: Path) -> str | None:
 
 
 def _by_fhirpath(expression: str, kind: Kind) -> Extract:
+    compiled = compile_expression(expression)
+
     def extract(start: Json, _resource: Json, around: Surroundings) -> Iterator[Any]:
-        for node in _evaluator(expression)(start):
+        try:
+            found = compiled.evaluate(start)
+        except EvaluationFailed:
+            return  # what does not suit the expression has no value of it
+        for node in found:
             values_of = kind.values_of.get(datatype_of(node))
             if values_of is not None:
-                yield from values_of(node, around)
+                yield from values_of(node.value if isinstance(node, Item) else node, around)
 
     return extract
 
 
-@cache
-def _evaluator(expression: str) -> Callable[[Json], Iterable[Json]]:
-    import fhirpathpy
-    from fhirpathpy.models import models
-
-    evaluate = fhirpathpy.compile(expression, models["r4"])  # the model knows which elements are choices
-    return lambda resource: evaluate(resource, None)
-
-
-def datatype_of(node: Json) -> str:
-    """The datatype that a value looks like, where no definition says it."""
+def datatype_of(node: Any) -> str:
+    """The datatype of a value that FHIRPath found: an element's own, or the one that a System value is."""
+    if isinstance(node, Item):
+        return node.kind.name
     if isinstance(node, bool):
         return "boolean"
-    if isinstance(node, str):
-        return "string"
-    if not isinstance(node, dict):
-        return "decimal"
-    marks = {"coding": "CodeableConcept", "reference": "Reference", "code": "Coding", "value": "Identifier"}
-    return next((datatype for mark, datatype in marks.items() if mark in node), "")
+    return "string" if isinstance(node, str) else "decimal"
