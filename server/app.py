@@ -230,7 +230,12 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         else {},
         cors=bool(settings.cors_origins),
     )
-    policy = Policy(settings.fhir_create_on_update, settings.fhir_delete_multiple)
+    policy = Policy(
+        settings.fhir_create_on_update,
+        settings.fhir_delete_multiple,
+        settings.fhir_require_references,
+        settings.fhir_require_profiles,
+    )
     offer = fhir.routes.Offer(policy, DELETION_GUARDS, (*OPERATIONS, *VERIFY_OPERATIONS))
     # First asked for, first made: start stays quick.
     capabilities = cache(lambda: render_capabilities(facts, policy, offer.operations))

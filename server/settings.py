@@ -156,6 +156,14 @@ class Settings(BaseSettings):
     fhir_delete_multiple: bool = Field(
         False, description="whether a conditional delete takes all resources that match, instead of none"
     )
+    fhir_require_references: bool = Field(
+        False,
+        description="whether references to resources of this server must lead to one when it is written",
+    )
+    fhir_require_profiles: bool = Field(
+        False,
+        description="whether a resource must obey the profiles in its meta.profile that are stored here",
+    )
     master_key: str | None = Field(
         None,
         min_length=32,

@@ -14,6 +14,7 @@ from fhir.interactions.body import unpack
 from fhir.interactions.condition import Condition, find_one, read_condition_header
 from fhir.interactions.door import Door
 from fhir.interactions.particular import particular
+from fhir.interactions.policed import policed
 from fhir.interactions.served import require_written_type
 from fhir.interactions.write import Draft, Written, insert_first
 from fhir.model.json_codec import decode_json
@@ -109,7 +110,7 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
     draft = read_written(request, None)
     if request.resource_id is not None:  # a transaction has named it
         draft.id = request.resource_id
-    draft = particular(draft, request.access, door.services)
+    draft = policed(particular(draft, request.access, door.services), request.access, door)
     if_none_exist = request.headers.get("if-none-exist")
     condition = (
         None

@@ -36,6 +36,8 @@ class Policy:
 
     create_on_update: bool = True  # whether PUT to an unknown id creates (FHIR R4 http.html#upsert)
     delete_multiple: bool = False  # whether a conditional delete takes all that match (http.html#3.1.0.7.1)
+    require_references: bool = False  # whether references to resources of this server must lead to one
+    require_profiles: bool = False  # whether a resource must obey the profiles that it claims and we know
 
 
 DEFAULT_POLICY = Policy()

@@ -17,6 +17,7 @@ from fhir.interactions.create import require_within
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
 from fhir.interactions.particular import particular
+from fhir.interactions.policed import policed
 from fhir.interactions.read import Deleted
 from fhir.interactions.served import require_changeable_type
 from fhir.interactions.update import require_reached, require_same_identity
@@ -87,6 +88,7 @@ class Patch:
         _require_same_resource(before, after)
         require_valid(after)
         draft = particular(Draft(after, text_of(after), current.id), self.access, self.door.services)
+        draft = policed(draft, self.access, self.door)
         require_within(self.reach, draft, self.around)
         require_same_identity(self.reach, current, draft)
         return await supersede(unit, current, draft, self.access.principal, self.around)

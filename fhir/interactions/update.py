@@ -14,6 +14,7 @@ from fhir.interactions.create import read_written, require_within
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
 from fhir.interactions.particular import particular
+from fhir.interactions.policed import policed
 from fhir.interactions.served import require_written_type
 from fhir.interactions.write import (
     Draft,
@@ -127,7 +128,7 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
     draft = read_written(request, request.resource_id)
     if condition is not None and (stated := draft.resource.get("id")) is not None:
         draft = replace(draft, id=stated)
-    draft = particular(draft, request.access, door.services)
+    draft = policed(particular(draft, request.access, door.services), request.access, door)
     guard, around = read_guard(request.headers), door.surroundings()
     draft.indexed(around)  # here, where it holds up no other writer
     return Update(door, request.access, reach, draft, guard, condition, around)

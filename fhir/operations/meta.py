@@ -16,6 +16,7 @@ from fhir.interactions.body import with_members
 from fhir.interactions.door import Door
 from fhir.interactions.etag import read_guard
 from fhir.interactions.particular import particular
+from fhir.interactions.policed import policed
 from fhir.interactions.reaches import predicate_of, reaches_of
 from fhir.interactions.rewrite import hold_resource
 from fhir.interactions.served import require_changeable_type
@@ -89,7 +90,7 @@ async def _change(door: Door, request: FhirRequest, change: Any) -> Answer:
         text = with_members(held.text, {"meta": encode_json(after)})
         draft = Draft(decode_json(text), text, resource_id)
         require_valid(draft.resource)
-        draft = particular(draft, request.access, door.services)
+        draft = policed(particular(draft, request.access, door.services), request.access, door)
         written = await supersede(unit, held.row, draft, request.access.principal, around)
         return decode_json(written.text)["meta"]
 

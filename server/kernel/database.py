@@ -62,6 +62,7 @@ class UnitOfWork:
         self._jobs: list[Job] = []
         self._entries: list[dict[str, Any]] = []
         self._held: set[str] = set()  # names that are locked
+        self._checks: list[Callable[[UnitOfWork], Awaitable[None]]] = []
         self._changes = Changes()
         self._gathers = False
         self._keys: dict[Table, Iterator[int]] = {}
@@ -155,11 +156,16 @@ class UnitOfWork:
         self._amount += 1
         self._entries.append(entry.as_row(self.now_us))
 
+    def before_commit(self, check: "Callable[[UnitOfWork], Awaitable[None]]") -> None:
+        """Ask this when everything else is written; what it raises undoes the transaction."""
+        self._checks.append(check)
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """What is done within holds together: when it raises, rows, events, jobs and entries are undone."""
         await self.write()
         events, jobs, entries = len(self._events), len(self._jobs), len(self._entries)
+        checks = len(self._checks)
         held = set(self._held)
         try:
             async with self.connection.begin_nested():
@@ -167,11 +173,15 @@ class UnitOfWork:
                 await self.write()
         except BaseException:
             self._changes, self._held = Changes(), held  # PostgreSQL let go of what was locked within
-            del self._events[events:], self._jobs[jobs:], self._entries[entries:]
+            del self._events[events:], self._jobs[jobs:], self._entries[entries:], self._checks[checks:]
             raise
 
     async def flush(self) -> None:
         """Write what is gathered, events, audit entries, jobs; jobs last, whose rows others may wait for."""
+        if self._checks:
+            await self.write()
+            for check in self._checks:
+                await check(self)
         self._changes.insert(_EVENT, self._events)
         self._changes.insert(_AUDIT, self._entries)
         await self.write()

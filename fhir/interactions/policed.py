@@ -1,0 +1,121 @@
+"""What a site may ask of writes beyond R4: references lead somewhere, known profiles are obeyed.
+
+Both are asked when the transaction is about to commit: what a Bundle writes later counts too. Off by default
+(`Policy`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, false, select
+
+from fhir.fhirpath import Item
+from fhir.fhirpath.items import children_of, resource_item
+from fhir.interactions.door import Door
+from fhir.interactions.library import library_with
+from fhir.interactions.write import Draft
+from fhir.model.profiles import check_profiles
+from fhir.model.validation.issue import InvalidResource, Issue, IssueType, Severity, error
+from fhir.model.validation.report import MAX_ISSUES
+from fhir.search.definitions import stored_types
+from fhir.search.reach import within_reach
+from fhir.tables import FhirResource
+from server.kernel.access import Access, Reach
+from server.kernel.database import UnitOfWork
+from server.kernel.faults import FaultKind
+from server.kernel.rows import table_of
+
+_R = table_of(FhirResource)
+_THERE = select(_R.c.id, _R.c.version_id).where(
+    _R.c.type == bindparam("type"), _R.c.id.in_(bindparam("ids", expanding=True)), _R.c.deleted == false()
+)
+_ASKED_AT_ONCE = 500
+
+# (type, id) of a resource of this server -> where it is referred to, and the version if one is named
+References = Mapping[tuple[str, str], tuple[str, int | None]]
+
+
+class BreaksPolicy(InvalidResource):
+    """The resource is valid R4 and breaks a rule of this server (FHIR R4 http.html#create, 422)."""
+
+    kind = FaultKind.UNPROCESSABLE
+
+
+def policed(draft: Draft, access: Access, door: Door) -> Draft:
+    """The draft, with what the site's policy asks of it before it is committed."""
+    policy = door.policy
+    references = references_of(draft.resource, door.base_url) if policy.require_references else {}
+    profiles = _claimed(draft.resource) if policy.require_profiles else ()
+    if not references and not profiles:
+        return draft
+    resource, before = draft.resource, draft.beside
+
+    async def check(unit: UnitOfWork) -> None:
+        issues = [*await _leading_nowhere(unit, references, access)]
+        if profiles:
+            library = await library_with(door.services.database, unit.connection, profiles, unit.now_us)
+            issues += [i for i in check_profiles(resource, profiles, library) if i.severity is Severity.ERROR]
+        if issues:
+            raise BreaksPolicy(issues[:MAX_ISSUES])
+
+    async def beside(unit: UnitOfWork, written: Draft, rid: int, version_id: int) -> None:
+        if before is not None:
+            await before(unit, written, rid, version_id)
+        unit.before_commit(check)
+
+    draft.beside = beside
+    return draft
+
+
+def _claimed(resource: Any) -> Sequence[str]:
+    claimed: Sequence[str] = resource.get("meta", {}).get("profile", ())
+    return claimed
+
+
+def references_of(resource: Any, base_url: str) -> References:
+    """The resources of this server that a valid resource refers to, those of contained ones too.
+
+    What a stored Bundle holds refers within it or elsewhere, and is left alone.
+    """
+    found: dict[tuple[str, str], tuple[str, int | None]] = {}
+    if resource["resourceType"] == "Bundle":
+        return found
+    for item in _references(resource_item(resource)):
+        literal = item.value.get("reference")
+        if not isinstance(literal, str) or literal.startswith("#"):
+            continue
+        place = f"{item.path()}.reference"
+        named = literal.removeprefix(f"{base_url}/").partition("#")[0].split("/")
+        if len(named) in (2, 4) and named[0] in stored_types():
+            version = named[3] if len(named) == 4 and named[2] == "_history" else None
+            number = int(version) if version and version.isdigit() and len(version) <= 9 else None
+            found.setdefault((named[0], named[1]), (place, number))
+    return found
+
+
+def _references(item: Item) -> Iterator[Item]:
+    if item.kind.name == "Reference":
+        yield item
+    for child in children_of(item):
+        yield from _references(child)
+
+
+async def _leading_nowhere(unit: UnitOfWork, references: References, access: Access) -> Iterable[Issue]:
+    """A confined caller learns of nobody else: what is out of its reach is as if it were not there."""
+    by_type: dict[str, list[str]] = {}
+    for resource_type, resource_id in references:
+        by_type.setdefault(resource_type, []).append(resource_id)
+    there: dict[tuple[str, str], int] = {}
+    for resource_type, ids in by_type.items():
+        kept = within_reach(Reach(access.patient_ids), resource_type)
+        statement = _THERE if kept is None else _THERE.where(kept)
+        for at in range(0, len(ids), _ASKED_AT_ONCE):
+            asked = {"type": resource_type, "ids": ids[at : at + _ASKED_AT_ONCE]}
+            for row in (await unit.execute(statement, asked)).all():
+                there[resource_type, row.id] = row.version_id
+    text = "The reference leads to no resource of this server."
+    return [
+        error(IssueType.NOT_FOUND, text, place)
+        for named, (place, version) in references.items()
+        if named not in there or (version is not None and not 0 < version <= there[named])
+    ]
