@@ -4,7 +4,7 @@ A request has been parsed as far as its URL; an answer has its bytes ready. Neit
 so that a Bundle's entry takes the same way as a request of its own (FHIR R4 http.html).
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -23,6 +23,15 @@ HEADERS_READ = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """The content of a Binary as it was received: what did not fit `rest` lies in chunks already."""
+
+    length: int
+    rest: bytes  # its last bytes, or all of them
+    upload: int | None = None  # number of the chunks; None: there are none yet
+
+
+@dataclass(frozen=True, slots=True)
 class FhirRequest:
     """What is asked: path variables are None where the URL has none, `pairs` are its query parameters."""
 
@@ -38,6 +47,7 @@ class FhirRequest:
     )  # names in lower case; repeated ones joined by ","
     body: bytes = b""
     searched_type: str | None = None  # below an id: what is searched in that compartment; "*": every type
+    content: Received | None = None  # in place of `body`: of a Binary that is sent in its own media type
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,7 @@ class Answer:
     status: HTTPStatus = HTTPStatus.OK
     text: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    stream: AsyncIterator[bytes] | None = None  # in place of `text`: too long for it
 
 
 Interaction = Callable[[Door, FhirRequest], Awaitable[Answer]]

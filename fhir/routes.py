@@ -5,15 +5,17 @@ fault passes to the roof, whose exception handler answers with `fault_response`.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 
 from fhir.binaries.content import BINARY, MAX_BINARY_BYTES, is_raw
+from fhir.binaries.receive import receive_content
 from fhir.bundles.process import MAX_BUNDLE_BYTES, process_bundle
 from fhir.exchange import HEADERS_READ, Answer, FhirRequest, Interaction
 from fhir.interactions.body import MAX_RESOURCE_BYTES
@@ -27,7 +29,7 @@ from fhir.operations.operation import Operation, operate
 from fhir.outcome import FHIR_JSON_UTF8, outcome_of
 from fhir.search.query import MAX_PARAMETERS
 from fhir.search.value import InvalidSearch
-from server.kernel.access import access_of
+from server.kernel.access import Permission, access_of
 from server.kernel.faults import Fault, FaultKind, TooLarge
 from server.kernel.services import Services
 
@@ -150,13 +152,21 @@ class _Served:
         async def handle(request: Request) -> Response:
             _check(request)
             content_type = request.headers.get("content-type")
-            raw = is_raw(request.path_params.get("resource_type"), content_type)
-            if not raw:
-                require_json_body(content_type)
-            text = await _body(request, MAX_BINARY_BYTES if raw else limit)
+            if is_raw(request.path_params.get("resource_type"), content_type):
+                return _response(await interaction(self._door, await self._receive(request)))
+            require_json_body(content_type)
+            text = await _body(request, limit)
             return _response(await interaction(self._door, _read(request, body=text)))
 
         return _named(handle, interaction)
+
+    async def _receive(self, request: Request) -> FhirRequest:
+        """The content of a Binary, taken in only from who may write one."""
+        permission = Permission.CREATE if request.method == "POST" else Permission.UPDATE
+        access_of(request.scope).reach(BINARY, permission)
+        _require_length(request, MAX_BINARY_BYTES)
+        received = await receive_content(self._door.services.database, request.stream())
+        return replace(_read(request), content=received)
 
     def patch(self, interaction: Interaction) -> Handler:
         """With a patch, whose format the interaction judges."""
@@ -217,6 +227,8 @@ def _headers(request: Request) -> Mapping[str, str]:
 
 
 def _response(answer: Answer) -> Response:
+    if answer.stream is not None:
+        return StreamingResponse(answer.stream, answer.status, answer.headers)
     if not answer.text or "Content-Type" in answer.headers:
         return Response(answer.text, answer.status, answer.headers)
     return _json(answer.text, answer.status, answer.headers)
@@ -256,18 +268,26 @@ def _pairs(encoded: bytes) -> list[tuple[str, str]]:
 
 async def _body(request: Request, limit: int) -> bytes:
     """The whole body, read no further than `limit`."""
-    too_large = TooLarge(f"The body is larger than {limit} bytes.")
-    declared = request.headers.get("content-length", "0")
-    if not declared.isascii() or not declared.isdigit():
-        raise InvalidHeader("'Content-Length' is no number.")
-    if len(declared) > 12 or int(declared) > limit:
-        raise too_large
+    _require_length(request, limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise too_large
+            raise _too_large(limit)
     return bytes(body)
+
+
+def _require_length(request: Request, limit: int) -> None:
+    """Let pass a body that does not say that it is longer."""
+    declared = request.headers.get("content-length", "0")
+    if not declared.isascii() or not declared.isdigit():
+        raise InvalidHeader("'Content-Length' is no number.")
+    if len(declared) > 12 or int(declared) > limit:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes.")
 
 
 def _json(

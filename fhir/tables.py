@@ -239,14 +239,29 @@ class Notification(Row, table=True):
     occurred_us: int = Field(sa_type=BigInteger)
 
 
+class BinaryUpload(Row, table=True):
+    """A content that is being received, or was: its number is that of its chunks.
+
+    The row goes with the transaction that gives the content to a version; one that stays is of an upload that
+    never ended, and is swept with its chunks.
+    """
+
+    __tablename__ = "fhir_binary_upload"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    number: int | None = Field(default=None, sa_column=big_key())
+    begun_us: int = Field(sa_type=BigInteger, index=True)
+
+
 class BinaryContent(Row, table=True):
-    """The content of one version of a Binary; `has_data`: whether the resource has `data` at all."""
+    """Which content a version of a Binary has; `has_data`: whether the resource has `data` at all."""
 
     __tablename__ = "fhir_binary_content"
     __table_args__ = (CLUSTERED,)
 
     rid: int = Field(sa_column=rid_column())
     version_id: int = Field(primary_key=True)
+    content: int = Field(sa_type=BigInteger)  # number of its chunks
     length: int = Field(sa_type=BigInteger)
     has_data: bool
 
@@ -256,7 +271,6 @@ class BinaryChunk(Row, table=True):
 
     __tablename__ = "fhir_binary_chunk"
 
-    rid: int = Field(sa_column=rid_column())
-    version_id: int = Field(primary_key=True)
+    content: int = Field(sa_column=rid_column())
     number: int = Field(primary_key=True)
     body: bytes = Field(sa_type=LargeBinary)

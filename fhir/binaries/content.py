@@ -20,7 +20,7 @@ from server.kernel.faults import Fault, FaultKind
 
 BINARY = "Binary"
 CHUNK_BYTES = 512 << 10  # of a row
-MAX_BINARY_BYTES = 32 << 20  # larger content belongs into DICOM storage
+MAX_BINARY_BYTES = 64 << 20  # larger content belongs into DICOM storage
 MAX_BINARY_AS_JSON_BYTES = 12 << 20  # what base64 makes a resource of the usual limit of
 
 # RFC 9110 §8.3.1: type/subtype and parameters, printable ASCII only.

@@ -4,20 +4,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from fhir.binaries.content import (
     BINARY,
     MAX_BINARY_AS_JSON_BYTES,
     Part,
     RangeNotSatisfiable,
     headers_of,
-    is_raw,
     read_range,
     wants_resource,
     with_data,
 )
-from fhir.binaries.stored import Content, find_content, read_bytes
+from fhir.binaries.stored import find_content, read_bytes
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
 from fhir.interactions.answers import answer_stored
@@ -51,7 +48,7 @@ async def read_binary(door: Door, request: FhirRequest) -> Answer:
 
 async def show_written(door: Door, request: FhirRequest, written: Written) -> Written:
     """What a write of a Binary answers: to a resource the resource, to bytes no body."""
-    if is_raw(request.resource_type, request.headers.get("content-type")):
+    if request.content is not None:
         return replace(written, text=b"")
     return replace(written, text=await _with_content(door, written.id, written.version_id, written.text))
 
@@ -61,11 +58,12 @@ async def _with_content(door: Door, resource_id: str, version_id: int, text: byt
         content = await find_content(connection, resource_id, version_id)
         if content is None:
             raise Deleted("The content was deleted.")
-        if not content.has_data:
-            return text
-        if content.length > MAX_BINARY_AS_JSON_BYTES:
-            raise NotAcceptable("The content is too large for a resource; ask for its own media type.")
-        return with_data(text, await read_bytes(connection, content, Part(0, content.length)))
+    if not content.has_data:
+        return text
+    if content.length > MAX_BINARY_AS_JSON_BYTES:
+        raise NotAcceptable("The content is too large for a resource; ask for its own media type.")
+    whole = [piece async for piece in read_bytes(door.services.database, content, Part(0, content.length))]
+    return with_data(text, b"".join(whole))
 
 
 async def _answer_content(door: Door, request: FhirRequest, stored: Stored) -> Answer:
@@ -80,21 +78,21 @@ async def _answer_content(door: Door, request: FhirRequest, stored: Stored) -> A
         return Answer(HTTPStatus.NOT_MODIFIED, b"", headers)
     async with door.services.database.read() as connection:
         content = await find_content(connection, stored.id, stored.version_id)
-        if content is None:
-            raise Deleted("The content was deleted.")
-        try:
-            part = read_range(_range_header(request.headers, headers), content.length)
-        except RangeNotSatisfiable:
-            unsatisfied = {"Content-Range": f"bytes */{content.length}", "Accept-Ranges": "bytes"}
-            return Answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", unsatisfied)
-        if part is None:
-            return Answer(HTTPStatus.OK, await _whole(connection, content), headers)
+    if content is None:
+        raise Deleted("The content was deleted.")
+    try:
+        part = read_range(_range_header(request.headers, headers), content.length)
+    except RangeNotSatisfiable:
+        unsatisfied = {"Content-Range": f"bytes */{content.length}", "Accept-Ranges": "bytes"}
+        return Answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", unsatisfied)
+    status = HTTPStatus.OK
+    if part is None:
+        part = Part(0, content.length)
+    else:
+        status = HTTPStatus.PARTIAL_CONTENT
         headers["Content-Range"] = f"bytes {part.first}-{part.end - 1}/{content.length}"
-        return Answer(HTTPStatus.PARTIAL_CONTENT, await read_bytes(connection, content, part), headers)
-
-
-async def _whole(connection: AsyncConnection, content: Content) -> bytes:
-    return await read_bytes(connection, content, Part(0, content.length)) if content.length else b""
+    headers["Content-Length"] = str(part.end - part.first)
+    return Answer(status, b"", headers, read_bytes(door.services.database, content, part))
 
 
 def _range_header(asked: Mapping[str, str], headers: Mapping[str, str]) -> str | None:

@@ -3,63 +3,65 @@
 The stored resource has no `data`; so searches, histories and indexes never carry it along.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.binaries.content import (
     BINARY,
     CHUNK_BYTES,
-    MAX_BINARY_BYTES,
     Part,
     chunks_of,
     decode_data,
     require_media_type,
 )
+from fhir.exchange import Received
 from fhir.interactions.body import text_of, with_members
 from fhir.interactions.write import COMPARTMENT, Draft
 from fhir.model.json_codec import decode_json
 from fhir.model.validation.walker import require_valid
 from fhir.search.reach import R
-from fhir.tables import BinaryChunk, BinaryContent
-from server.kernel.database import UnitOfWork
-from server.kernel.faults import TooLarge
+from fhir.tables import BinaryChunk, BinaryContent, BinaryUpload
+from server.kernel.clock import SECOND_US
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Busy
 from server.kernel.rows import table_of
+from server.kernel.services import Services
 from server.kernel.uids import new_id
 
-CONTENT, CHUNK = table_of(BinaryContent), table_of(BinaryChunk)
+UPLOAD_S = 3_600  # far longer than from the first byte of an upload to the end of its transaction
+SWEPT_AT_ONCE = 20
+
+UPLOAD, CONTENT, CHUNK = table_of(BinaryUpload), table_of(BinaryContent), table_of(BinaryChunk)
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """The content of one version."""
 
-    rid: int
-    version_id: int
+    number: int  # of its chunks
     length: int
     has_data: bool
 
 
-def raw_draft(body: bytes, content_type: str, security_context: str | None, resource_id: str | None) -> Draft:
-    """The Binary whose content a request sends (R4 binary.html#rest); `X-Security-Context` is its owner.
+def raw_draft(received: Received, headers: Mapping[str, str], resource_id: str | None) -> Draft:
+    """The Binary whose content a request sends (R4 binary.html#rest); `X-Security-Context` says whose it is.
 
     Raises:
         InvalidResource: the media type, or the reference.
-        TooLarge: more than `MAX_BINARY_BYTES`.
     """
-    if len(body) > MAX_BINARY_BYTES:
-        raise TooLarge(f"The content is larger than {MAX_BINARY_BYTES} bytes.")
-    made = {"resourceType": BINARY, "contentType": require_media_type(content_type)}
+    resource: dict[str, Any] = {"resourceType": BINARY}
     if resource_id is not None:
-        made["id"] = resource_id
-    resource: dict[str, Any] = dict(made)
-    if security_context is not None:
-        resource["securityContext"] = {"reference": security_context.strip()}
+        resource["id"] = resource_id
+    resource["contentType"] = require_media_type(headers["content-type"])
+    if (context := headers.get("x-security-context")) is not None:
+        resource["securityContext"] = {"reference": context.strip()}
     require_valid(resource)
-    return _with_content(Draft(resource, text_of(resource), resource_id or new_id()), body, has_data=True)
+    draft = Draft(resource, text_of(resource), resource_id or new_id())
+    return _with_content(draft, received, has_data=True)
 
 
 def take_data(draft: Draft) -> Draft:
@@ -75,19 +77,52 @@ def take_data(draft: Draft) -> Draft:
     text = with_members(draft.text, {"data": None})
     content = b"" if data is None else decode_data(data)
     bare = replace(draft, resource=decode_json(text), text=text)
-    return _with_content(bare, content, has_data=data is not None)
+    return _with_content(bare, Received(len(content), content), has_data=data is not None)
 
 
-def _with_content(draft: Draft, content: bytes, *, has_data: bool) -> Draft:
+def _with_content(draft: Draft, received: Received, *, has_data: bool) -> Draft:
     async def keep(unit: UnitOfWork, written: Draft, rid: int, version_id: int) -> None:
-        named = {"rid": rid, "version_id": version_id}
-        row = {**named, "length": len(content), "has_data": has_data}
-        await unit.execute(insert(CONTENT), [row])
-        for number, chunk in enumerate(chunks_of(content)):
-            await unit.execute(insert(CHUNK), [{**named, "number": number, "body": chunk}])
+        number = received.upload
+        if number is None:
+            number = await begin_upload(unit)
+        stored = (received.length - len(received.rest)) // CHUNK_BYTES
+        await add_chunks(unit, number, stored, received.rest)
+        ended = await unit.execute(delete(UPLOAD).where(UPLOAD.c.number == number))
+        if ended.rowcount != 1:
+            raise Busy("The content was received too long ago; send it again.")
+        row = {"rid": rid, "version_id": version_id, "content": number}
+        await unit.execute(insert(CONTENT), [{**row, "length": received.length, "has_data": has_data}])
         await _join_compartments(unit, written, rid)
 
     return replace(draft, beside=keep)
+
+
+async def begin_upload(unit: UnitOfWork) -> int:
+    """The number of a new content."""
+    statement = insert(UPLOAD).values(begun_us=unit.now_us).returning(UPLOAD.c.number)
+    number: int = (await unit.execute(statement)).scalar_one()
+    return number
+
+
+async def add_chunks(unit: UnitOfWork, number: int, first: int, content: bytes) -> None:
+    """More of a content, from its chunk `first` on."""
+    for at, chunk in enumerate(chunks_of(content), first):
+        await unit.execute(insert(CHUNK), [{"content": number, "number": at, "body": chunk}])
+
+
+async def sweep_uploads(services: Services) -> int:
+    """Drop contents that nobody took within `UPLOAD_S`; returns how many."""
+
+    async def work(unit: UnitOfWork) -> int:
+        before_us = unit.now_us - UPLOAD_S * SECOND_US
+        old = select(UPLOAD.c.number).where(UPLOAD.c.begun_us < before_us)
+        numbers = (await unit.execute(old.order_by(UPLOAD.c.begun_us).limit(SWEPT_AT_ONCE))).scalars().all()
+        if numbers:
+            await unit.execute(delete(UPLOAD).where(UPLOAD.c.number.in_(numbers)))
+            await unit.execute(delete(CHUNK).where(CHUNK.c.content.in_(numbers)))
+        return len(numbers)
+
+    return await services.database.transact(work)
 
 
 async def _join_compartments(unit: UnitOfWork, written: Draft, rid: int) -> None:
@@ -116,7 +151,7 @@ async def find_content(connection: AsyncConnection, resource_id: str, version_id
     """The content of a version; None: it is not there any more."""
     c = CONTENT.c
     query = (
-        select(c.rid, c.version_id, c.length, c.has_data)
+        select(c.content, c.length, c.has_data)
         .join(R, R.c.rid == c.rid)
         .where(R.c.type == BINARY, R.c.id == resource_id, c.version_id == version_id)
     )
@@ -124,15 +159,18 @@ async def find_content(connection: AsyncConnection, resource_id: str, version_id
     return None if row is None else Content(*row)
 
 
-async def read_bytes(connection: AsyncConnection, content: Content, part: Part) -> bytes:
-    """Bytes of a content; only the rows that hold them are read."""
-    first, last = part.first // CHUNK_BYTES, (part.end - 1) // CHUNK_BYTES
+async def read_bytes(database: Database, content: Content, part: Part) -> AsyncIterator[bytes]:
+    """Bytes of a content, a chunk at a time; only the rows that hold them are read.
+
+    Raises:
+        Busy: the database is gone, or the content is by now.
+    """
     c = CHUNK.c
-    query = (
-        select(c.body)
-        .where(c.rid == content.rid, c.version_id == content.version_id, c.number.between(first, last))
-        .order_by(c.number)
-    )
-    chunks: Sequence[bytes] = (await connection.execute(query)).scalars().all()
-    begin = part.first - first * CHUNK_BYTES
-    return b"".join(bytes(chunk) for chunk in chunks)[begin : begin + part.end - part.first]
+    for number in range(part.first // CHUNK_BYTES, -(-part.end // CHUNK_BYTES)):
+        query = select(c.body).where(c.content == content.number, c.number == number)
+        async with database.read() as connection:
+            body = (await connection.execute(query)).scalar_one_or_none()
+        if body is None:
+            raise Busy("The content was deleted while it was read.")
+        begins = number * CHUNK_BYTES
+        yield bytes(body)[max(0, part.first - begins) : part.end - begins]

@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.engine import Row as ResultRow
 
-from fhir.binaries.content import is_raw
 from fhir.binaries.stored import raw_draft
 from fhir.exchange import FhirRequest
 from fhir.interactions.body import unpack
@@ -52,10 +51,8 @@ def read_draft(resource_type: str, text: bytes, resource_id: str | None) -> Draf
 def read_written(request: FhirRequest, resource_id: str | None) -> Draft:
     """What a request sends to be written: a resource, or the content of a Binary; as `read_draft`."""
     assert request.resource_type is not None
-    content_type = request.headers.get("content-type")
-    if content_type is not None and is_raw(request.resource_type, content_type):
-        context = request.headers.get("x-security-context")
-        return raw_draft(request.body, content_type, context, resource_id)
+    if request.content is not None:
+        return raw_draft(request.content, request.headers, resource_id)
     return read_draft(request.resource_type, request.body, resource_id)
 
 

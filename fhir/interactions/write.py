@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import Table, bindparam, delete, func, select
 from sqlalchemy.engine import Row as ResultRow
 
 from fhir.interactions.body import pack, with_identity
@@ -179,10 +179,11 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
     version_id = current.version_id + 1
     gone = {"version_id": version_id, "last_updated_us": unit.now_us, "deleted": True, "body": b""}
     changes = _changes_from(current, gone)
-    if current.type == BINARY:  # its bytes go with it, those of every version
-        for table in (CHUNK, CONTENT):
-            changes.delete(table, "rid", current.rid)
     await unit.change(changes)
+    if current.type == BINARY:  # its bytes go with it, those of every version
+        contents = select(CONTENT.c.content).where(CONTENT.c.rid == current.rid)
+        await unit.execute(delete(CHUNK).where(CHUNK.c.content.in_(contents)))
+        await unit.execute(delete(CONTENT).where(CONTENT.c.rid == current.rid))
     if current.type == PATIENT:
         await forget_patient(unit, current.id)
     patients = (await unit.execute(_PATIENTS, {"key": current.rid})).scalars().all()

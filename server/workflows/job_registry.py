@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from dicomweb.store.reindex import refresh_index
+from fhir.binaries.stored import sweep_uploads
 from fhir.interactions.reindex import refresh_search
 from fhir.subscriptions.deliver import tend
 from server.kernel.audit_months import make_audit_months
@@ -85,6 +86,7 @@ CARE = (
     Care(Recurring("prune", 3600), prune),
     Care(Recurring("forget-deleted", 3600), forget_deleted),
     Care(Recurring("tend-subscriptions", 60), tend),
+    Care(Recurring("sweep-uploads", 600), sweep_uploads),
 )
 RECURRING: Sequence[Recurring] = [each.recurring for each in CARE]
 

@@ -37,7 +37,12 @@ def observation(subject: str, number: int) -> bytes:
             "code": {"text": "Finding"},
             "subject": {"reference": f"Patient/{subject}"},
             "effectiveDateTime": f"20{10 + number % 15}-0{1 + number % 9}-1{number % 10}T10:00:00Z",
-            "valueQuantity": {"value": number % 100, "unit": "mm", "system": "http://unitsofmeasure.org", "code": "mm"},
+            "valueQuantity": {
+                "value": number % 100,
+                "unit": "mm",
+                "system": "http://unitsofmeasure.org",
+                "code": "mm",
+            },
         }
     ).encode()
 

@@ -2,15 +2,16 @@
 
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import func, select
 
-from fhir.binaries.content import CHUNK_BYTES, MAX_BINARY_AS_JSON_BYTES, MAX_BINARY_BYTES
-from fhir.binaries.stored import CHUNK, CONTENT
+from fhir.binaries import interactions, receive, stored
+from fhir.binaries.content import CHUNK_BYTES, MAX_BINARY_BYTES
+from fhir.binaries.stored import CHUNK, CONTENT, UPLOAD, sweep_uploads
 from server.kernel.services import Services
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -31,6 +32,11 @@ async def rows(services: Services) -> tuple[int, int]:
         counts = [select(func.count()).select_from(table).scalar_subquery() for table in (CONTENT, CHUNK)]
         contents, chunks = (await connection.execute(select(*counts))).one()
     return contents, chunks
+
+
+async def uploads(services: Services) -> int:
+    async with services.database.read() as connection:
+        return int((await connection.execute(select(func.count()).select_from(UPLOAD))).scalar_one())
 
 
 async def test_bytes_come_back_as_they_were_sent(client: httpx.AsyncClient) -> None:
@@ -200,14 +206,59 @@ async def test_security_context_says_whose_it_is(
         assert (await client.post("/Binary", content=PNG, headers=headers)).status_code == status
 
 
-async def test_size_is_limited(client: httpx.AsyncClient, services: Services) -> None:
-    headers = {"content-type": "application/octet-stream"}
-    too_much = await client.post("/Binary", content=bytes(MAX_BINARY_BYTES + 1), headers=headers)
-    assert too_much.status_code == 413
+async def test_size_is_limited(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = {"content-type": "a/b", "content-length": str(MAX_BINARY_BYTES + 1)}
+    assert (await client.post("/Binary", content=b"", headers=declared)).status_code == 413
+    monkeypatch.setattr(interactions, "MAX_BINARY_AS_JSON_BYTES", 10)
+    for content, status in ((b"x" * 10, 200), (b"x" * 11, 406)):
+        place = await upload(client, content, "application/octet-stream")
+        assert (await client.get(place, headers=JSON)).status_code == status
+        assert (await client.get(place, headers=ANY)).content == content
+
+
+async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
+    """A body that does not say how long it is."""
+    for at in range(0, len(content), 300_001):
+        yield content[at : at + 300_001]
+
+
+async def test_long_content_is_stored_while_it_comes(client: httpx.AsyncClient, services: Services) -> None:
+    content = os.urandom(9 * CHUNK_BYTES + 5)
+    made = await client.post("/Binary", content=in_pieces(content), headers={"content-type": "a/b"})
+    assert made.status_code == 201, made.text
+    place = f"/Binary/{made.headers['location'].split('/')[-3]}"
+    assert (await client.get(place, headers=ANY)).content == content
+    answer = await client.get(place, headers={**ANY, "range": f"bytes={4 * CHUNK_BYTES - 1}-"})
+    assert answer.content == content[4 * CHUNK_BYTES - 1 :]
+    assert await rows(services) == (1, 10)
+    assert await uploads(services) == 0
+
+
+async def test_upload_that_comes_to_nothing_is_swept(
+    client: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receive, "MAX_BINARY_BYTES", 5 * CHUNK_BYTES)
+    too_long = in_pieces(bytes(5 * CHUNK_BYTES + 1))
+    answer = await client.post("/Binary", content=too_long, headers={"content-type": "a/b"})
+    assert answer.status_code == 413
+    bad = {"content-type": "a/b", "X-Security-Context": "no reference of R4 <>"}
+    await client.post("/Binary", content=in_pieces(bytes(5 * CHUNK_BYTES)), headers=bad)
+    contents, chunks = await rows(services)
+    assert chunks == 8
+    assert await sweep_uploads(services) == 0  # it may still be under way
+    monkeypatch.setattr(stored, "UPLOAD_S", -1)
+    assert await sweep_uploads(services) == 2
+    assert await rows(services) == (contents, 0)
+    assert await uploads(services) == 0
+
+
+async def test_who_may_not_write_one_is_not_listened_to(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    headers = {"content-type": "a/b", "x-rights": "reader"}
+    answer = await client.post("/Binary", content=in_pieces(bytes(5 * CHUNK_BYTES)), headers=headers)
+    assert answer.status_code == 403
     assert await rows(services) == (0, 0)
-    place = await upload(client, bytes(MAX_BINARY_AS_JSON_BYTES + 1), "application/octet-stream")
-    assert (await client.get(place, headers=JSON)).status_code == 406
-    assert len((await client.get(place, headers=ANY)).content) == MAX_BINARY_AS_JSON_BYTES + 1
 
 
 async def test_other_types_take_no_bytes(client: httpx.AsyncClient) -> None:
