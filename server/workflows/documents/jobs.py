@@ -1,6 +1,7 @@
 """Jobs that look at received documents: one finds those of a study, and has each mapped by a job of its own.
 
-So a document that makes trouble is a failed job, which holds back no other.
+So a document that makes trouble is a failed job, which holds back no other. What maps them is imported by the
+first: a server starts without it.
 """
 
 from dicomweb.store.index import STUDY_CHANGED
@@ -8,7 +9,7 @@ from dicomweb.store.reindex import STUDY_REINDEXED
 from server.kernel.database import UnitOfWork
 from server.kernel.jobs import LOW, ROUTINE, Args, Emitted, Handlers, Job, Subscriptions
 from server.kernel.services import Services
-from server.workflows.documents.map import CLASSES, map_document, waiting_documents
+from server.workflows.documents.classes import CLASSES
 
 FIND, MAP = "find-documents", "map-document"
 MOMENT_S = 0.1  # in which the documents of a study gather
@@ -37,6 +38,8 @@ def document_handlers(services: Services) -> Handlers:
     """What the jobs do."""
 
     async def find(args: Args) -> None:
+        from server.workflows.documents.map import waiting_documents
+
         async def work(unit: UnitOfWork) -> None:
             for uid in await waiting_documents(unit, args["study"]):
                 unit.defer(Job(MAP, {"instance": uid}, dedupe_key=f"{MAP}:{uid}"))
@@ -44,6 +47,8 @@ def document_handlers(services: Services) -> Handlers:
         await services.database.transact(work)
 
     async def map_one(args: Args) -> None:
+        from server.workflows.documents.map import map_document
+
         await map_document(services, args["instance"])
 
     return {FIND: find, MAP: map_one}

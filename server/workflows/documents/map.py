@@ -23,6 +23,7 @@ from server.kernel.database import UnitOfWork
 from server.kernel.object_store import StoredRange
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.workflows.documents.classes import CLASSES
 from server.workflows.documents.known import Looked, known_documents, note_document
 from server.workflows.documents.lineage import belonging_of
 from server.workflows.documents.tables import ReportDocument
@@ -34,21 +35,10 @@ from server.workflows.report.record import (
     write_graph,
 )
 from server.workflows.sr_to_fhir import map_sr, predecessors_of
-from terminology.definitions import sop_classes
 
 READER = Principal("system:documents", "documents")
-MAX_DOCUMENT_BYTES = 32 << 20  # of a document that is mapped; a long one has hundreds of kilobytes
+MAX_DOCUMENT_BYTES = 8 << 20  # of a document that is mapped; a long one has hundreds of kilobytes
 MAX_PROBLEM_CHARACTERS = 1_000
-# Documents of findings. Dose reports, CAD, procedure logs and key objects say something else.
-CLASSES = frozenset(
-    {
-        sop_classes.BasicTextSRStorage,
-        sop_classes.EnhancedSRStorage,
-        sop_classes.ComprehensiveSRStorage,
-        sop_classes.Comprehensive3DSRStorage,
-        sop_classes.ExtensibleSRStorage,
-    }
-)
 NOT_MAPPABLE = (UnreadableDataSet, InvalidResource, NotRendered)
 
 _INSTANCE, _STUDY, _DOCUMENT = table_of(Instance), table_of(Study), table_of(ReportDocument)

@@ -1,4 +1,7 @@
-"""DiagnosticReport/{id}/$verify as an operation of the FHIR door; the roof hands it in."""
+"""DiagnosticReport/{id}/$verify as an operation of the FHIR door; the roof hands it in.
+
+What it does is imported by the first who asks for it: a server starts without it.
+"""
 
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions.answers import answer_written
@@ -6,14 +9,16 @@ from fhir.interactions.door import Door
 from fhir.interactions.etag import read_guard
 from fhir.operations.operation import Level, Operation
 from server.kernel.access import Permission
-from server.workflows.verify.act import Asked, verify
-from server.workflows.verify.request import REPORT, read_verification
 
+REPORT = "DiagnosticReport"
 DEFINITION = "https://isthmus.health/fhir/OperationDefinition/DiagnosticReport-verify"
 
 
 async def verify_report(door: Door, request: FhirRequest) -> Answer:
     """The report as it stands after a person's word."""
+    from server.workflows.verify.act import Asked, verify
+    from server.workflows.verify.request import read_verification
+
     assert request.resource_id is not None
     reach = request.access.reach(REPORT, Permission.UPDATE)
     word = read_verification(request)
