@@ -10,15 +10,21 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from ai_engine.tables import ModelVersion
+from fhir.bundles.importing import import_files
+from fhir.interactions.door import Door, Policy
 from server.auth.clients import add_client
 from server.auth.tokens import issue_token
+from server.kernel.access import system_access
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.object_stores import open_store
+from server.kernel.read_audit import ReadAudit
 from server.kernel.redis import RedisLink
 from server.kernel.rows import table_of
+from server.kernel.services import Services
 from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
+from server.workflows.job_registry import SUBSCRIPTIONS
 from server.workflows.packages import load_package
 
 SECRET_SETTINGS = frozenset(
@@ -77,6 +83,31 @@ async def load_definitions(
         loaded = await load_package(database, package, told)
     refused = [f"not valid, left out: {line}" for line in loaded.refused]
     return [*refused, f"{loaded.written} definitions written, {loaded.unchanged} unchanged."], not refused
+
+
+async def import_resources(
+    settings: Settings, files: Sequence[Path], told: Callable[[int], None]
+) -> tuple[list[str], bool]:
+    """Write the resources of files; returns lines that say what came of them, and if all were valid."""
+    await upgrade_database(settings)
+    database = Database(settings.database, settings.database_limits, SUBSCRIPTIONS)
+    services = Services(
+        database,
+        open_store(settings.objects),
+        ReadAudit(database),
+        settings.base,
+        site=settings.site,
+        storage=settings.storage,
+        subscriptions=settings.subscriptions,
+    )
+    try:
+        door = Door(services, b"", Policy(create_on_update=True))
+        imported = await import_files(door, system_access("import"), files, told)
+    finally:
+        await services.objects.close()
+        await database.close()
+    said = f"{imported.written} written, {imported.unchanged} unchanged, {imported.failed} refused."
+    return [*imported.refused, said], not imported.failed
 
 
 async def list_models(settings: Settings) -> list[str]:

@@ -49,7 +49,7 @@ viewer = typer.Typer(help="The web viewer OHIF.", no_args_is_help=True)
 backup = typer.Typer(
     cls=DirectoryGroup, help="Back up to a folder: `isthmus backup DIR`.", no_args_is_help=True
 )
-definitions = typer.Typer(help="FHIR definitions.", no_args_is_help=True)
+definitions = typer.Typer(help="FHIR resources and definitions.", no_args_is_help=True)
 cli.add_typer(backup, name="backup")
 cli.add_typer(definitions, name="fhir")
 cli.add_typer(db, name="db")
@@ -227,6 +227,29 @@ def fhir_load_package(
         task = progress.add_task("", total=None)
         told = lambda count: progress.advance(task, count)  # noqa: E731
         lines, passed = asyncio.run(load_definitions(settings, file, told))
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(0 if passed else 1)
+
+
+@definitions.command("import")
+def fhir_import(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="NDJSON files, Bundles, or single resources.", exists=True, dir_okay=False),
+    ],
+    data: Data = None,
+) -> None:
+    """Write the resources of files, ids kept; run it again to go on where it stopped."""
+    from rich.progress import BarColumn, DownloadColumn, Progress
+
+    from server.administration import import_resources
+
+    settings = load_settings(data=data)
+    with Progress(BarColumn(), DownloadColumn(), console=errors, transient=True) as progress:
+        task = progress.add_task("", total=sum(file.stat().st_size for file in files))
+        told = lambda count: progress.advance(task, count)  # noqa: E731
+        lines, passed = asyncio.run(import_resources(settings, files, told))
     for line in lines:
         typer.echo(line)
     raise typer.Exit(0 if passed else 1)
