@@ -14,8 +14,10 @@ from fhir.search.definitions import (
     stored_types,
     unsupported_codes,
 )
+from fhir.search.extract import datatypes_of
 from fhir.search.full_text import COLUMN_OF
 from fhir.search.kinds import KINDS
+from fhir.search.token import OF_TYPE
 from fhir.search.value import InvalidSearch, UnsupportedSearch, split_escaped
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.faults import Forbidden
@@ -172,7 +174,10 @@ def modifiers_of(parameter: SearchParameter) -> frozenset[str]:
         return frozenset()
     if parameter.type is SearchType.REFERENCE and parameter.targets:
         return frozenset({"identifier", *parameter.targets})
-    return KINDS[parameter.type].modifiers
+    allowed = KINDS[parameter.type].modifiers
+    if OF_TYPE in allowed and "Identifier" not in datatypes_of(parameter):
+        return allowed - {OF_TYPE}
+    return allowed
 
 
 def _may_target(parameter: SearchParameter, resource_type: str) -> bool:

@@ -37,6 +37,12 @@ def extractor(parameter: SearchParameter) -> Extract:
     return extract
 
 
+@cache
+def datatypes_of(parameter: SearchParameter) -> frozenset[str]:
+    """The datatypes that the parameter looks at; empty: not known."""
+    return frozenset(parse_path(path).type for path in parameter.paths or ())
+
+
 def first_name(path: Path) -> str | None:
     """The element of the start without which there is nothing at the path's end; None: it cannot be told."""
     return path.steps[0].name if path.steps and not path.from_resource else None

@@ -4,17 +4,16 @@ Raises `InvalidSearch` for values that make no sense.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhir.search.compartment import SHARED_TYPES
 from fhir.search.conditions import Chain, Condition, Criterion, FullText, Has, InCompartment
 from fhir.search.date import read_date
 from fhir.search.definitions import SearchParameter, SearchType
+from fhir.search.extract import datatypes_of
 from fhir.search.full_text import read_words
 from fhir.search.kinds import KINDS
-from fhir.search.path import parse_path
 from fhir.search.reference import Form as ReferenceForm
 from fhir.search.shape import (
     Always,
@@ -97,6 +96,8 @@ class Lowering:
             return Not(found) if criterion.missing else found
         if parameter.type is SearchType.COMPOSITE:
             return Composite(parameter, tuple(self._components(criterion, v) for v in criterion.values))
+        if parameter.type is SearchType.TOKEN and criterion.modifier == "text":
+            parameter = replace(parameter, type=SearchType.STRING)  # its texts are indexed as one
         asked = [_asked(criterion, text, self.around) for text in criterion.values]
         terms = [KINDS[parameter.type].read(one) for one in asked]
         matching = Indexed(parameter, tuple(map(self._slot, terms)), rank_of(parameter, terms))
@@ -135,12 +136,6 @@ class Lowering:
 def _asked(criterion: Criterion, text: str, around: Surroundings) -> Asked:
     parameter = criterion.parameter
     return Asked(parameter.code, text, criterion.modifier, around, parameter.targets, datatypes_of(parameter))
-
-
-@cache
-def datatypes_of(parameter: SearchParameter) -> frozenset[str]:
-    """The datatypes that the parameter looks at; empty: not known."""
-    return frozenset(parse_path(path).type for path in parameter.paths or ())
 
 
 def rank_of(parameter: SearchParameter, terms: Sequence[Term]) -> Rank:

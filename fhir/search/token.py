@@ -27,6 +27,7 @@ from fhir.tables import SearchToken
 from server.kernel.rows import table_of
 
 IMPLIED_SYSTEM = "*"  # of a `code`: its binding implies the system, so any stated system may be meant
+OF_TYPE = "of-type"
 _IMPLYING = frozenset({"code", "boolean"})  # datatypes whose tokens have `IMPLIED_SYSTEM`
 
 
@@ -89,6 +90,49 @@ TOKENS_OF = {
 }
 
 
+def texts_of_concept(concept: Json, around: Surroundings) -> Iterator[str]:
+    """What stands for a CodeableConcept to a reader: its text, and the displays of its codings."""
+    if text := concept.get("text"):
+        yield text
+    for coding in concept.get("coding", ()):
+        yield from texts_of_coding(coding, around)
+
+
+def texts_of_coding(coding: Json, _around: Surroundings) -> Iterator[str]:
+    """A Coding's display."""
+    if display := coding.get("display"):
+        yield display
+
+
+def texts_of_identifier(identifier: Json, _around: Surroundings) -> Iterator[str]:
+    """The text of an Identifier's type."""
+    if text := (identifier.get("type") or {}).get("text"):
+        yield text
+
+
+# For `:text` (search.html#token); the texts are indexed as those of a string parameter with the same number.
+TOKEN_TEXTS_OF = {
+    "CodeableConcept": texts_of_concept,
+    "Coding": texts_of_coding,
+    "Identifier": texts_of_identifier,
+}
+
+
+def typed_identifiers(identifier: Json, _around: Surroundings) -> Iterator[Token]:
+    """For `:of-type`: an Identifier's value under each coding of its type, which stands in for a system."""
+    value = identifier.get("value")
+    for coding in (identifier.get("type") or {}).get("coding", ()) if value else ():
+        if code := coding.get("code"):
+            yield Token(_type_mark(coding.get("system") or "", code), value)
+
+
+TYPES_OF = {"Identifier": typed_identifiers}
+
+
+def _type_mark(system: str, code: str) -> str:
+    return f"of-type {system}|{code}"  # no URI, so no system
+
+
 def row_of_token(token: Token) -> dict[str, Any]:
     """The columns of `SearchToken`."""
     return {"system": bounded(token.system or ""), "code": bounded(token.code)}
@@ -106,6 +150,8 @@ class Form(Enum):
 
 def read_token(asked: Asked) -> Term:
     """`code`, `system|code`, `|code` (no system) or `system|` (any code)."""
+    if asked.modifier == OF_TYPE:
+        return _read_of_type(asked)
     parts = [bounded(unescape(part)) for part in split_escaped(asked.text, "|")]
     if len(parts) > 2:
         raise InvalidSearch(f"The value of '{asked.code}' has more than one '|'.")
@@ -120,6 +166,14 @@ def read_token(asked: Asked) -> Term:
         return Term(Form.CODE, (code,))
     exact = asked.datatypes and asked.datatypes.isdisjoint(_IMPLYING)
     return Term(Form.EXACT if exact else Form.EITHER, (code, system))
+
+
+def _read_of_type(asked: Asked) -> Term:
+    """`type system|type code|value`."""
+    parts = [unescape(part) for part in split_escaped(asked.text, "|")]
+    if len(parts) != 3 or not all(parts[1:]):
+        raise InvalidSearch(f"The value of '{asked.code}:{OF_TYPE}' is not system|code|value.")
+    return Term(Form.EXACT, (bounded(parts[2]), bounded(_type_mark(parts[0], parts[1]))))
 
 
 def match_token(c: Columns, form: Form, values: Values) -> ColumnElement[bool]:
@@ -141,7 +195,7 @@ TOKEN = Kind(
     row_of=row_of_token,
     read=read_token,
     match=match_token,
-    modifiers=frozenset({"not"}),
+    modifiers=frozenset({"not", "text", OF_TYPE}),
     sort_column="code",
     sort_column_descending="code",
 )

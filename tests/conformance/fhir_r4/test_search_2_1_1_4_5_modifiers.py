@@ -1,0 +1,62 @@
+"""Modifiers (FHIR R4 search.html#modifiers, #token)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conformance.fhir_r4.searching import check, observation
+
+V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
+
+@pytest.fixture
+async def names(create: Callable[..., Any]) -> dict[str, str]:
+    """Patients with typed identifiers, observations with texts."""
+    record_number = {"coding": [{"system": V2_0203, "code": "MR"}], "text": "Record number"}
+    social = {"coding": [{"system": V2_0203, "code": "SS"}, {"code": "own"}]}
+    ann = [{"type": record_number, "value": "1|2"}, {"type": social, "system": "urn:s", "value": "9"}]
+    made = {
+        "ann": await create({"resourceType": "Patient", "identifier": ann}),
+        "bob": await create({"resourceType": "Patient", "identifier": [{"type": social, "value": "1|2"}]}),
+        "none": await create({"resourceType": "Patient"}),
+    }
+    headache = {"text": "Severe headache", "coding": [{"code": "h", "display": "Cephalalgia (finding)"}]}
+    made["headache"] = await create(observation(made["ann"], code=headache))
+    made["pulse"] = await create(observation(made["bob"], status="amended"))
+    return made
+
+
+async def test_modifiers_of_tokens(client: httpx.AsyncClient, names: dict[str, str]) -> None:
+    await check(
+        client,
+        names,
+        [
+            ("/Observation?code:text=severe", "headache"),
+            ("/Observation?code:text=cephal", "headache"),
+            ("/Observation?code:text=headache", ""),
+            ("/Observation?code:text=h", ""),
+            ("/Observation?code:text=cephal,nothing", "headache"),
+            ("/Observation?combo-code:text=CEPHAL", "headache"),
+            ("/Observation?code=Severe headache", ""),
+            ("/Patient?identifier:text=record", "ann"),
+            (rf"/Patient?identifier:of-type={V2_0203}|MR|1\|2", "ann"),
+            (rf"/Patient?identifier:of-type={V2_0203}|SS|1\|2", "bob"),
+            (f"/Patient?identifier:of-type={V2_0203}|SS|9", "ann"),
+            ("/Patient?identifier:of-type=|own|9", "ann"),
+            ("/Patient?identifier:of-type=|SS|9", ""),
+            (f"/Patient?identifier:of-type={V2_0203}|MR", "400 value"),
+            ("/Patient?identifier:of-type=a||b", "400 value"),
+            ("/Patient?gender:of-type=a|b|c", "400 not-supported"),
+            ("/Patient?identifier:not=urn:s|9", "bob none"),
+            ("/Patient?identifier:missing=true", "none"),
+            ("/Patient?identifier:missing=false", "ann bob"),
+            ("/Patient?_id:missing=true", ""),
+            ("/Patient?_lastUpdated:missing=false", "ann bob none"),
+            ("/Observation?code-value-quantity:missing=true", "headache pulse"),
+            ("/Observation?status:not=final", "pulse"),
+            ("/Observation?value-quantity:missing=true", "headache pulse"),
+            ("/Observation?patient.identifier:text=record", "headache"),
+        ],
+    )
