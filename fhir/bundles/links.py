@@ -10,7 +10,7 @@ from html import escape, unescape
 from typing import Any
 
 from fhir.bundles.places import Link, Place, is_resource_type, places_of
-from fhir.model.json_codec import Json, decode_json, encode_json
+from fhir.model.json_codec import InvalidJson, Json, decode_json, encode_json
 
 Rewrite = Callable[[Link, str], str]  # what a link becomes; the same: it stays
 
@@ -24,10 +24,17 @@ _ATTRIBUTE = re.compile(
 
 
 def references_of(text: bytes) -> list[str]:
-    """The texts of the References in a resource's text."""
+    """The texts of the References in a resource's text.
+
+    Raises:
+        InvalidJson: the text is no JSON.
+    """
     if _ESCAPED_NAME in text or b'"reference"' in _REFERENCE.sub(b"", text):
         return [link for kind, link in _links(decode_json(text)) if kind is Link.REFERENCE]
-    return [match[1].decode() for match in _REFERENCE.findall(text)]
+    try:
+        return [match[1].decode() for match in _REFERENCE.findall(text)]
+    except UnicodeDecodeError:
+        raise InvalidJson("A reference is not UTF-8.") from None
 
 
 def rewrite_links(text: bytes, rewrite: Rewrite, marks: tuple[bytes, ...] | None) -> bytes:

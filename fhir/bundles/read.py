@@ -56,6 +56,11 @@ class Asked:
         """The resource's text, empty without one."""
         return b"" if self.resource is None else bytes(self.resource)
 
+    @property
+    def size(self) -> int:
+        """The bytes of that text."""
+        return 0 if self.resource is None else memoryview(self.resource).nbytes
+
 
 def read_bundle(text: bytes) -> tuple[BundleType, list[Asked]]:
     """What a Bundle asks for, entry by entry.

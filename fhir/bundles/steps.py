@@ -16,12 +16,14 @@ from urllib.parse import parse_qsl, unquote
 from fhir.bundles.faults import invalid_entry
 from fhir.bundles.read import Asked
 from fhir.exchange import FhirRequest, Pairs
+from fhir.interactions.body import MAX_RESOURCE_BYTES
 from fhir.interactions.table import require_stored_type
 from fhir.model.json_codec import InvalidJson, Json, decode_json
 from fhir.model.validation.issue import IssueType
 from fhir.outcome import FHIR_JSON
 from fhir.search.place import EVERY_TYPE
 from fhir.search.query import MAX_PARAMETERS
+from server.kernel.faults import TooLarge
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -76,8 +78,11 @@ def step_of(asked: Asked, around: FhirRequest, base_url: str) -> Step:
     Raises:
         EntryFailed: nothing that this server does in a Bundle.
         UnknownType: a type that it does not keep.
+        TooLarge: a resource beyond what a request by itself may hold.
     """
     rank = RANK_OF[asked.method]
+    if asked.size > MAX_RESOURCE_BYTES:
+        raise TooLarge(f"A resource is larger than {MAX_RESOURCE_BYTES} bytes.")
     path, pairs = _split(asked, base_url)
     if rank in (Rank.CREATE, Rank.UPDATE, Rank.PATCH) and asked.resource is None:
         raise invalid_entry(asked.number, "This element is required.", "resource", IssueType.REQUIRED)
@@ -146,7 +151,10 @@ def _split(asked: Asked, base_url: str) -> tuple[list[str], Pairs]:
     except ValueError:
         text = "The parameters are no URL-encoded UTF-8, or too many."
         raise invalid_entry(asked.number, text, "request.url", IssueType.VALUE) from None
-    return [unquote(part) for part in path.strip("/").split("/") if part], pairs if question else ()
+    parts = [unquote(part) for part in path.strip("/").split("/") if part]
+    if any("\x00" in part for part in parts):  # PostgreSQL's text holds none (server/http/path_text.py)
+        raise invalid_entry(asked.number, "The URL holds NUL.", "request.url", IssueType.VALUE)
+    return parts, pairs if question else ()
 
 
 _Named = dict[str, str]

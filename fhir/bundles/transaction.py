@@ -179,7 +179,7 @@ def _prepare_one(door: Door, plan: Plan, planned: Planned, marks: tuple[bytes, .
     if step.rank is Rank.UPDATE:
         update = prepare_update(door, request)
         if planned.condition is not None and planned.existing is None:
-            update.draft = replace(update.draft, id=planned.new)
+            update.draft = update.draft.renamed(planned.new)
         return Prepared(planned, request, update)
     return Prepared(planned, request, prepare_create(door, replace(request, resource_id=planned.new)))
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.engine import Row as ResultRow
 
 from fhir.exchange import FhirRequest
-from fhir.interactions.body import text_of, unpack
+from fhir.interactions.body import MAX_RESOURCE_BYTES, text_of, unpack
 from fhir.interactions.condition import Condition, find_one, read_condition
 from fhir.interactions.create import require_within
 from fhir.interactions.door import Door
@@ -22,7 +22,7 @@ from fhir.interactions.read import Deleted
 from fhir.interactions.served import require_changeable_type
 from fhir.interactions.update import require_reached, require_same_identity
 from fhir.interactions.write import Draft, Written, lock_and_find, lock_name, supersede
-from fhir.model.json_codec import Json, decode_json, decode_value
+from fhir.model.json_codec import Json, decode_json, decode_value, require_shallow
 from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.model.validation.walker import require_valid
 from fhir.negotiation import UnsupportedMediaType, media_type_of
@@ -32,7 +32,7 @@ from fhir.patching.json_patch import apply_json_patch, read_json_patch
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import NotFound
+from server.kernel.faults import NotFound, TooLarge
 
 Change = Callable[[Json], Json]  # a resource -> the patched one, its own
 
@@ -79,19 +79,27 @@ class Patch:
             VersionDiffers: somebody else was first.
             PatchFailed: the patch does not fit the resource.
             InvalidResource: the patched resource breaks the rules, or is another resource.
+            InvalidJson, TooLarge: it is deeper or larger than a resource may be.
             Forbidden: it leaves the caller's compartment, or changes who the patient is.
         """
         current = await self._current(unit)
         self.guard.require(current.version_id)
-        before = decode_json(unpack(current.body))
-        after = self.change(before)
-        _require_same_resource(before, after)
-        require_valid(after)
-        draft = particular(Draft(after, text_of(after), current.id), self.access, self.door.services)
+        draft = particular(self._patched(current), self.access, self.door.services)
         draft = policed(draft, self.access, self.door)
         require_within(self.reach, draft, self.around)
         require_same_identity(self.reach, current, draft)
         return await supersede(unit, current, draft, self.access.principal, self.around)
+
+    def _patched(self, current: ResultRow[Any]) -> Draft:
+        before = decode_json(unpack(current.body))
+        after = self.change(before)
+        require_shallow(after)
+        _require_same_resource(before, after)
+        require_valid(after)
+        text = text_of(after)
+        if len(text) > MAX_RESOURCE_BYTES:
+            raise TooLarge(f"The patched resource is larger than {MAX_RESOURCE_BYTES} bytes.")
+        return Draft(after, text, current.id)
 
     async def _current(self, unit: UnitOfWork) -> ResultRow[Any]:
         assert self.resource_id is not None

@@ -1,7 +1,7 @@
 """update, also conditional, with optimistic locking (FHIR R4 http.html#update, #cond-update)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -78,7 +78,7 @@ class Update:
             )
         self.may_name = found is None and stated is None
         if found is not None:
-            self.draft = replace(self.draft, id=found.id)
+            self.draft = self.draft.renamed(found.id)
         return [lock_name(self.draft.type, self.draft.id)]
 
     async def perform(self, unit: UnitOfWork) -> Written:
@@ -127,7 +127,7 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
         condition = read_condition(request.access, request.resource_type, request.pairs)
     draft = read_written(request, request.resource_id)
     if condition is not None and (stated := draft.resource.get("id")) is not None:
-        draft = replace(draft, id=stated)
+        draft = draft.renamed(stated)
     draft = policed(particular(draft, request.access, door.services), request.access, door)
     guard, around = read_guard(request.headers), door.surroundings()
     draft.indexed(around)  # here, where it holds up no other writer

@@ -4,7 +4,7 @@ Everything here happens in the caller's transaction.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Table, bindparam, delete, func, select
@@ -90,6 +90,13 @@ class Draft:
     def type(self) -> str:
         """The resource type."""
         return str(self.resource["resourceType"])
+
+    def renamed(self, resource_id: str) -> "Draft":
+        """The same under another id; what it will be found by stays, but for a Patient: that is its own."""
+        draft = replace(self, id=resource_id)
+        if self.type != PATIENT or resource_id == self.id:
+            draft._indexed = self._indexed
+        return draft
 
     def indexed(self, around: Surroundings) -> Indexed:
         """What it will be found by; made once, and best before the transaction."""

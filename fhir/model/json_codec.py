@@ -71,6 +71,15 @@ def _check(data: bytes, value: Json) -> None:
         _check_names_and_strings(data)
 
 
+def require_shallow(value: Json) -> None:
+    """Let pass what `decode_json` would read again: a value that was put together may be deeper.
+
+    Raises:
+        InvalidJson: it is deeper than `MAX_DEPTH`.
+    """
+    _check_depth_and_numbers([[value]])
+
+
 def encode_json(value: Json) -> bytes:
     """Compact UTF-8 JSON of dicts, lists, str, int, Decimal, bool and None; names keep their order.
 

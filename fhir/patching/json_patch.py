@@ -8,14 +8,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from fhir.model.json_codec import Json
+from fhir.model.json_codec import Json, encode_json, require_shallow
 from fhir.patching.faults import InvalidPatch, PatchFailed
 
-MAX_OPERATIONS = 1_000  # of one patch; each may copy a part of the resource
+MAX_OPERATIONS = 1_000  # of one patch
+MAX_COPIED_BYTES = 1 << 20  # by `copy`, together: each may double what the one before has made
 
-_DECODER = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _END = "-"  # the place after the last entry of an array
 
 Pointer = tuple[str, ...]
@@ -33,18 +31,18 @@ class Operation:
 
 
 def read_json_patch(text: bytes, decode: Decode) -> tuple[Operation, ...]:
-    """The operations of a patch document; `decode` reads a value exactly.
+    """The operations of a patch document; `decode` reads JSON exactly.
 
     Raises:
+        InvalidJson: as `decode` does.
         InvalidPatch: no JSON Patch.
     """
-    try:
-        written = _DECODER.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidPatch("The body is no JSON Patch: an array of operations.") from None
+    written = decode(text)
+    if not isinstance(written, list) or not all(isinstance(each, dict) for each in written):
+        raise InvalidPatch("The body is no JSON Patch: an array of operations.")
     if len(written) > MAX_OPERATIONS:
         raise InvalidPatch(f"A patch has at most {MAX_OPERATIONS} operations.")
-    return tuple(_operation(at, members, decode) for at, members in enumerate(written))
+    return tuple(_operation(at, members) for at, members in enumerate(written))
 
 
 def apply_json_patch(operations: Sequence[Operation], resource: Json) -> Json:
@@ -54,8 +52,11 @@ def apply_json_patch(operations: Sequence[Operation], resource: Json) -> Json:
         PatchFailed: one cannot be applied, or a test does not hold.
     """
     root = {"": deepcopy(resource)}
+    copied = 0
     for at, operation in enumerate(operations):
         try:
+            if operation.op == "copy" and (copied := copied + _size_of(root, operation)) > MAX_COPIED_BYTES:
+                raise PatchFailed(f"A patch copies at most {MAX_COPIED_BYTES} bytes.")
             _APPLY[operation.op](root, operation)
         except (KeyError, IndexError, ValueError):
             raise PatchFailed(f"Operation {at} ({operation.op}) does not fit the resource.") from None
@@ -64,9 +65,9 @@ def apply_json_patch(operations: Sequence[Operation], resource: Json) -> Json:
     return root[""]
 
 
-def _operation(at: int, members: Mapping[str, msgspec.Raw], decode: Decode) -> Operation:
-    op = _string(members.get("op"))
-    if op is None or op not in _APPLY:
+def _operation(at: int, members: Mapping[str, Json]) -> Operation:
+    op = members.get("op")
+    if not isinstance(op, str) or op not in _APPLY:
         raise InvalidPatch(f"Operation {at} is none of {', '.join(_APPLY)}.")
     if op in ("add", "replace", "test") and "value" not in members:
         raise InvalidPatch(f"Operation {at} ({op}) needs a value.")
@@ -74,19 +75,12 @@ def _operation(at: int, members: Mapping[str, msgspec.Raw], decode: Decode) -> O
     path = _pointer(at, members.get("path"))
     if op == "move" and path[: len(source)] == source and path != source:
         raise InvalidPatch(f"Operation {at} moves a value into itself.")
-    value = decode(bytes(members["value"])) if "value" in members else None
-    return Operation(op, path, value, source)
+    return Operation(op, path, members.get("value"), source)
 
 
-def _string(raw: msgspec.Raw | None) -> str | None:
-    found = None if raw is None else msgspec.json.decode(raw)
-    return found if isinstance(found, str) else None
-
-
-def _pointer(at: int, raw: msgspec.Raw | None) -> Pointer:
+def _pointer(at: int, text: Json) -> Pointer:
     """A JSON Pointer's tokens, below the empty name that holds the resource."""
-    text = _string(raw)
-    if text is None or (text and not text.startswith("/")):
+    if not isinstance(text, str) or (text and not text.startswith("/")):
         raise InvalidPatch(f"Operation {at} has no JSON Pointer where one is needed.")
     tokens = text.split("/")
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in tokens)
@@ -152,8 +146,18 @@ def _move(root: Json, operation: Operation) -> None:
 
 
 def _copy(root: Json, operation: Operation) -> None:
-    value = _child(_parent(root, operation.source), operation.source[-1])
-    _add(root, Operation("add", operation.path, value))
+    _add(root, Operation("add", operation.path, _source(root, operation)))
+
+
+def _source(root: Json, operation: Operation) -> Json:
+    return _child(_parent(root, operation.source), operation.source[-1])
+
+
+def _size_of(root: Json, operation: Operation) -> int:
+    """The bytes that a `copy` adds; what is too deep to be copied is refused."""
+    value = _source(root, operation)
+    require_shallow(value)
+    return len(encode_json(value))
 
 
 def _test(root: Json, operation: Operation) -> None:
