@@ -7,6 +7,7 @@ from functools import cache
 
 from fhir.capability import ResourceFacts, SearchParameterFacts, ServerFacts, capability_statement
 from fhir.interactions.door import Policy
+from fhir.interactions.served import WRITTEN_WHOLE
 from fhir.interactions.table import SERVED
 from fhir.model.json_codec import encode_json
 from fhir.operations.operation import Level, Operation
@@ -40,9 +41,10 @@ def _offer(
         taken = [parameters[code] for code in served.parameters if code in parameters]
         facts = [SearchParameterFacts(each.code, each.type.value, each.url) for each in taken]
         return ResourceFacts(resource_type, ("read", "search-type"), facts)
+    whole = resource_type in WRITTEN_WHOLE
     return ResourceFacts(
         type=resource_type,
-        interactions=INTERACTIONS,
+        interactions=[code for code in INTERACTIONS if not (whole and code == "patch")],
         search_parameters=[
             SearchParameterFacts(each.code, each.type.value, each.url) for each in parameters.values()
         ],
@@ -56,6 +58,7 @@ def _offer(
             (each.name, each.definition)
             for each in operations
             if each.serves(Level.TYPE, resource_type) or each.serves(Level.INSTANCE, resource_type)
+            if not (whole and each.affects_state)
         ],
         update_creates=policy.create_on_update,
         conditional_create=True,
@@ -73,7 +76,7 @@ def _leading_to(resource_type: str) -> Sequence[str]:
 def _reverse_includes() -> Mapping[str, Sequence[str]]:
     """By type that is referred to. References that may lead to any type work too; to name them is no help."""
     found: dict[str, list[str]] = defaultdict(list)
-    for source_type in sorted(stored_types()):
+    for source_type in sorted(stored_types() - SERVED.keys()):
         for parameter in parameters_of(source_type).values():
             if parameter.type is SearchType.REFERENCE and len(parameter.targets) < len(stored_types()):
                 for target_type in parameter.targets:

@@ -1,13 +1,19 @@
 """The audit trail as AuditEvents: what they say, how they are found, and that nobody writes them."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from fhir.audit_events.query import CRITERIA
 from fhir.audit_events.render import AUDIT_EVENT, Entry, audit_event
+from fhir.capability import ServerFacts
+from fhir.interactions.door import DEFAULT_POLICY
 from fhir.model.validation.walker import require_valid
+from fhir.offer import render_capabilities
+from fhir.operations import OPERATIONS
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.clock import now_us
@@ -200,6 +206,22 @@ async def test_nobody_writes_one(client: httpx.AsyncClient, trail: list[AuditEnt
         assert answer.status_code == 405, (method, answer.text)
     assert (await client.get(place)).status_code == 200
     assert len(trail) == 7
+
+
+def test_capabilities_say_that_it_is_only_read() -> None:
+    facts = ServerFacts("http://x.test/fhir", "1", "2026-01-01")
+    statement = json.loads(render_capabilities(facts, DEFAULT_POLICY, OPERATIONS))
+    by_type = {each["type"]: each for each in statement["rest"][0]["resource"]}
+    trail = by_type["AuditEvent"]
+    assert [each["code"] for each in trail["interaction"]] == ["read", "search-type"]
+    assert {each["name"] for each in trail["searchParam"]} == CRITERIA.keys()
+    assert "operation" not in trail
+    assert not trail.get("conditionalCreate")
+    assert not trail.get("updateCreate")
+    assert not any(each.startswith("AuditEvent:") for each in by_type["Patient"]["searchRevInclude"])
+    binary = by_type["Binary"]
+    assert "patch" not in [each["code"] for each in binary["interaction"]]
+    assert not {"meta-add", "meta-delete"} & {each["name"] for each in binary.get("operation", ())}
 
 
 async def test_who_reads_the_trail_stands_in_it(client: httpx.AsyncClient) -> None:

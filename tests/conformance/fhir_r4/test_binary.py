@@ -266,6 +266,35 @@ async def test_other_types_take_no_bytes(client: httpx.AsyncClient) -> None:
     assert answer.status_code == 415
 
 
+async def test_bundle_carries_it_in_and_out(client: httpx.AsyncClient) -> None:
+    sent = {"resourceType": "Binary", "contentType": "a/b", "data": base64.b64encode(PNG).decode()}
+    full_url = "urn:uuid:1b3b2f6e-5a52-4a38-8d3c-0d8a3f0c5a02"
+    note = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "content": [{"attachment": {"url": full_url}}],
+    }
+    entry = [
+        {"fullUrl": full_url, "resource": sent, "request": {"method": "POST", "url": "Binary"}},
+        {"resource": note, "request": {"method": "POST", "url": "DocumentReference"}},
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
+    done = await client.post("", json=bundle)
+    assert done.status_code == 200, done.text
+    location = done.json()["entry"][0]["response"]["location"]
+    place = "/Binary/" + location.split("Binary/")[1].split("/")[0]
+    assert (await client.get(place, headers=ANY)).content == PNG
+    (found,) = (await client.get("/DocumentReference")).json()["entry"]
+    assert found["resource"]["content"][0]["attachment"]["url"] == place[1:]
+    ask = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": place[1:]}}],
+    }
+    (got,) = (await client.post("", json=ask)).json()["entry"]
+    assert got["resource"]["data"] == sent["data"]
+
+
 async def test_it_is_written_whole(client: httpx.AsyncClient) -> None:
     place = await upload(client)
     patch = await client.patch(place, content=b"[]", headers={"content-type": "application/json-patch+json"})
