@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row as ResultRow
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.exchange import Pairs
-from fhir.search.query import PAGE, RESULT_PARAMETERS, WITHOUT_EFFECT, SearchQuery, parse_query
+from fhir.search.query import WITHOUT_EFFECT, SearchQuery, parse_query
 from fhir.search.sql import select_page
 from fhir.search.value import InvalidSearch, Surroundings
 from server.kernel.access import Access, Permission, Reach
@@ -37,14 +37,19 @@ class Condition:
 
 
 def read_condition_header(access: Access, resource_type: str, if_none_exist: str) -> Condition:
-    """The condition in an `If-None-Exist` header, with or without what stands before its "?".
+    """The condition in an `If-None-Exist` header: criteria, or a URL of the type with criteria.
 
     Raises:
-        InvalidSearch: no search criteria, or one that is unknown.
+        InvalidSearch: no search criteria, one that is unknown, or the URL of another type.
         Forbidden: the caller may not search: the answer would tell what is there.
     """
+    url, question, criteria = if_none_exist.partition("?")
+    if not question or "=" in url:  # no URL stands before it
+        url, criteria = "", if_none_exist
+    if url.rpartition("/")[2] not in ("", resource_type):
+        raise InvalidSearch("'If-None-Exist' is about another type.")
     try:
-        pairs = parse_qsl(if_none_exist.rpartition("?")[2], keep_blank_values=True, errors="strict")
+        pairs = parse_qsl(criteria, keep_blank_values=True, errors="strict")
     except ValueError:
         raise InvalidSearch("'If-None-Exist' is no search.") from None
     return read_condition(access, resource_type, pairs)
@@ -54,8 +59,10 @@ def read_condition(access: Access, resource_type: str, pairs: Pairs) -> Conditio
     """The condition that the parameters of a URL state; raises as `read_condition_header`."""
     stated = [(name, value) for name, value in pairs if name not in WITHOUT_EFFECT]
     query = parse_query(resource_type, stated, strict=True, access=access)
-    if not query.criteria or any(name in RESULT_PARAMETERS or name == PAGE for name, _ in stated):
-        raise InvalidSearch("A condition needs search criteria and nothing else.")
+    # One without a value would be as if absent: a client that has nothing to put in would write what it
+    # does not mean.
+    if not query.criteria or len(query.criteria) != len(stated):
+        raise InvalidSearch("A condition needs search criteria with values, and nothing else.")
     query.count = 1
     named = "&".join(f"{name}={value}" for name, value in sorted(stated))
     reach = access.reach(resource_type, Permission.SEARCH)

@@ -5,7 +5,7 @@ does not touch keep their order.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.engine import Row as ResultRow
@@ -32,7 +32,7 @@ from fhir.patching.json_patch import apply_json_patch, read_json_patch
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import NotFound, TooLarge
+from server.kernel.faults import Forbidden, NotFound, TooLarge
 
 Change = Callable[[Json], Json]  # a resource -> the patched one, its own
 
@@ -50,6 +50,7 @@ class Patch:
     guard: Guard
     condition: Condition | None
     around: Surroundings
+    shows: bool  # whether the caller may read what it patches
 
     @property
     def locks(self) -> Sequence[str]:
@@ -88,7 +89,8 @@ class Patch:
         draft = policed(draft, self.access, self.door)
         require_within(self.reach, draft, self.around)
         require_same_identity(self.reach, current, draft)
-        return await supersede(unit, current, draft, self.access.principal, self.around)
+        written = await supersede(unit, current, draft, self.access.principal, self.around)
+        return written if self.shows else replace(written, text=b"")
 
     def _patched(self, current: ResultRow[Any]) -> Draft:
         before = decode_json(unpack(current.body))
@@ -140,7 +142,16 @@ def prepare_patch(door: Door, request: FhirRequest) -> Patch:
         read_guard(request.headers),
         condition,
         door.surroundings(),
+        _may_read(request.access, request.resource_type),
     )
+
+
+def _may_read(access: Access, resource_type: str) -> bool:
+    try:
+        access.reach(resource_type, Permission.READ)
+    except Forbidden:
+        return False
+    return True
 
 
 def read_change(content_type: str | None, text: bytes) -> Change:

@@ -42,6 +42,12 @@ class NoUpsert(Fault):
     kind = FaultKind.METHOD_NOT_ALLOWED
 
 
+class IdTaken(Fault):
+    """What a condition does not match has the id of the body: it is not what the client means."""
+
+    kind = FaultKind.CONFLICT
+
+
 @dataclass(slots=True)
 class Update:
     """A prepared update; with a condition, `draft.id` is what `resolve` found, or stays the new name."""
@@ -54,6 +60,7 @@ class Update:
     condition: Condition | None
     around: Surroundings
     may_name: bool = False  # whether an id that is not there is the server's own, so that it may be created
+    matches: bool = True  # the condition
 
     @property
     def locks(self) -> Sequence[str]:
@@ -76,6 +83,7 @@ class Update:
             raise InvalidResource(
                 [error(IssueType.INVALID, "The condition matches another resource.", named)]
             )
+        self.matches = found is not None
         self.may_name = found is None and stated is None
         if found is not None:
             self.draft = self.draft.renamed(found.id)
@@ -88,6 +96,7 @@ class Update:
             NotFound: no such resource within the caller's reach.
             VersionDiffers: somebody else was first.
             NoUpsert: there is none, and clients may not name resources.
+            IdTaken: the condition matches none, and one has the id of the body.
             Forbidden: the new version leaves the caller's compartment, or changes who the patient is.
         """
         current = await lock_and_find(unit, self.draft.type, self.draft.id)
@@ -95,6 +104,8 @@ class Update:
             self._require_creatable()
         else:
             await require_reached(unit, self.reach, current)
+            if not self.matches and not current.deleted:
+                raise IdTaken("The condition matches no resource, and there is one with the id of the body.")
         require_within(self.reach, self.draft, self.around)
         require_same_identity(self.reach, current, self.draft)
         self.guard.require(None if current is None or current.deleted else current.version_id)
@@ -135,16 +146,19 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
 
 
 async def require_reached(unit: UnitOfWork, reach: Reach, current: ResultRow[Any]) -> None:
-    """Let pass when the stored resource is within reach.
+    """Let pass when the stored resource is within the reach of a write.
 
     Raises:
-        NotFound: it is not; that it is there is not told.
+        NotFound: it is not within reach; that it is there is not told.
+        Forbidden: the caller is confined and may read it, since it is nobody's (`SHARED_TYPES`).
     """
     kept = within_reach(reach, current.type)
     if kept is not None:
         mine = await unit.execute(select(R.c.rid).where(R.c.rid == current.rid, kept))
         if mine.first() is None:
             raise NotFound("No such resource.")
+        if not current.patients:
+            raise Forbidden("The resource is part of no patient's record: the token may only read it.")
 
 
 def require_same_identity(reach: Reach, current: ResultRow[Any] | None, draft: Draft) -> None:

@@ -504,3 +504,41 @@ async def test_resource_of_very_many_patients_is_nobodys(
         group = {"resourceType": "Group", "type": "person", "actual": True, "member": entities}
         path = f"/Group/{await create(group)}"
         assert (await client.get(path, headers=confine(*many))).status_code == status
+
+
+async def test_confined_caller_writes_nothing_that_is_nobodys(
+    client: httpx.AsyncClient, create: Callable[..., Any], confine: Callable[..., Any]
+) -> None:
+    """Not by naming its own patient in it either: that would take it from all others."""
+    ada = await create({"resourceType": "Patient"})
+    doctor = await create({"resourceType": "Practitioner", "name": [{"family": "Doctor"}]})
+    as_ada, path = confine(ada), f"/Practitioner/{doctor}"
+    mine = [{"url": "http://x", "valueReference": {"reference": f"Patient/{ada}"}}]
+    grab = {"resourceType": "Practitioner", "id": doctor, "extension": mine}
+    patch = {"content-type": "application/json-patch+json"}
+    add = [{"op": "add", "path": "/extension", "value": mine}]
+    tag = {"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}
+    answers = [
+        await client.put(path, json=grab, headers=as_ada),
+        await client.put(f"/Practitioner?_id={doctor}", json=grab, headers=as_ada),
+        await client.patch(path, json=add, headers=as_ada | patch),
+        await client.delete(path, headers=as_ada),
+        await client.delete(f"/Practitioner?_id={doctor}", headers=as_ada),
+        await client.post(
+            f"{path}/$meta-add", json={"resourceType": "Parameters", "parameter": [tag]}, headers=as_ada
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [403] * len(answers)
+    seen = await client.get(path, headers=as_ada)
+    assert (seen.status_code, seen.headers["etag"]) == (200, 'W/"1"')
+
+
+async def test_patch_shows_nothing_to_who_may_not_read(
+    client: httpx.AsyncClient, create: Callable[..., Any], confine: Callable[..., Any]
+) -> None:
+    ada = await create({"resourceType": "Patient", "name": [{"family": SECRET}]})
+    patch = {"content-type": "application/json-patch+json"}
+    answer = await client.patch(f"/Patient/{ada}", json=[], headers=confine(ada, permissions="u") | patch)
+    assert (answer.status_code, answer.text) == (200, "")
+    answer = await client.patch(f"/Patient/{ada}", json=[], headers=confine(ada, permissions="ru") | patch)
+    assert SECRET in answer.text
