@@ -253,7 +253,7 @@ async def _reject(unit: UnitOfWork, services: Services, asked: Asked, found: _Fo
     await supersede_instances(unit, await made_with(unit, study, asked.report_id, document))
     observations = await observation_ids_of(unit, decode_json(found.held.text))
     word, principal = asked.word, asked.access.principal
-    lines = [f"Entered in error: {word.reason}", f"Rejected by {word.verifier}."]
+    lines = [f"Entered in error: {word.reason}", f"Rejected by {practitioner(word.verifier)['display']}."]
     said = narrative("Rejected report", lines)
     written = await retract_report(unit, asked.report_id, principal, said)
     assert written is not None

@@ -17,7 +17,7 @@ MAX_NAME_CHARACTERS = 64  # of a person or an organization: PN and LO (PS3.5 6.2
 MAX_REASON_CHARACTERS = 1_000
 MAX_CONCLUSION_CHARACTERS = 100_000
 MAX_OBSERVATIONS = 2_000  # that one request judges
-_NOT_IN_NAMES = frozenset("\\=^")  # what separates values, groups and components
+_NOT_IN_NAMES = frozenset("\\=")  # what separates values and groups; components stand as `Family^Given`
 
 
 class Action(Enum):
@@ -112,7 +112,9 @@ def _verifier(access: Access, stated: str | None) -> str:
 
 
 def _as_name(text: str) -> str:
-    return " ".join("".join(" " if c in _NOT_IN_NAMES else c for c in text).split())[:MAX_NAME_CHARACTERS]
+    """A PN value; "" when there is no name in it."""
+    name = " ".join("".join(" " if c in _NOT_IN_NAMES else c for c in text).split())[:MAX_NAME_CHARACTERS]
+    return name if name.strip("^ ") else ""
 
 
 def _text(inputs: Inputs, name: str, limit: int) -> str | None:

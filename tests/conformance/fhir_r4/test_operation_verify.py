@@ -37,7 +37,7 @@ class Clinic:
     async def verify(self, action: str, *parameters: dict[str, Any], **headers: str) -> httpx.Response:
         said = [{"name": "action", "valueCode": action}, *parameters]
         if not any(each["name"] == "verifier" for each in said):
-            said.append({"name": "verifier", "valueString": "Ada Lovelace"})
+            said.append({"name": "verifier", "valueString": "Lovelace^Ada"})
         body = {"resourceType": "Parameters", "parameter": said}
         url = f"/fhir/DiagnosticReport/{self.report_id}/$verify"
         return await self.hospital.http.post(url, json=body, headers={**self.person, **headers})
@@ -102,7 +102,7 @@ async def test_accepting_makes_both_final(clinic: Clinic) -> None:
         "FINAL",
     )
     observer = made.VerifyingObserverSequence[0]
-    assert (observer.VerifyingObserverName, observer.VerifyingOrganization) == ("Ada Lovelace", "General")
+    assert (observer.VerifyingObserverName, observer.VerifyingOrganization) == ("Lovelace^Ada", "General")
     replaced = made.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
     assert replaced.ReferencedSOPInstanceUID == before
     assert made.ContentSequence == first.ContentSequence

@@ -1,10 +1,13 @@
 """The SR that our encoder writes, through Part 10 bytes, as FHIR; and the same one damaged at random."""
 
 import random
+import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +28,7 @@ from server.kernel.faults import Fault
 from server.workflows import sr_to_fhir
 from server.workflows.report.devices import device_id
 from server.workflows.report.graph import ReportContext, ReportGraph, report_id_of
+from server.workflows.verify.reissue import Signature, reissue
 
 from .documents import map_sr
 
@@ -148,6 +152,17 @@ def test_a_document_without_findings_still_says_why(as_r4b: Callable[[Any], Any]
     for resource in graph.resources():
         assert validate(decode_json(encode_json(resource))) == []
         as_r4b(resource)
+
+
+def test_a_verified_document_has_no_errors(tmp_path: Path) -> None:
+    """dciodvfy (dicom3tools) finds nothing wrong with what we write ourselves."""
+    file = tmp_path / "verified.dcm"
+    signature = Signature("Lovelace^Ada", None, 1_772_438_400_000_000)
+    file.write_bytes(reissue(read_exactly(part10((LUNG,))), signature, "2.25.901"))
+    tool = shutil.which("dciodvfy")
+    assert tool is not None, "dciodvfy is not installed; the test set-up installs dicom3tools"
+    said = subprocess.run([tool, "-new", str(file)], capture_output=True, text=True, check=False)
+    assert [line for line in said.stderr.splitlines() if line.startswith("Error")] == []
 
 
 @pytest.mark.parametrize("name", ["test-SR.dcm", "reportsi.dcm"])
