@@ -43,6 +43,8 @@ TERMINOLOGY = ("valuesets.json", "v3-codesystems.json", "v2-tables.json")
 FHIR_VERSION = "4.0.1"
 CORE = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = CORE + "structuredefinition-fhir-type"
+MAX_VALUE_SET = CORE + "elementdefinition-maxValueSet"
+ALL_LANGUAGES = "http://hl7.org/fhir/ValueSet/all-languages"  # the maximum of every binding on languages
 REGEX = CORE + "regex"
 PROFILES_AS_TYPES = {"SimpleQuantity", "MoneyQuantity"}
 EVERYWHERE = {"ele-1", "ext-1"}  # constraints of every element and extension: stated once, by the validator
@@ -141,7 +143,6 @@ def compact_type(definition: Json) -> Json:
 
 
 def compact_element(definition: Json, element: Json, name: str) -> Json:
-    binding = element.get("binding", {})
     compacted = {
         "name": name.removesuffix("[x]"),
         "choice": name.endswith("[x]"),
@@ -149,12 +150,22 @@ def compact_element(definition: Json, element: Json, name: str) -> Json:
         "many": element["max"] == "*",
         "types": [compact_type_reference(definition, element, t) for t in element.get("type", ())],
         "same_as": element.get("contentReference", "").removeprefix("#") or None,
-        "value_set": binding.get("valueSet") if binding.get("strength") == "required" else None,
+        "value_set": bound(element, "required") or (ALL_LANGUAGES if is_language(element) else None),
+        "extensible": bound(element, "extensible"),
         "constraints": constraint_keys(element),
         "summary": element.get("isSummary", False),
         "modifier": element.get("isModifier", False),
     }
     return {key: value for key, value in compacted.items() if value}
+
+
+def bound(element: Json, strength: str) -> str | None:
+    binding = element.get("binding", {})
+    return binding.get("valueSet") if binding.get("strength") == strength else None
+
+
+def is_language(element: Json) -> bool:
+    return extension_value(element.get("binding", {}), MAX_VALUE_SET) == ALL_LANGUAGES
 
 
 def compact_type_reference(definition: Json, element: Json, type_: Json) -> Json:
@@ -200,12 +211,13 @@ def constraints(definitions: Iterable[Json]) -> dict[str, Json]:
 def closed_value_sets(
     definitions: Iterable[Json], terminology: dict[tuple[str, str], Json]
 ) -> dict[str, Json]:
-    """Codes by system of every required value set that can be enumerated; open ones are left out."""
+    """Codes by system of every required or extensible value set, if it can be enumerated."""
     wanted = {
-        element["binding"]["valueSet"]
+        url
         for definition in definitions
         for element in definition["snapshot"]["element"]
-        if element.get("binding", {}).get("strength") == "required" and "valueSet" in element["binding"]
+        for url in (bound(element, "required"), bound(element, "extensible"))
+        if url is not None
     }
     expanded = {url: expand(url, terminology) for url in wanted}
     print("open value sets:", sorted(url for url, codes in expanded.items() if codes is None))
@@ -214,7 +226,7 @@ def closed_value_sets(
 
 def expand(url: str, terminology: dict[tuple[str, str], Json]) -> dict[str, list[str]] | None:
     value_set = terminology.get(("ValueSet", url.partition("|")[0]))
-    if value_set is None or "exclude" in value_set["compose"]:
+    if value_set is None or "exclude" in value_set.get("compose", {"exclude": ()}):
         return None
     systems: dict[str, list[str]] = {}
     for include in value_set["compose"]["include"]:

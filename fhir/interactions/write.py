@@ -271,5 +271,6 @@ def demographics_of(patient: Json) -> Demographics:
     """What may contradict a study's patient attributes."""
     names = patient.get("name") or [{}]
     chosen = next((name for name in names if name.get("use") == "official"), names[0])
-    folded = fold_name(chosen.get("family") or "", " ".join(chosen.get("given") or ()))
+    given = [each for each in chosen.get("given") or () if each]  # null stands where only an extension is
+    folded = fold_name(chosen.get("family") or "", " ".join(given))
     return Demographics(patient.get("birthDate"), patient.get("gender"), folded)

@@ -6,7 +6,8 @@ from itertools import chain
 from typing import Any
 
 from fhir.model.validation.definitions import codes_by_system
-from fhir.model.validation.issue import IssueType
+from fhir.model.validation.forms import has_form_of
+from fhir.model.validation.issue import IssueType, Severity
 from fhir.model.validation.path import Path
 from fhir.model.validation.report import Report
 
@@ -15,10 +16,13 @@ CodedCheck = Callable[[dict[str, Any], Path, Report], None]
 
 @cache
 def in_value_set(value_set: str) -> Callable[[object], bool] | None:
-    """Whether a code, whose system its binding implies, is in the value set; None: the set is open."""
+    """Whether a code, whose system its binding implies, is in the value set or has the form of its codes.
+
+    None: the set is open.
+    """
     systems = codes_by_system(value_set)
     if systems is None:
-        return None
+        return has_form_of(value_set)
     codes = frozenset(chain.from_iterable(systems.values()))
 
     def fits(value: object) -> bool:
@@ -27,12 +31,18 @@ def in_value_set(value_set: str) -> Callable[[object], bool] | None:
     return fits
 
 
-def is_coded_in(value_set: str, type_name: str) -> CodedCheck | None:
-    """The check of a Coding, or of a CodeableConcept that must have one Coding of the value set."""
+def _members(value_set: str) -> frozenset[tuple[str, str]] | None:
     systems = codes_by_system(value_set)
     if systems is None:
         return None
-    members = frozenset((system, code) for system, codes in systems.items() for code in codes)
+    return frozenset((system, code) for system, codes in systems.items() for code in codes)
+
+
+def is_coded_in(value_set: str, type_name: str) -> CodedCheck | None:
+    """The check of a Coding, or of a CodeableConcept that must have one Coding of the value set."""
+    members = _members(value_set)
+    if members is None:
+        return None
     wrong = f"No code of {value_set} is here."
 
     def check_coding(coding: dict[str, Any], path: Path, report: Report) -> None:
@@ -45,6 +55,23 @@ def is_coded_in(value_set: str, type_name: str) -> CodedCheck | None:
             report.error(IssueType.CODE_INVALID, wrong, path)
 
     return check_coding if type_name == "Coding" else check_concept
+
+
+def should_be_coded_in(value_set: str) -> CodedCheck | None:
+    """The advice on an extensible binding: a code of the value set, unless none of it fits (#extensible)."""
+    members = _members(value_set)
+    if members is None:
+        return None
+    advice = f"No code of {value_set} is here; others are for what it has no code for."
+
+    def check(value: dict[str, Any], path: Path, report: Report) -> None:
+        if not report.with_warnings:
+            return
+        codings = value.get("coding", () if "text" in value else [value])
+        if type(codings) is list and codings and not any(_is_member(coding, members) for coding in codings):
+            report.add(Severity.WARNING, IssueType.CODE_INVALID, advice, path)
+
+    return check
 
 
 def _is_member(coding: object, members: frozenset[tuple[str, str]]) -> bool:

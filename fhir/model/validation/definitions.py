@@ -32,7 +32,8 @@ class Element(msgspec.Struct, frozen=True):
     many: bool = False
     types: tuple[TypeReference, ...] = ()
     same_as: str | None = None  # content reference: "Observation.referenceRange"
-    value_set: str | None = None  # of a required binding
+    value_set: str | None = None  # of a required binding, or of a preferred one's maximum
+    extensible: str | None = None  # value set of an extensible binding
     constraints: tuple[str, ...] = ()  # keys of invariants
     summary: bool = False
     modifier: bool = False
@@ -82,7 +83,7 @@ def resource_types() -> frozenset[str]:
 
 
 def codes_by_system(value_set: str) -> Mapping[str, tuple[str, ...]] | None:
-    """The codes of a required value set; None: it cannot be enumerated (media types, UCUM, currencies)."""
+    """The codes of a required or extensible value set; None: it cannot be enumerated (UCUM …)."""
     return _file().value_sets.get(value_set)
 
 

@@ -42,7 +42,7 @@ def _value_rule(name: str, element: Element, type_: TypeReference) -> Rule:
     bound = element.value_set if type_.code in _CODED else None
     coded = in_value_set(bound) if bound else None
     if coded is not None:
-        fits, wrong, issue_type = coded, f"This code is not in {bound}.", IssueType.CODE_INVALID
+        fits, wrong, issue_type = coded, f"This code is not of {bound}.", IssueType.CODE_INVALID
     if element.many:
         return _primitives(name, fits, wrong, issue_type)
     rule = _primitive(element.name, fits, wrong, issue_type)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fhir.model.validation.bindings import is_coded_in
+from fhir.model.validation.bindings import is_coded_in, should_be_coded_in
 from fhir.model.validation.definitions import (
     PRIMITIVE,
     Element,
@@ -204,8 +204,10 @@ def _check_of(element: Element, type_: TypeReference) -> Check | None:
         return checked_reference(type_.targets)
     if type_.code == "Extension":
         return _check_extension
-    if element.value_set and type_.code in ("CodeableConcept", "Coding"):
-        return is_coded_in(element.value_set, type_.code)
+    if type_.code in ("CodeableConcept", "Coding"):
+        if element.value_set:
+            return is_coded_in(element.value_set, type_.code)
+        return should_be_coded_in(element.extensible) if element.extensible else None
     return None
 
 

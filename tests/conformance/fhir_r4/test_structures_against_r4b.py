@@ -89,6 +89,8 @@ SAMPLES: dict[str, Any] = {
     "xhtml": '<div xmlns="http://www.w3.org/1999/xhtml">x</div>',
 }
 
+OF_FORM = {"mimetypes": "text/plain", "all-languages": "de", "currencies": "EUR"}
+
 
 def generate(type_name: str, below: str = "", depth: int = 0) -> dict[str, Any]:
     """An object with every element of a type, or with the required ones once it is deep enough."""
@@ -113,7 +115,8 @@ def sample(type_name: str, below: str, element: Element, type_: TypeReference, d
     if path in structure_of(type_name).elements:
         return generate(type_name, path, depth + 1)
     if structure_of(type_.structure).kind == PRIMITIVE:
-        return codes[0][1] if codes else SAMPLES[type_.code]
+        of_form = OF_FORM.get((element.value_set or "").rpartition("/")[2].partition("|")[0])
+        return codes[0][1] if codes else of_form or SAMPLES[type_.code]
     if type_.code == "Reference":
         return {"reference": f"{type_.targets[0] if type_.targets else 'Patient'}/1"}
     if type_.code == "CodeableConcept" and codes:
