@@ -33,7 +33,7 @@ from server.workflows.report.coding import Schemes
 from server.workflows.report.content import Concept, ContentItem, items_of, root_of, text_of, uid_of
 from server.workflows.report.devices import Devices
 from server.workflows.report.graph import ReportContext, ReportGraph, provenance_id_of
-from server.workflows.report.observations import Common, Observations
+from server.workflows.report.observations import VALUE_TYPES, Common, Observations
 from server.workflows.report.presented import Place, presented_form
 from server.workflows.report.regions import SEGMENTATION
 from server.workflows.report.summary import prose_lines, summary_lines
@@ -41,7 +41,7 @@ from server.workflows.report.summary import prose_lines, summary_lines
 Json = Any
 
 MAX_CONTAINERS = 16  # containers within containers that are looked into
-MAX_ITEMS = 2_000  # of a document that becomes Observations; a longer one is a report to be read
+MAX_OBSERVATIONS = 1_000  # of a document; one with more is a report to be read: all are one transaction
 UNTITLED = "Imaging Measurement Report"
 
 
@@ -90,13 +90,17 @@ def has_measurements(document: DicomJson) -> bool:
 
 
 def _is_longer(root: ContentItem) -> bool:
+    """Whether a document has more items that become Observations; a few of them may tell of others."""
     waiting, count = [root], 0
-    while waiting and count <= MAX_ITEMS:
+    while waiting and count <= MAX_OBSERVATIONS:
         item = waiting.pop()
-        count += 1
-        if item.key != concepts.IMAGE_LIBRARY:
-            waiting += item.children
-    return count > MAX_ITEMS
+        for child in item.children:
+            if child.key == concepts.IMAGE_LIBRARY or child.relationship != "CONTAINS":
+                continue
+            if child.value_type == "CONTAINER":
+                waiting.append(child)
+            count += child.value_type in VALUE_TYPES or child.key == concepts.MEASUREMENT_GROUP
+    return count > MAX_OBSERVATIONS
 
 
 def _outline(container: ContentItem, outline: _Outline, depth: int = 0) -> None:

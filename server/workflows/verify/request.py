@@ -16,7 +16,7 @@ USER = "user:"  # how the id of a person's Principal begins
 MAX_NAME_CHARACTERS = 64  # of a person or an organization: PN and LO (PS3.5 6.2)
 MAX_REASON_CHARACTERS = 1_000
 MAX_CONCLUSION_CHARACTERS = 100_000
-MAX_OBSERVATIONS = 2_000  # that one request judges
+MAX_OBSERVATIONS = 1_000  # that one request judges
 _NOT_IN_NAMES = frozenset("\\=")  # what separates values and groups; components stand as `Family^Given`
 
 

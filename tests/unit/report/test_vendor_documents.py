@@ -161,8 +161,11 @@ def test_a_document_that_says_template_1500_is_measured_whatever_its_title() -> 
 
 
 def test_a_document_too_long_for_observations_is_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sr_to_fhir, "MAX_ITEMS", 5)
-    graph = map_sr(document(measurements(group(LENGTH))), CONTEXT)
+    made = document(measurements(group(LENGTH)))
+    monkeypatch.setattr(sr_to_fhir, "MAX_OBSERVATIONS", 2)
+    assert len(map_sr(made, CONTEXT).observations) == 2
+    monkeypatch.setattr(sr_to_fhir, "MAX_OBSERVATIONS", 1)
+    graph = map_sr(made, CONTEXT)
     assert graph.observations == ()
     assert "Length: 7.10 mm" in graph.report["text"]["div"]
 
