@@ -51,6 +51,20 @@ class Either:
 
 
 @dataclass(frozen=True, slots=True)
+class Both:
+    """All of these hold."""
+
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """This does not hold."""
+
+    condition: "Condition"
+
+
+@dataclass(frozen=True, slots=True)
 class InCompartment:
     """Is in the compartment of one resource: refers to it by one of the parameters, or is it."""
 
@@ -68,7 +82,7 @@ class FullText:
     text: str
 
 
-Condition = Criterion | Chain | Has | Either | InCompartment | FullText
+Condition = Criterion | Chain | Has | Either | Both | Unless | InCompartment | FullText
 
 
 @dataclass(frozen=True, slots=True)

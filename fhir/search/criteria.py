@@ -3,10 +3,19 @@
 What FHIR defines and this server does not offer is refused: leaving it out would widen the result.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
-from fhir.search.conditions import Chain, Condition, Criterion, Either, FullText, Has
+from fhir.search.conditions import (
+    Both,
+    Chain,
+    Condition,
+    Criterion,
+    Either,
+    FullText,
+    Has,
+    Unless,
+)
 from fhir.search.definitions import (
     SearchParameter,
     SearchType,
@@ -15,6 +24,8 @@ from fhir.search.definitions import (
     unsupported_codes,
 )
 from fhir.search.extract import datatypes_of
+from fhir.search.filter import Comparison, Filter, Negation, Together, parse_filter
+from fhir.search.filtered import NEGATED, compared
 from fhir.search.full_text import COLUMN_OF
 from fhir.search.kinds import KINDS
 from fhir.search.token import OF_TYPE
@@ -29,7 +40,12 @@ MAX_LINKS = 200  # of one search, over all types that its chains may lead to
 
 REVERSE_CHAIN = "_has"
 LIST = "_list"
-NOT_OFFERED = frozenset({"_filter", "_graph"})  # they narrow a search
+FILTER = "_filter"
+NOT_OFFERED = frozenset({"_graph"})  # it narrows a search
+
+Rest = Callable[
+    [str, int], "Condition | None"
+]  # (resource type, depth) -> what is asked at the end of a link
 
 
 class UnknownParameter(Exception):
@@ -45,7 +61,7 @@ class Criteria:
     links: int = 0
 
     def read(self, resource_type: str, name: str, value: str, depth: int = 0) -> Condition | None:
-        """The condition of a name and a value; None: without value, as if absent (search.html#errors).
+        """The condition of a name and a value; None: no value, as if absent (search.html#errors).
 
         Raises:
             UnknownParameter: the type has no such parameter.
@@ -56,6 +72,8 @@ class Criteria:
             return self._read_has(resource_type, name, value, depth)
         if name == LIST:
             return self._read_list(value, depth)
+        if name == FILTER:
+            return self._read_filter(resource_type, parse_filter(value), depth) if value else None
         head, dot, rest = name.partition(".")
         code, _, modifier = head.partition(":")
         if code in COLUMN_OF:
@@ -66,8 +84,11 @@ class Criteria:
         if parameter is None:
             raise UnknownParameter(code)
         if dot:
-            return self._read_chain(parameter, modifier or None, (rest, value), depth)
+            return self._read_chain(parameter, modifier or None, self._asking(rest, value), depth)
         return self._read_plain(parameter, modifier or None, value)
+
+    def _asking(self, name: str, value: str) -> Rest:
+        return lambda resource_type, depth: self.read(resource_type, name, value, depth)
 
     def _read_plain(self, parameter: SearchParameter, modifier: str | None, value: str) -> Condition | None:
         code = parameter.code
@@ -92,22 +113,25 @@ class Criteria:
         return FullText(code, value) if value else None
 
     def _read_chain(
-        self, parameter: SearchParameter, stated: str | None, rest: tuple[str, str], depth: int
+        self, parameter: SearchParameter, stated: str | None, rest: Rest, depth: int
     ) -> Condition | None:
         if parameter.type is not SearchType.REFERENCE:
             raise InvalidSearch(f"'{parameter.code}' is no reference: nothing can be chained to it.")
         if stated is not None and (stated not in stored_types() or not _may_target(parameter, stated)):
             raise InvalidSearch(f"'{parameter.code}' refers to no such resource type.")
-        found = [
-            Chain(parameter, target_type, reach, condition)
-            for target_type, reach in self._open(parameter, stated)
-            if (condition := self._linked(target_type, *rest, depth, is_named=stated is not None))
-        ]
-        if not found:
-            if rest[1] == "":
-                return None
+        found: list[Condition] = []
+        is_known = False
+        for target_type, reach in self._open(parameter, stated):
+            try:
+                condition = self._linked(target_type, rest, depth)
+            except UnknownParameter:
+                continue  # another type's parameter is meant
+            is_known = True
+            if condition is not None:
+                found.append(Chain(parameter, target_type, reach, condition))
+        if not is_known:
             raise InvalidSearch(f"Nothing that '{parameter.code}' refers to has the parameter chained to it.")
-        return found[0] if len(found) == 1 else Either(tuple(found))
+        return (found[0] if len(found) == 1 else Either(tuple(found))) if found else None
 
     def _read_has(self, resource_type: str, name: str, value: str, depth: int) -> Condition | None:
         _, *parts = name.split(":", 3)
@@ -120,30 +144,56 @@ class Criteria:
         if not _may_target(parameter, resource_type):
             raise InvalidSearch(f"The reference of '_has' does not lead to {resource_type}.")
         reach = self._reach(source_type)
-        condition = self._linked(source_type, rest, value, depth, is_named=True)
+        try:
+            condition = self._linked(source_type, self._asking(rest, value), depth)
+        except UnknownParameter:
+            raise InvalidSearch(f"{source_type} has no parameter that is chained to it.") from None
         return None if condition is None else Has(source_type, parameter, reach, condition)
 
     def _read_list(self, value: str, depth: int) -> Condition | None:
         """Entries of a List; the current lists of search.html#list are not kept."""
         if value.startswith("$"):
             raise UnsupportedSearch(f"'{LIST}' takes the id of a List; functional lists are not supported.")
-        condition = self._linked("List", "_id", value, depth, is_named=True)
+        condition = self._linked("List", self._asking("_id", value), depth)
         item = parameters_of("List")["item"]
         return None if condition is None else Has("List", item, self._reach("List"), condition)
 
-    def _linked(
-        self, resource_type: str, name: str, value: str, depth: int, *, is_named: bool
-    ) -> Condition | None:
-        """The condition at the other end of a link; None: none, or another type's parameter is meant."""
+    def _read_filter(self, resource_type: str, asked: Filter, depth: int) -> Condition | None:
+        if isinstance(asked, Comparison):
+            return self._compare(resource_type, asked, depth)
+        if isinstance(asked, Negation):
+            inner = self._read_filter(resource_type, asked.inner, depth)
+            return inner and Unless(inner)
+        parts = [self._read_filter(resource_type, each, depth) for each in asked.inner]
+        found = tuple(part for part in parts if part is not None)
+        return Both(found) if isinstance(asked, Together) else Either(found)
+
+    def _compare(self, resource_type: str, asked: Comparison, depth: int) -> Condition | None:
+        if asked.operator in NEGATED:
+            same = self._compare(resource_type, replace(asked, operator=NEGATED[asked.operator]), depth)
+            return same and Unless(same)
+        head, dot, rest = asked.path.partition(".")
+        code, _, stated = head.partition(":")
+        parameter = parameters_of(resource_type).get(code)
+        if parameter is None:
+            if depth:
+                raise UnknownParameter(code)
+            raise InvalidSearch(f"'{FILTER}' names a parameter that {resource_type} does not have.")
+        if dot:
+            further = replace(asked, path=rest)
+            return self._read_chain(parameter, stated or None, self._comparing(further), depth)
+        self.values += 1
+        return compared(parameter, asked)
+
+    def _comparing(self, asked: Comparison) -> Rest:
+        return lambda resource_type, depth: self._compare(resource_type, asked, depth)
+
+    def _linked(self, resource_type: str, rest: Rest, depth: int) -> Condition | None:
+        """The condition at the other end of a link; None: nothing is asked there."""
         self.links += 1
         if depth >= MAX_CHAIN_DEPTH or self.links > MAX_LINKS:
             raise InvalidSearch(f"Chains have at most {MAX_CHAIN_DEPTH} links, a search {MAX_LINKS}.")
-        try:
-            return self.read(resource_type, name, value, depth + 1)
-        except UnknownParameter:
-            if is_named:
-                raise InvalidSearch(f"{resource_type} has no parameter that is chained to it.") from None
-            return None
+        return rest(resource_type, depth + 1)
 
     def _open(self, parameter: SearchParameter, stated: str | None) -> Iterator[tuple[str, Reach]]:
         """The types that a chain leads to and that the caller may search; a stated one has to be open."""

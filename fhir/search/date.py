@@ -154,6 +154,8 @@ def read_date(asked: Asked) -> Term:
     found = parse_date(text.replace(" ", "+"), asked.around.zone)
     if found is None:
         raise InvalidSearch(f"The value of '{asked.code}' is no date.")
+    if asked.modifier == "overlaps":  # of `_filter`: as "ap", of the very range
+        return Term(Prefix.AP, (found.low_us, found.high_us))
     wanted = _widened(prefix, found, asked.around.now_us)
     return Term(prefix, (wanted.low_us, wanted.high_us))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhir.search.compartment import SHARED_TYPES
-from fhir.search.conditions import Chain, Condition, Criterion, FullText, Has, InCompartment
+from fhir.search.conditions import Both, Chain, Condition, Criterion, FullText, Has, InCompartment, Unless
 from fhir.search.date import read_date
 from fhir.search.definitions import SearchParameter, SearchType
 from fhir.search.extract import datatypes_of
@@ -16,6 +16,7 @@ from fhir.search.full_text import read_words
 from fhir.search.kinds import KINDS
 from fhir.search.reference import Form as ReferenceForm
 from fhir.search.shape import (
+    AllOf,
     Always,
     AnyOf,
     Chained,
@@ -35,8 +36,18 @@ from fhir.search.shape import (
 )
 from fhir.search.string import Form as StringForm
 from fhir.search.token import Form as TokenForm
-from fhir.search.value import Asked, InvalidSearch, Prefix, Surroundings, Term, split_escaped
+from fhir.search.value import (
+    Asked,
+    InvalidSearch,
+    Prefix,
+    Surroundings,
+    Term,
+    UnsupportedSearch,
+    split_escaped,
+)
 from server.kernel.access import Reach
+
+TERMINOLOGICAL = frozenset({"in", "not-in", "above", "below"})  # of tokens: codes that are to be found first
 
 
 @dataclass(slots=True)
@@ -63,7 +74,10 @@ class Lowering:
         if isinstance(condition, InCompartment):
             of = self._slot(Term("compartment", (condition.compartment_type, condition.compartment_id)))
             return OfCompartment(condition.parameters, condition.itself, of)
-        return AnyOf(tuple(self.condition(resource_type, each) for each in condition.conditions))
+        if isinstance(condition, Unless):
+            return Not(self.condition(resource_type, condition.condition))
+        inner = tuple(self.condition(resource_type, each) for each in condition.conditions)
+        return AllOf(inner) if isinstance(condition, Both) else AnyOf(inner)
 
     def reaches(self, reaches: Mapping[str, Reach]) -> Iterable[Shape]:
         """What keeps resources of these types, and no others, within reach of each."""
@@ -96,6 +110,8 @@ class Lowering:
             return Not(found) if criterion.missing else found
         if parameter.type is SearchType.COMPOSITE:
             return Composite(parameter, tuple(self._components(criterion, v) for v in criterion.values))
+        if parameter.type is SearchType.TOKEN and criterion.modifier in TERMINOLOGICAL:
+            raise UnsupportedSearch(f"'{parameter.code}:{criterion.modifier}' is not supported here.")
         if parameter.type is SearchType.TOKEN and criterion.modifier == "text":
             parameter = replace(parameter, type=SearchType.STRING)  # its texts are indexed as one
         asked = [_asked(criterion, text, self.around) for text in criterion.values]
@@ -165,6 +181,7 @@ _RANK_OF: Mapping[Any, Rank] = {
     TokenForm.IMPLIED: Rank.STATUS,
     TokenForm.SYSTEM: Rank.STATUS,
     StringForm.CONTAINS: Rank.SCAN,
+    StringForm.ENDS: Rank.SCAN,
     ReferenceForm.IDENTIFIER: Rank.IDENTIFIER,
     ReferenceForm.NO_SYSTEM: Rank.IDENTIFIER,
     ReferenceForm.SYSTEM: Rank.IDENTIFIER,

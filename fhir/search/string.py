@@ -83,6 +83,8 @@ class Form(Enum):
     STARTS_LONG = "starts with more than the indexed beginning"
     EXACT = ":exact"
     CONTAINS = ":contains"
+    ENDS = "ends with"
+    EQUALS = "the same but for case and accents"
 
 
 def read_string(asked: Asked) -> Term:
@@ -96,6 +98,10 @@ def read_string(asked: Asked) -> Term:
         return Term(Form.EXACT, (head, text))
     if asked.modifier == "contains":
         return Term(Form.CONTAINS, (f"%{like_pattern(folded)}%",))
+    if asked.modifier == "ends":  # of `_filter`
+        return Term(Form.ENDS, (f"%{like_pattern(folded)}",))
+    if asked.modifier == "equals":
+        return Term(Form.EQUALS, (head, folded))
     if len(folded) <= HEAD_CHARACTERS:
         return Term(Form.STARTS, (head, head + LAST_CHARACTER))
     return Term(Form.STARTS_LONG, (head, head + LAST_CHARACTER, f"{like_pattern(folded)}%"))
@@ -106,7 +112,9 @@ def match_string(c: Columns, form: Form, values: Values) -> ColumnElement[bool]:
     first, *rest = values
     if form is Form.EXACT:
         return and_(c.head == first, c.exact == rest[0])
-    if form is Form.CONTAINS:
+    if form is Form.EQUALS:
+        return and_(c.head == first, func.coalesce(c.folded, c.head) == rest[0])
+    if form in (Form.CONTAINS, Form.ENDS):
         return func.coalesce(c.folded, c.head).like(first, escape=LIKE_ESCAPE)
     begins = and_(c.head >= first, c.head < rest[0])
     if form is Form.STARTS:

@@ -44,6 +44,8 @@ def read_uri(asked: Asked) -> Term:
     if asked.modifier == "below":
         inside = uri.rstrip("/") + "/"
         return Term("below", (uri, inside, inside + LAST_CHARACTER))
+    if asked.modifier == "starts":  # of `_filter`
+        return Term("below", (uri, uri, uri + LAST_CHARACTER))
     if asked.modifier == "above":
         return Term("any", tuple(dict.fromkeys(_above(uri))))
     return Term("any", (uri,))

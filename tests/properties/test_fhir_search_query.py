@@ -20,7 +20,19 @@ AROUND = Surroundings(ZoneInfo("Europe/Zurich"), "http://fhir.test/fhir", 1_700_
 REACHES = (EVERYONE, Reach(frozenset({"p1", "p2"})), Reach(frozenset()))
 TYPES = ("Patient", "Observation", "DiagnosticReport", "MolecularSequence", "Device", "ValueSet")
 
-CONTROLS = ("_count", "_sort", "_include", "_revinclude", "_total", "_summary", "_elements", "_page", "_has")
+CONTROLS = (
+    "_count",
+    "_sort",
+    "_include",
+    "_revinclude",
+    "_total",
+    "_summary",
+    "_elements",
+    "_page",
+    "_has",
+    "_filter",
+    "_list",
+)
 CODES = sorted({code for resource_type in TYPES for code in parameters_of(resource_type)})
 names = st.sampled_from([*CODES, *CONTROLS]) | st.text(max_size=20)
 modifiers = st.sampled_from(
@@ -34,6 +46,12 @@ pieces = st.sampled_from(
         "-02",
         "-30",
         "T10:00",
+        " eq ",
+        " and ",
+        "not (",
+        ")",
+        '"',
+        "_id",
         "Z",
         "|",
         "$",

@@ -244,7 +244,7 @@ async def test_uris(create: Callable[..., Any], ids: Ids) -> None:
 @pytest.mark.parametrize(
     "search",
     [
-        "_filter=x",
+        "_graph=x",
         "_query=x",
         "_contained=true",
         "_include:nonsense=Observation:subject",
