@@ -16,16 +16,18 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from fhir.interactions.door import surroundings_of
 from fhir.interactions.write import CHANGED
+from fhir.search.query import SearchQuery
 from fhir.search.reach import R
 from fhir.search.sql import select_page
 from fhir.search.value import InvalidSearch, Surroundings, UnsupportedSearch
 from fhir.subscriptions.authority import AccessBy, AuthorityEnded, access_now, reach_of
 from fhir.subscriptions.request import ACTIVE, ERROR, SUBSCRIPTION, query_of
 from fhir.subscriptions.state import NOTIFICATION, STATE, Standing, end, find_standing, forget
+from server.kernel.access import Reach
 from server.kernel.bulk import insert_rows
 from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
@@ -127,11 +129,15 @@ async def _rids_that_match(
     try:
         access = await access_now(unit.connection, standing.authority, access_by)
         reach = reach_of(access, standing.resource_type)
-        query = query_of(standing.resource_type, standing.criteria, access)
+        ids = {each.id for each in changes}
+        query = query_of(standing.resource_type, standing.criteria, access, ids)
     except (AuthorityEnded, Forbidden, InvalidSearch, UnsupportedSearch) as refused:
         await end(unit, standing, ERROR, str(refused), around)
         return {}
-    ids = {each.id for each in changes}
-    query.count = len(ids)
-    found = select_page(query, reach, around, None).with_only_columns(R.c.id, R.c.rid)
-    return {row.id: row.rid for row in await unit.execute(found.where(R.c.id.in_(ids)))}
+    return {row.id: row.rid for row in await unit.execute(select_changed(query, reach, around))}
+
+
+def select_changed(query: SearchQuery, reach: Reach, around: Surroundings) -> Select[Any]:
+    """Id and rid of what matches; the query is of changed resources, by which the statement begins."""
+    page = select_page(query, reach, around, None).with_only_columns(R.c.id, R.c.rid)
+    return page.order_by(None).limit(None)  # in order, SQLite would walk through the whole type

@@ -5,7 +5,7 @@ Subscription that is accepted and never delivers is worse than none.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from server.kernel.access import EVERYONE, Access
 from server.kernel.clock import SECOND_US
 from server.kernel.faults import FaultKind
 from server.kernel.outbound_policy import DestinationRefused, OutboundPolicy
+from server.kernel.outbox import BATCH
 
 SUBSCRIPTION = "Subscription"
 REST_HOOK = "rest-hook"
@@ -40,6 +41,7 @@ _OURS = frozenset(  # what the request says is not the subscriber's to say, RFC 
         "proxy-connection",
     }
 )  # fmt: skip
+_AS_MANY_AS_MAY_BE = [f"{number}" for number in range(BATCH)]  # what is refused is refused when it is written
 _RESULT_ONLY = frozenset({*RESULT_PARAMETERS, PAGE, "_include", "_revinclude"})
 
 
@@ -93,8 +95,8 @@ def read_subscription(resource: Json, policy: OutboundPolicy, access: Access) ->
     return subscribed
 
 
-def query_of(resource_type: str, criteria: str, access: Access) -> SearchQuery:
-    """The search that the criteria are.
+def query_of(resource_type: str, criteria: str, access: Access, ids: Collection[str]) -> SearchQuery:
+    """The search that the criteria are, among these resources: that is where its statement begins.
 
     Raises:
         InvalidSearch, UnsupportedSearch: it is none, or one with parameters that are about results only.
@@ -104,7 +106,9 @@ def query_of(resource_type: str, criteria: str, access: Access) -> SearchQuery:
         pairs = parse_qsl(criteria, keep_blank_values=True, errors="strict", max_num_fields=200)
     except ValueError:
         raise InvalidSearch("The criteria are no search.") from None
-    query = parse_query(resource_type, pairs, strict=True, access=access)
+    among = ("_id", ",".join(sorted(ids)))
+    query = parse_query(resource_type, [*pairs, among], strict=True, access=access)
+    query.count = len(ids)
     if any(name.partition(":")[0] in _RESULT_ONLY for name, _ in pairs):
         raise InvalidSearch("Criteria have no parameters that are about the result of a search only.")
     return query
@@ -125,7 +129,7 @@ def _read_criteria(text: str, access: Access, issues: list[Issue]) -> tuple[str,
         issues.append(error(IssueType.VALUE, text, where))
     else:
         try:
-            query = query_of(resource_type, criteria, access)
+            query = query_of(resource_type, criteria, access, _AS_MANY_AS_MAY_BE)
             select_count(query, EVERYONE, AUTHORED)  # values are read where a statement is made
         except (InvalidSearch, UnsupportedSearch) as refused:
             issues.append(error(refused.issue_type, str(refused), where))

@@ -8,13 +8,24 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.dialects import sqlite
 
+from fhir.interactions.door import AUTHORED
 from fhir.interactions.write import CHANGED
 from fhir.subscriptions.deliver import deliver, retry_delay_s, tend
-from fhir.subscriptions.match import READER
-from fhir.subscriptions.request import KEPT
+from fhir.subscriptions.match import READER, select_changed
+from fhir.subscriptions.request import KEPT, query_of
 from fhir.subscriptions.state import NOTIFICATION, STATE
-from server.kernel.access import Access, Context, Grant, Origin, Permission, Principal
+from server.kernel.access import (
+    EVERYONE,
+    Access,
+    Context,
+    Grant,
+    Origin,
+    Permission,
+    Principal,
+    system_access,
+)
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.outbox import START, read_events
 from server.kernel.read_audit import ReadAudit
@@ -352,6 +363,24 @@ async def test_administrators_see_how_it_stands(
     facts = {fact.name: dict(fact.values) for fact in await subscription_facts(services.database)}
     assert facts["isthmus_subscriptions"][("active",)] == 1
     assert facts["isthmus_notifications_waiting"][()] == 1
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    ["status=final", "code=http://loinc.org|1-8&status=final", "subject:Patient.family=x", "date=ge2020"],
+)
+async def test_a_look_costs_the_same_in_a_large_record(new_sqlite: Any, criteria: str) -> None:
+    """SQLite has no statistics: what a statement begins with is what it is told to (FHIR R4 search.html)."""
+    query = query_of("Observation", criteria, system_access("test"), ["a", "b"])
+    compiled = select_changed(query, EVERYONE, AUTHORED).compile(dialect=sqlite.dialect())
+    values = tuple(compiled.params[name] for name in compiled.positiontup or ())
+    database = Database(new_sqlite(True))
+    async with database.read() as connection:
+        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values)
+        plan = [row[3] for row in rows]
+    await database.close()
+    assert "(type=? AND id=?)" in plan[0]
+    assert not [step for step in plan if "(param=? AND" in step and "rid=?" not in step]
 
 
 @pytest.mark.parametrize(
