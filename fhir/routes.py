@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Route
 
 from fhir.binaries.content import BINARY, MAX_BINARY_BYTES, is_raw
 from fhir.binaries.receive import receive_content
@@ -56,6 +58,30 @@ class Offer:
     operations: Sequence[Operation] = ()
 
 
+class _TypeName(Convertor[str]):
+    """A part of a path that can be nothing but the name of a type."""
+
+    regex = "[A-Z][A-Za-z]+"
+
+    def convert(self, value: str) -> str:
+        """The name."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The name."""
+        return value
+
+
+class _Id(_TypeName):
+    """The same of an id (FHIR R4 datatypes.html#id)."""
+
+    regex = r"[A-Za-z0-9\-.]{1,64}"
+
+
+register_url_convertor("fhir_type", _TypeName())
+register_url_convertor("fhir_id", _Id())
+
+
 class _PlainRoute(APIRoute):
     """A route whose handler takes the request as it is: nothing is injected, nothing serialized."""
 
@@ -77,9 +103,27 @@ def build_router(
     offer = offer or Offer()
     door = Door(services, page_secret, offer.policy, offer.deletion_guards)
     router = APIRouter(tags=["FHIR R4"], route_class=_PlainRoute)
+    router.routes += _asked_most(_Served(door))
     for method, path, handler in _handlers(door, metadata, offer.operations):
         router.add_api_route(path, handler, methods=[method], response_class=Response, response_model=None)
     return router
+
+
+def _asked_most(served: "_Served") -> list[Route]:
+    """What is asked for most is tried first, by paths that mean nothing else and without FastAPI's part.
+
+    The same routes stand among the others, where they are described.
+    """
+    one, every = "/{resource_type:fhir_type}/{resource_id:fhir_id}", "/{resource_type:fhir_type}"
+    return [
+        Route(path, handler, methods=[method], include_in_schema=False)
+        for method, path, handler in (
+            ("GET", one, served.plain(read)),
+            ("GET", every, served.plain(search)),
+            ("POST", every, served.body(create)),
+            ("PUT", one, served.body(update)),
+        )
+    ]
 
 
 def _handlers(

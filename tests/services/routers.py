@@ -7,7 +7,7 @@ request comes: 40 ms for the DICOMweb studies service, of which a test makes one
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from fastapi.utils import generate_unique_id
-from starlette.routing import compile_path
+from starlette.routing import Route, compile_path
 
 
 def add_router(app: FastAPI, router: APIRouter, prefix: str = "") -> None:
@@ -15,7 +15,7 @@ def add_router(app: FastAPI, router: APIRouter, prefix: str = "") -> None:
     routes, router.routes[:] = list(router.routes), []
     app.include_router(router)  # for its lifespan
     for route in routes:
-        if not isinstance(route, APIRoute | APIWebSocketRoute):
+        if not isinstance(route, APIRoute | APIWebSocketRoute | Route):
             raise TypeError(f"a {type(route).__name__} among the routes")
         route.path = prefix + route.path
         route.path_regex, route.path_format, route.param_convertors = compile_path(route.path)
