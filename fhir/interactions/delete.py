@@ -13,6 +13,7 @@ from fhir.exchange import FhirRequest
 from fhir.interactions.condition import Condition, SeveralMatches, find_all, read_condition
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
+from fhir.interactions.policed import police_deletion
 from fhir.interactions.served import require_written_type
 from fhir.interactions.update import require_reached
 from fhir.interactions.write import Written, lock_and_find, lock_name, mark_deleted
@@ -73,6 +74,7 @@ class Delete:
         self.guard.require(current.version_id)
         if refuse := self.door.deletion_guards.get(self.resource_type):
             await refuse(unit, resource_id)
+        police_deletion(unit, self.resource_type, resource_id, self.door)
         return await mark_deleted(unit, current, self.access.principal)
 
     async def _reaches(self, unit: UnitOfWork, current: ResultRow[Any]) -> bool:

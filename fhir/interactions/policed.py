@@ -5,6 +5,7 @@ Both are asked when the transaction is about to commit: what a Bundle writes lat
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import bindparam, false, select
@@ -17,12 +18,12 @@ from fhir.interactions.write import Draft
 from fhir.model.profiles import check_profiles
 from fhir.model.validation.issue import InvalidResource, Issue, IssueType, Severity, error
 from fhir.model.validation.report import MAX_ISSUES
-from fhir.search.definitions import stored_types
+from fhir.search.definitions import SearchType, parameters_of, stored_types
 from fhir.search.reach import within_reach
-from fhir.tables import FhirResource
+from fhir.tables import FhirResource, SearchReference
 from server.kernel.access import Access, Reach
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import FaultKind
+from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 
 _R = table_of(FhirResource)
@@ -65,6 +66,46 @@ def policed(draft: Draft, access: Access, door: Door) -> Draft:
 
     draft.beside = beside
     return draft
+
+
+class StillReferredTo(Fault):
+    """Other resources refer to what is to be deleted."""
+
+    kind = FaultKind.CONFLICT
+
+
+def police_deletion(unit: UnitOfWork, resource_type: str, resource_id: str, door: Door) -> None:
+    """Where references must lead somewhere, let nothing be deleted that is referred to when all is done.
+
+    The transaction fails with `StillReferredTo` otherwise. (On PostgreSQL a reference that another one
+    writes at the same time is not seen.)
+    """
+    if not door.policy.require_references:
+        return
+    c = table_of(SearchReference).c
+    numbers = _numbers_leading_to(resource_type)
+    pointing = select(c.rid).where(c.param.in_(numbers), c.target_id == resource_id)
+    pointing = pointing.where(c.target_type == resource_type).limit(1)
+
+    async def check(unit: UnitOfWork) -> None:
+        if (await unit.execute(pointing)).first() is not None:
+            raise StillReferredTo("Other resources refer to this one: it cannot be deleted.")
+
+    unit.before_commit(check)
+
+
+@cache
+def _numbers_leading_to(resource_type: str) -> Sequence[int]:
+    """The reference parameters that may point to a type; with all of them the index by value serves."""
+    return sorted(
+        {
+            parameter.number
+            for name in stored_types()
+            for parameter in parameters_of(name).values()
+            if parameter.type is SearchType.REFERENCE
+            and (not parameter.targets or resource_type in parameter.targets)
+        }
+    )
 
 
 def _claimed(resource: Any) -> Sequence[str]:

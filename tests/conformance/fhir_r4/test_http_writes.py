@@ -193,6 +193,40 @@ class TestDeleteMultiple:
         assert (await client.get("/Patient")).json()["total"] == 1
 
 
+class TestDeleteWithReferencesThatMustLead:
+    """references.html#integrity, by policy"""
+
+    @pytest.fixture
+    def offer(self) -> Offer:
+        return Offer(Policy(require_references=True))
+
+    async def test_what_is_referred_to_stays(
+        self, client: httpx.AsyncClient, create: Callable[..., Any]
+    ) -> None:
+        one = await create(patient("1"))
+        subject = {"reference": f"Patient/{one}"}
+        told = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": subject}
+        other = await create(told)
+        refused = await client.delete(f"/Patient/{one}")
+        assert (refused.status_code, outcome(refused)) == (409, "conflict")
+        assert (await client.get(f"/Patient/{one}")).status_code == 200
+        assert (await client.delete(f"/Observation/{other}")).status_code == 204
+        assert (await client.delete(f"/Patient/{one}")).status_code == 204
+
+    async def test_both_go_in_one_transaction(
+        self, client: httpx.AsyncClient, create: Callable[..., Any]
+    ) -> None:
+        one = await create(patient("1"))
+        subject = {"reference": f"Patient/{one}"}
+        told = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": subject}
+        other = await create(told)
+        urls = (f"Patient/{one}", f"Observation/{other}")
+        entries = [{"request": {"method": "DELETE", "url": url}} for url in urls]
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        assert (await client.post("/", json=bundle)).status_code == 200
+        assert (await client.get("/Patient")).json()["total"] == 0
+
+
 class TestNoUpdateAsCreate:
     """http.html#upsert, by policy"""
 
