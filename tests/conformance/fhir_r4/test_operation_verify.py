@@ -115,6 +115,7 @@ async def test_accepting_makes_both_final(clinic: Clinic) -> None:
     assert await clinic.documents() == [after]
 
 
+@sqlite_first
 async def test_amending_changes_what_is_said(clinic: Clinic) -> None:
     observed = await clinic.observations()
     answer = await clinic.verify(

@@ -14,6 +14,7 @@ from server.kernel.rows import table_of
 from server.workflows.endpoints import SERVICES, WADO_RS, publish_endpoints
 from server.workflows.models import INSTALLER
 from server.workflows.projection import imaging_study_id_of
+from tests.conftest import sqlite_first
 
 from .conftest import BASE, Hospital, instance
 
@@ -25,6 +26,7 @@ async def published(hospital: Hospital, base: str = BASE) -> dict[str, Any]:
     return dict((await hospital.http.get(f"/fhir/Endpoint/{WADO_RS}")).json())
 
 
+@sqlite_first
 async def test_an_endpoint_for_each_service_of_the_root(hospital: Hospital) -> None:
     found = await hospital.search("Endpoint?status=active&_sort=connection-type")
     assert [e["connectionType"]["code"] for e in found] == sorted(service.code for service in SERVICES)
@@ -34,12 +36,14 @@ async def test_an_endpoint_for_each_service_of_the_root(hospital: Hospital) -> N
     assert needs_token["valueBoolean"] is True
 
 
+@sqlite_first
 async def test_they_follow_the_public_base_and_nothing_else(hospital: Hospital) -> None:
     assert (await published(hospital))["meta"]["versionId"] == "1"
     moved = await published(hospital, "https://archive.example")
     assert (moved["meta"]["versionId"], moved["address"]) == ("2", "https://archive.example/dicom-web")
 
 
+@sqlite_first
 @pytest.mark.parametrize("scope", ["patient/*.rs", "patient/ImagingStudy.rs", "system/ImagingStudy.rs"])
 async def test_who_may_search_studies_gets_where_their_images_are(hospital: Hospital, scope: str) -> None:
     await hospital.store(instance("2.25.100"), instance("2.25.200", PatientID="P2", PatientName="Roe^Ben"))
@@ -71,6 +75,7 @@ async def test_studies_of_an_earlier_release_are_told_of_anew(hospital: Hospital
     assert (await hospital.only("ImagingStudy"))["endpoint"] == [{"reference": f"Endpoint/{WADO_RS}"}]
 
 
+@sqlite_first
 async def test_another_type_brings_no_endpoint_along(hospital: Hospital) -> None:
     body = {"resourceType": "Organization", "name": "x", "endpoint": [{"reference": f"Endpoint/{WADO_RS}"}]}
     assert (await hospital.http.post("/fhir/Organization", json=body)).status_code == 201

@@ -96,6 +96,7 @@ async def test_what_is_no_report_of_findings_is_left(hospital: Hospital) -> None
     assert await documents(hospital) == []
 
 
+@sqlite_first
 async def test_what_cannot_be_mapped_is_stored_and_says_why(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
