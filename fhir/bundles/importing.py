@@ -22,7 +22,6 @@ from fhir.interactions.table import require_stored_type
 from fhir.interactions.write import (
     Draft,
     find_ahead,
-    identifiers_of,
     insert_first,
     lock_and_find,
     lock_name,
@@ -30,11 +29,9 @@ from fhir.interactions.write import (
 )
 from fhir.model.json_codec import decode_json
 from fhir.outcome import issues_of
-from fhir.search.compartment import PATIENT
 from server.kernel.access import Access
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy, Fault
-from server.kernel.patients import locks_of
 
 AT_ONCE = 200  # resources of one transaction, which others wait for on SQLite
 BYTES_AT_ONCE = 4 << 20
@@ -134,10 +131,7 @@ async def _store(door: Door, access: Access, parts: Sequence[Part], imported: Im
     async def work(unit: UnitOfWork) -> int:
         unit.gather(len(drafts))
         names = [lock_name(draft.type, draft.id) for draft in drafts]
-        for draft in drafts:
-            if draft.type == PATIENT:
-                names += locks_of(identifiers_of(draft.resource))
-        await unit.lock(names)
+        await unit.lock(names + [name for draft in drafts for name in draft.identity_locks()])
         await find_ahead(unit, {(draft.type, draft.id) for draft in drafts})
         return sum([await _put(door, access, unit, draft) for draft in drafts])
 

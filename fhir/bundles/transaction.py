@@ -30,7 +30,7 @@ from fhir.interactions.door import Door
 from fhir.interactions.patch import Patch, prepare_patch
 from fhir.interactions.provenance import Target, read_provenance
 from fhir.interactions.update import Update, prepare_update
-from fhir.interactions.write import Written, find_ahead, identifiers_of
+from fhir.interactions.write import Written, find_ahead
 from fhir.model.validation.issue import IssueType
 from fhir.negotiation import Return, read_preferences
 from fhir.operations.operation import Operation
@@ -38,7 +38,6 @@ from fhir.search.compartment import PATIENT
 from fhir.subscriptions.request import SUBSCRIPTION
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy, Fault
-from server.kernel.patients import locks_of
 from server.kernel.turns import Turns
 
 PLANS = 3  # made anew when somebody else changes what a condition means
@@ -62,13 +61,6 @@ class Prepared:
     request: FhirRequest
     write: Create | Update | Patch | Delete
     written: Written | None = None  # once it was performed
-
-    @property
-    def locks(self) -> Iterator[str]:
-        """Names to hold before anything is looked for."""
-        yield from self.write.locks
-        if isinstance(self.write, Create | Update) and self.write.draft.type == PATIENT:
-            yield from locks_of(identifiers_of(self.write.draft.resource))
 
     def ids(self) -> Sequence[str]:
         """What it writes, once its condition is resolved."""
@@ -214,7 +206,7 @@ async def _write(
     door: Door, unit: UnitOfWork, prepared: Sequence[Prepared], *, full: bool
 ) -> dict[int, Done]:
     unit.gather(sum(each.planned.step.rank is Rank.CREATE for each in prepared) or 1)
-    await unit.lock(name for each in prepared for name in each.locks)
+    await unit.lock(name for each in prepared for name in each.write.locks)
     deletes = [each for each in prepared if each.planned.step.rank is Rank.DELETE]
     others = [each for each in prepared if each.planned.step.rank is not Rank.DELETE]
     done: dict[int, Done] = {}

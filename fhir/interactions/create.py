@@ -69,8 +69,9 @@ class Create:
 
     @property
     def locks(self) -> Sequence[str]:
-        """The condition's; a new id needs none."""
-        return [] if self.condition is None else [self.condition.lock]
+        """The condition's, and those of a Patient's identifiers; a new id needs none."""
+        condition = [] if self.condition is None else [self.condition.lock]
+        return [*condition, *self.draft.identity_locks()]
 
     async def resolve(self, unit: UnitOfWork) -> Sequence[str]:
         """Look for what fulfils the condition.

@@ -64,8 +64,9 @@ class Update:
 
     @property
     def locks(self) -> Sequence[str]:
-        """The condition's, or the resource's."""
-        return [self.condition.lock] if self.condition else [lock_name(self.draft.type, self.draft.id)]
+        """The condition's, or the resource's, and those of a Patient's identifiers."""
+        named = self.condition.lock if self.condition else lock_name(self.draft.type, self.draft.id)
+        return [named, *self.draft.identity_locks()]
 
     async def resolve(self, unit: UnitOfWork) -> Sequence[str]:
         """Let the condition say which resource is meant (FHIR R4 http.html#cond-update).

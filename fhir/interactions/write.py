@@ -26,6 +26,7 @@ from server.kernel.patients import (
     PatientIdentifier,
     fold_name,
     forget_patient,
+    locks_of,
     register_patient,
 )
 from server.kernel.rows import table_of
@@ -97,6 +98,10 @@ class Draft:
         if self.type != PATIENT or resource_id == self.id:
             draft._indexed = self._indexed
         return draft
+
+    def identity_locks(self) -> list[str]:
+        """Names to hold when a Patient is written: those of what studies find it by."""
+        return locks_of(identifiers_of(self.resource)) if self.type == PATIENT else []
 
     def indexed(self, around: Surroundings) -> Indexed:
         """What it will be found by; made once, and best before the transaction."""
