@@ -1,8 +1,8 @@
 """Level 2: R4's invariants, each compiled where its element is (FHIR R4 conformance-rules.html#constraints).
 
 An invariant holds if its FHIRPath is true. It is looked at only where an element that it names is there, if
-without them it holds anyway. The three that nearly every resource meets are written out below; a test holds
-them to what their FHIRPath says.
+without them it holds anyway. Those that most resources meet are written out below; a test holds them to
+what their FHIRPath says.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -223,9 +223,11 @@ def _contained_are_used(resource: Object, _report: Report) -> bool:
         return True
     used = {text[1:] for text in _local_references(resource)}
     for each in contained:
-        if type(each) is not dict or each.get("id") in used or "#" in set(_local_references(each)):
+        if type(each) is not dict:
             continue
-        return False
+        named = each.get("id")
+        if not (type(named) is str and named in used) and "#" not in _local_references(each):
+            return False
     return True
 
 
@@ -242,8 +244,64 @@ def _local_references(value: Any) -> Iterator[str]:
                 yield child
 
 
+def _contained_metas(resource: Object) -> Iterator[Object]:
+    contained = resource.get(CONTAINED)
+    for each in contained if type(contained) is list else ():
+        meta = each.get("meta") if type(each) is dict else None
+        if type(meta) is dict:
+            yield meta
+
+
+def _contained_have_no_version(resource: Object, _report: Report) -> bool:
+    """dom-4: a contained resource has no versionId and no lastUpdated."""
+    names = ("versionId", "_versionId", "lastUpdated", "_lastUpdated")
+    return not any(name in meta for meta in _contained_metas(resource) for name in names)
+
+
+def _contained_have_no_label(resource: Object, _report: Report) -> bool:
+    """dom-5: a contained resource has no security label."""
+    return not any("security" in meta for meta in _contained_metas(resource))
+
+
+def _entries(bundle: Object) -> Iterator[Object]:
+    entries = bundle.get("entry")
+    return (entry for entry in entries if type(entry) is dict) if type(entries) is list else iter(())
+
+
+def _entries_have(name: str, types: frozenset[str]) -> Holds:
+    """bdl-3, bdl-4: entries have this if the Bundle is of one of these types, and only then."""
+
+    def holds(bundle: Object, _report: Report) -> bool:
+        stated = bundle.get("type")
+        wanted = type(stated) is str and stated in types
+        return all((name in entry) is wanted for entry in _entries(bundle))
+
+    return holds
+
+
+def _full_urls_differ(bundle: Object, _report: Report) -> bool:
+    """bdl-7: fullUrl and version name an entry once, except in a history."""
+    if bundle.get("type") == "history":
+        return True
+    seen = []
+    for entry in _entries(bundle):
+        if "fullUrl" in entry:
+            resource = entry.get("resource")
+            meta = resource.get("meta") if type(resource) is dict else None
+            version = meta.get("versionId") if type(meta) is dict else None
+            seen.append(f"{entry['fullUrl']}{version or ''}")
+    return len(seen) == len(set(seen))
+
+
+_ASKING = frozenset(("batch", "transaction", "history"))
+_ANSWERING = frozenset(("batch-response", "transaction-response", "history"))
 WRITTEN_OUT: Mapping[str, tuple[frozenset[str], Holds]] = {
     "ref-1": (frozenset(("reference",)), _contained_is_found),
     "per-1": (frozenset(("start",)), _period_is_forward),
     "dom-3": (frozenset((CONTAINED,)), _contained_are_used),
+    "bdl-3": (frozenset(("entry",)), _entries_have("request", _ASKING)),
+    "bdl-4": (frozenset(("entry",)), _entries_have("response", _ANSWERING)),
+    "bdl-7": (frozenset(("entry",)), _full_urls_differ),
+    "dom-4": (frozenset((CONTAINED,)), _contained_have_no_version),
+    "dom-5": (frozenset((CONTAINED,)), _contained_have_no_label),
 }

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from fhir.fhirpath import compile_expression
+from fhir.fhirpath import Item, compile_expression
 from fhir.fhirpath.kinds import kind_of
 from fhir.fhirpath.shortcuts import shortcut
 from fhir.model.validation import IssueType, Severity, validate
 from fhir.model.validation.definitions import _file as definitions_file
 from fhir.model.validation.definitions import constraint_of, resource_types, structure_of
 from fhir.model.validation.invariants import CORRECTED, EMPTY_IS_FINE, LEFT_OUT, WRITTEN_OUT, invariants_at
+from fhir.model.validation.report import Report
 from tests.fhir_examples import BUNDLES, EXAMPLES, example
 
 NAMED = {"txt-1": "well-formed XHTML"}
@@ -233,6 +234,67 @@ def test_a_shortcut_never_contradicts_the_evaluation(name: str) -> None:
         for subset in (resource, {}, {"resourceType": resource["resourceType"]}, *halves(resource)):
             told = shortcut(expression.tree, kind)(subset)
             assert told is None or told == expression.holds(with_kind(subset, resource))
+
+
+def entries(kind: str, *entry: dict[str, Any]) -> dict[str, Any]:
+    return of("Bundle", type=kind, entry=list(entry))
+
+
+WITH_VERSION = {"fullUrl": "urn:a", "resource": of("Patient", meta={"versionId": "1"})}
+HOLDING_OR_NOT = [
+    *(entries(kind, {"request": {}}, {"request": {}}) for kind in ("batch", "history", "searchset")),
+    *(entries(kind, {"request": {}}, {"fullUrl": "urn:a"}) for kind in ("transaction", "collection")),
+    *(entries(kind, {"response": {}}) for kind in ("batch-response", "batch", "history")),
+    entries("collection", {"fullUrl": "urn:a"}, {"fullUrl": "urn:a"}),
+    entries("history", {"fullUrl": "urn:a"}, {"fullUrl": "urn:a"}),
+    entries("collection", {"fullUrl": "urn:a"}, {"fullUrl": "urn:b"}, {}),
+    entries("collection", {"fullUrl": "urn:a"}, WITH_VERSION),
+    entries("collection", WITH_VERSION, WITH_VERSION),
+    *(
+        of(
+            "Patient",
+            contained=[of("Organization", id="o", meta=meta)],
+            managingOrganization={"reference": "#o"},
+        )
+        for meta in (
+            {"versionId": "1"},
+            {"lastUpdated": "2020-01-01T00:00:00Z"},
+            {"security": [{"code": "x"}]},
+            {},
+        )
+    ),
+    of("Patient", contained=[of("Organization", id="o")]),
+    of("Patient", contained=[of("Basic", id="o", subject={"reference": "#"})]),
+    of("Patient", managingOrganization={"reference": "#o"}),
+    of("Patient", managingOrganization={"reference": "Organization/o"}),
+]
+
+
+@pytest.mark.parametrize("resource", HOLDING_OR_NOT)
+def test_what_is_written_out_says_what_its_expression_says(resource: dict[str, Any]) -> None:
+    type_name = resource["resourceType"]
+    for invariant in invariants_at((type_name, ""), structure_of(type_name).constraints):
+        if invariant.key in WRITTEN_OUT:
+            expression = compile_expression(constraint_of(invariant.key, type_name).expression or "")
+            assert invariant.holds(resource, Report()) is expression.holds(resource), invariant.key
+
+
+PERIODS = [
+    {"start": "2020", "end": "2020"},
+    {"start": "2020-01-01", "end": "2020-01-02"},
+    {"start": "2020-01-02", "end": "2020-01-01"},
+    {"start": "2020-01-01T00:00:00.5Z", "end": "2020-01-01T00:00:00.4Z"},
+    {"start": "2020-01-01T10:00:00+01:00", "end": "2020-01-01T08:00:00-01:00"},
+    {"start": "2020-01-01T10:00:00-01:00", "end": "2020-01-01T10:00:00+01:00"},
+    {"end": "2020"},
+]
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_periods_are_compared_as_fhirpath_does(period: dict[str, Any]) -> None:
+    expression = compile_expression(constraint_of("per-1", "Period").expression or "")
+    told = expression.holds(Item(period, kind_of("Period")))
+    assert WRITTEN_OUT["per-1"][1](period, Report()) is told
 
 
 def with_kind(subset: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
