@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fhir.search.codes import MODIFIERS
 from fhir.search.compartment import SHARED_TYPES
 from fhir.search.conditions import Both, Chain, Condition, Criterion, FullText, Has, InCompartment, Unless
 from fhir.search.date import read_date
@@ -46,8 +47,6 @@ from fhir.search.value import (
     split_escaped,
 )
 from server.kernel.access import Reach
-
-TERMINOLOGICAL = frozenset({"in", "not-in", "above", "below"})  # of tokens: codes that are to be found first
 
 
 @dataclass(slots=True)
@@ -110,7 +109,7 @@ class Lowering:
             return Not(found) if criterion.missing else found
         if parameter.type is SearchType.COMPOSITE:
             return Composite(parameter, tuple(self._components(criterion, v) for v in criterion.values))
-        if parameter.type is SearchType.TOKEN and criterion.modifier in TERMINOLOGICAL:
+        if parameter.type is SearchType.TOKEN and criterion.modifier in MODIFIERS:
             raise UnsupportedSearch(f"'{parameter.code}:{criterion.modifier}' is not supported here.")
         if parameter.type is SearchType.TOKEN and criterion.modifier == "text":
             parameter = replace(parameter, type=SearchType.STRING)  # its texts are indexed as one

@@ -195,7 +195,7 @@ TOKEN = Kind(
     row_of=row_of_token,
     read=read_token,
     match=match_token,
-    modifiers=frozenset({"not", "text", OF_TYPE}),
+    modifiers=frozenset({"not", "text", OF_TYPE, "in", "not-in", "above", "below"}),
     sort_column="code",
     sort_column_descending="code",
 )

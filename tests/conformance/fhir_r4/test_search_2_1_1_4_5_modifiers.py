@@ -60,3 +60,53 @@ async def test_modifiers_of_tokens(client: httpx.AsyncClient, names: dict[str, s
             ("/Observation?patient.identifier:text=record", "headache"),
         ],
     )
+
+
+@pytest.fixture
+async def terms(create: Callable[..., Any]) -> dict[str, str]:
+    """A small hierarchy, value sets over it, observations of its codes."""
+    system = {"resourceType": "CodeSystem", "url": "urn:s", "status": "active", "content": "complete"}
+    dog = {"code": "dog", "concept": [{"code": "poodle"}]}
+    await create({**system, "concept": [{"code": "animal", "concept": [dog, {"code": "cat"}]}]})
+    is_dog = {"system": "urn:s", "filter": [{"property": "concept", "op": "is-a", "value": "dog"}]}
+    sets = {
+        "dogs": {"include": [is_dog]},
+        "no-dogs": {"include": [{"system": "urn:s"}], "exclude": [is_dog]},
+        "unknown": {"include": [{"system": "urn:nowhere"}]},
+    }
+    made = {}
+    for name, compose in sets.items():
+        value_set = {"resourceType": "ValueSet", "url": f"http://vs.test/{name}", "version": "1"}
+        made[name] = await create({**value_set, "status": "active", "compose": compose})
+    for code in ("animal", "dog", "poodle", "cat"):
+        made[code] = await create(observation("", code={"coding": [{"system": "urn:s", "code": code}]}))
+    made["stray"] = await create(observation("", code={"coding": [{"system": "urn:t", "code": "dog"}]}))
+    return made
+
+
+async def test_terminology(client: httpx.AsyncClient, terms: dict[str, str]) -> None:
+    published = "http://hl7.org/fhir/ValueSet/observation-status"
+    await check(
+        client,
+        terms,
+        [
+            ("/Observation?code:in=http://vs.test/dogs", "dog poodle"),
+            ("/Observation?code:in=http://vs.test/dogs|1", "dog poodle"),
+            ("/Observation?code:in=http://vs.test/dogs|2", "400 value"),
+            ("/Observation?code:in=ValueSet/{dogs}", "dog poodle"),
+            ("/Observation?code:in=http://vs.test/dogs,http://vs.test/no-dogs", "animal cat dog poodle"),
+            ("/Observation?code:not-in=http://vs.test/dogs", "animal cat stray"),
+            ("/Observation?code:in=http://vs.test/no-dogs", "animal cat"),
+            ("/Observation?code:below=urn:s|dog", "dog poodle"),
+            ("/Observation?code:above=urn:s|dog", "animal dog"),
+            ("/Observation?code:below=dog", "400 value"),
+            ("/Observation?code:below=urn:nowhere|dog", "400 value"),
+            ("/Observation?code:in=http://vs.test/unknown", "400 value"),
+            ("/Observation?code:in=http://vs.test/nothing", "400 value"),
+            (f"/Observation?status:in={published}", "animal cat dog poodle stray"),
+            (f"/Observation?status:not-in={published}", ""),
+            ("/Observation?_filter=code in http://vs.test/dogs and not (code sb urn:s|poodle)", "dog"),
+        ],
+    )
+    refused = {"if-none-exist": "code:in=http://vs.test/dogs"}
+    assert (await client.post("/Observation", json=observation(""), headers=refused)).status_code == 400

@@ -119,7 +119,9 @@ async def test_filters_find(client: httpx.AsyncClient, names: dict[str, str]) ->
         "Patient: gender.x eq 1": "400 value",
         "Observation: patient.nope eq 1": "400 value",
         "Observation: code-value-quantity eq a$1": "400 not-supported",
-        "Patient: gender in http://vs.test": "400 not-supported",
+        "Patient: gender in http://vs.test": "400 value",
+        "Patient: gender in http://hl7.org/fhir/ValueSet/administrative-gender": "ann bob cy",
+        "Patient: gender ni http://hl7.org/fhir/ValueSet/administrative-gender": "",
     }
     urls = {}
     for case, expected in cases.items():

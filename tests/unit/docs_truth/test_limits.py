@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("server", "fhir", "dicomweb", "ai_engine")
+PACKAGES = ("server", "fhir", "terminology", "dicomweb", "ai_engine")
 NOT_OURS_TO_TELL = ("ai_engine/bundles/", "ai_engine/phantom/", "server/client/demo", "/definitions/")
 ALSO = (
     "ai_engine.bundle.LARGEST_CONFIG_BYTES",

@@ -248,7 +248,6 @@ async def test_uris(create: Callable[..., Any], ids: Ids) -> None:
         "_query=x",
         "_contained=true",
         "_include:nonsense=Observation:subject",
-        "code:in=x",
         "code:nonsense=x",
         "status:exact=final",
     ],
