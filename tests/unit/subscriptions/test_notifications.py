@@ -10,12 +10,15 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects import sqlite
 
+from fhir.interactions.authored import put_resource
 from fhir.interactions.door import AUTHORED
+from fhir.interactions.rewrite import hold_resource, rewrite
 from fhir.interactions.write import CHANGED
 from fhir.subscriptions.deliver import deliver, retry_delay_s, tend
 from fhir.subscriptions.match import READER, select_changed
 from fhir.subscriptions.request import KEPT, query_of
 from fhir.subscriptions.state import NOTIFICATION, STATE
+from server.auth.clients import add_client, disable_client
 from server.kernel.access import (
     EVERYONE,
     Access,
@@ -27,6 +30,8 @@ from server.kernel.access import (
     system_access,
 )
 from server.kernel.database import Database, UnitOfWork
+from server.kernel.job_queues import job_queue
+from server.kernel.jobs import DEFAULT_BEATS, NOTIFY
 from server.kernel.outbox import START, read_events
 from server.kernel.read_audit import ReadAudit
 from server.kernel.rows import table_of
@@ -34,6 +39,7 @@ from server.kernel.services import Services
 from server.kernel.subscription_policy import LONGEST_RETRY_S
 from server.kernel.tables import AuditRow, OutboxCursor
 from server.workflows.subscriptions.overview import list_subscriptions, subscription_facts
+from tests.services.jobs import hurry
 from tests.services.receiver import Receiver, receiver
 
 Write = Callable[..., Awaitable[str]]
@@ -209,6 +215,70 @@ async def test_subscriber_whose_authority_ended_hears_nothing_more(
     )
 
 
+async def test_client_that_is_disabled_hears_nothing_more(
+    client: httpx.AsyncClient,
+    rights: dict[str, Access],
+    services: Services,
+    subscribe: Any,
+    write: Write,
+    background: Any,
+    ehr: Receiver,
+) -> None:
+    scope = "system/DiagnosticReport.rs system/Subscription.cruds"
+    ehrs = await add_client(services.database, name="EHR", scope=scope)
+    origin = Origin("the hash of a token that has expired", ehrs.client_id, None, scope)
+    every = frozenset(Permission)
+    grants = tuple(Grant(Context.SYSTEM, name, every) for name in ("DiagnosticReport", "Subscription"))
+    rights["ehr"] = Access(Principal(f"client:{ehrs.client_id}", "EHR"), grants, origin=origin)
+    made = (await subscribe(rights="ehr")).json()
+    await write(report())
+    await background.once()
+    assert len(ehr.told) == 1
+    await write(report())
+    await background.match()
+    await disable_client(services.database, ehrs.client_id)
+    await background.once()
+    assert len(ehr.told) == 1
+    assert (await client.get(f"/Subscription/{made['id']}")).json()["status"] == "error"
+
+
+async def test_what_the_server_writes_itself_is_told(
+    services: Services, subscribe: Any, background: Any, ehr: Receiver
+) -> None:
+    await subscribe("DiagnosticReport?status=preliminary", channel={"payload": "application/fhir+json"})
+    authored = {**report(status="preliminary"), "id": "from-the-engine"}
+    principal = Principal("system:worker", "worker")
+    await services.database.transact(lambda unit: put_resource(unit, authored, principal))
+    await background.once()
+    assert [each.path for each in ehr.told] == ["/hook/DiagnosticReport/from-the-engine"]
+
+
+async def test_transaction_subscribes_and_is_told_of(
+    client: httpx.AsyncClient, background: Any, ehr: Receiver
+) -> None:
+    asked = {
+        "resourceType": "Subscription",
+        "status": "requested",
+        "reason": "to know",
+        "criteria": "DiagnosticReport",
+        "channel": {"type": "rest-hook", "endpoint": ehr.url, "header": [f"Authorization: {SECRET}"]},
+    }
+    entry = [
+        {"resource": each, "request": {"method": "POST", "url": each["resourceType"]}}
+        for each in (asked, report(), report())
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
+    done = await client.post("", json=bundle)
+    assert done.status_code == 200, done.text
+    assert "s3cret" not in done.text
+    await background.once()
+    assert [each.headers["authorization"] for each in ehr.told] == [SECRET, SECRET]
+    asked["channel"] = {"type": "rest-hook", "endpoint": "https://evil.test/"}
+    refused = await client.post("", json=bundle)
+    assert refused.status_code == 422
+    assert refused.json()["issue"][0]["expression"][0].endswith("channel.endpoint")
+
+
 async def test_who_may_not_search_and_read_may_not_subscribe(
     rights: dict[str, Access], subscribe: Any
 ) -> None:
@@ -320,6 +390,45 @@ async def test_two_servers_tell_of_each_change_once(
         await asyncio.gather(background.deliver(), other.deliver())
     await database.close()
     assert [each.path.rsplit("/")[-1] for each in ehr.told] == ids
+
+
+async def test_no_second_delivery_begins_while_one_is_under_way(
+    services: Services, subscribe: Any, write: Write, background: Any, ehr: Receiver
+) -> None:
+    await subscribe()
+    await write(report())
+    await background.match()
+    ehr.silent = asyncio.Event()
+    delivering = asyncio.create_task(background.deliver())
+    await ehr.until_told(1)
+    await write(report())
+    await background.match()
+    other = job_queue(services.database, (NOTIFY,), DEFAULT_BEATS)
+    await other.open()
+    await hurry(services.database, queues=(NOTIFY,))
+    assert await other.take(NOTIFY) is None
+    ehr.silent.set()
+    await delivering
+    await other.close()
+    await background.deliver()
+    assert len(ehr.told) == 2
+
+
+async def test_version_that_nobody_asked_for_is_not_in_force(
+    services: Services, subscribe: Any, write: Write, background: Any, ehr: Receiver
+) -> None:
+    """What stands beside a Subscription was made for one version: where they differ, nobody is told."""
+    made = (await subscribe()).json()
+
+    async def change(unit: UnitOfWork) -> None:
+        held = await hold_resource(unit, "Subscription", made["id"])
+        assert held is not None
+        await rewrite(unit, held, {"reason": b'"other"'}, Principal("system:test", "test"), AUTHORED)
+
+    await services.database.transact(change)
+    await write(report())
+    await background.once()
+    assert ehr.told == []
 
 
 async def test_without_subscriptions_the_reader_passes_by(
