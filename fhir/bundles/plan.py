@@ -7,6 +7,7 @@ locks: where it finds something else, the plan is made anew.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
@@ -19,10 +20,11 @@ from fhir.bundles.steps import Rank, Step
 from fhir.interactions.condition import (
     Condition,
     SeveralMatches,
-    find_one,
+    find_all,
     read_condition,
     read_condition_header,
 )
+from fhir.interactions.delete import MAX_DELETED
 from fhir.interactions.door import Door
 from fhir.interactions.table import require_stored_type
 from fhir.model.validation.issue import IssueType
@@ -50,6 +52,7 @@ class Planned:
     step: Step
     condition: Condition | None = None
     existing: str | None = None  # the id that the condition matches
+    deletes: Sequence[str] = ()  # the ids that the condition of a delete matches
     new: str = field(default_factory=new_id)  # the id of what is created
     same_as: "Planned | None" = None  # the entry whose conditional create this one repeats
 
@@ -59,6 +62,13 @@ class Planned:
         if self.same_as is not None:
             return self.same_as.id
         return self.step.request.resource_id or self.existing or self.new
+
+    @property
+    def held(self) -> Sequence[str]:
+        """The ids of what the condition of a write means, to be held."""
+        if self.condition is None or self.same_as is not None:
+            return ()
+        return [self.id] if self.step.rank is Rank.UPDATE else self.deletes
 
     @property
     def type(self) -> str:
@@ -74,8 +84,8 @@ class Plan:
     names: Names
 
 
-async def make_plan(door: Door, steps: Sequence[Step]) -> Plan:
-    """What a transaction of these entries is going to do.
+async def make_plan(door: Door, steps: Sequence[Step], held: AsyncConnection | None = None) -> Plan:
+    """What a transaction of these entries is going to do; `held`: the one that has begun.
 
     Raises:
         EntryFailed: a condition that cannot be, or a reference to nothing or to several.
@@ -87,13 +97,12 @@ async def make_plan(door: Door, steps: Sequence[Step]) -> Plan:
     _refuse_circles(writes)
     _join_repeated(writes)
     references = {link: step for step in steps for link in _conditional_references(step)}
-    async with door.services.database.read() as connection:
-        look = _Look(connection, door, writes, _deleted(writes))
+    reading = door.services.database.read() if held is None else nullcontext(held)
+    async with reading as connection:
+        look = _Look(connection, door, writes)
         for each in writes:
-            if each.condition is not None and each.same_as is None and each.step.rank in _NAMED:
-                each.existing = await look.at(each.step, each.condition)
-                if each.step.rank is Rank.UPDATE:
-                    each.new = _stated_id(each.step) or each.new
+            if each.condition is not None and each.same_as is None:
+                await look.find(each, each.condition)
         found = {link: await look.behind(link, step) for link, step in references.items()}
     return Plan(writes, Names(_by_full_url(writes), found))
 
@@ -104,22 +113,37 @@ class _Look:
 
     connection: AsyncConnection
     door: Door
-    writes: Sequence[Planned]
-    deleted: set[Key]
+    writes: Sequence[Planned]  # what is deleted comes first, and matches nothing any more
+    _deleted: set[Key] = field(init=False)
     _identified: dict[str, dict[Identifier, set[str]]] = field(default_factory=dict)
     _created: dict[str, Planned] = field(init=False)  # by their conditions
 
     def __post_init__(self) -> None:
         creates = (each for each in self.writes if each.step.rank is Rank.CREATE)
         self._created = {each.condition.lock: each for each in creates if each.condition is not None}
+        self._deleted = _deleted(self.writes)
+
+    async def find(self, planned: Planned, condition: Condition) -> None:
+        """Enter into a write what its condition means."""
+        step = planned.step
+        if step.rank is Rank.DELETE:
+            most = MAX_DELETED if self.door.policy.delete_multiple else 1
+            rows = await find_all(self.connection, condition, self.door.surroundings(), most)
+            planned.deletes = [str(row.id) for row in rows]
+            self._deleted |= {(planned.type, each) for each in planned.deletes}
+        elif step.rank in _NAMED:
+            planned.existing = await self.at(step, condition)
+            if step.rank is Rank.UPDATE:
+                planned.new = _stated_id(step) or planned.new
 
     async def at(self, step: Step, condition: Condition) -> str | None:
-        """The id of what matches, unless the transaction deletes it before."""
-        try:
-            row = await find_one(self.connection, condition, self.door.surroundings())
-        except Fault as fault:
-            raise at_entry(step.number, fault) from fault
-        return None if row is None or (row.type, row.id) in self.deleted else str(row.id)
+        """The id of what matches when the transaction has deleted what it deletes."""
+        gone = sum(1 for resource_type, _ in self._deleted if resource_type == condition.query.resource_type)
+        rows = await find_all(self.connection, condition, self.door.surroundings(), 1 + gone)
+        ids = [str(row.id) for row in rows if (row.type, row.id) not in self._deleted]
+        if len(ids) > 1:
+            raise at_entry(step.number, SeveralMatches("More than one resource matches the condition."))
+        return ids[0] if ids else None
 
     async def behind(self, link: str, step: Step) -> str:
         """What a conditional reference becomes (FHIR R4 http.html#trules)."""

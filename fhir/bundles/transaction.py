@@ -2,76 +2,43 @@
 
 Planned (`fhir/bundles/plan.py`) and prepared before the database is held; then one transaction takes the
 locks of all, sorted, looks again at what conditions mean, and performs: deletes, creates, updates, patches,
-reads.
+reads. When a condition means something else by then, the plan is made anew while the conditions are held.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from time import perf_counter
+from dataclasses import replace
 
 from fhir.binaries.content import BINARY
 from fhir.binaries.interactions import show_written
 from fhir.bundles.answers import Done, done_of, done_of_written, wants_resources
-from fhir.bundles.faults import at_entry, invalid_entry
-from fhir.bundles.full_urls import base_of
-from fhir.bundles.links import rewrite_links
-from fhir.bundles.places import Link
-from fhir.bundles.plan import Plan, Planned, make_plan
+from fhir.bundles.faults import at_entry
+from fhir.bundles.plan import Plan, make_plan
+from fhir.bundles.prepare import TURNS, Prepared, naming, prepare, require_distinct
 from fhir.bundles.read import Asked
 from fhir.bundles.reads import perform_read
-from fhir.bundles.steps import Rank, Step, step_of, with_body
+from fhir.bundles.steps import Rank, Step, step_of
 from fhir.bundles.within import within
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions.answers import answer_deleted, answer_written
-from fhir.interactions.create import Create, prepare_create
-from fhir.interactions.delete import Delete, prepare_delete
+from fhir.interactions.create import Create
+from fhir.interactions.delete import Delete
 from fhir.interactions.door import Door
-from fhir.interactions.patch import Patch, prepare_patch
+from fhir.interactions.patch import Patch
+from fhir.interactions.prepared import LOOKS
 from fhir.interactions.provenance import Target, read_provenance
-from fhir.interactions.update import Update, prepare_update
+from fhir.interactions.update import Update
 from fhir.interactions.write import Written, find_ahead
-from fhir.model.validation.issue import IssueType
 from fhir.negotiation import Return, read_preferences
 from fhir.operations.operation import Operation
-from fhir.search.compartment import PATIENT
-from fhir.subscriptions.request import SUBSCRIPTION
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Busy, Fault
-from server.kernel.turns import Turns
 
 PLANS = 3  # made anew when somebody else changes what a condition means
-TURN_S = 0.02  # of preparing, before others have theirs
 WRITES_AT_ONCE = 100  # entries whose rows go to the database together
-
-_NEEDED_WHOLE = frozenset({PATIENT, SUBSCRIPTION, BINARY})
-
-_TURNS = Turns()  # of all Bundles of this process
 
 
 class _Changed(Exception):
     """A condition means another resource than when the plan was made."""
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A planned entry, ready to be performed."""
-
-    planned: Planned
-    request: FhirRequest
-    write: Create | Update | Patch | Delete
-    written: Written | None = None  # once it was performed
-
-    def ids(self) -> Sequence[str]:
-        """What it writes, once its condition is resolved."""
-        match self.write:
-            case Create():
-                return [] if self.write.existing is not None else [self.write.draft.id]
-            case Update():
-                return [self.write.draft.id]
-            case Patch():
-                return [self.write.resource_id or ""]
-        return self.write.ids
 
 
 async def process_transaction(
@@ -86,18 +53,19 @@ async def process_transaction(
     provenance = read_provenance(door, request)
     steps = [_step(each, request, door) for each in asked]
     reads = [step for step in steps if step.rank is Rank.READ]
+    planned = await make_plan(door, steps)
+    ready: list[Prepared] | None = await prepare(door, planned)
     for _ in range(PLANS):
-        plan = await make_plan(door, steps)
-        prepared = await _prepare(door, plan)
 
-        async def work(unit: UnitOfWork, prepared: list[Prepared] = prepared) -> dict[int, Done]:
+        async def work(unit: UnitOfWork, ready: list[Prepared] | None = ready) -> dict[int, Done]:
+            prepared = await _prepare_within(door, unit, steps, planned) if ready is None else ready
             done = await _write(door, unit, prepared, full=wants_resources(request))
             if provenance is not None:
                 await provenance.store(unit, _targets(prepared))
                 await unit.write()
             inside = within(unit, door)
             for step in reads:
-                with _naming(step):
+                with naming(step):
                     answer = await perform_read(inside, operations, step)
                     done[step.number] = done_of(answer, full=step.asked.method == "GET")
             return done
@@ -105,6 +73,7 @@ async def process_transaction(
         try:
             done = await door.services.database.transact(work)
         except _Changed:
+            ready = None
             continue
         return [done[each.number] for each in asked]
     raise Busy("What the conditions of the transaction mean keeps changing; retry later.")
@@ -126,113 +95,48 @@ def _step(asked: Asked, request: FhirRequest, door: Door) -> Step:
         raise at_entry(asked.number, fault) from fault
 
 
-@contextmanager
-def _naming(step: Step) -> Iterator[None]:
-    """What is refused within is refused at this entry."""
-    try:
-        yield
-    except Busy:
-        raise
-    except Fault as fault:
-        raise at_entry(step.number, fault, step.request.resource_type) from fault
-
-
-async def _prepare(door: Door, plan: Plan) -> list[Prepared]:
-    marks = plan.names.marks
-    prepared: list[Prepared] = []
-    began = perf_counter()
-    for planned in plan.writes:
-        with _naming(planned.step):
-            one = _prepare_one(door, plan, planned, marks)
-        _let_go(one)
-        prepared.append(one)
-        if perf_counter() - began > TURN_S:
-            await _TURNS.take()
-            began = perf_counter()
-    _require_distinct(prepared)
-    return prepared
-
-
-def _prepare_one(door: Door, plan: Plan, planned: Planned, marks: tuple[bytes, ...] | None) -> Prepared:
-    step = planned.step
-    if step.rank is Rank.DELETE:
-        return Prepared(planned, step.request, prepare_delete(door, step.request))
-    text = step.asked.text
-    if step.rank is not Rank.PATCH and (plan.names.by_full_url or plan.names.by_condition):
-        base = base_of(step.asked.full_url)
-
-        def rewrite(kind: Link, link: str) -> str:
-            return plan.names.rewrite(kind, link, base)
-
-        text = rewrite_links(text, rewrite, marks)
-    request = with_body(step, text)
-    if step.rank is Rank.PATCH:
-        return Prepared(planned, request, prepare_patch(door, request))
-    if step.rank is Rank.UPDATE:
-        update = prepare_update(door, request)
-        if planned.condition is not None and planned.existing is None:
-            update.draft = update.draft.renamed(planned.new)
-        return Prepared(planned, request, update)
-    return Prepared(planned, request, prepare_create(door, replace(request, resource_id=planned.new)))
-
-
-def _let_go(prepared: Prepared) -> None:
-    """Keep of a resource what is still needed: thousands of them, decoded, are ten times their text."""
-    write = prepared.write
-    if (
-        isinstance(write, Create | Update)
-        and write.reach.is_everyone
-        and write.draft.type not in _NEEDED_WHOLE
-    ):
-        resource = write.draft.resource
-        write.draft.resource = {name: resource[name] for name in ("resourceType", "id") if name in resource}
-
-
-def _require_distinct(prepared: Sequence[Prepared]) -> None:
-    """No resource is written by two entries (FHIR R4 http.html#trules)."""
-    seen: set[tuple[str, str]] = set()
-    for each in prepared:
-        if each.planned.same_as is not None:
-            continue
-        for resource_id in each.ids():
-            named = (each.planned.type, resource_id)
-            if resource_id and named in seen:
-                text = "Another entry of the transaction writes the same resource."
-                raise invalid_entry(each.planned.step.number, text, code=IssueType.DUPLICATE)
-            seen.add(named)
+async def _prepare_within(
+    door: Door, unit: UnitOfWork, steps: Sequence[Step], before: Plan
+) -> list[Prepared]:
+    """The entries by a plan that is made while its conditions are held."""
+    await unit.lock(each.condition.lock for each in before.writes if each.condition is not None)
+    return await prepare(door, await make_plan(door, steps, unit.connection))
 
 
 async def _write(
     door: Door, unit: UnitOfWork, prepared: Sequence[Prepared], *, full: bool
 ) -> dict[int, Done]:
     unit.gather(sum(each.planned.step.rank is Rank.CREATE for each in prepared) or 1)
-    await unit.lock(name for each in prepared for name in each.write.locks)
+    await unit.lock(name for each in prepared for name in each.locks)
     deletes = [each for each in prepared if each.planned.step.rank is Rank.DELETE]
     others = [each for each in prepared if each.planned.step.rank is not Rank.DELETE]
     done: dict[int, Done] = {}
     for some in (deletes, others):  # what is deleted fulfils no condition any more
         await _resolve(unit, some)
         if some is others:
-            _require_distinct(prepared)
+            require_distinct(prepared)
             await find_ahead(unit, _to_find(others))
         for at, each in enumerate(some, 1):
             done[each.planned.step.number] = await _perform(door, unit, each, done, full=full)
             if at % WRITES_AT_ONCE == 0:
                 await unit.write()
-                await _TURNS.take()
+                await TURNS.take()
     await unit.write()
     return done
 
 
 async def _resolve(unit: UnitOfWork, prepared: Sequence[Prepared]) -> None:
-    names: list[str] = []
-    for each in prepared:
-        if each.planned.condition is None or each.planned.same_as is not None:
-            continue
-        with _naming(each.planned.step):
-            names += await each.write.resolve(unit)
-        _require_as_planned(each)
-    await unit.lock(names)
+    """Find what conditions mean, until that is what is held."""
+    for _ in range(LOOKS):
+        names: list[str] = []
+        for each in prepared:
+            if each.planned.condition is not None and each.planned.same_as is None:
+                with naming(each.planned.step):
+                    names += await each.write.resolve(unit)
+                _require_as_planned(each)
+        if not await unit.lock(names):
+            return
+    raise _Changed
 
 
 def _require_as_planned(each: Prepared) -> None:
@@ -261,7 +165,7 @@ async def _perform(
     first = each.planned.same_as
     if first is not None:  # what the first of them made, or found
         return _repeated(done[first.step.number])
-    with _naming(each.planned.step):
+    with naming(each.planned.step):
         written = await each.write.perform(unit)
         each.written = replace(written, text=b"")
         if full and each.planned.type == BINARY:

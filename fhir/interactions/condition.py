@@ -13,6 +13,7 @@ from sqlalchemy.engine import Row as ResultRow
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.exchange import Pairs
+from fhir.interactions.prepared import ON_CONDITION
 from fhir.search.query import WITHOUT_EFFECT, SearchQuery, parse_query
 from fhir.search.sql import select_page
 from fhir.search.value import InvalidSearch, Surroundings
@@ -66,7 +67,7 @@ def read_condition(access: Access, resource_type: str, pairs: Pairs) -> Conditio
     query.count = 1
     named = "&".join(f"{name}={value}" for name, value in sorted(stated))
     reach = access.reach(resource_type, Permission.SEARCH)
-    return Condition(query, reach, f"fhir-condition:{resource_type}?{named}")
+    return Condition(query, reach, f"{ON_CONDITION}{resource_type}?{named}")
 
 
 async def find_one(

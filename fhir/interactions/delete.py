@@ -17,10 +17,12 @@ from fhir.interactions.policed import police_deletion
 from fhir.interactions.served import require_written_type
 from fhir.interactions.update import require_reached
 from fhir.interactions.write import Written, lock_and_find, lock_name, mark_deleted
+from fhir.search.compartment import PATIENT
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import NotFound
+from server.kernel.patients import identifier_locks
 
 MAX_DELETED = 1_000  # resources by one conditional delete; with more, the condition is narrowed by the client
 NOTHING = Written("", 0, False, 0, b"")  # what a delete that found nothing did
@@ -51,13 +53,13 @@ class Delete:
             SeveralMatches: more than one matches, or more than `MAX_DELETED` where several may.
         """
         if self.condition is None:
-            return []
+            return await self._identities(unit)
         limit = MAX_DELETED if self.door.policy.delete_multiple else 1
         found = await find_all(unit, self.condition, self.around, limit)
         if len(found) > limit:
             raise SeveralMatches(f"The condition matches more than {limit} resource(s).")
         self.ids = [row.id for row in found]
-        return self._names()
+        return [*self._names(), *await self._identities(unit)]
 
     async def perform(self, unit: UnitOfWork) -> Written:
         """Delete; the answer is of the one, or of the last of several."""
@@ -83,6 +85,9 @@ class Delete:
         except NotFound:
             return False
         return True
+
+    async def _identities(self, unit: UnitOfWork) -> list[str]:
+        return await identifier_locks(unit, self.ids) if self.resource_type == PATIENT else []
 
     def _names(self) -> list[str]:
         return [lock_name(self.resource_type, each) for each in self.ids]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 
-from fhir.interactions.prepared import Write
+from fhir.interactions.prepared import Write, hold, is_condition
 from fhir.interactions.write import Written
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Busy, Fault
@@ -33,6 +33,12 @@ class _Waiting:
     request_id: str | None  # of the request, for its audit entries
     done: "asyncio.Future[Written]"
     context: Context  # of the request: its trace goes on in the jobs that follow
+    looks_again: bool = False  # when its turn comes: its condition matches something
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the write looks for what it is about."""
+        return any(map(is_condition, self.locks))
 
 
 class GroupedWrites:
@@ -105,7 +111,7 @@ class GroupedWrites:
     async def _transact(self, group: Sequence[_Waiting]) -> list[Outcome]:
         async def work(unit: UnitOfWork) -> list[Outcome]:
             unit.gather(len(group))
-            await unit.lock(name for each in group for name in each.locks)
+            await unit.lock(name for each in group for name in each.locks if is_condition(name))
             refused = await _resolve(unit, group)
             return [
                 refused[at] if at in refused else await _perform(unit, each) for at, each in enumerate(group)
@@ -118,19 +124,23 @@ class GroupedWrites:
 
 async def _alone(unit: UnitOfWork, waiting: _Waiting) -> Written:
     unit.gather()
-    await unit.lock(waiting.locks)
-    await unit.lock(await waiting.write.resolve(unit))
+    await unit.lock(name for name in waiting.locks if is_condition(name))
+    names = await waiting.write.resolve(unit)
+    if await unit.lock([*waiting.locks, *names]) and waiting.is_conditional and names:
+        await hold(unit, [waiting.write])
     set_request_id(waiting.request_id)
     return await waiting.write.perform(unit)
 
 
 async def _resolve(unit: UnitOfWork, group: Sequence[_Waiting]) -> dict[int, Fault]:
-    """Find what conditions mean, and hold it; returns which of the group are refused."""
+    """Find what conditions mean, and hold it all; returns which of the group are refused."""
     refused: dict[int, Fault] = {}
-    names: list[str] = []
+    names = [name for each in group for name in each.locks]
     for at, each in enumerate(group):
         try:
-            names += await each.write.resolve(unit)
+            found = await each.write.resolve(unit)
+            each.looks_again = each.is_conditional and bool(found)
+            names += found
         except Busy:
             raise
         except Fault as fault:
@@ -143,6 +153,8 @@ async def _perform(unit: UnitOfWork, waiting: _Waiting) -> Outcome:
     before = unit.amount
     set_request_id(waiting.request_id)
     try:
+        if waiting.looks_again:  # others of the group may have changed what it means
+            await hold(unit, [waiting.write])
         return await waiting.write.perform(unit)
     except Busy:
         raise

@@ -50,7 +50,7 @@ class IdTaken(Fault):
 
 @dataclass(slots=True)
 class Update:
-    """A prepared update; with a condition, `draft.id` is what `resolve` found, or stays the new name."""
+    """A prepared update; with a condition, `draft.id` is what `resolve` found, or else `new`."""
 
     door: Door
     access: Access
@@ -59,6 +59,7 @@ class Update:
     guard: Guard
     condition: Condition | None
     around: Surroundings
+    new: str  # how what is created is called
     may_name: bool = False  # whether an id that is not there is the server's own, so that it may be created
     matches: bool = True  # the condition
 
@@ -86,8 +87,7 @@ class Update:
             )
         self.matches = found is not None
         self.may_name = found is None and stated is None
-        if found is not None:
-            self.draft = self.draft.renamed(found.id)
+        self.draft = self.draft.renamed(self.new if found is None else found.id)
         return [lock_name(self.draft.type, self.draft.id)]
 
     async def perform(self, unit: UnitOfWork) -> Written:
@@ -143,7 +143,7 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
     draft = policed(particular(draft, request.access, door.services), request.access, door)
     guard, around = read_guard(request.headers), door.surroundings()
     draft.indexed(around)  # here, where it holds up no other writer
-    return Update(door, request.access, reach, draft, guard, condition, around)
+    return Update(door, request.access, reach, draft, guard, condition, around, draft.id)
 
 
 async def require_reached(unit: UnitOfWork, reach: Reach, current: ResultRow[Any]) -> None:

@@ -46,7 +46,7 @@ _FIRST = select(func.min(COMPARTMENT.c.patient_id)).where(_ITS_OWN).correlate(RE
 _ROW = select(RESOURCE, _COUNT, _FIRST.label("patient_id")).where(RESOURCE.c.type == bindparam("type"))
 _FIND = _ROW.where(RESOURCE.c.id == bindparam("id"))
 _FIND_MANY = _ROW.where(RESOURCE.c.id.in_(bindparam("ids", expanding=True)))
-_PATIENTS = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == bindparam("key"))
+PATIENTS = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == bindparam("key"))
 FOUND_AT_ONCE = 500  # resources by one statement; databases bound the number of its values
 
 CHANGED = "resource.changed"  # the outbox event of every write; subject "Type/id"
@@ -198,7 +198,7 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
         await unit.execute(delete(CONTENT).where(CONTENT.c.rid == current.rid))
     if current.type == PATIENT:
         await forget_patient(unit, current.id)
-    patients = (await unit.execute(_PATIENTS, {"key": current.rid})).scalars().all()
+    patients = (await unit.execute(PATIENTS, {"key": current.rid})).scalars().all()
     known = sorted(set(patients) - {SOMEBODY})
     named = f"{current.type}/{current.id}"
     unit.emit(CHANGED, named, {"version": version_id, "patients": known, "deleted": True})

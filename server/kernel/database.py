@@ -113,16 +113,18 @@ class UnitOfWork:
         first, *_ = await reserve_keys(self.connection, table, 1)
         return count(first)
 
-    async def lock(self, names: Iterable[str]) -> None:
+    async def lock(self, names: Iterable[str]) -> bool:
         """Hold these names until the transaction ends; others that lock the same names wait.
 
+        Returns whether some were not held yet: what was looked up before may not be so any more.
         Taken in sorted order, so lockers cannot deadlock. SQLite's one writer already excludes everyone.
         """
         if self.connection.dialect.name == "sqlite":
-            return
+            return False
         if wanted := sorted(set(names) - self._held):
             await postgresql.take_locks(self.connection, wanted)
             self._held.update(wanted)
+        return bool(wanted)
 
     @property
     def amount(self) -> int:

@@ -135,10 +135,15 @@ async def forget_patient(unit: UnitOfWork, patient_id: str) -> None:
 
 async def lock_identifiers(unit: UnitOfWork, patient_ids: Iterable[str]) -> None:
     """Let nobody link a study by an identifier of these Patients until the transaction ends."""
+    await unit.lock(await identifier_locks(unit, patient_ids))
+
+
+async def identifier_locks(unit: UnitOfWork, patient_ids: Iterable[str]) -> list[str]:
+    """The names to hold while what the identifiers of these Patients lead to is changed."""
     c = _IDENTITY.c
     query = select(c.system, c.value).where(c.patient_id.in_(sorted(patient_ids)))
     held = (await unit.execute(query)).all()
-    await unit.lock(_lock_of(PatientIdentifier(row.system, row.value)) for row in held)
+    return locks_of(PatientIdentifier(row.system, row.value) for row in held)
 
 
 def _lock_of(identifier: PatientIdentifier) -> str:

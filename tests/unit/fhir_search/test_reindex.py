@@ -1,5 +1,6 @@
 """Resources that an earlier release indexed are indexed again, and only those."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
@@ -7,8 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 
+from fhir.interactions import reindex
 from fhir.interactions.reindex import refresh_search
 from fhir.interactions.write import COMPARTMENT, RESOURCE
 from fhir.search.definitions import DEFINITIONS
@@ -86,3 +88,63 @@ async def test_what_was_deleted_stays_so(
     async with services.database.read() as connection:
         versions = (await connection.execute(select(RESOURCE.c.index_version))).scalars().all()
     assert set(versions) == {INDEX_VERSION}
+
+
+async def test_a_write_meanwhile_is_indexed_once(
+    services: Services,  # noqa: F811
+    client: httpx.AsyncClient,  # noqa: F811
+    ids: Callable[..., Any],  # noqa: F811
+    forgotten: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = {"resourceType": "Observation", "id": forgotten, "status": "amended", "code": {"text": "Other"}}
+    writes: list[asyncio.Task[httpx.Response]] = []
+    insert_rows = reindex.insert_rows
+
+    async def insert_then_write(*arguments: Any) -> None:
+        await insert_rows(*arguments)
+        writes.append(asyncio.create_task(client.put(f"/Observation/{forgotten}", json=body)))
+        await waits_for_a_lock(services)
+
+    monkeypatch.setattr(reindex, "insert_rows", insert_then_write)
+    assert await refresh_search(services) == 1
+    assert (await writes[0]).status_code == 200
+    found = {status: await ids(f"/Observation?status={status}") for status in ("final", "amended")}
+    assert found == {"final": [], "amended": [forgotten]}
+
+
+async def waits_for_a_lock(services: Services) -> None:  # noqa: F811
+    """Return when another transaction does; on SQLite all do, for the one writer."""
+    if services.database.is_sqlite:
+        return
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    while True:
+        async with services.database.read() as connection:
+            if (await connection.execute(waiting)).scalar_one():
+                return
+
+
+async def test_whose_a_binary_is_stays_so(
+    services: Services,  # noqa: F811
+    client: httpx.AsyncClient,  # noqa: F811
+    create: Callable[..., Any],  # noqa: F811
+    confine: Callable[..., Any],  # noqa: F811
+) -> None:
+    """That of its context when it was written, which it does not say."""
+    ada = await create({"resourceType": "Patient"})
+    seen = await create(
+        {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+        | {"subject": {"reference": f"Patient/{ada}"}}
+    )
+    context = {"reference": f"Observation/{seen}"}
+    one = await create({"resourceType": "Binary", "contentType": "text/plain", "securityContext": context})
+
+    async def age(unit: UnitOfWork) -> None:
+        await unit.execute(update(RESOURCE).values(index_version=0))
+
+    await services.database.transact(age)
+    assert await refresh_search(services) == 3
+    assert (await client.get(f"/Binary/{one}", headers=confine(ada))).status_code == 200
