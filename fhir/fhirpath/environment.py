@@ -40,13 +40,14 @@ NOTHING_MORE = Context()
 class Environment:
     """The state of one evaluation: what `$this` is now, and how much may still be done."""
 
-    __slots__ = ("context", "focus", "index", "steps", "this", "total")
+    __slots__ = ("context", "focus", "index", "kept", "steps", "this", "total")
 
     def __init__(self, focus: Item | Any, context: Context) -> None:
         self.context = context
         self.focus = focus
         self.this: Collection = [focus]
         self.index = 0
+        self.kept: dict[object, Collection] = {}  # what does not depend on `$this`, computed once
         self.total: Collection = []
         self.steps = context.steps
 

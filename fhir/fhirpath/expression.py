@@ -73,8 +73,17 @@ def compile_expression(text: str, *, trusted: bool = True) -> Expression:
 class _Compiler:
     def __init__(self, *, trusted: bool) -> None:
         self._trusted = trusted
+        self._keeps = False
 
     def compile(self, tree: Tree) -> Evaluate:
+        if self._keeps or isinstance(tree, Literal | Variable) or not is_closed(tree):
+            return self._compile(tree)
+        self._keeps = True
+        evaluate = self._compile(tree)
+        self._keeps = False
+        return _kept(evaluate)
+
+    def _compile(self, tree: Tree) -> Evaluate:
         match tree:
             case Literal(value):
                 constant = [] if value is None else [value]
@@ -110,7 +119,14 @@ class _Compiler:
             require_linear(call.arguments[0])
         arguments = tuple(map(self.compile, call.arguments))
         implementation = function.implementation
-        return lambda environment: implementation(of(environment), environment, arguments)
+
+        def called(environment: Environment) -> Collection:
+            items = of(environment)
+            if len(items) > 1:
+                environment.spend(len(items))
+            return implementation(items, environment, arguments)
+
+        return called
 
     def _binary(self, tree: Binary) -> Evaluate:
         left = self.compile(tree.left)
@@ -120,7 +136,14 @@ class _Compiler:
         right = self.compile(tree.right)
         operator = OPERATORS[tree.operator]
         if tree.operator not in DECIDED:
-            return lambda environment: operator(left(environment), right(environment))
+
+            def joined(environment: Environment) -> Collection:
+                one, other = left(environment), right(environment)
+                if len(one) > 1 or len(other) > 1:
+                    environment.spend(len(one) + len(other))
+                return operator(one, other)
+
+            return joined
         deciding, result = DECIDED[tree.operator]
 
         def decided(environment: Environment) -> Collection:
@@ -128,6 +151,61 @@ class _Compiler:
             return [result] if boolean(first) is deciding else operator(first, right(environment))
 
         return decided
+
+
+def is_closed(tree: Tree) -> bool:
+    """Whether the value is the same wherever in an evaluation: it begins with variables and literals only."""
+    match tree:
+        case Literal() | Variable():
+            return True
+        case Member(of, _):
+            return of is not None and is_closed(of)
+        case Subscript(of, index):
+            return is_closed(of) and is_closed(index)
+        case Unary(_, operand):
+            return is_closed(operand)
+        case Binary(operator, left, right):
+            return is_closed(left) and (operator in ("is", "as") or is_closed(right))
+        case Call(of, name, arguments):
+            if of is None or not is_closed(of):
+                return False
+            if name in TYPE_FUNCTIONS:
+                return True
+            if name in _OF_EACH_ITEM:
+                return not any(_names_total(each) for each in arguments)
+            return all(is_closed(each) for each in arguments)
+        case _:
+            return False
+
+
+def _names_total(tree: Tree | None) -> bool:
+    """Whether `$total`, which an aggregate further out changes, is in an expression."""
+    match tree:
+        case Special(name):
+            return name == "total"
+        case Member(of, _) | Unary(_, of):
+            return _names_total(of)
+        case Subscript(one, other) | Binary(_, one, other):
+            return _names_total(one) or _names_total(other)
+        case Call(of, _, arguments):
+            return _names_total(of) or any(map(_names_total, arguments))
+        case _:
+            return False
+
+
+_OF_EACH_ITEM = frozenset(
+    ("where", "select", "all", "exists", "repeat")
+)  # their criteria have their own context
+
+
+def _kept(evaluate: Evaluate) -> Evaluate:
+    def kept(environment: Environment) -> Collection:
+        found = environment.kept.get(evaluate)
+        if found is None:
+            found = environment.kept[evaluate] = evaluate(environment)
+        return found
+
+    return kept
 
 
 def _this(environment: Environment) -> Collection:

@@ -12,13 +12,15 @@ from fhir.fhirpath.equality import (
     is_number,
     unique,
 )
-from fhir.fhirpath.errors import EvaluationFailed
+from fhir.fhirpath.errors import EvaluationFailed, TooCostly
 from fhir.fhirpath.items import Collection
 from fhir.fhirpath.quantity import CALENDAR_UNITS, Quantity
 from fhir.fhirpath.singleton import boolean, single, text
 from fhir.fhirpath.temporal import Temporal, add_to
 
 DIGITS = 50  # of the results of arithmetic
+MAX_INTEGER_BITS = 1_024  # of an integer that an expression computes; N1 asks for 32
+MAX_TEXT_CHARACTERS = 1 << 20  # of a string that an expression makes, as of one in a resource
 
 Operator = Callable[[Collection, Collection], Collection]
 
@@ -86,7 +88,18 @@ def _implies(left: Collection, right: Collection) -> Collection:
 
 
 def _concatenate(left: Collection, right: Collection) -> Collection:
-    return [(text(left) or "") + (text(right) or "")]
+    return [bounded_text((text(left) or "") + (text(right) or ""))]
+
+
+def bounded_text(made: str) -> str:
+    """A string that an expression has made, if it is not too long; each could double the one before.
+
+    Raises:
+        TooCostly: it is.
+    """
+    if len(made) > MAX_TEXT_CHARACTERS:
+        raise TooCostly(f"The expression makes a string longer than {MAX_TEXT_CHARACTERS} characters.")
+    return made
 
 
 def _arithmetic(compute: Callable[[Any, Any], Any]) -> Operator:
@@ -97,11 +110,18 @@ def _arithmetic(compute: Callable[[Any, Any], Any]) -> Operator:
         try:
             with localcontext() as precise:
                 precise.prec = DIGITS
-                return wrap(compute(one, other))
+                return wrap(_bounded(compute(one, other)))
         except (InvalidOperation, OverflowError, ZeroDivisionError):
             return []  # what has no result is empty (§6.6)
 
     return operator
+
+
+def _bounded(value: Any) -> Any:
+    """A result, if it is not too large; integers beyond have none, as if they overflowed."""
+    if type(value) is int and value.bit_length() > MAX_INTEGER_BITS:
+        return None
+    return bounded_text(value) if type(value) is str else value
 
 
 def _numbers(one: Any, other: Any) -> tuple[Any, Any]:

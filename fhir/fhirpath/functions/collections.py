@@ -1,13 +1,16 @@
 """Existence, filtering, subsetting, combining, tree navigation (FHIRPath N1 §5.1 to §5.4, §5.8)."""
 
 from collections.abc import Mapping
+from itertools import count
 
 from fhir.fhirpath.environment import Environment
 from fhir.fhirpath.equality import key_of, unique
-from fhir.fhirpath.errors import EvaluationFailed
+from fhir.fhirpath.errors import EvaluationFailed, TooCostly
 from fhir.fhirpath.functions.function import Arguments, Function, each
 from fhir.fhirpath.items import Collection, Item, children_of
 from fhir.fhirpath.singleton import boolean, integer, truth
+
+MAX_REPEATS = 200  # levels of repeat(); JSON has 64
 
 
 def _exists(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
@@ -38,7 +41,11 @@ def _select(items: Collection, environment: Environment, arguments: Arguments) -
 
 def _repeat(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
     found, seen, level = [], set(), items
-    while level:
+    for depth in count():
+        if not level:
+            break
+        if depth > MAX_REPEATS:
+            raise TooCostly(f"repeat() goes on more than {MAX_REPEATS} times.")
         fresh = []
         for item in _select(level, environment, arguments):
             key = key_of(item)
@@ -68,32 +75,38 @@ def _take(items: Collection, environment: Environment, arguments: Arguments) -> 
     return items[: _count_of(arguments, environment)]
 
 
+def _other(environment: Environment, arguments: Arguments) -> Collection:
+    others = arguments[0](environment)
+    environment.spend(len(others))
+    return others
+
+
 def _intersect(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
-    others = {key_of(item) for item in arguments[0](environment)}
+    others = {key_of(item) for item in _other(environment, arguments)}
     return [item for item in unique(items) if key_of(item) in others]
 
 
 def _exclude(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
-    others = {key_of(item) for item in arguments[0](environment)}
+    others = {key_of(item) for item in _other(environment, arguments)}
     return [item for item in items if key_of(item) not in others]
 
 
 def _subset_of(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
-    others = {key_of(item) for item in arguments[0](environment)}
+    others = {key_of(item) for item in _other(environment, arguments)}
     return [all(key_of(item) in others for item in items)]
 
 
 def _superset_of(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
     mine = {key_of(item) for item in items}
-    return [all(key_of(item) in mine for item in arguments[0](environment))]
+    return [all(key_of(item) in mine for item in _other(environment, arguments))]
 
 
 def _union(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
-    return unique([*items, *arguments[0](environment)])
+    return unique([*items, *_other(environment, arguments)])
 
 
 def _combine(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
-    return [*items, *arguments[0](environment)]
+    return [*items, *_other(environment, arguments)]
 
 
 def _children(items: Collection, environment: Environment, _arguments: Arguments) -> Collection:

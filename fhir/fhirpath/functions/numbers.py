@@ -60,6 +60,8 @@ def _power(items: Collection, environment: Environment, arguments: Arguments) ->
         return []
     whole = type(_number(value)) is int and type(exponent) is int and exponent >= 0
     raised = _computed(lambda: Decimal(value) ** Decimal(exponent))
+    if raised and (abs(raised[0].adjusted()) > DIGITS):
+        return []  # beyond the digits that are kept
     return [int(each) for each in raised] if whole else raised
 
 

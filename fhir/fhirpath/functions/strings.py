@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from fhir.fhirpath.environment import Environment
-from fhir.fhirpath.errors import EvaluationFailed
+from fhir.fhirpath.errors import EvaluationFailed, TooCostly
 from fhir.fhirpath.functions.conversion import to_string
 from fhir.fhirpath.functions.function import Arguments, Function
 from fhir.fhirpath.items import Collection, system_value
+from fhir.fhirpath.operators import MAX_TEXT_CHARACTERS, bounded_text
 from fhir.fhirpath.singleton import integer, text
 
 KEPT_PATTERNS = 512
@@ -34,7 +35,9 @@ def _with_two_texts(compute: Callable[[str, str, str], str], *, takes_pattern: b
     def implementation(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
         value = text(items)
         one, other = (text(argument(environment)) for argument in arguments)
-        return [] if value is None or one is None or other is None else [compute(value, one, other)]
+        if value is None or one is None or other is None:
+            return []
+        return [bounded_text(compute(value, one, other))]
 
     return Function(implementation, 2, 2, takes_pattern)
 
@@ -50,7 +53,7 @@ def _substring(items: Collection, environment: Environment, arguments: Arguments
 def _join(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
     separator = text(arguments[0](environment)) if arguments else ""
     texts = [to_string(system_value(item)) for item in items]
-    return [(separator or "").join(each for each in texts if each is not None)] if texts else []
+    return [bounded_text((separator or "").join(each for each in texts if each is not None))] if texts else []
 
 
 def _split(items: Collection, environment: Environment, arguments: Arguments) -> Collection:
@@ -72,12 +75,20 @@ def _pattern(written: str) -> re.Pattern[str]:
         raise EvaluationFailed("A pattern is no regular expression.") from None
 
 
+def _replace(value: str, part: str, substitution: str) -> str:
+    if len(substitution) * value.count(part) > MAX_TEXT_CHARACTERS:
+        raise TooCostly(f"The expression makes a string longer than {MAX_TEXT_CHARACTERS} characters.")
+    return value.replace(part, substitution)
+
+
 def _matches(value: str, pattern: str) -> bool:
     """Somewhere in the text, as N2 made clear; N1 left it open."""
     return _pattern(pattern).search(value) is not None
 
 
 def _replace_matches(value: str, pattern: str, substitution: str) -> str:
+    if len(value) * max(1, len(substitution)) > MAX_TEXT_CHARACTERS:
+        raise TooCostly(f"The expression makes a string longer than {MAX_TEXT_CHARACTERS} characters.")
     python = re.sub(r"\$(\d+)|\$\{(\w+)\}", r"\\g<\1\2>", substitution.replace("\\", "\\\\"))
     try:
         return _pattern(pattern).sub(python, value)
@@ -96,7 +107,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "contains": _with_text(lambda value, part: part in value),
     "indexOf": _with_text(str.find),
     "lastIndexOf": _with_text(str.rfind),
-    "replace": _with_two_texts(str.replace),
+    "replace": _with_two_texts(_replace),
     "matches": _with_text(_matches, takes_pattern=True),
     "matchesFull": _with_text(
         lambda value, pattern: _pattern(pattern).fullmatch(value) is not None, takes_pattern=True

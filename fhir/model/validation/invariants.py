@@ -197,8 +197,18 @@ def _contained_is_found(reference: Object, report: Report) -> bool:
         return is_contained
     if is_contained and around is not None:
         around = around.outer
-    contained = around.resource.get(CONTAINED) if around is not None else None
-    return type(contained) is list and any(type(c) is dict and c.get("id") == literal[1:] for c in contained)
+    if around is None:
+        return False
+    if around.contained_ids is None:
+        around.contained_ids = frozenset(_contained_ids(around.resource))
+    return literal[1:] in around.contained_ids
+
+
+def _contained_ids(resource: Object) -> Iterator[str]:
+    contained = resource.get(CONTAINED)
+    for each in contained if type(contained) is list else ():
+        if type(each) is dict and type(each.get("id")) is str:
+            yield each["id"]
 
 
 def _period_is_forward(period: Object, _report: Report) -> bool:

@@ -21,6 +21,7 @@ class Within:
     name: str
     outer: "Within | None" = None
     item: Any = None  # as FHIRPath sees it, once an invariant asked
+    contained_ids: frozenset[str] | None = None  # once a reference asked
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import pytest
 from fhir.fhirpath import EvaluationFailed, InvalidExpression, Item, TooCostly, compile_expression
 from fhir.fhirpath.environment import NOTHING_MORE, Context
 from fhir.fhirpath.lexer import MAX_CHARACTERS
+from fhir.fhirpath.operators import MAX_TEXT_CHARACTERS
 from fhir.fhirpath.quantity import Quantity
 from fhir.fhirpath.temporal import Temporal, read_temporal
 
@@ -330,6 +331,37 @@ def test_a_bundle_resolves_within_itself() -> None:
 def test_the_work_has_an_end() -> None:
     with pytest.raises(TooCostly):
         run("descendants().descendants().descendants()", PATIENT, Context(steps=100))
+
+
+HOSTILE = [
+    "descendants().aggregate($total & $total, 'xxxxxxxxxx')",
+    "descendants().aggregate($total + $total, 'xx')",
+    "descendants().repeat('x' & $this.toString())",
+    "'x'.repeat('x' & $this)",
+    "id" + ".replace('p', 'xxxxxxxxxx')" + ".replace('x', 'xxxxxxxxxx')" * 12,
+    "id" + ".replaceMatches('.', '$0$0$0$0$0$0$0$0')" * 12,
+    "descendants().where(%resource.descendants().where($this in %resource.descendants()).exists()).exists()",
+    "descendants().where($this.descendants().intersect(%resource.descendants()).exists()).exists()",
+]
+
+
+@pytest.mark.parametrize("expression", HOSTILE)
+def test_a_hostile_expression_ends(expression: str) -> None:
+    with suppress(EvaluationFailed):
+        found = run(expression, PATIENT, Context(steps=200_000))
+        assert all(len(str(value)) <= MAX_TEXT_CHARACTERS for value in found)
+
+
+def test_integers_do_not_grow_without_end() -> None:
+    assert run("descendants().aggregate($total * $total, 3)") == []
+    assert run("10.power(9999)") == []
+
+
+def test_what_does_not_depend_on_the_item_is_computed_once() -> None:
+    once = "descendants().where(%resource.descendants().count() > 0).count() > 10"
+    assert run(once, PATIENT, Context(steps=2_000)) == [True]
+    assert run("(1 | 2).aggregate(%resource.select($total).first() + $this, 1)") == [4]
+    assert run("(1 | 2).select(%resource.name.select($index).count() + $this)") == [4, 5]
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*(b|b)*(c|c)*", "(.*)*", "a" * 201, "("])
