@@ -82,7 +82,14 @@ class FullText:
     text: str
 
 
-Condition = Criterion | Chain | Has | Either | Both | Unless | InCompartment | FullText
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Is within a distance of one of several positions; the texts as asked."""
+
+    values: tuple[str, ...]
+
+
+Condition = Near | Criterion | Chain | Has | Either | Both | Unless | InCompartment | FullText
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from fhir.search.conditions import (
     Either,
     FullText,
     Has,
+    Near,
     Unless,
 )
 from fhir.search.definitions import (
@@ -28,6 +29,7 @@ from fhir.search.filter import Comparison, Filter, Negation, Together, parse_fil
 from fhir.search.filtered import NEGATED, compared
 from fhir.search.full_text import COLUMN_OF
 from fhir.search.kinds import KINDS
+from fhir.search.near import LOCATION, NEAR
 from fhir.search.token import OF_TYPE
 from fhir.search.value import InvalidSearch, UnsupportedSearch, split_escaped
 from server.kernel.access import Access, Permission, Reach
@@ -35,6 +37,7 @@ from server.kernel.faults import Forbidden
 
 MAX_VALUES = 500  # joined by commas in one parameter
 MAX_VALUES_TOGETHER = 2_000  # of one search: each binds a few variables, and databases bound their number
+MAX_POSITIONS = 10  # in one `near`
 MAX_CHAIN_DEPTH = 5  # links of one chain: each is a join
 MAX_LINKS = 200  # of one search, over all types that its chains may lead to
 
@@ -78,6 +81,8 @@ class Criteria:
         code, _, modifier = head.partition(":")
         if code in COLUMN_OF:
             return self._read_words(code, modifier, value)
+        if (resource_type, code) == (LOCATION, NEAR) and not dot:
+            return self._read_near(modifier, value)
         if code in NOT_OFFERED or code in unsupported_codes():
             raise UnsupportedSearch(f"The search parameter '{code}' is not supported.")
         parameter = parameters_of(resource_type).get(code)
@@ -105,6 +110,15 @@ class Criteria:
         if self.values > MAX_VALUES_TOGETHER:
             raise InvalidSearch(f"A search has at most {MAX_VALUES_TOGETHER} values.")
         return Criterion(parameter, modifier, values)
+
+    def _read_near(self, modifier: str, value: str) -> Condition | None:
+        if modifier:
+            raise UnsupportedSearch(f"'{NEAR}' takes no modifier here.")
+        values = tuple(split_escaped(value, ","))
+        self.values += len(values)
+        if len(values) > MAX_POSITIONS:
+            raise InvalidSearch(f"'{NEAR}' has more than {MAX_POSITIONS} values.")
+        return Near(values) if value else None
 
     def _read_words(self, code: str, modifier: str, value: str) -> Condition | None:
         if modifier:

@@ -112,6 +112,13 @@ def parameters_of(resource_type: str) -> Mapping[str, SearchParameter]:
 
 
 @cache
+def number_of(resource_type: str, code: str) -> int:
+    """The number of a parameter that needs no expression to be indexed."""
+    rows = msgspec.json.decode(_file().parameters[resource_type])
+    return next(int(row["number"]) for row in rows if row["code"] == code)
+
+
+@cache
 def own_search_parameters() -> tuple[Mapping[str, Any], ...]:
     """The SearchParameter resources that this server adds to those of R4."""
     files = sorted((DEFINITIONS / "own").glob("SearchParameter-*.json"))

@@ -11,7 +11,9 @@ from fhir.search.definitions import SearchParameter, SearchType, parameters_of
 from fhir.search.extract import Extract, extractor, first_name
 from fhir.search.full_text import TEXT, text_row
 from fhir.search.kinds import KINDS
+from fhir.search.near import LOCATION, near_row
 from fhir.search.path import Json, compile_path, parse_path
+from fhir.search.quantity import QUANTITY
 from fhir.search.string import STRING, Text, row_of_text
 from fhir.search.token import TOKEN, TOKEN_TEXTS_OF, TYPES_OF, row_of_token
 from fhir.search.value import Kind, Surroundings, ValuesOf
@@ -22,7 +24,7 @@ Values = Callable[[Json, Surroundings], Iterator[Any]]
 # Of the rows that are made here: higher whenever another set of parameters, or another way to extract or to
 # write their values, would make other rows of the same resource. Resources of a lower one are indexed again
 # in the background (`fhir/interactions/reindex.py`).
-INDEX_VERSION = 2  # 2: texts and types beside tokens
+INDEX_VERSION = 3  # 2: texts and types beside tokens; 3: positions
 
 TYPES_FROM = 1 << 20  # `n` of the rows for `:of-type`, beyond those of a parameter's own values
 
@@ -45,6 +47,8 @@ def index_rows(resource: Json, around: Surroundings) -> Mapping[Table, list[Row]
     for rows_of in _composites(resource["resourceType"]):
         for table, row in rows_of(resource, around):
             rows.setdefault(table, []).append(row)
+    if resource["resourceType"] == LOCATION and (place := near_row(resource)):
+        rows.setdefault(QUANTITY.table, []).append(place)
     if words := text_row(resource):
         rows[TEXT] = [words]
     return rows

@@ -9,12 +9,23 @@ from typing import Any
 
 from fhir.search.codes import MODIFIERS
 from fhir.search.compartment import SHARED_TYPES
-from fhir.search.conditions import Both, Chain, Condition, Criterion, FullText, Has, InCompartment, Unless
+from fhir.search.conditions import (
+    Both,
+    Chain,
+    Condition,
+    Criterion,
+    FullText,
+    Has,
+    InCompartment,
+    Near,
+    Unless,
+)
 from fhir.search.date import read_date
 from fhir.search.definitions import SearchParameter, SearchType
 from fhir.search.extract import datatypes_of
 from fhir.search.full_text import read_words
 from fhir.search.kinds import KINDS
+from fhir.search.near import read_near
 from fhir.search.reference import Form as ReferenceForm
 from fhir.search.shape import (
     AllOf,
@@ -28,6 +39,7 @@ from fhir.search.shape import (
     OfCompartment,
     OfNobodyElse,
     OfPatients,
+    OfPlace,
     OfRow,
     OneOfTypes,
     Rank,
@@ -62,6 +74,8 @@ class Lowering:
             return self._criterion(condition)
         if isinstance(condition, FullText):
             return HasWords(self._slot(read_words(condition.code, condition.text)))
+        if isinstance(condition, Near):
+            return OfPlace(tuple(self._slot(read_near(text)) for text in condition.values))
         if isinstance(condition, Chain):
             target = condition.target_type
             inner = (self.condition(target, condition.condition), *self.reach(target, condition.reach))

@@ -35,6 +35,8 @@ from fhir.search.date import match_range
 from fhir.search.definitions import SearchParameter
 from fhir.search.full_text import RidsWith
 from fhir.search.kinds import KINDS
+from fhir.search.near import match_near, near_number
+from fhir.search.quantity import QUANTITY
 from fhir.search.reach import R, of_no_other, of_one_of, rids_of
 from fhir.search.value import Values
 from fhir.tables import SearchReference
@@ -242,6 +244,29 @@ class Composite:
                 terms.append(rows.c.rid == first.c.rid)
                 terms.append(rows.c.n // ROWS_PER_ELEMENT == first.c.n // ROWS_PER_ELEMENT)
         return select(first.c.rid).where(*terms), first.c.rid
+
+
+@dataclass(frozen=True, slots=True)
+class OfPlace:
+    """A position near one of several."""
+
+    slots: tuple[Slot, ...]
+    rank: Rank = Rank.NAME
+
+    def among(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the index of the latitudes."""
+        c = QUANTITY.table.alias().c
+        return r.c.rid.in_(select(c.rid).where(*self._terms(c, c, values)))
+
+    def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
+        """From the rows of the resource."""
+        c = QUANTITY.table.alias().c
+        terms = self._terms(c, AsideColumns(c), values)
+        return select(c.rid).where(c.rid == r.c.rid, *terms).correlate(r).exists()
+
+    def _terms(self, c: Any, asked: Any, values: Values) -> list[ColumnElement[bool]]:
+        near = or_(*(match_near(asked, slot.of(values)) for slot in self.slots))
+        return [number_is(c, near_number()), near]
 
 
 @dataclass(frozen=True, slots=True)
