@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fhir.bundles.faults import at_entry, invalid_entry
 from fhir.bundles.full_urls import Named, Names
 from fhir.bundles.links import references_of
+from fhir.bundles.pace import Pace
 from fhir.bundles.steps import Rank, Step
 from fhir.interactions.condition import (
     Condition,
@@ -96,7 +97,11 @@ async def make_plan(door: Door, steps: Sequence[Step], held: AsyncConnection | N
         each.condition = _condition(each.step)
     _refuse_circles(writes)
     _join_repeated(writes)
-    references = {link: step for step in steps for link in _conditional_references(step)}
+    references: dict[str, Step] = {}
+    pace = Pace()
+    for step in steps:
+        references.update(dict.fromkeys(_conditional_references(step), step))
+        await pace.keep()
     reading = door.services.database.read() if held is None else nullcontext(held)
     async with reading as connection:
         look = _Look(connection, door, writes)

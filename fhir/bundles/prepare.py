@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from time import perf_counter
 
 from fhir.binaries.content import BINARY
 from fhir.bundles.faults import at_entry, invalid_entry
 from fhir.bundles.full_urls import base_of
 from fhir.bundles.links import rewrite_links
+from fhir.bundles.pace import Pace
 from fhir.bundles.places import Link
 from fhir.bundles.plan import Plan, Planned
 from fhir.bundles.steps import Rank, Step, with_body
@@ -23,13 +23,8 @@ from fhir.model.validation.issue import IssueType
 from fhir.search.compartment import PATIENT
 from fhir.subscriptions.request import SUBSCRIPTION
 from server.kernel.faults import Busy, Fault
-from server.kernel.turns import Turns
-
-TURN_S = 0.02  # of preparing, before others have theirs
 
 _NEEDED_WHOLE = frozenset({PATIENT, SUBSCRIPTION, BINARY})
-
-TURNS = Turns()  # of all Bundles of this process
 
 
 @dataclass(slots=True)
@@ -78,15 +73,13 @@ async def prepare(door: Door, plan: Plan) -> list[Prepared]:
     """
     marks = plan.names.marks
     prepared: list[Prepared] = []
-    began = perf_counter()
+    pace = Pace()
     for planned in plan.writes:
         with naming(planned.step):
             one = _prepare_one(door, plan, planned, marks)
         _let_go(one)
         prepared.append(one)
-        if perf_counter() - began > TURN_S:
-            await TURNS.take()
-            began = perf_counter()
+        await pace.keep()
     require_distinct(prepared)
     return prepared
 

@@ -12,8 +12,9 @@ from fhir.binaries.content import BINARY
 from fhir.binaries.interactions import show_written
 from fhir.bundles.answers import Done, done_of, done_of_written, wants_resources
 from fhir.bundles.faults import at_entry
+from fhir.bundles.pace import TURNS
 from fhir.bundles.plan import Plan, make_plan
-from fhir.bundles.prepare import TURNS, Prepared, naming, prepare, require_distinct
+from fhir.bundles.prepare import Prepared, naming, prepare, require_distinct
 from fhir.bundles.read import Asked
 from fhir.bundles.reads import perform_read
 from fhir.bundles.steps import Rank, Step, step_of

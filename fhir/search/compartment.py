@@ -65,11 +65,13 @@ def _patients_of(resource: Json, resource_id: str, around: Surroundings) -> froz
 def patients_mentioned(resource: Json, around: Surroundings) -> frozenset[str]:
     """The ids of all patients that the resource names or holds anywhere; `SOMEBODY`: one without."""
     contained = frozenset(id(one) for one in resource.get("contained", ()))
-    return frozenset(
-        patient
-        for node in _objects(resource)
-        for patient in (*_referred_to(node, around), *_held_by(node, resource, contained))
-    ) | _unresolved(resource, around)
+    found: set[str] = set()
+    for node in _objects(resource):
+        if "reference" in node or "type" in node:
+            found.update(_referred_to(node, around))
+        if "resourceType" in node:
+            found.update(_held_by(node, resource, contained))
+    return _unresolved(resource, around) | found
 
 
 def _referred_to(node: Json, around: Surroundings) -> Iterator[str]:
@@ -117,8 +119,8 @@ def _objects(node: Json) -> Iterator[Json]:
     waiting = [node]
     while waiting:
         current = waiting.pop()
-        if isinstance(current, dict):
+        if type(current) is dict:
             yield current
-            waiting += current.values()
-        elif isinstance(current, list):
+            waiting += [child for child in current.values() if type(child) is dict or type(child) is list]
+        elif type(current) is list:
             waiting += current
