@@ -1,7 +1,8 @@
 """What entries are called in their Bundle, and what they are called here (bundle.html#references). Pure.
 
 `fullUrl` is an absolute name: `urn:uuid:…`, `urn:oid:…`, or the URL of the resource where it comes from; to
-that place a relative reference is relative.
+that place a relative reference is relative. As the value of a uri such a URL stays: R4 would have it
+replaced, but the `url` of a ValueSet names it everywhere, wherever it is stored.
 """
 
 import re
@@ -16,6 +17,7 @@ _RESTFUL = re.compile(
 )
 _RELATIVE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _HISTORY = "/_history/"
+MAX_MARKS = 8  # that each text is searched for; with more it is walked
 _URN = "urn:"
 
 
@@ -45,7 +47,8 @@ class Names:
         """What links by fullUrl begin with, wherever they stand; None: they may begin with anything."""
         if not all(url.startswith(_URN) for url in self.by_full_url):
             return None
-        return tuple(sorted({b":".join(url.encode().split(b":")[:2]) + b":" for url in self.by_full_url}))
+        marks = {b":".join(url.encode().split(b":")[:2]) + b":" for url in self.by_full_url}
+        return tuple(sorted(marks)) if len(marks) <= MAX_MARKS else None
 
     def rewrite(self, kind: Link, link: str, base: str | None) -> str:
         """What a link becomes, from an entry of this base.
@@ -63,6 +66,8 @@ class Names:
         return link
 
     def _of(self, url: str, kind: Link, base: str | None) -> str | None:
+        if kind is Link.URI and not url.startswith(_URN):
+            return None
         if kind is Link.REFERENCE and base is not None and _RELATIVE.fullmatch(url):
             url = f"{base}/{url}"
         if (named := self.by_full_url.get(url)) is not None:

@@ -17,6 +17,7 @@ Rewrite = Callable[[Link, str], str]  # what a link becomes; the same: it stays
 # In R4 every property of this name with a text is Reference.reference or a uri, so nearly all links are found
 # in the text. An escaped name, or a link in a place of another name, needs the walk.
 _REFERENCE = re.compile(rb'"reference"(\s*:\s*)"([^"\\]*)"')
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _ESCAPED_NAME = b"\\u00"
 _ATTRIBUTE = re.compile(
     r"""(?<=[\s"'])(?P<name>href|src)(?P<is>\s*=\s*)(?P<quote>["'])(?P<link>.*?)(?P=quote)""", re.DOTALL
@@ -69,13 +70,21 @@ def _rewrite_by_value(text: bytes, rewrite: Rewrite) -> bytes:
 
 
 def _exchange(text: bytes, replaced: Mapping[str, tuple[str, int]], resource: Json) -> bytes:
-    """Exchange whole strings in the text, if each stands there as often as it links."""
-    for before, (after, times) in replaced.items():
-        sent = encode_json(before)
-        if text.count(sent) != times:
-            return encode_json(resource)
-        text = text.replace(sent, encode_json(after))
-    return text if decode_json(text) == resource else encode_json(resource)
+    """Exchange whole strings in the text, in one pass, if each stands there as often as it links."""
+    becomes = {encode_json(before): encode_json(after) for before, (after, _) in replaced.items()}
+    found = dict.fromkeys(becomes, 0)
+
+    def exchange(match: re.Match[bytes]) -> bytes:
+        after = becomes.get(match[0])
+        if after is None:
+            return match[0]
+        found[match[0]] += 1
+        return after
+
+    exchanged = _STRING.sub(exchange, text)
+    if list(found.values()) != [times for _, times in replaced.values()]:
+        return encode_json(resource)
+    return exchanged if decode_json(exchanged) == resource else encode_json(resource)
 
 
 def _in_narrative(xhtml: str, rewrite: Rewrite) -> str:

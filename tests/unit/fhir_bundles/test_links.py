@@ -121,3 +121,29 @@ def test_places_follow_content_references() -> None:
     assert places_of("Questionnaire", "item")["item"] == ("Questionnaire", "item")
     assert places_of("Reference")["reference"] is Link.REFERENCE
     assert "status" not in places_of("Observation")
+
+
+def test_the_url_of_a_definition_stays() -> None:
+    """It is its name everywhere, also where its entry's fullUrl is the same."""
+    url = "http://example.org/fhir/ValueSet/colours"
+    names = Names({url: Named("ValueSet/1", True)}, {})
+    text = json.dumps({"resourceType": "ValueSet", "url": url, "status": "draft"})
+    assert rewritten(text, names) == text
+    link = json.dumps({"resourceType": "Basic", "subject": {"reference": url}})
+    assert json.loads(rewritten(link, names))["subject"]["reference"] == "ValueSet/1"
+
+
+def test_a_link_that_becomes_what_another_was() -> None:
+    """In one pass over the text, which stays as it was otherwise."""
+    first, second = "http://a/fhir/Patient/1", "http://b/fhir/Patient/2"
+    names = Names({first: Named("Patient/2", True), "http://a/fhir/Patient/2": Named("Patient/9", True)}, {})
+    text = '{"resourceType": "List",  "note": [{"text": "\\u00e4"}], "entry": [{"item": {"reference": "%s"}},'
+    text += ' {"item": {"reference": "%s"}}, {"item": {"reference": "%s"}}]}'
+    said = rewritten(text % (first, "Patient/2", second), names, "http://a/fhir")
+    assert said == text % ("Patient/2", "Patient/9", second)
+
+
+def test_many_kinds_of_names_are_not_each_searched_for() -> None:
+    many = Names({f"urn:x{n}:1": Named("Patient/1", True) for n in range(9)}, {})
+    assert many.marks is None
+    assert NAMES.marks == (b"urn:uuid:",)
