@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Integer, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, literal_column, select
 from sqlalchemy.types import NULLTYPE
 
 from fhir.search.conditions import SearchQuery, SortKey
@@ -17,7 +17,7 @@ from fhir.search.definitions import stored_types
 from fhir.search.lowering import Lowering
 from fhir.search.order import After, Order, sort_value
 from fhir.search.reach import R
-from fhir.search.shape import Shape, all_of, is_found, is_live
+from fhir.search.shape import Rank, Shape, all_of, is_found, is_live
 from fhir.search.value import Surroundings, Values
 from server.kernel.access import Reach
 from server.kernel.look_up import LookUp
@@ -138,8 +138,14 @@ def _build_page(page: PageOf, values: Values) -> Select[Any]:
     if not page.sort:
         rows = select(*SHOWN).where(*conditions)
         rows = rows if page.missing is None else rows.where(R.c.rid > values[-2])
-        return rows.order_by(R.c.rid).limit(limit)
+        return rows.order_by(_rid_of(page.matching)).limit(limit)
     return shown(page, _in_order(page, conditions, values).limit(limit))
+
+
+def _rid_of(matching: Matching) -> ColumnElement[int]:
+    """What a page is in the order of; of resources by id an expression: SQLite would walk all of the type."""
+    by_id = any(shape.rank is Rank.ID for shape in matching.conditions)
+    return R.c.rid + literal_column("0") if by_id else R.c.rid
 
 
 def as_limit(value: Any) -> Any:

@@ -25,7 +25,7 @@ TABLES = (  # importing them fills the metadata
 )
 
 
-FOREIGN = ("procrastinate_", "audit_entry_")  # the job queue's own tables, and partitions
+FOREIGN = ("procrastinate_", "audit_entry_", "fhir_search_words")  # the job queue's, partitions, FTS5's
 
 
 def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:
