@@ -4,6 +4,7 @@ A definition is found by its canonical URL, with all that it names in turn. What
 compiled of it, until a definition is written: asked of the index at most once a second.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,7 +26,8 @@ from server.kernel.rows import table_of
 MAX_DEFINITIONS = 2_000  # of one library; US Core 6.1.0 has 100
 
 _R = table_of(FhirResource)
-_NEWEST = [select(func.max(_R.c.last_updated_us)).where(_R.c.type == kind) for kind in KINDS]
+# Both together differ after any write of a definition, in whichever order transactions commit.
+_STATE = select(func.count(), func.sum(_R.c.version_id)).where(_R.c.type.in_(KINDS))
 _ASKED_AT_ONCE = 200
 
 
@@ -33,8 +35,9 @@ class _Kept:
     def __init__(self) -> None:
         self.library = Library()
         self.asked: set[tuple[str, str]] = set()
-        self.newest: Sequence[Any] = ()
+        self.state: Sequence[Any] = ()
         self.looked_us = 0
+        self.reading = asyncio.Lock()  # so that nobody takes for unknown what another is about to read
 
 
 _KEPT: WeakKeyDictionary[Database, _Kept] = WeakKeyDictionary()
@@ -45,24 +48,32 @@ async def library_with(
 ) -> Library:
     """A library that holds these profiles as far as they are stored, and what they need."""
     kept = await _current(database, connection, now_us)
-    wanted = {("StructureDefinition", url) for url in profiles} - kept.asked
-    while wanted and len(kept.asked) < MAX_DEFINITIONS:
-        kept.asked |= wanted
+    named = {("StructureDefinition", url) for url in profiles}
+    if not named <= kept.asked:
+        async with kept.reading:
+            await _complete(kept, connection, named - kept.asked)
+    return kept.library
+
+
+async def _complete(kept: _Kept, connection: AsyncConnection, wanted: set[tuple[str, str]]) -> None:
+    asked = set(kept.asked)
+    while wanted and len(asked) < MAX_DEFINITIONS:
+        asked |= wanted
         found = await _read(connection, wanted)
         for resource in found:
             kept.library.add(resource)
-        wanted = {each for resource in found for each in canonicals_of(resource) if each[1]} - kept.asked
-    return kept.library
+        wanted = {each for resource in found for each in canonicals_of(resource) if each[1]} - asked
+    kept.asked = asked
 
 
 async def _current(database: Database, connection: AsyncConnection, now_us: int) -> _Kept:
     kept = _KEPT.setdefault(database, _Kept())
-    if abs(now_us - kept.looked_us) < SECOND_US and kept.newest:
+    if abs(now_us - kept.looked_us) < SECOND_US and kept.state:
         return kept
-    newest = [(await connection.execute(statement)).scalar_one() for statement in _NEWEST]
-    if newest != kept.newest or len(kept.asked) >= MAX_DEFINITIONS:
+    state = tuple((await connection.execute(_STATE)).one())
+    if state != kept.state or len(kept.asked) >= MAX_DEFINITIONS:
         kept = _KEPT[database] = _Kept()
-        kept.newest = newest
+        kept.state = state
     kept.looked_us = now_us
     return kept
 

@@ -29,8 +29,10 @@ class Library:
         if kind in KINDS and isinstance(url, str):
             resource = slim(resource)
             self._resources[kind, url] = resource
+            self._rules.pop(url, None)
             if version := resource.get("version"):
                 self._resources[kind, f"{url}|{version}"] = resource
+                self._rules.pop(f"{url}|{version}", None)
 
     def find(self, kind: str, canonical: str) -> Json | None:
         """The definition that a canonical reference names; None: it is not known."""

@@ -1,5 +1,6 @@
 """FHIR R4 resource-operation-validate.html: $validate, and the definitions that it validates with."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,16 @@ async def test_a_definition_that_changes_is_seen(
     assert (await client.put(f"/StructureDefinition/{profile['id']}", json=profile)).status_code == 200
     monkeypatch.setattr("fhir.interactions.library.SECOND_US", 0)
     assert [place for _, place in issues(await client.post(asked, json=good_patient()))] == ["Patient.gender"]
+
+
+async def test_nobody_takes_a_profile_for_unknown_that_another_is_reading(
+    client: httpx.AsyncClient, guide: Path
+) -> None:
+    asked = f"/Patient/$validate?profile={PROFILE}"
+    wrong = good_patient(name=[{"given": ["x"]}])
+    answers = await asyncio.gather(*(client.post(asked, json=wrong) for _ in range(5)))
+    for answer in answers:
+        assert issues(answer) == [("A family or a text (our-1).", "Patient.name[0]")]
 
 
 async def test_of_a_stored_resource(
