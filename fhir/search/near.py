@@ -1,7 +1,7 @@
 """`near` of Location: within a distance of a position (FHIR R4 location.html#positional).
 
 Distances are those of a plane around the position asked for, which is right to a percent as far as a few
-hundred kilometres, but at the poles. Indexed as a quantity whose `low` is the latitude and whose `high` the longitude.
+hundred kilometres, but at the poles. Indexed as a quantity: `low` is the latitude, `high` the longitude.
 """
 
 import math

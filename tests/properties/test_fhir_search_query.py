@@ -14,9 +14,10 @@ from fhir.search.included import prepare_included
 from fhir.search.query import parse_query
 from fhir.search.sql import select_count, select_page
 from fhir.search.value import InvalidSearch, Surroundings, UnsupportedSearch, split_escaped, unescape
-from server.kernel.access import EVERYONE, Reach
+from server.kernel.access import EVERYONE, Reach, system_access
 
 AROUND = Surroundings(ZoneInfo("Europe/Zurich"), "http://fhir.test/fhir", 1_700_000_000_000_000)
+ACCESS = system_access("fuzz")
 REACHES = (EVERYONE, Reach(frozenset({"p1", "p2"})), Reach(frozenset()))
 TYPES = ("Patient", "Observation", "DiagnosticReport", "MolecularSequence", "Device", "ValueSet")
 
@@ -33,10 +34,24 @@ CONTROLS = (
     "_filter",
     "_list",
 )
+LINKS = ("subject.name", "patient.identifier", "subject:Patient._id", "_has:Observation:patient:code", "near")
 CODES = sorted({code for resource_type in TYPES for code in parameters_of(resource_type)})
-names = st.sampled_from([*CODES, *CONTROLS]) | st.text(max_size=20)
+names = st.sampled_from([*CODES, *CONTROLS, *LINKS]) | st.text(max_size=20)
 modifiers = st.sampled_from(
-    ["", ":missing", ":exact", ":contains", ":not", ":identifier", ":Patient", ":below"]
+    [
+        "",
+        ":missing",
+        ":exact",
+        ":contains",
+        ":not",
+        ":identifier",
+        ":Patient",
+        ":below",
+        ":text",
+        ":of-type",
+        ":in",
+        ":iterate",
+    ]
 )
 pieces = st.sampled_from(
     [
@@ -75,7 +90,7 @@ def test_every_query_is_sql_or_a_fault(
     resource_type: str, asked: list[tuple[str, str]], strict: bool, reach: Reach
 ) -> None:
     try:
-        query = parse_query(resource_type, asked, strict=strict)
+        query = parse_query(resource_type, asked, strict=strict, access=ACCESS)
         statements = [select_page(query, reach, AROUND, None), select_count(query, reach, AROUND)]
         statements += [
             prepared[0].select
@@ -89,6 +104,24 @@ def test_every_query_is_sql_or_a_fault(
         for dialect in (sqlite.dialect(), postgresql.dialect()):
             compiled = str(statement.compile(dialect=dialect))
             assert ("fhir_compartment" in compiled) is (reach is not EVERYONE)
+
+
+words = st.sampled_from(
+    ["(", ")", "not", "and", "or", "eq", "ne", "co", "pr", "in", "sb", "gt", "true", "name", "subject.name",
+     "patient:Patient.birthdate", "_id", '"', '"x y"', "\\", "%", "_", "urn:s|c", "2024", "["]
+) | st.text(max_size=5)  # fmt: skip
+
+
+@given(st.sampled_from(TYPES), st.lists(words, max_size=12))
+@settings(deadline=None, max_examples=300)
+def test_every_filter_is_sql_or_a_fault(resource_type: str, asked: list[str]) -> None:
+    try:
+        query = parse_query(resource_type, [("_filter", " ".join(asked))], access=ACCESS)
+        statement = select_page(query, EVERYONE, AROUND, None)
+    except (InvalidSearch, UnsupportedSearch):
+        return
+    for dialect in (sqlite.dialect(), postgresql.dialect()):
+        str(statement.compile(dialect=dialect))
 
 
 @given(st.lists(st.text(max_size=10), min_size=1, max_size=5))
