@@ -10,8 +10,9 @@ import pytest
     [
         pytest.param("DELETE", "/dicom-web/studies", "GET, HEAD, OPTIONS, POST", id="DICOMweb"),
         pytest.param("GET", "/dicom-web", "OPTIONS", id="DICOMweb root"),
-        pytest.param("DELETE", "/fhir/Patient", "GET, HEAD, POST", id="FHIR type"),
-        pytest.param("PATCH", "/fhir/Patient/1", "GET, HEAD, PUT", id="FHIR instance"),
+        pytest.param("PUT", "/fhir", "GET, HEAD, POST", id="FHIR base"),
+        pytest.param("POST", "/fhir/Patient/1", "DELETE, GET, HEAD, PATCH, PUT", id="FHIR instance"),
+        pytest.param("DELETE", "/fhir/Patient/1/_history/1", "GET, HEAD", id="FHIR version"),
         pytest.param("PUT", "/admin/api/models", "GET, HEAD", id="administration"),
         pytest.param("GET", "/auth/token", "POST", id="token endpoint"),
     ],
