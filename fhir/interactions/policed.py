@@ -129,7 +129,8 @@ def references_of(resource: Any, base_url: str) -> References:
         named = literal.removeprefix(f"{base_url}/").partition("#")[0].split("/")
         if len(named) in (2, 4) and named[0] in stored_types():
             version = named[3] if len(named) == 4 and named[2] == "_history" else None
-            number = int(version) if version and version.isdigit() and len(version) <= 9 else None
+            stated = version if version and version.isascii() and version.isdigit() else ""
+            number = int(stated) if 0 < len(stated) <= 9 else None
             found.setdefault((named[0], named[1]), (place, number))
     return found
 

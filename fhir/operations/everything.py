@@ -18,7 +18,7 @@ from fhir.exchange import Answer, FhirRequest
 from fhir.interactions.door import Door
 from fhir.interactions.reaches import Reaches, predicate_of, reaches_of
 from fhir.operations.operation import Level, Operation
-from fhir.operations.parameters import Inputs, InvalidInput, one_of, read_inputs
+from fhir.operations.parameters import Inputs, InvalidInput, one_of, read_inputs, whole_number
 from fhir.search.compartment import PATIENT, SHARED_TYPES, SOMEBODY
 from fhir.search.date import EARLIEST_US, LATEST_US, DateRange, parse_date
 from fhir.search.definitions import EVERY_RESOURCE, SearchType, parameters_of, stored_types
@@ -111,9 +111,7 @@ def read_asked(inputs: Inputs, around: Surroundings) -> Asked:
             raise InvalidInput("'_type' names resource types, joined by commas.")
         asked.types = frozenset(named)
     if (count := one_of(inputs, "_count")) is not None:
-        if not str(count).isdigit() or not int(str(count)[:10]) > 0:
-            raise InvalidInput("'_count' is a whole number above zero.")
-        asked.count = min(int(str(count)[:10]), MAX_COUNT)
+        asked.count = min(whole_number("_count", count), MAX_COUNT)
     asked.page = one_of(inputs, PAGE)
     return asked
 

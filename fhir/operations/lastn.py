@@ -16,7 +16,7 @@ from fhir.interactions.door import Door
 from fhir.model.validation.issue import Issue, IssueType, Severity
 from fhir.negotiation import read_preferences
 from fhir.operations.operation import Level, Operation
-from fhir.operations.parameters import InvalidInput, read_inputs
+from fhir.operations.parameters import InvalidInput, read_inputs, whole_number
 from fhir.search.conditions import SearchQuery
 from fhir.search.definitions import SearchType, parameters_of
 from fhir.search.kinds import KINDS
@@ -87,9 +87,9 @@ def _read_max(pairs: Sequence[tuple[str, str]]) -> int:
     values = [value for name, value in pairs if name == "max"]
     if not values:
         return 1
-    if len(values) > 1 or not values[0].isascii() or not values[0].isdigit() or int(values[0][:10]) == 0:
-        raise InvalidInput("'max' is a whole number above zero.")
-    return int(values[0][:10])
+    if len(values) > 1:
+        raise InvalidInput("The parameter 'max' may be there once.")
+    return min(whole_number("max", values[0]), MAX_RETURNED + 1)  # with more, that it is cut off is told
 
 
 def _require_criteria(query: SearchQuery) -> None:

@@ -62,3 +62,15 @@ def one_of(inputs: Inputs, name: str) -> Json | None:
     if len(values) > 1:
         raise InvalidInput(f"The parameter '{name}' may be there once.")
     return values[0] if values else None
+
+
+def whole_number(name: str, value: Json) -> int:
+    """The number above zero that a value states, however large.
+
+    Raises:
+        InvalidInput: it states none.
+    """
+    text = str(value)
+    if not text.isascii() or not text.isdigit() or not (number := int(text[:10])):
+        raise InvalidInput(f"'{name}' is a whole number above zero.")
+    return number

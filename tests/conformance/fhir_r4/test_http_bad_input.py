@@ -8,6 +8,7 @@ import pytest
 
 from fhir.interactions import patch as patching
 from fhir.interactions.body import MAX_RESOURCE_BYTES
+from fhir.interactions.policed import references_of
 from fhir.model.json_codec import MAX_DEPTH
 from tests.conformance.fhir_r4.bundles import bundle, entry, observation, patient, statuses
 
@@ -123,3 +124,24 @@ async def test_resource_of_an_entry_that_is_too_large(client: httpx.AsyncClient,
     answer = await client.post("", json=bundle(kind, entry("POST", "Basic", basic)))
     status = int(statuses(answer.json())[0]) if kind == "batch" else answer.status_code
     assert status == 413, answer.text[:300]
+
+
+@pytest.mark.parametrize("number", ["%C2%B2", "%D9%A1", "-1", "0", "1.0", "x"])  # ², an Arabic 1
+@pytest.mark.parametrize(
+    "call", ["/Patient/$everything?_count=", "/Observation/$lastn?patient=x&code=y&max="]
+)
+async def test_number_of_an_operation_that_is_none(client: httpx.AsyncClient, call: str, number: str) -> None:
+    answer = await client.get(call + number)
+    assert answer.status_code == 400, answer.text
+
+
+async def test_number_of_an_operation_that_is_huge(client: httpx.AsyncClient) -> None:
+    for call in ("/Patient/$everything?_count=", "/Observation/$lastn?patient=x&code=y&max="):
+        assert (await client.get(call + "9" * 30)).status_code == 200
+
+
+def test_version_of_a_reference_that_is_no_number() -> None:
+    """A digit of another script, or above the line, is none of a version."""
+    subject = {"reference": "Patient/1/_history/\u00b2"}
+    found = references_of(observation("x") | {"subject": subject}, "http://fhir.test/fhir")
+    assert found == {("Patient", "1"): ("Observation.subject.reference", None)}
