@@ -49,6 +49,8 @@ def parse_audit_query(pairs: Sequence[tuple[str, str]], around: Surroundings, *,
     """
     query = AuditQuery()
     for name, value in pairs:
+        if "\x00" in name or "\x00" in value:
+            raise InvalidSearch("A search parameter contains NUL.")
         if name in WITHOUT_EFFECT or value == "":
             continue
         if _take(query, name, value, around):

@@ -28,6 +28,9 @@ _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?:\s?;[\x20-\
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 _SPACE = re.compile(r"\s+")
 
+# Bodies that are a Binary resource; what is not JSON of these is not read (R4 binary.html#rest).
+RESOURCES = READS_AS_FHIR_JSON | {"application/fhir+xml", "application/xml+fhir", "application/fhir+turtle"}
+
 # What a browser can show and what cannot act there; all else it is to save.
 SHOWN = frozenset(
     {
@@ -136,7 +139,5 @@ def wants_resource(accept: str | None, asked_format: str | None) -> bool:
 def is_raw(resource_type: str | None, content_type: str | None) -> bool:
     """Whether a body is the content of a Binary itself, and no resource."""
     return (
-        resource_type == BINARY
-        and content_type is not None
-        and media_type_of(content_type) not in READS_AS_FHIR_JSON
+        resource_type == BINARY and content_type is not None and media_type_of(content_type) not in RESOURCES
     )

@@ -72,7 +72,7 @@ def take_data(draft: Draft) -> Draft:
     """
     if draft.beside is not None:  # it came as bytes
         return draft
-    require_media_type(draft.resource["contentType"])
+    require_media_type(draft.resource.get("contentType", ""))  # it may have an extension only
     data = draft.resource.get("data")
     text = with_members(draft.text, {"data": None})
     content = b"" if data is None else decode_data(data)

@@ -13,7 +13,7 @@ from fhir.history.query import HistoryQuery
 from fhir.interactions.reaches import Reaches, predicate_of
 from fhir.search.compartment import SHARED_TYPES
 from fhir.search.order import After
-from fhir.search.reach import R
+from fhir.search.reach import AUDITED_PATIENT, R
 from fhir.tables import FhirResourceVersion
 from server.kernel.rows import table_of
 
@@ -26,6 +26,7 @@ def select_history(
 ) -> Select[Any]:
     """One more than a page: rid, type, id, version_id, last_updated_us, deleted, body.
 
+    Of one resource `patient_id` too, as audit has it: whose it is now.
     `before_us` leaves out what is not settled yet (`server.kernel.horizon`).
     """
     limit = query.count + 1
@@ -33,6 +34,8 @@ def select_history(
     for source, terms in ((R, _of_current(query, reaches)), (VERSION, _of_superseded(query, reaches))):
         columns = (source.c.rid, R.c.type, R.c.id, source.c.version_id, source.c.last_updated_us)
         rows = select(*columns, source.c.deleted, source.c.body)
+        if query.resource_id is not None:
+            rows = rows.add_columns(AUDITED_PATIENT.label("patient_id"))
         if source is VERSION:
             rows = rows.select_from(VERSION.join(R, R.c.rid == VERSION.c.rid))
         if query.since_us is not None:

@@ -1,6 +1,8 @@
 """history-instance, history-type and history-system (FHIR R4 http.html#history)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from fhir.exchange import Answer, FhirRequest
 from fhir.history.query import HistoryQuery, parse_history
@@ -44,7 +46,7 @@ async def history(door: Door, request: FhirRequest) -> Answer:
     more = len(rows) > query.count and bool(shown)
     last = shown[-1] if more else None
     next_page = last and pages.token(After((last.last_updated_us, last.version_id), last.rid))
-    await door.services.read_audit.record(_audit_entry(access, request))
+    await door.services.read_audit.record(_audit_entry(access, request, rows))
     return Answer(text=render_history(door.base_url, query, shown, next_page, before_us or around.now_us))
 
 
@@ -59,10 +61,12 @@ def _reaches(access: Access, request: FhirRequest) -> Reaches:
     return {request.resource_type: access.reach(request.resource_type, Permission.READ)}
 
 
-def _audit_entry(access: Access, request: FhirRequest) -> AuditEntry:
+def _audit_entry(access: Access, request: FhirRequest, rows: Sequence[Any]) -> AuditEntry:
     level = "system" if request.resource_type is None else "instance" if request.resource_id else "type"
     action = Action.READ if level == "instance" else Action.EXECUTE
     named = request.resource_type or "Resource"
     entry = AuditEntry(access.principal, action, f"history-{level}", named, request.resource_id)
+    if level == "instance" and rows:
+        return replace(entry, patient_id=rows[0].patient_id)
     patients = access.patient_ids
     return replace(entry, patient_id=min(patients)) if patients else entry

@@ -107,5 +107,7 @@ def _position(row: ResultRow[Any]) -> After:
 def _audit_entry(access: Access, place: Place) -> AuditEntry:
     patients = access.patient_ids
     one = next(iter(patients)) if patients is not None and len(patients) == 1 else None
+    if place.compartment is not None and place.compartment.compartment_type == "Patient":
+        one = place.compartment.compartment_id
     entry = AuditEntry(access.principal, Action.EXECUTE, place.interaction, place.resource_type)
     return replace(entry, patient_id=one)

@@ -7,7 +7,7 @@ Subscription that is accepted and never delivers is worse than none.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,12 +15,12 @@ from fhir.interactions.door import AUTHORED
 from fhir.model.json_codec import Json
 from fhir.model.validation.issue import InvalidResource, Issue, IssueType, error
 from fhir.outcome import FHIR_JSON, READS_AS_FHIR_JSON
+from fhir.search.date import parse_date
 from fhir.search.definitions import stored_types
 from fhir.search.query import PAGE, RESULT_PARAMETERS, SearchQuery, parse_query
 from fhir.search.sql import select_count
 from fhir.search.value import InvalidSearch, UnsupportedSearch
 from server.kernel.access import EVERYONE, Access
-from server.kernel.clock import SECOND_US
 from server.kernel.faults import FaultKind
 from server.kernel.outbound_policy import DestinationRefused, OutboundPolicy
 from server.kernel.outbox import BATCH
@@ -81,17 +81,20 @@ def read_subscription(resource: Json, policy: OutboundPolicy, access: Access) ->
         text = "Only rest-hook channels are supported."
         issues.append(error(IssueType.NOT_SUPPORTED, text, "Subscription.channel.type"))
     resource_type, criteria = _read_criteria(resource["criteria"], access, issues)
+    unsealable: list[Issue] = []
     subscribed = Subscribed(
         status,
         resource_type,
         criteria,
         _read_endpoint(channel.get("endpoint"), channel.get("payload"), policy, issues),
         _read_payload(channel.get("payload"), issues),
-        _read_headers(channel.get("header", ()), issues),
-        None if "end" not in resource else _instant_us(resource["end"]),
+        _read_headers(channel.get("header", ()), unsealable),
+        _read_end(resource.get("end"), issues),
     )
-    if issues and status != OFF:  # what is switched off needs no host that is allowed by now
-        raise SubscriptionRefused(issues)
+    if status == OFF:  # needs no host that is allowed by now; but no secret is kept that is not sealed
+        issues = []
+    if issues or unsealable:
+        raise SubscriptionRefused([*issues, *unsealable])
     return subscribed
 
 
@@ -165,14 +168,14 @@ def _read_payload(payload: str | None, issues: list[Issue]) -> str | None:
     return FHIR_JSON
 
 
-def _read_headers(lines: Sequence[str], issues: list[Issue]) -> tuple[tuple[str, str | None], ...]:
+def _read_headers(lines: Sequence[str | None], issues: list[Issue]) -> tuple[tuple[str, str | None], ...]:
     where = "Subscription.channel.header"
     if len(lines) > MAX_HEADERS:
         issues.append(error(IssueType.TOO_COSTLY, f"More than {MAX_HEADERS} headers.", where))
     read: list[tuple[str, str | None]] = []
     for at, line in enumerate(lines[:MAX_HEADERS]):
-        found = _HEADER.fullmatch(line)
-        if found is None or len(line) > MAX_HEADER_CHARACTERS:
+        found = _HEADER.fullmatch(line) if line and len(line) <= MAX_HEADER_CHARACTERS else None
+        if found is None:
             text = "It is no header of the form 'Name: value', or too long."
             issues.append(error(IssueType.VALUE, text, f"{where}[{at}]"))
         elif found[1].lower() in _OURS:
@@ -183,9 +186,11 @@ def _read_headers(lines: Sequence[str], issues: list[Issue]) -> tuple[tuple[str,
     return tuple(read)
 
 
-def _instant_us(text: str) -> int:
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return int(moment.timestamp() * SECOND_US)
+def _read_end(text: str | None, issues: list[Issue]) -> int | None:
+    end = None if text is None else parse_date(text, UTC)
+    if text is not None and end is None:
+        issues.append(error(IssueType.VALUE, "This is no instant that can be kept.", "Subscription.end"))
+    return None if end is None else end.low_us
 
 
 def settled(resource: Any, subscribed: Subscribed) -> dict[str, Any]:

@@ -6,7 +6,7 @@ measurement and has no place of its own in R4 (derivation, normality, …) is a 
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhir.model import systems
@@ -245,7 +245,7 @@ class Observations:
     def _add(self, facts: ObservationFacts, source: ContentItem) -> dict[str, Json]:
         common = self.common
         self.sources[facts.id] = source
-        made = observation(facts)
+        made = observation(replace(facts, components=_told_apart(facts)))
         for name, value in (
             ("subject", common.subject),
             ("effectiveDateTime", common.effective),
@@ -262,6 +262,24 @@ class Observations:
         nth = self._times_named[parts]
         again = [] if nth == 1 else [str(nth)]
         return derived_id("observation", self.common.report_id, *parts, *again)
+
+
+def _told_apart(facts: ObservationFacts) -> list[dict[str, Json]]:
+    """The components; one under the code of the Observation itself by its words only, as obs-7 wants.
+
+    So says a measurement that is inferred from others of its kind (PS3.16 TID 300, INFERRED FROM).
+    """
+    own = {_key_of(coded) for coded in facts.code.get("coding", ())}
+    return [
+        {**each, "code": concept(text=each["code"]["text"])}
+        if any(_key_of(coded) in own for coded in each["code"].get("coding", ()))
+        else each
+        for each in facts.components
+    ]
+
+
+def _key_of(coded: dict[str, Json]) -> tuple[Json, Json]:
+    return coded.get("system"), coded.get("code")
 
 
 def _says_something(item: ContentItem) -> bool:

@@ -161,6 +161,9 @@ async def test_page_token_is_of_its_search(client: httpx.AsyncClient, services: 
         "agent=Device/1",
         "date:not=2020",
         "source=x",
+        "altid=%00",
+        "patient=%00",
+        "subtype=a%00",
     ],
 )
 async def test_what_cannot_be_answered_is_refused(client: httpx.AsyncClient, query: str) -> None:
@@ -229,3 +232,17 @@ async def test_who_reads_the_trail_stands_in_it(client: httpx.AsyncClient) -> No
     await client.get("/AuditEvent")
     mine = [each for each in await found(client, "_sort=-date") if int(each["id"].split("-")[0]) >= since]
     assert mine[0]["entity"][0]["name"] == AUDIT_EVENT
+
+
+async def test_the_trail_of_a_patient_has_compartment_and_history(
+    client: httpx.AsyncClient, create: Callable[..., Any]
+) -> None:
+    ada = await create({"resourceType": "Patient"})
+    subject = {"reference": f"Patient/{ada}"}
+    seen = await create(
+        {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": subject}
+    )
+    for url in (f"/Patient/{ada}/Observation", f"/Patient/{ada}/*", f"/Observation/{seen}/_history"):
+        assert (await client.get(url)).status_code == 200
+    said = await interactions(client, f"patient={ada}&_sort=date")
+    assert said == ["create", "create", "search-compartment", "search-compartment", "history-instance"]

@@ -162,11 +162,12 @@ async def test_picture_is_shown_under_the_same_guard(client: httpx.AsyncClient) 
         {"contentType": "text/pl\u0141in"},
         {"contentType": "a/b", "data": "!!!!"},
         {"contentType": "a/b", "data": "abc"},
+        {"_contentType": {"extension": [{"url": "http://x.test/", "valueCode": "unknown"}]}},
         {},
     ],
 )
 async def test_what_cannot_be_given_back_is_refused(
-    client: httpx.AsyncClient, resource: dict[str, str]
+    client: httpx.AsyncClient, resource: dict[str, Any]
 ) -> None:
     answer = await client.post("/Binary", json={"resourceType": "Binary", **resource})
     assert answer.status_code == 400, answer.text
@@ -264,6 +265,13 @@ async def test_who_may_not_write_one_is_not_listened_to(
 async def test_other_types_take_no_bytes(client: httpx.AsyncClient) -> None:
     answer = await client.post("/Patient", content=PNG, headers={"content-type": "image/png"})
     assert answer.status_code == 415
+
+
+async def test_resource_in_xml_is_not_taken_for_content(client: httpx.AsyncClient) -> None:
+    body = b'<Binary xmlns="http://hl7.org/fhir"><contentType value="a/b"/></Binary>'
+    answer = await client.post("/Binary", content=body, headers={"content-type": "application/fhir+xml"})
+    assert answer.status_code == 415
+    await upload(client, body, "application/xml")  # any other XML is a content
 
 
 async def test_bundle_carries_it_in_and_out(client: httpx.AsyncClient) -> None:

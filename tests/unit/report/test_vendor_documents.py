@@ -217,3 +217,13 @@ def test_published_examples(name: str, observations: int, as_r4b: Callable[[Any]
     for resource in graph.resources():
         assert validate(decode_json(encode_json(resource))) == []
         as_r4b(resource)
+
+
+def test_a_measurement_inferred_from_others_of_its_kind_is_valid() -> None:
+    part = number(codes.SCT.Length, "3.5", codes.UCUM.Millimeter, relationship="INFERRED FROM")
+    longest = number(codes.SCT.Length, "7.10", codes.UCUM.Millimeter, part)
+    found = coded_as(map_sr(document(measurements(group(longest))), CONTEXT), codes.SCT.Length.value)
+    assert validate(decode_json(encode_json(found))) == []
+    (component,) = found["component"]
+    assert component["code"] == {"text": "Length"}  # obs-7: the code is the Observation's own
+    assert str(component["valueQuantity"]["value"]) == "3.5"

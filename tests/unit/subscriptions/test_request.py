@@ -120,3 +120,36 @@ def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(SubscriptionRefused) as refused:
         read_subscription(resource, POLICY, ACCESS)
     assert len(refused.value.issues) == 4
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["secret without a name"],
+        ["Host: secret"],
+        ["A: one\nB: secret"],
+        ["A: " + "s" * MAX_HEADER_CHARACTERS],
+        ["A: secret"] * (MAX_HEADERS + 1),
+        ["A: secret", None],
+    ],
+    ids=["no name", "ours", "two", "long", "many", "null"],
+)
+@pytest.mark.parametrize("status", ["active", "off"])
+def test_a_header_that_cannot_be_sealed_is_not_kept_in_clear(status: str, header: list[str | None]) -> None:
+    resource = subscription(status=status, channel={"header": header})
+    with pytest.raises(SubscriptionRefused) as refused:
+        read_subscription(resource, POLICY, ACCESS)
+    assert "secret" not in str(refused.value.issues)
+
+
+def test_what_is_off_needs_no_host_that_is_allowed() -> None:
+    resource = subscription(status="off", channel={"endpoint": "https://not-yet.test/"})
+    assert read_subscription(resource, POLICY, ACCESS).status == "off"
+
+
+def test_a_leap_second_is_an_end() -> None:
+    asked = read_subscription(subscription(end="2026-12-31T23:59:60Z"), POLICY, ACCESS)
+    assert asked.end_us == 1_798_761_599_000_000
+    with pytest.raises(SubscriptionRefused) as refused:
+        read_subscription(subscription(end="2026-02-30T00:00:00Z"), POLICY, ACCESS)
+    assert [issue.expression for issue in refused.value.issues] == ["Subscription.end"]
