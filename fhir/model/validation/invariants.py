@@ -305,6 +305,30 @@ def _full_urls_differ(bundle: Object, _report: Report) -> bool:
 
 _ASKING = frozenset(("batch", "transaction", "history"))
 _ANSWERING = frozenset(("batch-response", "transaction-response", "history"))
+
+
+def _components_are_of_something_else(observation: Object, _report: Report) -> bool:
+    """obs-7: beside a value no component has the code of the Observation."""
+    if not any(name.startswith(("value", "_value")) for name in observation):
+        return True
+    from fhir.fhirpath.equality import freeze
+
+    components = observation.get("component")
+    own = set(map(freeze, _codings_of(observation)))
+    return not own or not any(
+        freeze(coded) in own
+        for component in (components if type(components) is list else ())
+        if type(component) is dict
+        for coded in _codings_of(component)
+    )
+
+
+def _codings_of(coded: Object) -> Sequence[Any]:
+    code = coded.get("code")
+    codings = code.get("coding") if type(code) is dict else None
+    return codings if type(codings) is list else ()
+
+
 WRITTEN_OUT: Mapping[str, tuple[frozenset[str], Holds]] = {
     "ref-1": (frozenset(("reference",)), _contained_is_found),
     "per-1": (frozenset(("start",)), _period_is_forward),
@@ -314,4 +338,5 @@ WRITTEN_OUT: Mapping[str, tuple[frozenset[str], Holds]] = {
     "bdl-7": (frozenset(("entry",)), _full_urls_differ),
     "dom-4": (frozenset((CONTAINED,)), _contained_have_no_version),
     "dom-5": (frozenset((CONTAINED,)), _contained_have_no_label),
+    "obs-7": (frozenset(("component",)), _components_are_of_something_else),
 }

@@ -332,3 +332,16 @@ def test_every_resource_type_has_its_invariants() -> None:
         assert {"dom-3", "dom-6"} <= {
             i.key for i in invariants_at((name, ""), structure_of(name).constraints)
         }
+
+
+def test_thousands_of_components_are_told_apart_at_once() -> None:
+    """By obs-7 as published each code of a component is looked for among all of the Observation's own."""
+    codings = [{"system": "http://x.test/", "code": f"own-{n}"} for n in range(2_000)]
+    components = [
+        {"code": {"coding": [{"system": "http://x.test/", "code": f"other-{n}"}]}, "valueString": "x"}
+        for n in range(2_000)
+    ]
+    crowded = observation(valueString="x", component=components) | {"code": {"coding": codings}}
+    assert validate(crowded) == []
+    components[-1]["code"]["coding"] = codings[-1:]
+    assert [issue.text[-8:] for issue in validate(crowded)] == ["(obs-7)."]
