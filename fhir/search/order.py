@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 
 from fhir.search.aside import AsideColumns
 from fhir.search.conditions import SortKey
@@ -35,28 +35,41 @@ class Order:
 
     def clauses(self) -> list[ColumnElement[Any]]:
         """For ORDER BY."""
-        ordered = [
-            (column.desc() if key.descending else column.asc()).nulls_last()
-            for column, key in zip(self.columns, self.keys, strict=True)
-        ]
+        ordered = [_ordered(key, column) for key, column in zip(self.keys, self.columns, strict=True)]
         return [*ordered, self.rid.desc() if self._rids_descend() else self.rid]
 
     def follows(self, missing: Sequence[bool], values: Sequence[Any], rid: Any) -> ColumnElement[bool]:
         """Comes after a row with these sort values, some of them missing, and this rid."""
+        if len(self.keys) == 1 and is_direct(self.keys[0]):  # comparable as a place of the index
+            place: Any = tuple_(self.columns[0], self.rid)
+            other = tuple_(values[0], rid)
+            beyond: ColumnElement[bool] = place < other if self._rids_descend() else place > other
+            return beyond
         same: list[ColumnElement[bool]] = []
         alternatives: list[ColumnElement[bool]] = []
         for column, key, lacks, value in zip(self.columns, self.keys, missing, values, strict=True):
             if lacks:
                 same.append(column.is_(None))
                 continue
-            beyond = column < value if key.descending else column > value
-            alternatives.append(and_(*same, or_(beyond, column.is_(None))))
+            further = column < value if key.descending else column > value
+            alternatives.append(and_(*same, or_(further, column.is_(None))))
             same.append(column == value)
         after_rid = self.rid < rid if self._rids_descend() else self.rid > rid
         return or_(*alternatives, and_(*same, after_rid))
 
     def _rids_descend(self) -> bool:
         return bool(self.keys) and self.keys[-1].descending
+
+
+def is_direct(key: SortKey) -> bool:
+    """Whether the key is a column of the resource row, which every resource has."""
+    return key.parameter.code in COLUMN_OF
+
+
+def _ordered(key: SortKey, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    direction = column.desc() if key.descending else column.asc()
+    # NULLS LAST where nothing is null would keep PostgreSQL from reading an index backwards.
+    return direction if is_direct(key) else direction.nulls_last()
 
 
 def sort_value(key: SortKey) -> ColumnElement[Any]:
