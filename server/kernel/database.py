@@ -45,6 +45,9 @@ _AUDIT = table_of(AuditRow)
 NO_SUBSCRIPTIONS: Subscriptions = {}
 _NONE: Iterator[int] = iter(())
 
+# Names that a transaction holds one by one. With more it holds them all, and others wait: PostgreSQL's table
+# of locks has room for some 7,000 of all transactions together, as it is by default.
+MAX_LOCKS = 2_000
 ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
 WHOLE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
@@ -62,6 +65,7 @@ class UnitOfWork:
         self._jobs: list[Job] = []
         self._entries: list[dict[str, Any]] = []
         self._held: set[str] = set()  # names that are locked
+        self._holds_all = False  # so is every other
         self._checks: list[Callable[[UnitOfWork], Awaitable[None]]] = []
         self._changes = Changes()
         self._gathers = False
@@ -119,9 +123,13 @@ class UnitOfWork:
         Returns whether some were not held yet: what was looked up before may not be so any more.
         Taken in sorted order, so lockers cannot deadlock. SQLite's one writer already excludes everyone.
         """
-        if self.connection.dialect.name == "sqlite":
+        if self.connection.dialect.name == "sqlite" or self._holds_all:
             return False
-        if wanted := sorted(set(names) - self._held):
+        wanted = sorted(set(names) - self._held)
+        if len(self._held) + len(wanted) > MAX_LOCKS:
+            await postgresql.take_all_locks(self.connection)
+            self._holds_all = True
+        elif wanted:
             await postgresql.take_locks(self.connection, wanted)
             self._held.update(wanted)
         return bool(wanted)
@@ -168,13 +176,14 @@ class UnitOfWork:
         await self.write()
         events, jobs, entries = len(self._events), len(self._jobs), len(self._entries)
         checks = len(self._checks)
-        held = set(self._held)
+        held, holds_all = set(self._held), self._holds_all
         try:
             async with self.connection.begin_nested():
                 yield
                 await self.write()
         except BaseException:
             self._changes, self._held = Changes(), held  # PostgreSQL let go of what was locked within
+            self._holds_all = holds_all
             del self._events[events:], self._jobs[jobs:], self._entries[entries:], self._checks[checks:]
             raise
 

@@ -27,9 +27,12 @@ CACHED_STATEMENTS = 500  # prepared, of one connection, by SQLAlchemy and by the
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+# Who holds names holds the empty one too, shared; who would hold too many holds that alone.
 _LOCK = (  # in the order given; unnest keeps it
-    "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest($1::text[]) AS name"
+    "SELECT CASE name WHEN '' THEN pg_advisory_xact_lock_shared(hashtextextended('', 0))"
+    " ELSE pg_advisory_xact_lock(hashtextextended(name, 0)) END FROM unnest($1::text[]) AS name"
 )
+_LOCK_ALL = "SELECT pg_advisory_xact_lock(hashtextextended('', 0))"
 
 _RESERVE = "SELECT nextval($1::text::regclass) FROM generate_series(1, $2::integer)"
 
@@ -128,7 +131,14 @@ async def take_locks(connection: AsyncConnection, names: Sequence[str]) -> None:
     """Hold these names, taken one after the other, until the transaction ends."""
     driver = await _driver_of(connection)
     with _as_sqlalchemy():
-        await driver.execute(_LOCK, names)
+        await driver.execute(_LOCK, ["", *names])
+
+
+async def take_all_locks(connection: AsyncConnection) -> None:
+    """Hold every name there may be until the transaction ends."""
+    driver = await _driver_of(connection)
+    with _as_sqlalchemy():
+        await driver.execute(_LOCK_ALL)
 
 
 async def insert_rows(connection: AsyncConnection, rows: Rows, conflict: str = "") -> None:

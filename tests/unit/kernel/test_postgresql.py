@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.bulk import insert_rows
-from server.kernel.database import Database, DatabaseLimits, UnitOfWork
+from server.kernel.database import MAX_LOCKS, Database, DatabaseLimits, UnitOfWork
 from server.kernel.faults import Busy
 from server.kernel.postgresql import NotCommitted
 from server.kernel.rows import table_of
@@ -163,3 +163,34 @@ async def test_a_transaction_whose_connection_goes_is_busy(one: Database) -> Non
 
 async def emit(unit: UnitOfWork) -> None:
     unit.emit("k", "a")
+
+
+MANY = [f"name-{n}" for n in range(MAX_LOCKS + 1)]
+
+
+@pytest.mark.parametrize(("held", "wanted"), [(MANY, ["a"]), (["a"], MANY), (MANY, MANY)])
+async def test_who_holds_very_many_names_holds_all(
+    new_postgresql: NewDatabase, held: list[str], wanted: list[str]
+) -> None:
+    """Each of them by itself would fill PostgreSQL's table of locks."""
+    url = new_postgresql(True)
+    holder, waiter = Database(url), Database(url, DatabaseLimits(statement_timeout_s=0.1))
+    locks = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+
+    async def take(unit: UnitOfWork) -> int:
+        assert await unit.lock(wanted)
+        return int((await unit.execute(locks)).scalar_one())
+
+    async def hold(unit: UnitOfWork) -> None:
+        assert await unit.lock(held)
+        assert not await unit.lock(held)
+        with pytest.raises(Busy):
+            await waiter.transact(take)
+
+    await holder.transact(hold)
+    assert await waiter.transact(take) == (1 if wanted is MANY else 2)
+    await holder.close()
+    await waiter.close()
