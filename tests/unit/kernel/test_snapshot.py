@@ -46,7 +46,7 @@ async def test_snapshot_does_not_see_what_is_written_meanwhile(database: Databas
                 await write(database, delete(RESOURCE))
         count = (await snapshot.connection.execute(select(func.count()).select_from(RESOURCE))).scalar_one()
     assert len(seen) == count == 3 * ROWS_AT_ONCE + 1
-    assert seen[1][1:] == ("Patient", "1", 1, 1, False, b"\x00\xff")
+    assert seen[1][1:] == ("Patient", "1", 1, 1, False, b"\x00\xff", 0)
     assert [type(row[5]) for row in seen[:2]] == [bool, bool]
     async with database.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(RESOURCE))).scalar_one() == 0
