@@ -21,6 +21,13 @@ _NAMED_BY_PREFIX = {
 }
 
 
+@dataclass(slots=True)
+class Budget:
+    """What several evaluations, and those that they lead to, may take together."""
+
+    left: int
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the caller provides; all of it may be absent."""
@@ -32,6 +39,7 @@ class Context:
     conforms_to: Callable[[Item, str], bool | None] | None = None
     now: Temporal | None = None  # a dateTime with its zone
     steps: int = MAX_STEPS
+    budget: Budget | None = None  # None: each evaluation has `steps` of its own
 
 
 NOTHING_MORE = Context()

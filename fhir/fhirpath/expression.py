@@ -48,7 +48,14 @@ class Expression:
             EvaluationFailed: the input does not suit the expression, or it took too many steps.
         """
         start = focus if type(focus) is Item or type(focus) is not dict else resource_item(focus)
-        return self._evaluate(Environment(start, context))
+        environment = Environment(start, context)
+        if context.budget is None:
+            return self._evaluate(environment)
+        granted = environment.steps = min(context.steps, context.budget.left)
+        try:
+            return self._evaluate(environment)
+        finally:
+            context.budget.left -= granted - environment.steps
 
     def holds(self, focus: Item | Json, context: Context = NOTHING_MORE) -> bool:
         """Whether it is true; empty is not.

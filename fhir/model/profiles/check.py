@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fhir.fhirpath import EvaluationFailed, InvalidExpression, Item, compile_expression
-from fhir.fhirpath.environment import Context
+from fhir.fhirpath.environment import Budget, Context
 from fhir.fhirpath.equality import compare
 from fhir.fhirpath.items import members, resource_item
 from fhir.model.profiles.bindings import check_binding, codings_of
@@ -19,11 +19,13 @@ from fhir.model.profiles.match import fits_pattern, is_fixed
 from fhir.model.profiles.references import check_targets
 from fhir.model.profiles.rule import ProfileConstraint, Rule
 from fhir.model.profiles.slicing import Slicer
-from fhir.model.validation.issue import Issue, IssueType, Severity
+from fhir.model.validation.issue import Issue, IssueType, Severity, error
 
 Json = Any
 
 MAX_DEPTH = 20  # profiles that lead to resources with profiles
+MAX_STEPS = 2_000_000  # of a check and all that it leads to: steps of expressions, and elements looked at
+_STEPS_OF_ELEMENT = 5
 
 
 def check_profiles(resource: Json, profiles: Iterable[str], library: Library) -> Sequence[Issue]:
@@ -36,22 +38,32 @@ def check_profiles(resource: Json, profiles: Iterable[str], library: Library) ->
             checker.findings.add(Severity.WARNING, IssueType.NOT_FOUND, text, f"{item.path()}.meta.profile")
         else:
             checker.check_profile(item, url)
+    if checker.is_spent:
+        text = "The profiles ask for more work than is done here, so not everything was checked."
+        return [error(IssueType.TOO_COSTLY, text, item.path()), *checker.findings.issues]
     return checker.findings.issues
 
 
 class Checker:
     """One check of one resource."""
 
-    def __init__(self, library: Library, depth: int = 0) -> None:
+    def __init__(self, library: Library, depth: int = 0, budget: Budget | None = None) -> None:
         self.library = library
         self.findings = Findings()
         self._depth = depth
-        self._slicer = Slicer(library.codes, self.conforms)
+        self._budget = budget or Budget(MAX_STEPS)
         self._context = Context(
             stub_references=True,
             member_of=self._member_of,
             conforms_to=self.conforms,
+            budget=self._budget,
         )
+        self._slicer = Slicer(library.codes, self.conforms, Context(budget=self._budget))
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no more is looked at."""
+        return self._budget.left <= 0
 
     def check_profile(self, item: Item, url: str) -> None:
         """Hold an element or a resource to a profile that is known."""
@@ -72,13 +84,16 @@ class Checker:
 
     def conforms(self, item: Item, url: str) -> bool | None:
         """Whether an element or resource obeys a profile; None: it is not known, or too far away to look."""
-        if self.library.profile(url) is None or self._depth >= MAX_DEPTH:
+        if self.library.profile(url) is None or self._depth >= MAX_DEPTH or self.is_spent:
             return None
-        other = Checker(self.library, self._depth + 1)
+        other = Checker(self.library, self._depth + 1, self._budget)
         other.check_profile(item, url)
         return not other.findings.has_errors
 
     def _check_element(self, item: Item, rule: Rule, within: tuple[Rule, list[str]]) -> None:
+        self._budget.left -= _STEPS_OF_ELEMENT
+        if self.is_spent:
+            return
         self._check_value(item, rule)
         for constraint in rule.constraints:
             self._check_constraint(item, constraint)
@@ -95,6 +110,9 @@ class Checker:
         if rule.must_support and not items:
             within[1].append(place.partition(".")[2])
         self._count(len(items), rule, place)
+        self._budget.left -= len(items) * len(rule.slices)
+        if self.is_spent:
+            return
         chosen = [self._slicer.slice_of(item, rule) for item in items]
         for each in rule.slices.values():
             if each.must_support and not any(_belongs(one, each) for one in chosen):

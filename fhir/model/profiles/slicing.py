@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fhir.fhirpath import EvaluationFailed, InvalidExpression, Item, compile_expression
+from fhir.fhirpath.environment import Context
 from fhir.model.profiles.bindings import codings_of
 from fhir.model.profiles.codes import Codes
 from fhir.model.profiles.match import fits_pattern, is_fixed
@@ -17,7 +18,8 @@ THIS = "$this"
 class Slicer:
     """Assigns elements to slices, with what it needs to know of codes and profiles."""
 
-    def __init__(self, codes: Codes, conforms: Conforms) -> None:
+    def __init__(self, codes: Codes, conforms: Conforms, context: Context) -> None:
+        self._context = context
         self._codes = codes
         self._conforms = conforms
 
@@ -35,7 +37,7 @@ class Slicer:
         )
 
     def _discriminates(self, kind: str, path: str, item: Item, slice_: Rule) -> bool:
-        found = _select(item, path)
+        found = self._select(item, path)
         rules = _rules_at(slice_, path)
         if kind == "exists":
             wanted = any(rule.min > 0 for rule in rules)
@@ -71,11 +73,19 @@ class Slicer:
         return bool(below) and isinstance(item, Item) and all(self._below_says(item, each) for each in below)
 
     def _below_says(self, item: Item, rule: Rule) -> bool:
-        found = _select(item, rule.name)
+        found = self._select(item, rule.name)
         wanted = list(rule.slices.values()) if rule.slices and not _fixes_itself(rule) else [rule]
         return all(
             any(self._says(each, one) for each in found) for one in wanted if one.min > 0 or one is rule
         )
+
+    def _select(self, item: Item, path: str) -> list[Any]:
+        if path == THIS:
+            return [item]
+        try:
+            return compile_expression(path, trusted=False).evaluate(item, self._context)
+        except (InvalidExpression, EvaluationFailed):
+            return []
 
     def _is_coded(self, value: Any, value_set: str) -> bool:
         return any(self._codes.has(value_set, *coded) is True for coded in codings_of(value))
@@ -88,15 +98,6 @@ def _fixes_itself(rule: Rule) -> bool:
 def _fixes(rule: Rule) -> bool:
     """Whether a slice fixes something at this element or below."""
     return _fixes_itself(rule) or any(_fixes_itself(each) for each in rule.walk())
-
-
-def _select(item: Item, path: str) -> list[Any]:
-    if path == THIS:
-        return [item]
-    try:
-        return compile_expression(path, trusted=False).evaluate(item)
-    except (InvalidExpression, EvaluationFailed):
-        return []
 
 
 def _rules_at(slice_: Rule, path: str) -> list[Rule]:

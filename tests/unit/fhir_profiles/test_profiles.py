@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fhir.model.profiles import Library, check_profiles
+from fhir.model.profiles import Library, check, check_profiles
 from fhir.model.profiles.rule import Rule
 from fhir.model.validation import IssueType, Severity, validate
 from tests.unit.fhir_profiles.definitions import (
@@ -269,3 +269,27 @@ def test_a_constraint_that_cannot_be_evaluated_is_a_warning() -> None:
 @pytest.mark.parametrize("junk", [{"name": 7}, {"identifier": [7]}, {"extension": {}}, {"telecom": [None]}])
 def test_malformed_resources_are_survived(junk: dict[str, Any], library: Library) -> None:
     check_profiles(good_patient(**junk), [PATIENT["url"]], library)
+
+
+def constrained(name: str, expression: str) -> dict[str, Any]:
+    """A profile of Patient with one constraint."""
+    constraint = {"key": "c-1", "severity": "error", "human": "It holds.", "expression": expression}
+    made = structure(name, "Patient")
+    made["differential"]["element"][0]["constraint"] = [constraint]
+    return made
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        f"(1 | 2).select(%resource.conformsTo('{BASE}/StructureDefinition/endless')).count() = 2",
+        "name.select(%resource.name.select(%resource.name.family)).exists()",
+    ],
+    ids=["profiles that lead to themselves", "an expression"],
+)
+def test_a_check_ends_however_much_profiles_ask_for(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "MAX_STEPS", 2_000)
+    endless = constrained("endless", expression)
+    patient = {"resourceType": "Patient", "name": [{"family": f"x{n}"} for n in range(20)]}
+    issues = check_profiles(patient, [endless["url"]], Library([*GUIDE, endless]))
+    assert (issues[0].severity, issues[0].code) == (Severity.ERROR, IssueType.TOO_COSTLY)
