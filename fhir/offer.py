@@ -12,11 +12,17 @@ from fhir.interactions.table import SERVED
 from fhir.model.json_codec import encode_json
 from fhir.operations.operation import Level, Operation
 from fhir.search.definitions import SearchParameter, SearchType, parameters_of, stored_types
+from fhir.search.near import LOCATION, NEAR
 
 INTERACTIONS = (
     "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type",
 )  # fmt: skip
 SYSTEM_INTERACTIONS = ("batch", "transaction", "history-system", "search-system")
+
+# It has no expression, so it is not among the parameters of its type.
+_NEAR = SearchParameterFacts(
+    NEAR, SearchType.SPECIAL.value, "http://hl7.org/fhir/SearchParameter/Location-near"
+)
 
 
 def render_capabilities(server: ServerFacts, policy: Policy, operations: Sequence[Operation]) -> bytes:
@@ -46,7 +52,8 @@ def _offer(
         type=resource_type,
         interactions=[code for code in INTERACTIONS if not (whole and code == "patch")],
         search_parameters=[
-            SearchParameterFacts(each.code, each.type.value, each.url) for each in parameters.values()
+            *(SearchParameterFacts(each.code, each.type.value, each.url) for each in parameters.values()),
+            *([_NEAR] if resource_type == LOCATION else []),
         ],
         includes=[
             f"{resource_type}:{each.code}"

@@ -128,3 +128,5 @@ def test_capabilities_list_what_leads_to_a_type() -> None:
     assert {"Observation:patient", "DiagnosticReport:subject"} <= set(patient["searchRevInclude"])
     assert "Patient:general-practitioner" in patient["searchInclude"]
     assert "Provenance:target" not in patient["searchRevInclude"]  # may lead to any type
+    location = next(each for each in resources if each["type"] == "Location")
+    assert {"name": "near", "type": "special"}.items() <= location["searchParam"][-1].items()
