@@ -37,6 +37,17 @@ async def published_of(unit: UnitOfWork, study_instance_uid: str) -> list[tuple[
     return list(found)
 
 
+async def is_version_of(
+    unit: UnitOfWork, study_instance_uid: str, report_id: str, sop_instance_uid: str
+) -> bool:
+    """Whether a report was made of this document of the study; its own `identifier` could say anything."""
+    known = [
+        *await _of_documents(unit, study_instance_uid),
+        *await _of_workitems(unit, study_instance_uid),
+    ]
+    return (report_id, sop_instance_uid) in known
+
+
 async def made_with(
     unit: UnitOfWork, study_instance_uid: str, report_id: str, sop_instance_uid: str
 ) -> list[str]:

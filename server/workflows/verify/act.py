@@ -49,7 +49,7 @@ from server.kernel.uids import derived_id, new_uid
 from server.workflows.documents.known import Looked, note_document
 from server.workflows.projection import project_study
 from server.workflows.report.graph import ReportContext
-from server.workflows.report.published import made_with, published_of
+from server.workflows.report.published import is_version_of, made_with
 from server.workflows.report.record import (
     IN_ERROR,
     SIGNED_OFF,
@@ -160,7 +160,8 @@ async def _find(unit: UnitOfWork, asked: Asked) -> _Found:
     if instance is None:
         raise NotVerifiable("The report has no document in this archive.")
     study = (await unit.execute(select(_STUDY).where(_STUDY.c.id == instance["study_id"]))).mappings().one()
-    if (REPORT, asked.report_id) not in await published_of(unit, study["study_instance_uid"]):
+    named = (study["study_instance_uid"], asked.report_id, instance["sop_instance_uid"])
+    if not await is_version_of(unit, *named):
         raise NotVerifiable("The report was not made of a document of this archive.")
     if not asked.reach.includes(study["patient_id"]):
         raise NotFound("No such resource.")

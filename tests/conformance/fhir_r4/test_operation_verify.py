@@ -256,6 +256,26 @@ async def test_only_a_report_of_a_document_is_verified(clinic: Clinic) -> None:
     assert (await clinic.read())["status"] == "preliminary"
 
 
+@sqlite_first
+async def test_a_report_that_names_the_document_of_another_is_not_verified(clinic: Clinic) -> None:
+    """Whoever writes DiagnosticReports could otherwise have a person sign what that person did not see."""
+    await clinic.hospital.store(report(VOLUME, number=2))
+    await clinic.hospital.run_jobs()
+    found = await clinic.hospital.search("DiagnosticReport")
+    (other,) = [each for each in found if each["id"] != clinic.report_id]
+    forged = await clinic.read() | {"identifier": other["identifier"]}
+    url = f"/fhir/DiagnosticReport/{clinic.report_id}"
+    assert (await clinic.hospital.http.put(url, json=forged)).status_code == 200
+    before = await clinic.documents()
+    for action in ("accept", "reject"):
+        said = await clinic.verify(action, *([REASON] if action == "reject" else []))
+        assert said.status_code == 422, said.text
+    assert sorted(await clinic.documents()) == sorted(before)
+    clinic.report_id = other["id"]
+    assert (await clinic.verify("accept")).status_code == 200
+
+
+REASON = {"name": "reason", "valueString": "wrong side"}
 INVALID: Sequence[tuple[str, str, Parts]] = [
     ("no action", "agree", ()),
     ("a change without amend", "accept", ({"name": "conclusion", "valueString": "x"},)),
