@@ -86,6 +86,7 @@ class _Reader:
         self.problems: list[str] = []
         self.shows_something = False
         self._depth = 0
+        self._in_cdata = False
 
     def parse(self, div: str) -> None:
         parser = expat.ParserCreate("utf-8")
@@ -95,6 +96,9 @@ class _Reader:
         parser.CharacterDataHandler = self._text
         parser.ProcessingInstructionHandler = self._refuse_instruction
         parser.StartDoctypeDeclHandler = self._refuse_doctype
+        parser.CommentHandler = self._comment
+        parser.StartCdataSectionHandler = self._begin_cdata
+        parser.EndCdataSectionHandler = self._end_cdata
         if "&" in div:
             div = _ENTITY.sub(self._entity, div)
         parser.Parse(div.encode("utf-8", "surrogatepass"), True)
@@ -152,6 +156,19 @@ class _Reader:
 
     def _text(self, text: str) -> None:
         self.shows_something = self.shows_something or not text.isspace()
+        if self._in_cdata and "<" in text:
+            self._say("The narrative hides an element from XML that HTML would find (txt-1).")
+
+    def _begin_cdata(self) -> None:
+        self._in_cdata = True
+
+    def _end_cdata(self) -> None:
+        self._in_cdata = False
+
+    def _comment(self, text: str) -> None:
+        """HTML ends a comment at `<!-->`, where XML begins one; and character data at its first `>`."""
+        if text.startswith((">", "->")):
+            self._say("The narrative hides an element from XML that HTML would find (txt-1).")
 
     def _refuse_instruction(self, _target: str, _data: str) -> None:
         self._say("The narrative contains a processing instruction.")

@@ -22,7 +22,7 @@ GOOD = [
     pytest.param('<a href="mailto:a@example.org">x</a><a href="#y">y</a>', id="other links"),
     pytest.param('<p style="color: red; background: url(data:image/png;base64,AA)">x</p>', id="style"),
     pytest.param('<table border="1"><tr><td colspan="2">x</td></tr></table>', id="table"),
-    pytest.param("<!-- c --><p>x</p><![CDATA[<script>]]>", id="comment and character data"),
+    pytest.param("<!-- c --><p>x</p><![CDATA[a > b]]>", id="comment and character data"),
 ]
 BAD = [
     pytest.param("<script>x</script>", id="script"),
@@ -51,6 +51,9 @@ BAD = [
     pytest.param(" <p> </p>\n", id="white space (txt-2)"),
     pytest.param("<p>x", id="not well-formed"),
     pytest.param("<?php x ?>x", id="processing instruction"),
+    pytest.param("<![CDATA[><img src=x onerror=x()>]]>x", id="what HTML finds in character data"),
+    pytest.param("<!--><img src=x onerror=x()>-->x", id="what HTML finds in a comment"),
+    pytest.param("<!---><img src=x onerror=x()>-->x", id="what HTML finds in another comment"),
     pytest.param("&nonsense;", id="unknown entity"),
     pytest.param("\ud800", id="lone surrogate"),
     pytest.param("<b>" * (MAX_DEPTH + 1) + "x" + "</b>" * (MAX_DEPTH + 1), id="deep"),
