@@ -31,11 +31,12 @@ def _of_number(compute: Callable[[Any], Any]) -> Function:
 
 
 def _computed(compute: Callable[[], Any]) -> Collection:
-    """What has no result, such as the root of -1, is empty (§5.7)."""
+    """What has no result, such as the root of -1 or the logarithm of 0, is empty (§5.7)."""
     try:
         with localcontext() as precise:
             precise.prec = DIGITS
-            return wrap(compute())
+            found = compute()
+            return [] if type(found) is Decimal and not found.is_finite() else wrap(found)
     except (DecimalException, OverflowError, ValueError, ZeroDivisionError):
         return []
 

@@ -161,6 +161,8 @@ TABLE: dict[str, list[tuple[str, list[Any]]]] = {
         ("(-1).power(0.5)", []),
         ("16.log(2)", [4]),
         ("1.ln()", [0]),
+        ("0.ln()", []),
+        ("0.log(10)", []),
     ],
     "6.1 equality": [
         ("name.given = name.given", [True]),
