@@ -20,6 +20,10 @@ INTERACTIONS = (
 SYSTEM_INTERACTIONS = ("batch", "transaction", "history-system", "search-system")
 
 # It has no expression, so it is not among the parameters of its type.
+_WORDS = (
+    SearchParameterFacts("_content", "string", "http://hl7.org/fhir/SearchParameter/Resource-content"),
+    SearchParameterFacts("_text", "string", "http://hl7.org/fhir/SearchParameter/DomainResource-text"),
+)
 _NEAR = SearchParameterFacts(
     NEAR, SearchType.SPECIAL.value, "http://hl7.org/fhir/SearchParameter/Location-near"
 )
@@ -53,6 +57,7 @@ def _offer(
         interactions=[code for code in INTERACTIONS if not (whole and code == "patch")],
         search_parameters=[
             *(SearchParameterFacts(each.code, each.type.value, each.url) for each in parameters.values()),
+            *_WORDS,
             *([_NEAR] if resource_type == LOCATION else []),
         ],
         includes=[
