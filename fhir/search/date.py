@@ -30,6 +30,7 @@ from server.kernel.rows import table_of
 
 EARLIEST_US = -(1 << 62)  # a period without start
 LATEST_US = 1 << 62  # a period without end
+LAST_DAY = (9999, 12, 31)
 APPROXIMATE_SHARE = 10  # "ap" reaches a tenth of the way from now to the date
 
 LONGEST_DATE = 40  # characters, with nine digits of a second and a zone
@@ -38,7 +39,8 @@ PARSED_KEPT = 4_096  # dates: one visit writes the same moments many times
 _DATE = re.compile(
     r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
     r"(T(?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d{1,9}))?)?"
-    r"(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?"
+    r"(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?",
+    re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -72,7 +74,8 @@ def _range_of(match: re.Match[str], zone: tzinfo) -> DateRange:
     if match["hour"] is None:
         low = datetime(year, month, day, tzinfo=zone)
         return DateRange(_micros(low), _end_of_day_or_longer(match, low))
-    second = min(int(match["second"] or 0), 59)  # a leap second counts as the one before it
+    second = int(match["second"] or 0)
+    second = 59 if second == 60 else second  # a leap second counts as the one before it
     place = _zone(match["zone"]) or zone
     low_us = _micros(
         datetime(year, month, day, int(match["hour"]), int(match["minute"]), second, tzinfo=place)
@@ -85,6 +88,8 @@ def _range_of(match: re.Match[str], zone: tzinfo) -> DateRange:
 
 
 def _end_of_day_or_longer(match: re.Match[str], low: datetime) -> int:
+    if (low.year, low.month if match["month"] else 12, low.day if match["day"] else 31) == LAST_DAY:
+        return LATEST_US  # what follows has no date; it stands for "without end"
     if match["day"]:
         year, month, day = low.year, low.month, low.day
         following = datetime(year, month, day) + timedelta(days=1)  # noqa: DTZ001  the wall clock's next day
@@ -92,7 +97,7 @@ def _end_of_day_or_longer(match: re.Match[str], low: datetime) -> int:
     if match["month"]:
         years, months = divmod(low.month, 12)
         return _micros(low.replace(year=low.year + years, month=months + 1))
-    return LATEST_US if low.year == 9999 else _micros(low.replace(year=low.year + 1))
+    return _micros(low.replace(year=low.year + 1))
 
 
 def _zone(text: str | None) -> tzinfo | None:

@@ -60,6 +60,8 @@ from fhir.search.value import (
 )
 from server.kernel.access import Reach
 
+MAX_BOUND = 10_000  # variables of a statement: `:above` of one URI compares with each of its beginnings
+
 
 @dataclass(slots=True)
 class Lowering:
@@ -157,6 +159,8 @@ class Lowering:
         return Asked(parameter.code, text, None, self.around, component.targets, datatypes_of(component))
 
     def _slot(self, term: Term) -> Slot:
+        if len(self.values) + len(term.values) > MAX_BOUND:
+            raise InvalidSearch(f"A search compares with at most {MAX_BOUND} values, as it is understood.")
         slot = Slot(term.form, len(self.values), len(term.values))
         self.values += term.values
         return slot

@@ -29,7 +29,7 @@ from server.kernel.rows import table_of
 
 UNBOUNDED = 1.0e308  # beyond every indexed value; infinity is not portable SQL
 MAX_EXPONENT = 300
-_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 _APPROXIMATE = Decimal("0.1")
 
 

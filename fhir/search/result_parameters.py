@@ -46,7 +46,7 @@ def _take_total(query: SearchQuery, value: str) -> bool:
 
 def _take_sort(query: SearchQuery, value: str) -> bool:
     keys = [key for key in value.split(",") if key]
-    if len(keys) > MAX_SORT_KEYS:
+    if len(query.sort) + len(keys) > MAX_SORT_KEYS:
         raise InvalidSearch(f"'_sort' has more than {MAX_SORT_KEYS} keys.")
     for key in keys:
         parameter = parameters_of(query.resource_type).get(key.removeprefix("-"))

@@ -25,6 +25,7 @@ from fhir.tables import SearchString
 from server.kernel.rows import table_of
 
 HEAD_CHARACTERS = 64  # of the indexed beginning; what is asked beyond it is compared with the whole text
+MAX_ASKED_CHARACTERS = 10_000  # of a text that is searched for; SQLite takes no pattern of 50,000 bytes
 LAST_CHARACTER = "\U0010ffff"  # sorts after every text that goes on
 
 _NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
@@ -93,6 +94,8 @@ def read_string(asked: Asked) -> Term:
     folded = fold(text)
     if not folded:
         raise InvalidSearch(f"The value of '{asked.code}' is empty.")
+    if len(folded) > MAX_ASKED_CHARACTERS:
+        raise InvalidSearch(f"The value of '{asked.code}' has more than {MAX_ASKED_CHARACTERS} characters.")
     head = folded[:HEAD_CHARACTERS]
     if asked.modifier == "exact":
         return Term(Form.EXACT, (head, text))

@@ -56,7 +56,8 @@ def match_uri(c: Columns, form: str, values: Values) -> ColumnElement[bool]:
     if form == "below":
         uri, inside, beyond = values
         return or_(c.uri == uri, and_(c.uri >= inside, c.uri < beyond))
-    return or_(*(c.uri == value for value in values))
+    is_one: ColumnElement[bool] = c.uri.in_(list(values))
+    return is_one
 
 
 def _above(uri: str) -> Iterator[str]:
