@@ -28,7 +28,7 @@ from fhir.operations.operation import Level, Operation
 from fhir.operations.parameters import InvalidInput, one_of, read_inputs
 from fhir.search.definitions import EVERY_RESOURCE, parameters_of
 from fhir.search.kinds import KINDS
-from fhir.search.reach import R
+from fhir.search.reach import COMPARTMENT, R
 from server.kernel.access import Permission
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import UnitOfWork
@@ -91,10 +91,17 @@ async def _change(door: Door, request: FhirRequest, change: Any) -> Answer:
         draft = Draft(decode_json(text), text, resource_id)
         require_valid(draft.resource)
         draft = policed(particular(draft, request.access, door.services), request.access, door)
+        if draft.patients is None:  # a Meta says nothing of whose record it is in
+            draft.patients = await _patients_of(unit, held.row.rid)
         written = await supersede(unit, held.row, draft, request.access.principal, around)
         return decode_json(written.text)["meta"]
 
     return _returned(await door.services.database.transact(work))
+
+
+async def _patients_of(unit: UnitOfWork, rid: int) -> frozenset[str]:
+    query = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == rid)
+    return frozenset((await unit.execute(query)).scalars())
 
 
 def _added(before: Json, asked: Json) -> Json:

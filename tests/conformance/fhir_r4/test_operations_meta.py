@@ -1,5 +1,6 @@
 """FHIR R4 resource-operation-meta.html, -meta-add, -meta-delete; and what operations.html asks of any."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,32 @@ async def test_another_patients_resource_is_not_there(
     for name in ("$meta-add", "$meta-delete"):
         answer = await client.post(f"{one}/{name}", json=parameters(tag=[TAG]), headers=other)
         assert answer.status_code == 404
+
+
+async def test_a_provenance_by_header_stays_whose_it_is(
+    client: httpx.AsyncClient, one: str, confine: Callable[..., Any]
+) -> None:
+    as_one = confine(one.rpartition("/")[2])
+    said = {
+        "resourceType": "Provenance",
+        "recorded": "2026-01-01T00:00:00Z",
+        "agent": [{"who": {"display": "A"}}],
+    }
+    told = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    told["subject"] = {"reference": one.lstrip("/")}
+    made = await client.post("/Observation", json=told, headers=as_one | {"x-provenance": json.dumps(said)})
+    assert made.status_code == 201, made.text
+    (provenance,) = (await client.get("/Provenance", headers=as_one)).json()["entry"]
+    path = f"/Provenance/{provenance['resource']['id']}"
+    assert (await client.post(f"{path}/$meta-add", json=parameters(tag=[TAG]))).status_code == 200
+    assert (await client.get(path, headers=as_one)).json()["meta"]["tag"] == [TAG]
+
+
+async def test_the_content_of_a_binary_stays(client: httpx.AsyncClient) -> None:
+    made = await client.post("/Binary", content=b"bytes", headers={"content-type": "text/plain"})
+    path = "/Binary/" + made.headers["location"].split("/Binary/")[1].split("/")[0]
+    assert (await client.post(f"{path}/$meta-add", json=parameters(tag=[TAG]))).status_code in (200, 400, 405)
+    assert (await client.get(path)).content == b"bytes"
 
 
 async def test_versions(client: httpx.AsyncClient) -> None:
