@@ -1,6 +1,7 @@
 """create, read, vread, update: text kept as sent, versions, conditions (FHIR R4 http.html)."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,9 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from fhir.interactions import table
 from fhir.interactions.authored import put_resource
+from fhir.interactions.create import prepare_create
 from fhir.interactions.read import read_resource
 from server.kernel.access import Principal
 from server.kernel.rows import table_of
@@ -80,6 +83,26 @@ async def test_update_makes_versions_and_guards_them(
     assert (await client.get(f"/Patient/{one}/_history/3")).status_code == 404
     assert (await client.get("/Patient?gender=female")).json()["total"] == 0
     assert (await client.get("/Patient?gender=male")).json()["total"] == 1
+
+
+async def test_a_large_resource_is_read_beside_the_event_loop(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def prepare(door: Any, request: Any) -> Any:
+        threads.append(threading.current_thread())
+        return prepare_create(door, request)
+
+    monkeypatch.setattr(table, "prepare_create", prepare)
+    for count in (1, 10_000):
+        telecom = [{"system": "phone", "value": str(n)} for n in range(count)]
+        answer = await client.post("/Patient", json={"resourceType": "Patient", "telecom": telecom})
+        assert (answer.status_code, len(answer.json()["telecom"])) == (201, count)
+    assert len(answer.request.content) > table.LARGE_BODY_BYTES
+    small, large = threads
+    assert small is threading.main_thread()
+    assert large is not threading.main_thread()
 
 
 async def test_update_of_an_unknown_id_creates(client: httpx.AsyncClient) -> None:
