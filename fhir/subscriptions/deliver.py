@@ -5,12 +5,13 @@ is PUT to `/type/id` below it, as it is at that moment. What is not accepted (2x
 that comes after it waiting, until the Subscription is given up: then it says `error`, and why.
 
 A notification goes once it was accepted and that is committed; a server that dies in between sends it again.
-What the subscriber may not read any more, or what is not there any more, is dropped without a word.
+What the subscriber may not read any more, what is not there any more, and what no longer fulfils the criteria
+is dropped without a word.
 """
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,14 +23,16 @@ from fhir.interactions.door import surroundings_of
 from fhir.outcome import FHIR_JSON_UTF8
 from fhir.search.compartment import SOMEBODY
 from fhir.search.reach import AUDITED_PATIENT, R, within_reach
+from fhir.search.value import InvalidSearch, Surroundings, UnsupportedSearch
 from fhir.subscriptions.authority import AccessBy, AuthorityEnded, access_now, principal_of, reach_of
-from fhir.subscriptions.match import deliver_job
-from fhir.subscriptions.request import ACTIVE, ERROR, OFF
+from fhir.subscriptions.match import deliver_job, select_changed
+from fhir.subscriptions.request import ACTIVE, ERROR, OFF, query_of
 from fhir.subscriptions.state import NOTIFICATION, STATE, Standing, end, find_standing, open_headers
-from server.kernel.access import Reach
+from server.kernel.access import Access, Reach
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
+from server.kernel.faults import Forbidden
 from server.kernel.metrics import LONG_S, counter, histogram
 from server.kernel.outbound_policy import DestinationRefused
 from server.kernel.services import Services
@@ -110,7 +113,24 @@ async def _find(
         except AuthorityEnded as ended:
             return ended
         waiting = await _next(connection, standing, reach)
-        return None if waiting is None else (standing, waiting)
+        if waiting is None:
+            return None
+        around = surroundings_of(services)
+        if waiting.id and not await _still_matches(connection, standing, waiting.id, access, around):
+            waiting = replace(waiting, type=None)
+        return standing, waiting
+
+
+async def _still_matches(
+    connection: AsyncConnection, standing: Standing, resource_id: str, access: Access, around: Surroundings
+) -> bool:
+    """Whether the criteria find the resource as it would be sent; it may be another patient's by now."""
+    try:
+        query = query_of(standing.resource_type, standing.criteria, access, [resource_id])
+    except (Forbidden, InvalidSearch, UnsupportedSearch):
+        return False
+    found = select_changed(query, reach_of(access, standing.resource_type), around)
+    return (await connection.execute(found)).first() is not None
 
 
 async def _next(connection: AsyncConnection, standing: Standing, reach: Reach) -> Waiting | None:

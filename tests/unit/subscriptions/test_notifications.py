@@ -196,6 +196,19 @@ async def test_confined_subscriber_hears_of_its_patient_only(
     assert [each.path for each in ehr.told] == [f"/hook/DiagnosticReport/{hers}"]
 
 
+async def test_what_no_longer_fulfils_the_criteria_is_not_sent(
+    client: httpx.AsyncClient, subscribe: Any, write: Write, background: Any, ehr: Receiver
+) -> None:
+    ada, ben = [await write({"resourceType": "Patient"}) for _ in range(2)]
+    criteria, channel = f"DiagnosticReport?patient={ada}", {"payload": "application/fhir+json"}
+    assert (await subscribe(criteria, channel=channel)).status_code == 201
+    moved, stays = await write(report(ada)), await write(report(ada))
+    await background.match()
+    await client.put(f"/DiagnosticReport/{moved}", json=update_of(report(ben), moved))
+    await background.deliver()
+    assert [each.path for each in ehr.told] == [f"/hook/DiagnosticReport/{stays}"]
+
+
 async def test_subscriber_whose_authority_ended_hears_nothing_more(
     client: httpx.AsyncClient, subscribe: Any, write: Write, background: Any, ehr: Receiver
 ) -> None:
