@@ -38,6 +38,7 @@ from server.kernel.faults import Forbidden
 MAX_VALUES = 500  # joined by commas in one parameter
 MAX_VALUES_TOGETHER = 2_000  # of one search: each binds a few variables, and databases bound their number
 MAX_POSITIONS = 10  # in one `near`
+SUBQUERY = 10  # values that one of a composite, or a comparison of `_filter`, counts as: it is a subquery
 MAX_CHAIN_DEPTH = 5  # links of one chain: each is a join
 MAX_LINKS = 200  # of one search, over all types that its chains may lead to
 
@@ -106,9 +107,7 @@ class Criteria:
         values = tuple(split_escaped(value, ","))
         if len(values) > MAX_VALUES:
             raise InvalidSearch(f"The search parameter '{code}' has more than {MAX_VALUES} values.")
-        self.values += len(values)
-        if self.values > MAX_VALUES_TOGETHER:
-            raise InvalidSearch(f"A search has at most {MAX_VALUES_TOGETHER} values.")
+        self._count(len(values) * (SUBQUERY if parameter.type is SearchType.COMPOSITE else 1))
         return Criterion(parameter, modifier, values)
 
     def _read_near(self, modifier: str, value: str) -> Condition | None:
@@ -196,8 +195,13 @@ class Criteria:
         if dot:
             further = replace(asked, path=rest)
             return self._read_chain(parameter, stated or None, self._comparing(further), depth)
-        self.values += 1
+        self._count(SUBQUERY)
         return compared(parameter, asked)
+
+    def _count(self, values: int) -> None:
+        self.values += values
+        if self.values > MAX_VALUES_TOGETHER:
+            raise InvalidSearch(f"A search has at most {MAX_VALUES_TOGETHER} values.")
 
     def _comparing(self, asked: Comparison) -> Rest:
         return lambda resource_type, depth: self._compare(resource_type, asked, depth)

@@ -18,6 +18,8 @@ STEEP = "x://" + "/a" * 240  # a URI with as many beginnings
         ("ValueSet", {"url:above": STEEP}, 200),  # a tree deeper than SQLite takes
         ("ValueSet", {"url:above": ",".join(f"{STEEP}{n}" for n in range(400))}, 400),
         ("Patient", {"_sort": ["family,given,birthdate,gender", "name,active"]}, 400),
+        ("Observation", {"code-value-quantity": ",".join(["a$5"] * 201)}, 400),  # each a subquery: costly
+        ("Patient", {"_filter": [" or ".join(["name co a"] * 100)] * 3}, 400),
         ("Patient", {"birthdate": "٢٠٢٠"}, 400),
         ("Patient", {"birthdate": "2016-12-31T23:59:61Z"}, 400),
         ("Patient", {"birthdate": "2016-12-31T23:59:60Z"}, 200),
