@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fhir.search.conditions import Condition, Criterion
 from fhir.search.definitions import SearchParameter, SearchType
 from fhir.search.filter import Comparison
-from fhir.search.value import InvalidSearch, UnsupportedSearch
+from fhir.search.value import PREFIXES, InvalidSearch, UnsupportedSearch
 
 ORDERED = frozenset({"gt", "lt", "ge", "le", "ap", "sa", "eb"})  # the prefixes of the same names
 NEGATED: Mapping[str, str] = {"ne": "eq", "ni": "in"}
@@ -36,9 +36,12 @@ def compared(parameter: SearchParameter, asked: Comparison) -> Condition:
             raise InvalidSearch("In '_filter' the value of 'pr' is true or false.")
         return Criterion(parameter, None, (), asked.value == "false")
     value = asked.value.replace("\\", "\\\\")  # raw, as in a criterion; it is one value, whatever is in it
-    if asked.operator in ORDERED and parameter.type in _WITH_PREFIX:
-        return Criterion(parameter, None, (asked.operator + value,))
+    if parameter.type in _WITH_PREFIX:
+        if value[:2] in PREFIXES:
+            raise InvalidSearch("In '_filter' a value has no prefix: that is the operator.")
+        if asked.operator in ORDERED:
+            return Criterion(parameter, None, (asked.operator + value,))
     modifiers = MODIFIER_OF.get(parameter.type, {})
-    if asked.operator not in modifiers:
+    if asked.operator not in modifiers or (parameter.code == "_id" and asked.operator != "eq"):
         raise UnsupportedSearch(f"In '_filter' '{asked.operator}' means nothing for '{parameter.code}'.")
     return Criterion(parameter, modifiers[asked.operator], (value,))
