@@ -9,6 +9,7 @@ import pytest
 
 from fhir.interactions.door import Policy
 from fhir.routes import Offer
+from tests.conftest import sqlite_first
 
 PATCH = {"content-type": "application/json-patch+json"}
 SYSTEM = "urn:test:mrn"
@@ -242,6 +243,7 @@ class TestNoUpdateAsCreate:
         assert unnamed.status_code == 201
 
 
+@sqlite_first
 class TestPatch:
     """http.html#patch with RFC 6902"""
 

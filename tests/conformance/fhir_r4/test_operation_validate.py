@@ -12,11 +12,14 @@ import pytest
 from server.kernel.access import Access
 from server.kernel.services import Services
 from server.workflows.packages import load_package
+from tests.conftest import sqlite_first
 from tests.unit.fhir_door.conftest import access, grant
 from tests.unit.fhir_profiles.definitions import GUIDE, PATIENT, good_patient
 from tests.unit.fhir_profiles.test_packages import MANIFEST, package
 
 PROFILE = PATIENT["url"]
+
+pytestmark = sqlite_first
 
 
 @pytest.fixture
