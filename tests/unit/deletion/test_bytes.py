@@ -27,7 +27,7 @@ from tests.unit.deletion.conftest import Archive
 
 __all__ = ["new_store"]
 
-NAMED = "Unforgettable^Referrer"
+NAMED = "Unforgettable Clinic"  # of which the record keeps nothing
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def files(study: int, series: int, pixels: bytes, count: int = 3) -> list[bytes]
             Rows=64,
             Columns=64,
             InstanceNumber=number,
-            ReferringPhysicianName=NAMED if study == 1 else "Other^Name",
+            InstitutionName=NAMED if study == 1 else "Other Clinic",
             PixelData=pixels * 512,
         )
         for number in range(1, count + 1)

@@ -17,13 +17,13 @@ ROWS = 3
 
 
 def tables_in(connection: Connection) -> list[Table]:
-    """The tables that a schema has, parents first, without the job library's and Alembic's."""
+    """The tables that a schema has, parents first, without the job library's, Alembic's and the index of words."""
     metadata = MetaData()
     metadata.reflect(connection)
     ours = [
         t
         for t in metadata.sorted_tables
-        if not t.name.startswith(("procrastinate_", "alembic_", "audit_entry_"))
+        if not t.name.startswith(("procrastinate_", "alembic_", "audit_entry_", "fhir_search_words"))
     ]
     return [t for t in ours if t.name != "schema_floor"]
 
