@@ -17,7 +17,7 @@ ROWS = 3
 
 
 def tables_in(connection: Connection) -> list[Table]:
-    """The tables that a schema has, parents first, without the job library's, Alembic's and the index of words."""
+    """The tables that a schema has, parents first, without those that it does not itself declare."""
     metadata = MetaData()
     metadata.reflect(connection)
     ours = [
