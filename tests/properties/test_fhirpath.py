@@ -2,11 +2,13 @@
 
 from contextlib import suppress
 from typing import Any
+from xml.etree import ElementTree
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir.fhirpath import EvaluationFailed, InvalidExpression, compile_expression
+from fhir.model.json_codec import encode_json
 from fhir.model.narrative import problems_of
 from fhir.model.profiles import Library, check_profiles
 from fhir.model.validation import validate
@@ -37,14 +39,18 @@ JSON = st.recursive(
 def test_an_expression_is_evaluated_or_refused(words: list[str], name: str) -> None:
     for text in ("".join(words), " ".join(words)):
         with suppress(InvalidExpression, EvaluationFailed):
-            compile_expression(text, trusted=False).evaluate(example(name))
+            expression, resource = compile_expression(text, trusted=False), example(name)
+            before = encode_json(resource)
+            assert len(expression.evaluate(resource)) == len(expression.evaluate(resource))
+            assert encode_json(resource) == before
 
 
 @settings(deadline=None, max_examples=200)
 @given(text=st.text(max_size=60))
 def test_any_text_is_an_expression_or_refused(text: str) -> None:
     with suppress(InvalidExpression, EvaluationFailed):
-        compile_expression(text, trusted=False).evaluate({"resourceType": "Patient"})
+        found = compile_expression(text, trusted=False).evaluate({"resourceType": "Patient"})
+        assert isinstance(found, list)
 
 
 @settings(deadline=None, max_examples=150)
@@ -76,8 +82,12 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
     )
 )
 def test_any_narrative_is_judged(content: list[str]) -> None:
-    problems_of("".join(content))
-    problems_of('<div xmlns="http://www.w3.org/1999/xhtml">' + "".join(content) + "</div>")
+    assert problems_of("".join(content))  # whatever is in it, it is no div
+    div = '<div xmlns="http://www.w3.org/1999/xhtml">' + "".join(content) + "</div>"
+    if not problems_of(div):
+        tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(div).iter()}
+        assert tags <= {"div", "p", "img"}
+        assert "<!DOCTYPE" not in div
 
 
 @settings(deadline=None, max_examples=150)
