@@ -15,8 +15,9 @@ from sqlalchemy.types import NULLTYPE
 from fhir.search.compartment import SHARED_TYPES
 from fhir.search.conditions import Include
 from fhir.search.definitions import stored_types
+from fhir.search.linked import REFERENCE, OfNobodyElse, OfPatients
 from fhir.search.reach import R
-from fhir.search.shape import REFERENCE, OfNobodyElse, OfPatients, Slot
+from fhir.search.shape import Slot
 from fhir.search.sql import SHOWN, STEPS_OF_SEARCH, Named
 from fhir.search.value import Values
 from server.kernel.access import Reach

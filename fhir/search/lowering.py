@@ -25,25 +25,20 @@ from fhir.search.definitions import SearchParameter, SearchType
 from fhir.search.extract import datatypes_of
 from fhir.search.full_text import read_words
 from fhir.search.kinds import KINDS
+from fhir.search.linked import Chained, OfCompartment, OfNobodyElse, OfPatients, OneOfTypes, ReferredTo
 from fhir.search.near import read_near
 from fhir.search.reference import Form as ReferenceForm
 from fhir.search.shape import (
     AllOf,
     Always,
     AnyOf,
-    Chained,
     Composite,
     HasWords,
     Indexed,
     Not,
-    OfCompartment,
-    OfNobodyElse,
-    OfPatients,
     OfPlace,
     OfRow,
-    OneOfTypes,
     Rank,
-    ReferredTo,
     Shape,
     Slot,
 )
