@@ -1,0 +1,205 @@
+"""A code system whose concepts lie in memory, read from a CodeSystem resource (FHIR R4 codesystem.html).
+
+Concepts keep the order of the resource. What lies below what is said by nesting, and by the properties
+`parent` and `child`. A concept becomes a `Concept` when it is asked for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from terminology.canonical import parse_canonical
+from terminology.code_system import Content, Filter, Header, PropertyDefinition, Selected, Selection
+from terminology.concept import INACTIVE_STATUSES, STANDARDS_STATUS, Concept, Designation, Property
+from terminology.filters import holds
+from terminology.hierarchy import Hierarchy
+from terminology.issues import InvalidDefinition
+from terminology.text import MAX_WORDS, matches, words_of
+
+Json = Any
+
+CONCEPT_PROPERTIES = "http://hl7.org/fhir/concept-properties#"
+
+
+class ListedCodeSystem:
+    """A `CodeSystem` in memory.
+
+    Raises:
+        InvalidDefinition: two concepts have the same code, or one lies below itself.
+    """
+
+    def __init__(self, resource: Json) -> None:
+        self.header = read_header(resource)
+        self.hierarchy = read_hierarchy(resource, self.header)
+
+    async def locate(self, code: str) -> Concept | None:
+        """The concept of a code."""
+        entry = self.hierarchy.find(code)
+        return None if entry is None else self._concept(entry)
+
+    async def locate_all(self, codes: Sequence[str]) -> Mapping[str, Concept]:
+        """The concepts of those codes that there are."""
+        found = ((code, self.hierarchy.find(code)) for code in codes)
+        return {code: self._concept(entry) for code, entry in found if entry is not None}
+
+    async def subsumes(self, ancestor: str, descendant: str) -> bool:
+        """Whether the first is the second, or above it."""
+        return ancestor == descendant or ancestor in self.hierarchy.above(descendant)
+
+    async def parents(self, code: str) -> Sequence[str]:
+        """The codes right above one."""
+        return tuple(self.hierarchy.parents.get(code, ()))
+
+    async def children(self, code: str | None) -> Sequence[str]:
+        """The codes right below one; None: those with none above them."""
+        if code is None:
+            return [each for each in self.hierarchy.entries if not self.hierarchy.parents.get(each)]
+        return tuple(self.hierarchy.children.get(code, ()))
+
+    async def lets_through(self, code: str, filters: Sequence[Filter]) -> bool:
+        """Whether all filters let a code through."""
+        entry = self.hierarchy.find(code)
+        return entry is not None and all(
+            holds(each, self._concept(entry), self.hierarchy) for each in filters
+        )
+
+    async def select(self, selection: Selection) -> Selected:
+        """The concepts that are wanted."""
+        found = [concept for concept in self._all() if self._is_wanted(concept, selection)]
+        end = None if selection.limit is None else selection.offset + selection.limit
+        return Selected(found[selection.offset : end], len(found))
+
+    def _all(self) -> Iterator[Concept]:
+        return (self._concept(entry) for entry in self.hierarchy.entries.values())
+
+    def _is_wanted(self, concept: Concept, selection: Selection) -> bool:
+        if selection.active_only and concept.inactive:
+            return False
+        if selection.text is not None:
+            words = words_of(selection.text)[:MAX_WORDS]
+            if not matches(words, terms_of(concept)):
+                return False
+        return all(holds(each, concept, self.hierarchy) for each in selection.filters)
+
+    def _concept(self, entry: Json) -> Concept:
+        return read_concept(entry, self.header)
+
+
+def terms_of(concept: Concept) -> Iterator[str]:
+    """What a text filter looks at."""
+    yield concept.code
+    if concept.display:
+        yield concept.display
+    yield from (each.value for each in concept.designations)
+
+
+def read_hierarchy(resource: Json, header: Header) -> Hierarchy:
+    """The concepts of a CodeSystem.
+
+    Raises:
+        InvalidDefinition: two of them have the same code.
+    """
+    hierarchy = Hierarchy(folded=None if header.case_sensitive else {})
+    parent_names = {"parent", *_codes_of(header, "parent")}
+    child_names = {"child", *_codes_of(header, "child")}
+    waiting: list[tuple[str | None, Json]] = [(None, each) for each in reversed(resource.get("concept", ()))]
+    while waiting:
+        parent, entry = waiting.pop()
+        code = entry["code"]
+        if code in hierarchy.entries:
+            raise InvalidDefinition(f"The code system '{header.url}' has the code '{code}' twice.")
+        hierarchy.entries[code] = entry
+        if hierarchy.folded is not None:
+            hierarchy.folded[code.casefold()] = code
+        if parent is not None:
+            hierarchy.link(parent, code)
+        for each in entry.get("property", ()):
+            if each.get("code") in parent_names:
+                hierarchy.link(str(each.get("valueCode")), code)
+            elif each.get("code") in child_names:
+                hierarchy.link(code, str(each.get("valueCode")))
+        waiting += [(code, child) for child in reversed(entry.get("concept", ()))]
+    return hierarchy
+
+
+def _codes_of(header: Header, name: str) -> Iterator[str]:
+    """The codes of the properties that mean one of FHIR's own (concept-properties)."""
+    return (code for code, each in header.properties.items() if each.uri == CONCEPT_PROPERTIES + name)
+
+
+def read_header(resource: Json) -> Header:
+    """What a CodeSystem says of itself."""
+    supplements = resource.get("supplements")
+    return Header(
+        url=resource.get("url", ""),
+        version=resource.get("version"),
+        name=resource.get("name"),
+        title=resource.get("title"),
+        status=resource.get("status"),
+        standards_status=extension_value(resource, STANDARDS_STATUS),
+        experimental=resource.get("experimental", False),
+        language=resource.get("language"),
+        content=Content(resource.get("content", "complete")),
+        case_sensitive=resource.get("caseSensitive", True),
+        compositional=resource.get("compositional", False),
+        version_needed=resource.get("versionNeeded", False),
+        hierarchy_meaning=resource.get("hierarchyMeaning"),
+        supplements=parse_canonical(supplements) if supplements else None,
+        value_set=resource.get("valueSet"),
+        properties={
+            each["code"]: PropertyDefinition(each["code"], each.get("uri"), each.get("type", "string"))
+            for each in resource.get("property", ())
+        },
+        extensions=tuple(resource.get("extension", ())),
+    )
+
+
+def extension_value(element: Json, url: str) -> Any:
+    """The value of an extension; None: there is none."""
+    for each in element.get("extension", ()):
+        if each.get("url") == url:
+            return next((value for name, value in each.items() if name.startswith("value")), None)
+    return None
+
+
+def read_concept(entry: Json, header: Header) -> Concept:
+    """One entry of CodeSystem.concept."""
+    properties = tuple(_properties(entry))
+    status = _said(properties, header, "status") or extension_value(entry, STANDARDS_STATUS)
+    inactive = _said(properties, header, "inactive") in ("true", True) or status in INACTIVE_STATUSES
+    return Concept(
+        code=entry["code"],
+        display=entry.get("display"),
+        definition=entry.get("definition"),
+        designations=tuple(read_designation(each) for each in entry.get("designation", ())),
+        properties=properties,
+        abstract=_said(properties, header, "notSelectable") == "true",
+        inactive=inactive,
+        status=status,
+        extensions=tuple(entry.get("extension", ())),
+    )
+
+
+def read_designation(entry: Json) -> Designation:
+    """One entry of CodeSystem.concept.designation, or ValueSet's."""
+    return Designation(
+        entry.get("value", ""), entry.get("language"), entry.get("use"), tuple(entry.get("extension", ()))
+    )
+
+
+def _properties(entry: Json) -> Iterator[Property]:
+    for each in entry.get("property", ()):
+        for name, value in each.items():
+            if name.startswith("value"):
+                kind = name.removeprefix("value")
+                yield Property(
+                    each.get("code", ""), kind if kind == "Coding" else kind[0].lower() + kind[1:], value
+                )
+
+
+def _said(properties: Sequence[Property], header: Header, name: str) -> str | None:
+    """The value of one of FHIR's own properties: known by its URI, or by its code."""
+    codes = set(_codes_of(header, name))
+    defined = header.properties.get(name)
+    if defined is None or defined.uri is None:
+        codes.add(name)
+    return next((each.text for each in properties if each.code in codes), None)

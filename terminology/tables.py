@@ -1,0 +1,112 @@
+"""Tables of code systems that are too large for memory: SNOMED CT, LOINC and their like.
+
+A *release* is one version of one code system. Its rows are written while it is `loading`, and nobody sees
+them; then one update makes it `active`. Within a release a concept has a `number`: concepts with short names
+have low ones, so that a text search that reads matches in the order of numbers finds the nearest first.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Text, UniqueConstraint
+from sqlmodel import Field
+
+from server.kernel.rows import Row
+from server.kernel.tables import big_key
+
+Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+CLUSTERED = {"sqlite_with_rowid": False}
+
+
+def _release() -> Column[int]:
+    return Column(Integer, primary_key=True, autoincrement=False)
+
+
+def _number() -> Column[int]:
+    return Column(Integer, primary_key=True, autoincrement=False)
+
+
+class TerminologyRelease(Row, table=True):
+    """One version of a code system in these tables."""
+
+    __tablename__ = "terminology_release"
+    __table_args__ = (UniqueConstraint("url", "version"), {"sqlite_autoincrement": True})
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    url: str
+    version: str = ""  # "": it has none
+    state: str  # loading, active, failed
+    kind: str  # the grammar of its filters: snomed, loinc, listed
+    header: bytes = Field(sa_type=LargeBinary)  # the CodeSystem resource without its concepts, JSON
+    concepts: int = 0
+    loaded_at_us: int = Field(sa_type=BigInteger)
+
+
+class TerminologyConcept(Row, table=True):
+    """A concept; `body` has what else is said of it as CodeSystem.concept has it, zstd-compressed JSON."""
+
+    __tablename__ = "terminology_concept"
+    __table_args__ = (UniqueConstraint("release_id", "code"), CLUSTERED)
+
+    release_id: int = Field(sa_column=_release())
+    number: int = Field(sa_column=_number())
+    code: str = Field(sa_type=Bytewise)
+    display: str | None
+    active: bool
+    body: bytes = Field(sa_type=LargeBinary)
+
+
+class TerminologyClosure(Row, table=True):
+    """`descendant` lies below `ancestor`, by `depth` steps at least; nothing lies below itself."""
+
+    __tablename__ = "terminology_closure"
+    __table_args__ = (
+        Index("ix_terminology_closure_up", "release_id", "descendant", "ancestor", "depth"),
+        CLUSTERED,
+    )
+
+    release_id: int = Field(sa_column=_release())
+    ancestor: int = Field(sa_column=_number())
+    descendant: int = Field(sa_column=_number())
+    depth: int
+
+
+class TerminologyRelation(Row, table=True):
+    """An attribute of a concept whose value is a concept (SNOMED CT relationships but is-a)."""
+
+    __tablename__ = "terminology_relation"
+    __table_args__ = (
+        Index("ix_terminology_relation_to", "release_id", "attribute", "target", "source", "role_group"),
+        CLUSTERED,
+    )
+
+    release_id: int = Field(sa_column=_release())
+    source: int = Field(sa_column=_number())
+    role_group: int = Field(sa_column=_number())
+    attribute: int = Field(sa_column=_number())
+    target: int = Field(sa_column=_number())
+
+
+class TerminologyProperty(Row, table=True):
+    """A property of a concept whose value is text, a number or a code (as its filters compare it)."""
+
+    __tablename__ = "terminology_property"
+    __table_args__ = (
+        Index("ix_terminology_property_value", "release_id", "property", "value", "concept"),
+        CLUSTERED,
+    )
+
+    release_id: int = Field(sa_column=_release())
+    concept: int = Field(sa_column=_number())
+    property: str = Field(sa_column=Column(Bytewise, primary_key=True))
+    n: int = Field(sa_column=_number())  # counts the values of one property
+    role_group: int = 0  # SNOMED CT concrete values belong to a group; otherwise 0
+    value: str = Field(sa_type=Bytewise)
+
+
+class TerminologyMember(Row, table=True):
+    """A concept is a member of a reference set (both are concepts of the release)."""
+
+    __tablename__ = "terminology_member"
+    __table_args__ = (Index("ix_terminology_member_of", "release_id", "concept", "refset"), CLUSTERED)
+
+    release_id: int = Field(sa_column=_release())
+    refset: int = Field(sa_column=_number())
+    concept: int = Field(sa_column=_number())

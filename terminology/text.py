@@ -1,0 +1,20 @@
+"""Words of names, as a text filter compares them (FHIR R4 valueset-operation-expand.html, `filter`)."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_WORD = re.compile(r"[^\W_]+")
+MAX_WORDS = 20  # of one filter
+
+
+def words_of(text: str) -> Sequence[str]:
+    """The words of a text, without case and accents."""
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    return _WORD.findall("".join(c for c in folded if not unicodedata.combining(c)))
+
+
+def matches(wanted: Sequence[str], terms: Iterable[str]) -> bool:
+    """Whether each word that is wanted begins a word of one of the terms."""
+    found = {word for term in terms for word in words_of(term)}
+    return all(any(word.startswith(each) for word in found) for each in wanted)
