@@ -102,11 +102,86 @@ class TerminologyProperty(Row, table=True):
 
 
 class TerminologyMember(Row, table=True):
-    """A concept is a member of a reference set (both are concepts of the release)."""
+    """A concept is an active member of a reference set (both are concepts of the release).
+
+    The columns that a kind of reference set has beside that: `target` is the concept of targetComponentId,
+    `fields` has the others by name, JSON ("{}": there are none).
+    """
 
     __tablename__ = "terminology_member"
-    __table_args__ = (Index("ix_terminology_member_of", "release_id", "concept", "refset"), CLUSTERED)
+    __table_args__ = (
+        Index("ix_terminology_member_of", "release_id", "concept", "refset"),
+        Index("ix_terminology_member_target", "release_id", "target", "refset", "concept"),
+        CLUSTERED,
+    )
 
     release_id: int = Field(sa_column=_release())
     refset: int = Field(sa_column=_number())
     concept: int = Field(sa_column=_number())
+    n: int = Field(sa_column=_number())  # counts the rows of one concept
+    target: int | None = None  # None: the reference set has no such column, or the concept is not here
+    module: int | None = None
+    effective_time: int = 0  # YYYYMMDD; 0: it has none
+    fields: str = Field(default="{}", sa_type=Text)
+
+
+class TerminologyConceptState(Row, table=True):
+    """What SNOMED CT's concept file says of a concept beside `active` (RF2 §4.2.1)."""
+
+    __tablename__ = "terminology_concept_state"
+    __table_args__ = (CLUSTERED,)
+
+    release_id: int = Field(sa_column=_release())
+    number: int = Field(sa_column=_number())
+    defined: bool
+    module: int | None = None
+    effective_time: int = 0
+
+
+class TerminologyDescription(Row, table=True):
+    """A description of a concept, as ECL's term filters ask for it (RF2 §4.2.2)."""
+
+    __tablename__ = "terminology_description"
+    __table_args__ = (CLUSTERED,)
+
+    release_id: int = Field(sa_column=_release())
+    concept: int = Field(sa_column=_number())
+    n: int = Field(sa_column=_number())
+    code: str = Field(sa_type=Bytewise)  # the description's own identifier
+    active: bool
+    kind: int | None = None  # the concept of its type
+    module: int | None = None
+    effective_time: int = 0
+    language: str
+    dialects: str = ""  # " 12p 15a ": preferred in the reference set 12, acceptable in 15
+    words: str  # as `text.words_of` has them, a space before each
+    term: str  # in lower case
+
+
+class TerminologyConcreteValue(Row, table=True):
+    """An attribute of a concept whose value is a number or text (RF2 RelationshipConcreteValues)."""
+
+    __tablename__ = "terminology_concrete_value"
+    __table_args__ = (
+        Index("ix_terminology_concrete_value_of", "release_id", "attribute", "number", "source"),
+        CLUSTERED,
+    )
+
+    release_id: int = Field(sa_column=_release())
+    source: int = Field(sa_column=_number())
+    role_group: int = Field(sa_column=_number())
+    attribute: int = Field(sa_column=_number())
+    value: str = Field(sa_column=Column(Bytewise, primary_key=True))
+    number: float | None = None  # None: it is text
+
+
+RELEASE_ROWS = (  # all that a release consists of, apart from its own row
+    TerminologyConcept,
+    TerminologyClosure,
+    TerminologyRelation,
+    TerminologyProperty,
+    TerminologyMember,
+    TerminologyConceptState,
+    TerminologyDescription,
+    TerminologyConcreteValue,
+)
