@@ -1,0 +1,213 @@
+"""A ValueSet as the operations read it (FHIR R4 valueset.html#compositions).
+
+What a value set says is checked once here: a filter without a value or with an unknown operator, an include
+that names nothing. What it says stays a value; what its codes are is told by expansion and validation.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from terminology.canonical import Canonical, parse_canonical
+from terminology.code_system import Filter, FilterOperator
+from terminology.concept import STANDARDS_STATUS, Designation
+from terminology.issues import InvalidDefinition, InvalidFilter
+from terminology.listed import extension_value, read_designation
+
+Json = Any
+
+SUPPLEMENT = "http://hl7.org/fhir/StructureDefinition/valueset-supplement"
+EXPANSION_PARAMETERS = (
+    "http://hl7.org/fhir/StructureDefinition/valueset-expansion-parameter",
+    "http://hl7.org/fhir/tools/StructureDefinition/valueset-expansion-parameter",
+)
+MAX_KEPT = 100_000  # concepts, filters and imports of the value sets that are kept parsed
+
+
+@dataclass(frozen=True, slots=True)
+class NamedConcept:
+    """ValueSet.compose.include.concept."""
+
+    code: str
+    display: str | None = None
+    designations: Sequence[Designation] = ()
+    extensions: Sequence[Json] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """One include or exclude: what all of its parts have in common (ValueSet.compose.include)."""
+
+    path: str  # "ValueSet.compose.include[0]"
+    system: str | None = None
+    version: str | None = None
+    concepts: Mapping[str, NamedConcept] = field(default_factory=dict)  # by code; empty: none is named
+    filters: Sequence[Filter] = ()
+    value_sets: Sequence[Canonical] = ()  # `#id`: a contained one
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSet:
+    """What a ValueSet says; `resource` is the resource itself."""
+
+    resource: Json
+    url: str | None = None
+    version: str | None = None
+    status: str | None = None  # draft, active, retired, unknown
+    standards_status: str | None = None
+    experimental: bool = False
+    language: str | None = None
+    include: Sequence[Include] = ()
+    exclude: Sequence[Include] = ()
+    composed: bool = False  # it has a `compose`; otherwise its `expansion` says which codes it has
+    inactive: bool | None = None  # whether inactive codes belong to it; None: it says nothing of them
+    locked_date: str | None = None
+    contained: Mapping[str, Json] = field(default_factory=dict)  # contained value sets by id
+    supplements: Sequence[Canonical] = ()  # which it asks for
+    parameters: Mapping[str, Sequence[Json]] = field(
+        default_factory=dict
+    )  # with which it asks to be expanded
+
+    @property
+    def canonical(self) -> Canonical:
+        """URL and version; the URL of a value set without one is empty."""
+        return Canonical(self.url or "", self.version)
+
+    @property
+    def weight(self) -> int:
+        """How much it holds."""
+        parts = (*self.include, *self.exclude)
+        return 1 + sum(1 + len(each.concepts) + len(each.filters) + len(each.value_sets) for each in parts)
+
+
+class _Kept:
+    """Value sets parsed before, by the identity of their resource, which they hold."""
+
+    def __init__(self) -> None:
+        self._parsed: OrderedDict[int, ValueSet] = OrderedDict()
+        self._weight = 0
+
+    def get(self, resource: Json) -> ValueSet | None:
+        """The value set of this very object."""
+        if (known := self._parsed.get(id(resource))) is not None:
+            self._parsed.move_to_end(id(resource))
+        return known
+
+    def keep(self, value_set: ValueSet) -> None:
+        """Keep it; the longest unused make room."""
+        self._parsed[id(value_set.resource)] = value_set
+        self._weight += value_set.weight
+        while self._weight > MAX_KEPT and len(self._parsed) > 1:
+            self._weight -= self._parsed.popitem(last=False)[1].weight
+
+
+_kept = _Kept()
+
+
+def parse_value_set(resource: Json) -> ValueSet:
+    """Read a ValueSet; the one that was read last time, where it is the same object (nobody changes it).
+
+    Raises:
+        InvalidFilter: a filter has no value, or an operator that is not known.
+        InvalidDefinition: an include names neither a system nor a value set.
+    """
+    if (known := _kept.get(resource)) is not None:
+        return known
+    value_set = read_value_set(resource)
+    _kept.keep(value_set)
+    return value_set
+
+
+def read_value_set(resource: Json) -> ValueSet:
+    """Read a ValueSet.
+
+    Raises:
+        InvalidFilter, InvalidDefinition: as `parse_value_set`.
+    """
+    compose = resource.get("compose") or {}
+    return ValueSet(
+        resource=resource,
+        url=resource.get("url"),
+        version=resource.get("version"),
+        status=resource.get("status"),
+        standards_status=extension_value(resource, STANDARDS_STATUS),
+        experimental=resource.get("experimental", False),
+        language=resource.get("language"),
+        include=tuple(_includes(compose, "include")),
+        exclude=tuple(_includes(compose, "exclude")),
+        composed="compose" in resource,
+        inactive=compose.get("inactive"),
+        locked_date=compose.get("lockedDate"),
+        contained={
+            each["id"]: each
+            for each in resource.get("contained", ())
+            if each.get("resourceType") == "ValueSet" and "id" in each
+        },
+        supplements=tuple(_supplements(resource)),
+        parameters=_parameters([*resource.get("extension", ()), *compose.get("extension", ())]),
+    )
+
+
+def _includes(compose: Json, name: str) -> Iterator[Include]:
+    for at, each in enumerate(compose.get(name, ())):
+        yield _include(each, f"ValueSet.compose.{name}[{at}]")
+
+
+def _include(entry: Json, path: str) -> Include:
+    system = entry.get("system")
+    if system is None and not entry.get("valueSet"):
+        raise InvalidDefinition("An include names a system or a value set.", expression=path)
+    if system is None and (entry.get("concept") or entry.get("filter")):
+        raise InvalidDefinition("Concepts and filters of an include need a system.", expression=path)
+    return Include(
+        path,
+        system,
+        entry.get("version"),
+        {each["code"]: _named(each) for each in entry.get("concept", ()) if "code" in each},
+        tuple(
+            _filter(each, system, f"{path}.filter[{at}]") for at, each in enumerate(entry.get("filter", ()))
+        ),
+        tuple(parse_canonical(each) for each in entry.get("valueSet", ())),
+    )
+
+
+def _named(entry: Json) -> NamedConcept:
+    return NamedConcept(
+        entry["code"],
+        entry.get("display"),
+        tuple(read_designation(each) for each in entry.get("designation", ())),
+        tuple(entry.get("extension", ())),
+    )
+
+
+def _filter(entry: Json, system: str, path: str) -> Filter:
+    name, operator, value = entry.get("property", ""), entry.get("op", ""), entry.get("value")
+    if value is None or value == "":
+        raise InvalidFilter(
+            f"The system {system} filter with property = {name}, op = {operator} has no value",
+            expression=path,
+        )
+    try:
+        return Filter(name, FilterOperator(operator), value)
+    except ValueError:
+        raise InvalidFilter(
+            f"The filter operator '{operator}' is not understood.", expression=f"{path}.op"
+        ) from None
+
+
+def _supplements(resource: Json) -> Iterator[Canonical]:
+    for each in resource.get("extension", ()):
+        if each.get("url") == SUPPLEMENT and "valueCanonical" in each:
+            yield parse_canonical(each["valueCanonical"])
+
+
+def _parameters(extensions: Sequence[Json]) -> Mapping[str, Sequence[Json]]:
+    """What the extension valueset-expansion-parameter says, by name."""
+    found: dict[str, list[Json]] = {}
+    for each in extensions:
+        if each.get("url") in EXPANSION_PARAMETERS:
+            name, value = extension_value(each, "name"), extension_value(each, "value")
+            if name is not None and value is not None:
+                found.setdefault(name, []).append(value)
+    return found
