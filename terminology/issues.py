@@ -84,6 +84,13 @@ class TerminologyFault(Fault):
         self.issues: Sequence[Issue] = (Issue(Severity.ERROR, self.code, text, self.tx, expression),)
 
 
+class InvalidInput(TerminologyFault):
+    """A parameter of the operation is missing or makes no sense; the text names it."""
+
+    kind = FaultKind.INVALID
+    code = "invalid"
+
+
 class NotKnown(TerminologyFault):
     """A code system, value set, concept map or code that is not known here."""
 
