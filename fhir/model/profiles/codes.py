@@ -1,7 +1,8 @@
 """Whether a code is in a value set, as far as its definition alone tells (FHIR R4 valueset.html#compose)."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from fhir.model.validation.definitions import codes_by_system
 
@@ -9,22 +10,54 @@ Json = Any
 Find = Callable[[str], Json | None]
 
 MAX_NESTING = 20  # value sets within value sets
+MAX_QUESTIONS = 500  # that one check leaves to the terminology service
+
+
+class Question(NamedTuple):
+    """Whether a value set has a code; `system` None: any system of it (the type `code`)."""
+
+    value_set: str
+    system: str | None
+    code: str
+
+
+Answers = Mapping[Question, bool | None]
 
 
 class Codes:
     """Membership in the value sets of a library, and in those that R4 requires.
 
     Three answers: yes, no, and None where a filter, an unknown code system or an unknown value set would
-    have to say. Filters are the business of the terminology package.
+    have to say. Those are questions for the terminology service: `asking` gathers them and takes its answers.
     """
 
     def __init__(self, value_set: Find, code_system: Find) -> None:
         self._value_set = value_set
         self._code_system = code_system
         self._codes: dict[str, frozenset[str] | None] = {}  # of whole code systems
+        self._answers: Answers = {}
+        self._open: set[Question] = set()
 
-    def has(self, url: str, system: str | None, code: str, *, depth: int = 0) -> bool | None:
+    @contextmanager
+    def asking(self, answers: Answers) -> Iterator[set[Question]]:
+        """Within it `has` knows these answers; the set that it gives gathers what nobody has answered yet."""
+        self._answers, self._open = answers, set()
+        try:
+            yield self._open
+        finally:
+            self._answers, self._open = {}, set()
+
+    def has(self, url: str, system: str | None, code: str) -> bool | None:
         """Whether a value set has a code; `system` None: any system of it (the type `code`)."""
+        found = self._has(url, system, code)
+        if found is not None:
+            return found
+        question = Question(url, system, code)
+        if question not in self._answers and len(self._open) < MAX_QUESTIONS:
+            self._open.add(question)
+        return self._answers.get(question)
+
+    def _has(self, url: str, system: str | None, code: str, depth: int = 0) -> bool | None:
         value_set = self._value_set(url)
         if value_set is None:
             return _in_r4(url, system, code)
@@ -41,7 +74,7 @@ class Codes:
 
     def _in_part(self, part: Json, system: str | None, code: str, depth: int) -> bool | None:
         """Every criterion of one include or exclude must hold."""
-        found = [self.has(url, system, code, depth=depth + 1) for url in part.get("valueSet", ())]
+        found = [self._has(url, system, code, depth + 1) for url in part.get("valueSet", ())]
         if "system" in part:
             found.append(self._in_system(part, system, code))
         if False in found:

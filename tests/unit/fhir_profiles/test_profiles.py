@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from fhir.model.profiles import Library, check, check_profiles
+from fhir.model.profiles.codes import Question
 from fhir.model.profiles.rule import Rule
 from fhir.model.validation import IssueType, Severity, validate
 from tests.unit.fhir_profiles.definitions import (
@@ -218,6 +219,39 @@ def test_an_extensible_binding_warns(library: Library) -> None:
     assert [(i.severity, i.code) for i in found if i.expression == "Patient.maritalStatus"] == [
         (Severity.WARNING, IssueType.CODE_INVALID)
     ]
+
+
+def test_what_the_guide_cannot_tell_is_asked_and_answered(library: Library) -> None:
+    profile = {
+        **PATIENT,
+        "url": "http://example.org/asks",
+        "snapshot": {
+            "element": [
+                {"id": "Patient", "path": "Patient", "min": 0, "max": "*"},
+                {
+                    "id": "Patient.maritalStatus",
+                    "path": "Patient.maritalStatus",
+                    "min": 0,
+                    "max": "1",
+                    "type": [{"code": "CodeableConcept"}],
+                    "binding": {"strength": "required", "valueSet": "http://example.org/elsewhere"},
+                },
+            ]
+        },
+    }
+    library.add(profile)
+    resource = good_patient(maritalStatus=coded("grey"))
+
+    def errors_with(answer: bool | None) -> tuple[list[str], set[Question]]:
+        with library.codes.asking({} if answer is None else {question: answer}) as unanswered:
+            issues = check_profiles(resource, [profile["url"]], library)
+        return [i.expression or "" for i in issues if i.severity is Severity.ERROR], unanswered
+
+    ((system, code),) = [(c["system"], c["code"]) for c in resource["maritalStatus"]["coding"]]
+    question = Question("http://example.org/elsewhere", system, code)
+    assert errors_with(None) == ([], {question})
+    assert errors_with(True) == ([], set())
+    assert errors_with(False) == (["Patient.maritalStatus"], set())
 
 
 def test_must_support_is_information(library: Library) -> None:
