@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _WILD = frozenset({"x", "X", "*"})
+_EDITIONS = "http://snomed.info/"
 _NUMBER = re.compile(r"\d+")
 _MAX_DIGITS = 18  # of one number in a version: dates and counters have fewer
 
@@ -33,11 +34,16 @@ def is_pattern(version: str) -> bool:
 def accepts(wanted: str | None, version: str | None) -> bool:
     """Whether a version is the one that is wanted: the same, or one that its pattern stands for.
 
-    `1.x` and `1.*` stand for all that begin with `1.`; `1.0.x` for those that begin with `1.0.`.
+    `1.x` and `1.*` stand for all that begin with `1.`; `1.0.x` for those that begin with `1.0.`. The URI of a
+    SNOMED CT edition stands for its releases (SNOMED CT URI Standard §2.1).
     """
     if wanted is None or wanted == version:
         return True
-    if version is None or not is_pattern(wanted):
+    if version is None:
+        return False
+    if wanted.startswith(_EDITIONS):
+        return version.startswith(wanted + "/version/")
+    if not is_pattern(wanted):
         return False
     given = version.split(".")
     for at, part in enumerate(wanted.split(".")):

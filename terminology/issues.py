@@ -8,7 +8,7 @@ operationoutcome.html; HL7 terminology ecosystem guide, code system tx-issue-typ
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from server.kernel.faults import Fault, FaultKind
 
@@ -83,6 +83,13 @@ class TerminologyFault(Fault):
         super().__init__(text)
         self.issues: Sequence[Issue] = (Issue(Severity.ERROR, self.code, text, self.tx, expression),)
 
+    @classmethod
+    def of(cls, issue: Issue) -> Self:
+        """The fault that this issue is."""
+        fault = cls(issue.text, expression=issue.expression)
+        fault.issues = (issue,)
+        return fault
+
 
 class InvalidInput(TerminologyFault):
     """A parameter of the operation is missing or makes no sense; the text names it."""
@@ -123,3 +130,10 @@ class NotSupported(TerminologyFault):
     """What the standard has and this server does not do."""
 
     code = "not-supported"
+
+
+class VersionConflict(TerminologyFault):
+    """Parameters that ask for two versions of the same thing, or a version that another forbids."""
+
+    code = "exception"
+    tx = TxType.VERSION_ERROR
