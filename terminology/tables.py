@@ -1,11 +1,12 @@
 """Tables of code systems that are too large for memory: SNOMED CT, LOINC and their like.
 
 A *release* is one version of one code system. Its rows are written while it is `loading`, and nobody sees
-them; then one update makes it `active`. Within a release a concept has a `number`: concepts with short names
-have low ones, so that a text search that reads matches in the order of numbers finds the nearest first.
+them; then one update makes it `active`. Within a release a concept has a `number`, from 1 on: active ones
+before others, short names before long ones. So a text search that reads matches in the order of numbers finds
+the nearest first, and "active" is a range of numbers.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Text
 from sqlmodel import Field
 
 from server.kernel.rows import Row
@@ -27,45 +28,71 @@ class TerminologyRelease(Row, table=True):
     """One version of a code system in these tables."""
 
     __tablename__ = "terminology_release"
-    __table_args__ = (UniqueConstraint("url", "version"), {"sqlite_autoincrement": True})
+    __table_args__ = (Index(None, "url", "state"), {"sqlite_autoincrement": True})
 
     id: int | None = Field(default=None, sa_column=big_key())
     url: str
     version: str = ""  # "": it has none
-    state: str  # loading, active, failed
+    state: str  # loading, active, removed
     kind: str  # the grammar of its filters: snomed, loinc, listed
     header: bytes = Field(sa_type=LargeBinary)  # the CodeSystem resource without its concepts, JSON
     concepts: int = 0
-    loaded_at_us: int = Field(sa_type=BigInteger)
+    active_concepts: int = 0  # they have the numbers 1 to this one
+    loaded_at_us: int = Field(sa_type=BigInteger)  # while it is loading: when something was last written
 
 
 class TerminologyConcept(Row, table=True):
-    """A concept; `body` has what else is said of it as CodeSystem.concept has it, zstd-compressed JSON."""
+    """A concept; `body` has all that CodeSystem.concept says of it, `releases.bodies` reads it.
+
+    What lies above it stands here, what lies below it in tables of its own: there is far more of that.
+    `words` has a text index: `releases.text_index`.
+    """
 
     __tablename__ = "terminology_concept"
-    __table_args__ = (UniqueConstraint("release_id", "code"), CLUSTERED)
+    __table_args__ = (CLUSTERED,)
 
     release_id: int = Field(sa_column=_release())
     number: int = Field(sa_column=_number())
     code: str = Field(sa_type=Bytewise)
-    display: str | None
+    display: str | None = Field(default=None, sa_type=Text)
     active: bool
     body: bytes = Field(sa_type=LargeBinary)
+    parents: str = Field(default="[]", sa_type=Text)  # numbers, JSON
+    ancestors: str = Field(default="[]", sa_type=Text)  # the same; parents are among them, itself is not
+    words: str = Field(default="", sa_type=Text)  # each word once, as `text.words_of` has them
+
+
+class TerminologyCode(Row, table=True):
+    """Which concept a code is; where case does not count, `code` is in lower case (`str.casefold`)."""
+
+    __tablename__ = "terminology_code"
+    __table_args__ = (CLUSTERED,)
+
+    release_id: int = Field(sa_column=_release())
+    code: str = Field(sa_column=Column(Bytewise, primary_key=True))
+    number: int
+
+
+class TerminologyChild(Row, table=True):
+    """`child` lies right below `parent`; the roots are children of 0."""
+
+    __tablename__ = "terminology_child"
+    __table_args__ = (CLUSTERED,)
+
+    release_id: int = Field(sa_column=_release())
+    parent: int = Field(sa_column=_number())
+    child: int = Field(sa_column=_number())
 
 
 class TerminologyClosure(Row, table=True):
-    """`descendant` lies below `ancestor`, by `depth` steps at least; nothing lies below itself."""
+    """`descendant` lies below `ancestor`; nothing lies below itself. The way up: `TerminologyConcept.ancestors`."""
 
     __tablename__ = "terminology_closure"
-    __table_args__ = (
-        Index("ix_terminology_closure_up", "release_id", "descendant", "ancestor", "depth"),
-        CLUSTERED,
-    )
+    __table_args__ = (CLUSTERED,)
 
     release_id: int = Field(sa_column=_release())
     ancestor: int = Field(sa_column=_number())
     descendant: int = Field(sa_column=_number())
-    depth: int
 
 
 class TerminologyRelation(Row, table=True):
@@ -85,20 +112,15 @@ class TerminologyRelation(Row, table=True):
 
 
 class TerminologyProperty(Row, table=True):
-    """A property of a concept whose value is text, a number or a code (as its filters compare it)."""
+    """A property of a concept, as its filters compare it (`Property.text`, the first characters of it)."""
 
     __tablename__ = "terminology_property"
-    __table_args__ = (
-        Index("ix_terminology_property_value", "release_id", "property", "value", "concept"),
-        CLUSTERED,
-    )
+    __table_args__ = (CLUSTERED,)
 
     release_id: int = Field(sa_column=_release())
-    concept: int = Field(sa_column=_number())
     property: str = Field(sa_column=Column(Bytewise, primary_key=True))
-    n: int = Field(sa_column=_number())  # counts the values of one property
-    role_group: int = 0  # SNOMED CT concrete values belong to a group; otherwise 0
-    value: str = Field(sa_type=Bytewise)
+    value: str = Field(sa_column=Column(Bytewise, primary_key=True))
+    concept: int = Field(sa_column=_number())
 
 
 class TerminologyMember(Row, table=True):
@@ -176,7 +198,9 @@ class TerminologyConcreteValue(Row, table=True):
 
 
 RELEASE_ROWS = (  # all that a release consists of, apart from its own row
+    TerminologyCode,
     TerminologyConcept,
+    TerminologyChild,
     TerminologyClosure,
     TerminologyRelation,
     TerminologyProperty,

@@ -14,6 +14,7 @@ import dicomweb.worklist.tables
 import fhir.tables
 import server.auth.tables
 import server.kernel.tables
+import terminology.tables
 from server.kernel.rows import Row
 
 TABLES = (  # importing them fills the metadata
@@ -23,6 +24,7 @@ TABLES = (  # importing them fills the metadata
     fhir.tables,
     server.auth.tables,
     server.kernel.tables,
+    terminology.tables,
 )
 
 NOT_CARRIED: Mapping[str, str] = {

@@ -12,6 +12,7 @@ import fhir.tables
 import server.auth.tables
 import server.kernel.tables
 import server.workflows.documents.tables
+import terminology.tables
 from server.kernel.rows import Row
 
 TABLES = (  # importing them fills the metadata
@@ -22,10 +23,12 @@ TABLES = (  # importing them fills the metadata
     server.auth.tables,
     server.kernel.tables,
     server.workflows.documents.tables,
+    terminology.tables,
 )
 
 
-FOREIGN = ("procrastinate_", "audit_entry_", "fhir_search_words")  # the job queue's, partitions, FTS5's
+# The job queue's, partitions, FTS5's.
+FOREIGN = ("procrastinate_", "audit_entry_", "fhir_search_words", "terminology_words")
 
 
 def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:

@@ -23,7 +23,9 @@ def tables_in(connection: Connection) -> list[Table]:
     ours = [
         t
         for t in metadata.sorted_tables
-        if not t.name.startswith(("procrastinate_", "alembic_", "audit_entry_", "fhir_search_words"))
+        if not t.name.startswith(
+            ("procrastinate_", "alembic_", "audit_entry_", "fhir_search_words", "terminology_words")
+        )
     ]
     return [t for t in ours if t.name != "schema_floor"]
 
