@@ -1,0 +1,1 @@
+"""SNOMED CT Expression Constraint Language 2.2: read (`parse`), written (`render`), answered (`evaluate`)."""
