@@ -85,7 +85,10 @@ class TerminologyChild(Row, table=True):
 
 
 class TerminologyClosure(Row, table=True):
-    """`descendant` lies below `ancestor`; nothing lies below itself. The way up: `TerminologyConcept.ancestors`."""
+    """`descendant` lies below `ancestor`; nothing lies below itself.
+
+    The way up is `TerminologyConcept.ancestors`, see `releases.numbers`.
+    """
 
     __tablename__ = "terminology_closure"
     __table_args__ = (CLUSTERED,)

@@ -9,11 +9,10 @@ branch_labels = None
 depends_on = None
 
 # The rowid of FTS5 has the release and the number of a concept in it. `words` is split and folded already.
-_ROWID = "({row}.release_id << 32) | {row}.number"
-_INTO = f"INSERT INTO terminology_words(rowid, words) VALUES ({_ROWID.format(row='new')}, new.words)"
+_INTO = "INSERT INTO terminology_words(rowid, words) VALUES ((new.release_id << 32) | new.number, new.words)"
 _OUT_OF = (
     "INSERT INTO terminology_words(terminology_words, rowid, words)"
-    f" VALUES ('delete', {_ROWID.format(row='old')}, old.words)"
+    " VALUES ('delete', (old.release_id << 32) | old.number, old.words)"
 )
 
 

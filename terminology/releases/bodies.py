@@ -1,0 +1,32 @@
+"""What is said of one concept, as it is stored: an entry of CodeSystem.concept without those below it.
+
+Numbers keep their digits: a decimal is read and written as it was.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import zstandard
+
+Json = Any
+
+COMPRESS_ABOVE_BYTES = 256
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def encode_body(entry: Json) -> bytes:
+    """An entry as it is stored."""
+    text = _ENCODER.encode(entry)
+    if len(text) <= COMPRESS_ABOVE_BYTES:
+        return text
+    return zstandard.ZstdCompressor(level=3).compress(text)  # one for each call: it is not thread-safe
+
+
+def decode_body(body: bytes) -> Json:
+    """The entry that `encode_body` was given."""
+    if body[:4] == _ZSTD_MAGIC:
+        body = zstandard.ZstdDecompressor().decompress(body)
+    return _DECODER.decode(body)

@@ -1,0 +1,63 @@
+"""Releases go: those that are replaced, told to go, or left over by an import that did not end.
+
+Rows are deleted in short transactions, in the order of their keys; the release's own row goes last.
+"""
+
+import asyncio
+from time import perf_counter
+from typing import Any
+
+from sqlalchemy import Table, delete, or_, select, tuple_, update
+
+from server.kernel.clock import SECOND_US
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.rows import table_of
+from terminology.releases.pace import Pace
+from terminology.tables import RELEASE_ROWS, TerminologyRelease
+
+RELEASE = table_of(TerminologyRelease)
+ABANDONED_S = 120  # an import writes several times a second, and thinks for a minute at most
+
+
+async def remove_release(database: Database, release_id: int) -> None:
+    """Take a release out of use, then delete all of it."""
+    out_of_use = update(RELEASE).where(RELEASE.c.id == release_id).values(state="removed")
+    await database.transact(lambda unit: unit.execute(out_of_use))
+    for row in RELEASE_ROWS:
+        await _empty(database, table_of(row), release_id)
+    await database.transact(lambda unit: unit.execute(delete(RELEASE).where(RELEASE.c.id == release_id)))
+
+
+async def remove_left_over(database: Database) -> int:
+    """Remove what imports have left that did not end, and what was to be removed before; returns how many."""
+
+    async def find(unit: UnitOfWork) -> list[int]:
+        stale = unit.now_us - ABANDONED_S * SECOND_US
+        is_left = (RELEASE.c.state == "loading") & (RELEASE.c.loaded_at_us < stale)
+        query = select(RELEASE.c.id).where(or_(RELEASE.c.state == "removed", is_left))
+        return list((await unit.execute(query)).scalars())
+
+    found = await database.transact(find)
+    for release_id in found:
+        await remove_release(database, release_id)
+    return len(found)
+
+
+async def _empty(database: Database, table: Table, release_id: int) -> None:
+    key = [column for column in table.primary_key.columns if column.name != "release_id"]
+    of_release = table.c.release_id == release_id
+    pace = Pace(database)
+    is_left = True
+    while is_left:
+
+        async def work(unit: UnitOfWork) -> tuple[float, bool]:
+            began = perf_counter()
+            at = select(*key).where(of_release).order_by(*key).offset(pace.rows).limit(1)
+            last: Any = (await unit.execute(at)).first()
+            some = delete(table).where(of_release)
+            await unit.execute(some if last is None else some.where(tuple_(*key) <= tuple(last)))
+            return began, last is not None
+
+        began, is_left = await database.transact(work)
+        await pace.keep(perf_counter() - began)
+    await asyncio.sleep(0)

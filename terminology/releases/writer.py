@@ -1,0 +1,155 @@
+"""A draft becomes a release: rows in short transactions that nobody sees, then one that makes it active.
+
+Rows go in by the order of their keys, which is by far the cheapest on both databases. A release that is being
+written shows that somebody is at it by `loaded_at_us`; one that has not for a while is the rest of a crash,
+and the next import removes it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from sqlalchemy import Table, insert, select, update
+
+from server.kernel.bulk import copy_rows
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Fault, FaultKind
+from server.kernel.rows import table_of
+from terminology.releases.draft import ReleaseDraft
+from terminology.releases.numbered import Numbered
+from terminology.releases.pace import Pace
+from terminology.releases.removal import remove_left_over, remove_release
+from terminology.tables import TerminologyRelease
+
+Progress = Callable[[str, int, int], None]  # what is under way, how much of it is done, of how much
+
+RELEASE = table_of(TerminologyRelease)
+SEEN_WITHIN_S = 2.0  # by when every process has heard which releases there are
+
+
+class Superseded(Fault):
+    """The release that is being written is not there any more."""
+
+    kind = FaultKind.CONFLICT
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of an import."""
+
+    release_id: int
+    url: str
+    version: str
+    concepts: int
+    active_concepts: int
+
+
+def untold(_what: str, _done: int, _total: int) -> None:
+    """Progress that nobody wants to hear of."""
+
+
+async def write_release(
+    database: Database, draft: ReleaseDraft, progress: Progress = untold, grace_s: float = SEEN_WITHIN_S
+) -> Written:
+    """Make the draft the active release of its URL and version; other versions stay as they are.
+
+    A release that is replaced stays for `grace_s`, for requests that have begun with it.
+
+    Raises:
+        InvalidDefinition: codes are named that are no concepts', or concepts lie below themselves.
+        Superseded: another process has cleared it away.
+    """
+    await remove_left_over(database)
+    progress("hierarchy", 0, 1)
+    numbered = await asyncio.to_thread(Numbered, draft)
+    progress("hierarchy", 1, 1)
+    release_id = await _begin(database, draft)
+    try:
+        writing = _Writing(database, release_id, progress)
+        for table, total, rows in numbered.tables(release_id):
+            await writing.write(table, total, rows)
+        replaced = await _activate(database, release_id, numbered)
+    except BaseException:
+        await asyncio.shield(remove_release(database, release_id))
+        raise
+    if replaced:
+        await asyncio.sleep(grace_s)
+        await remove_left_over(database)
+    header = draft.read_header
+    return Written(release_id, header.url, header.version or "", len(numbered.order), numbered.active)
+
+
+async def _begin(database: Database, draft: ReleaseDraft) -> int:
+    header = {name: value for name, value in draft.header.items() if name not in ("concept", "text")}
+
+    async def work(unit: UnitOfWork) -> int:
+        release_id = await unit.new_key(RELEASE)
+        row = {
+            "id": release_id,
+            "url": draft.read_header.url,
+            "version": draft.read_header.version or "",
+            "state": "loading",
+            "kind": draft.kind,
+            "header": msgspec.json.Encoder(decimal_format="number").encode(header),
+            "concepts": 0,
+            "active_concepts": 0,
+            "loaded_at_us": unit.now_us,
+        }
+        await unit.execute(insert(RELEASE).values(row))
+        return release_id
+
+    return await database.transact(work)
+
+
+async def _activate(database: Database, release_id: int, numbered: Numbered) -> bool:
+    """Make it the active release; returns whether it takes the place of another."""
+    c = RELEASE.c
+    same = select(c.url, c.version).where(c.id == release_id)
+
+    async def work(unit: UnitOfWork) -> bool:
+        row = (await unit.execute(same)).one()
+        url, version = row.url, row.version
+        await unit.lock([f"terminology {url}|{version}"])
+        others = (c.url == url) & (c.version == version) & (c.state == "active")
+        replaced = await unit.execute(update(RELEASE).where(others).values(state="removed"))
+        counts = {"concepts": len(numbered.order), "active_concepts": numbered.active}
+        await _touch(unit, release_id, state="active", **counts)
+        return bool(replaced.rowcount)
+
+    return await database.transact(work)
+
+
+async def _touch(unit: UnitOfWork, release_id: int, **values: Any) -> None:
+    ours = (RELEASE.c.id == release_id) & (RELEASE.c.state == "loading")
+    done = await unit.execute(update(RELEASE).where(ours).values(loaded_at_us=unit.now_us, **values))
+    if not done.rowcount:
+        raise Superseded("The release was removed while it was being written.")
+
+
+class _Writing:
+    """Writes the rows of one release."""
+
+    def __init__(self, database: Database, release_id: int, progress: Progress) -> None:
+        self._database, self._release_id, self._progress = database, release_id, progress
+
+    async def write(self, table: Table, total: int, rows: Iterator[Sequence[Any]]) -> None:
+        """Write all rows of one table; each has the columns in the table's order."""
+        columns = [column.name for column in table.columns]
+        pace = Pace(self._database)
+        done = 0
+        while some := list(islice(rows, pace.rows)):
+
+            async def work(unit: UnitOfWork, some: Sequence[Sequence[Any]] = some) -> float:
+                began = perf_counter()
+                await _touch(unit, self._release_id)
+                await copy_rows(unit.connection, table.name, columns, some)
+                return began
+
+            began = await self._database.transact(work)
+            done += len(some)
+            self._progress(table.name.removeprefix("terminology_").replace("_", " "), done, max(total, done))
+            await pace.keep(perf_counter() - began)
