@@ -17,7 +17,7 @@ Pairs = Sequence[tuple[str, str]]
 HEADERS_READ = frozenset(
     {
         "accept", "content-type", "if-match", "if-modified-since", "if-none-exist", "if-none-match", "prefer",
-        "range", "if-range", "x-provenance", "x-security-context",
+        "range", "if-range", "x-provenance", "x-security-context", "accept-language",
     }
 )  # fmt: skip
 

@@ -6,8 +6,9 @@ This is the one place where the FHIR door formats faults; the HTTP status is `Fa
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from fhir.model.validation.issue import InvalidResource, Issue, IssueType, error
+from fhir.model.validation.issue import InvalidResource, Issue, IssueType, Severity, error
 from server.kernel.faults import Fault, FaultKind
+from terminology.issues import TerminologyFault, outcome_json
 
 FHIR_JSON = "application/fhir+json"
 FHIR_JSON_UTF8 = "application/fhir+json; charset=utf-8"  # Content-Type of every FHIR answer
@@ -50,6 +51,9 @@ def operation_outcome(issues: Iterable[Issue]) -> dict[str, Any]:
 
 def outcome_of(fault: Fault) -> dict[str, Any]:
     """The OperationOutcome that tells a client of this fault."""
+    if isinstance(fault, TerminologyFault):
+        outcome: dict[str, Any] = outcome_json(fault.issues)
+        return outcome
     return operation_outcome(issues_of(fault))
 
 
@@ -57,6 +61,11 @@ def issues_of(fault: Fault) -> tuple[Issue, ...]:
     """What a fault says, as issues: a resource that failed validation has one per broken rule."""
     if isinstance(fault, InvalidResource):
         return fault.issues
+    if isinstance(fault, TerminologyFault):
+        return tuple(
+            Issue(Severity(each.severity.value), IssueType(each.code), each.text, each.expression)
+            for each in fault.issues
+        )
     code = fault.issue_type if isinstance(fault, FhirFault) else ISSUE_TYPE_OF[fault.kind]
     return (error(code, str(fault) or fault.status.phrase),)
 

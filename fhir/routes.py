@@ -21,7 +21,7 @@ from fhir.binaries.receive import receive_content
 from fhir.bundles.process import MAX_BUNDLE_BYTES, process_bundle
 from fhir.exchange import HEADERS_READ, Answer, FhirRequest, Interaction
 from fhir.interactions.body import MAX_RESOURCE_BYTES
-from fhir.interactions.door import DEFAULT_POLICY, DeletionGuard, Door, Policy
+from fhir.interactions.door import DEFAULT_POLICY, NO_DEFINITIONS, Definitions, DeletionGuard, Door, Policy
 from fhir.interactions.etag import InvalidHeader
 from fhir.interactions.history import history
 from fhir.interactions.table import create, delete, patch, read, require_stored_type, search, update, vread
@@ -56,6 +56,7 @@ class Offer:
     policy: Policy = DEFAULT_POLICY
     deletion_guards: Mapping[str, DeletionGuard] = field(default_factory=dict)
     operations: Sequence[Operation] = ()
+    definitions: Definitions = NO_DEFINITIONS
 
 
 class _TypeName(Convertor[str]):
@@ -101,7 +102,7 @@ def build_router(
 ) -> APIRouter:
     """The routes of the door; `metadata` renders the CapabilityStatement, `page_secret` signs page tokens."""
     offer = offer or Offer()
-    door = Door(services, page_secret, offer.policy, offer.deletion_guards)
+    door = Door(services, page_secret, offer.policy, offer.deletion_guards, offer.definitions)
     router = APIRouter(tags=["FHIR R4"], route_class=_PlainRoute)
     router.routes += _asked_most(_Served(door))
     for method, path, handler in _handlers(door, metadata, offer.operations):

@@ -1,17 +1,19 @@
 """What the interactions of the FHIR door share: services, base URL, policy."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
 from fhir.interactions.grouped import GroupedWrites
+from fhir.interactions.stored_definitions import StoredDefinitions
 from fhir.model.validation.issue import IssueType
 from fhir.outcome import FhirFault
 from fhir.search.value import Surroundings
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import FaultKind
 from server.kernel.services import Services
+from terminology.library import Source
 
 MOUNTED_AT = "/fhir"
 
@@ -44,6 +46,17 @@ DEFAULT_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True)
+class Definitions:
+    """Where definitions of terminology are found beside what is stored; the first goes before the others."""
+
+    before: Sequence[Source] = ()  # what is stored
+    after: Sequence[Source] = ()
+
+
+NO_DEFINITIONS = Definitions()
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
     """The FHIR door of one server."""
 
@@ -51,10 +64,15 @@ class Door:
     page_secret: bytes
     policy: Policy = DEFAULT_POLICY
     deletion_guards: Mapping[str, DeletionGuard] = field(default_factory=dict)  # by resource type
+    definitions: Definitions = NO_DEFINITIONS
     writes: GroupedWrites = field(init=False, compare=False)
+    sources: Sequence[Source] = field(init=False, compare=False)  # of definitions
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "writes", GroupedWrites(self.services.database))
+        stored = StoredDefinitions(self.services.database)
+        sources = (*self.definitions.before, stored, *self.definitions.after)
+        object.__setattr__(self, "sources", sources)
 
     @property
     def base_url(self) -> str:

@@ -50,6 +50,8 @@ PATIENTS = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == bindparam
 FOUND_AT_ONCE = 500  # resources by one statement; databases bound the number of its values
 
 CHANGED = "resource.changed"  # the outbox event of every write; subject "Type/id"
+DEFINITION_CHANGED = "definition.changed"  # told in this process beside it, of a write of these types
+DEFINITIONS = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,8 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
     known = sorted(set(patients) - {SOMEBODY})
     named = f"{current.type}/{current.id}"
     unit.emit(CHANGED, named, {"version": version_id, "patients": known, "deleted": True})
+    if current.type in DEFINITIONS:
+        unit.tell(DEFINITION_CHANGED)
     patient_id = min(known, default=None)
     unit.audit(AuditEntry(principal, Action.DELETE, "delete", current.type, current.id, patient_id))
     return Written(current.id, version_id, True, unit.now_us, b"")
@@ -254,6 +258,8 @@ def _announce(
     created = version_id == 1
     known = sorted(set(patients) - {SOMEBODY})
     unit.emit(CHANGED, f"{draft.type}/{draft.id}", {"version": version_id, "patients": known})
+    if draft.type in DEFINITIONS:
+        unit.tell(DEFINITION_CHANGED)
     entry = AuditEntry(
         principal=principal,
         action=Action.CREATE if created else Action.UPDATE,

@@ -6,6 +6,7 @@ from fhir.operations.everything import EVERYTHING_OPERATIONS
 from fhir.operations.lastn import LASTN_OPERATIONS
 from fhir.operations.meta import META_OPERATIONS
 from fhir.operations.operation import Operation
+from fhir.operations.terminology import TERMINOLOGY_OPERATIONS
 from fhir.operations.validate import VALIDATE_OPERATIONS
 from fhir.operations.versions import VERSIONS_OPERATIONS
 
@@ -14,6 +15,7 @@ OPERATIONS: Sequence[Operation] = (
     *EVERYTHING_OPERATIONS,
     *LASTN_OPERATIONS,
     *META_OPERATIONS,
+    *TERMINOLOGY_OPERATIONS,
     *VALIDATE_OPERATIONS,
     *VERSIONS_OPERATIONS,
 )

@@ -151,6 +151,10 @@ class UnitOfWork:
         self._events.append({"kind": kind, "subject": subject, "payload": body, "occurred_us": self.now_us})
         self._jobs += jobs_after(Emitted(kind, subject, said), self._subscriptions)
 
+    def tell(self, kind: str) -> None:
+        """Tell those of this process who listen to events, once it is committed; nothing is written."""
+        self.emitted.add(kind)
+
     def defer(self, job: Job) -> None:
         """Have a job done once this transaction is committed, and only then."""
         self._amount += 1

@@ -1,0 +1,28 @@
+"""The terminology operations at the door (FHIR R4 terminology-service.html); `terminology/` performs them."""
+
+from collections.abc import Sequence
+
+from fhir.operations.operation import Level, Operation
+from fhir.operations.terminology.invoke import Invoked
+from terminology.library import Kind
+from terminology.lookup import lookup
+from terminology.subsumes import subsumes
+from terminology.translate import translate
+
+_DEFINITION = "http://hl7.org/fhir/OperationDefinition/"
+_TYPE = frozenset({Level.TYPE})
+_TYPE_AND_INSTANCE = frozenset({Level.TYPE, Level.INSTANCE})
+
+
+def _operation(kind: Kind, levels: frozenset[Level], invoked: Invoked) -> Operation:
+    definition = f"{_DEFINITION}{kind.value}-{invoked.name}"
+    return Operation(invoked.name, definition, levels, invoked, types=frozenset({kind.value}))
+
+
+TERMINOLOGY_OPERATIONS: Sequence[Operation] = (
+    _operation(Kind.CODE_SYSTEM, _TYPE, Invoked("lookup", lookup)),
+    _operation(Kind.CODE_SYSTEM, _TYPE_AND_INSTANCE, Invoked("subsumes", subsumes, url="system")),
+    _operation(
+        Kind.CONCEPT_MAP, _TYPE_AND_INSTANCE, Invoked("translate", translate, version="conceptMapVersion")
+    ),
+)

@@ -1,0 +1,86 @@
+"""What an invocation of a terminology operation brings: parameters, definitions (R4 operations.html#request).
+
+Not read as other operations' input: Parameters are not held to R4 as a whole, since definitions of other
+versions of FHIR come with them, and a definition of many concepts would be walked through twice.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fhir.exchange import FhirRequest
+from fhir.model.json_codec import Json, decode_json
+from fhir.negotiation import require_json_body
+from fhir.operations.parameters import PARAMETERS
+from terminology.context import Inputs
+from terminology.issues import InvalidInput, TooCostly
+from terminology.structure import require_codeable_concept, require_coding, require_definition
+
+TX_RESOURCE = "tx-resource"
+MAX_TX_RESOURCES = 500  # definitions that one request brings along
+MAX_TX_PARAMETERS = 2_000
+
+_DEFINITIONS = frozenset({TX_RESOURCE, "codeSystem", "valueSet", "conceptMap"})
+_CODINGS = frozenset({"coding", "codingA", "codingB", "sourceCoding", "targetCoding"})
+_CONCEPTS = frozenset({"codeableConcept", "sourceCodeableConcept", "targetCodeableConcept"})
+_CHECKS: Mapping[str, Callable[[Any, str], None]] = {
+    **dict.fromkeys(_DEFINITIONS, require_definition),
+    **dict.fromkeys(_CODINGS, require_coding),
+    **dict.fromkeys(_CONCEPTS, require_codeable_concept),
+}
+
+
+def read_given(request: FhirRequest) -> dict[str, list[Json]]:
+    """The input parameters by name, those of the URL first; one that has parts is told with them.
+
+    Raises:
+        InvalidJson, UnsupportedMediaType: the body.
+        InvalidInput: it is no Parameters resource, or a parameter has not the shape that its name asks for.
+        TooCostly: more than is taken.
+    """
+    found: dict[str, list[Json]] = {}
+    for name, value in request.pairs:
+        found.setdefault(name, []).append(value)
+    if request.method == "POST" and request.body:
+        require_json_body(request.headers.get("content-type"))
+        add_parameters(found, decode_json(request.body))
+    if len(found.get(TX_RESOURCE, ())) > MAX_TX_RESOURCES:
+        raise TooCostly(f"A request brings up to {MAX_TX_RESOURCES} definitions.")
+    for name in _CHECKS.keys() & found.keys():
+        for value in found[name]:
+            if not isinstance(value, str):  # of a URL: the operation says that it cannot be given like this
+                _CHECKS[name](value, name)
+    return found
+
+
+def add_parameters(found: dict[str, list[Json]], body: Json) -> None:
+    """Add what a Parameters resource has.
+
+    Raises:
+        InvalidInput: it is none.
+        TooCostly: it has more than is taken.
+    """
+    parameters = body.get("parameter", []) if body.get("resourceType") == PARAMETERS else None
+    if not isinstance(parameters, list):
+        raise InvalidInput("The body of this operation is a Parameters resource.", expression=PARAMETERS)
+    if len(parameters) > MAX_TX_PARAMETERS:
+        raise TooCostly(f"A request has up to {MAX_TX_PARAMETERS} parameters.")
+    for at, parameter in enumerate(parameters):
+        name = parameter.get("name") if isinstance(parameter, dict) else None
+        if not isinstance(name, str):
+            raise InvalidInput("A parameter has a name.", expression=f"Parameters.parameter[{at}].name")
+        value = _value_of(parameter)
+        if value is not None:
+            found.setdefault(name, []).append(value)
+
+
+def _value_of(parameter: Json) -> Json:
+    """The value or resource; the parameter itself where it has parts; None: it is empty."""
+    if "resource" in parameter:
+        return parameter["resource"]
+    value = next((value for name, value in parameter.items() if name.startswith("value")), None)
+    return parameter if value is None and "part" in parameter else value
+
+
+def definitions_of(inputs: Inputs) -> list[Json]:
+    """The definitions that a request brings along."""
+    return [each for each in inputs.get(TX_RESOURCE, ()) if isinstance(each, dict)]

@@ -1,0 +1,106 @@
+"""Definitions that are stored: by canonical URL, in all versions (FHIR R4 references.html#canonical)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from fhir.interactions.stored_definitions import LOOK_US, StoredDefinitions
+from server.kernel.services import Services
+from terminology.library import Kind
+
+from .terms import STONES, gem_map, stones, told
+
+Json = Any
+VALUE_SET = "http://example.org/ValueSet/stones"
+
+
+@pytest.fixture
+def now() -> list[int]:
+    """The time, in a list of one."""
+    return [1_000_000_000]
+
+
+@pytest.fixture
+def elsewhere(services: Services, now: list[int]) -> StoredDefinitions:
+    """What another process would see: it does not hear of writes."""
+    stored = StoredDefinitions(services.database, lambda: now[0])
+    services.database._on_events.clear()
+    return stored
+
+
+async def urls(stored: StoredDefinitions, kind: Kind) -> list[tuple[str, str | None]]:
+    return sorted((each.url, each.version) for each in await stored.listing(kind))
+
+
+async def test_listing_and_editions(
+    client: httpx.AsyncClient, services: Services, create: Callable[..., Any]
+) -> None:
+    stored = StoredDefinitions(services.database)
+    assert not await stored.editions(Kind.CODE_SYSTEM, STONES)
+    await create(stones("1"))
+    await create(stones("2"))
+    await create(gem_map())
+    await create({"resourceType": "ValueSet", "url": VALUE_SET, "status": "active"})
+    await create({"resourceType": "ValueSet", "status": "active"})
+    assert await urls(stored, Kind.CODE_SYSTEM) == [(STONES, "1"), (STONES, "2")]
+    assert await urls(stored, Kind.VALUE_SET) == [(VALUE_SET, None)]
+    first, second = sorted(
+        await stored.editions(Kind.CODE_SYSTEM, STONES), key=lambda each: str(each.version)
+    )
+    assert (await first.open()).header.version == "1"
+    assert await second.open() is await second.open()
+    assert {first.content, second.content} == {"complete"}
+
+
+async def test_supplements_are_found_by_what_they_supplement(
+    client: httpx.AsyncClient, services: Services, create: Callable[..., Any]
+) -> None:
+    more = stones(url="http://example.org/more", content="supplement", supplements=f"{STONES}|2")
+    await create(more)
+    (found,) = await StoredDefinitions(services.database).supplements(STONES)
+    assert (found.url, found.content, str(found.supplements)) == (more["url"], "supplement", f"{STONES}|2")
+
+
+async def test_writes_of_other_processes_are_seen_after_a_while(
+    client: httpx.AsyncClient, elsewhere: StoredDefinitions, now: list[int], create: Callable[..., Any]
+) -> None:
+    assert await urls(elsewhere, Kind.CODE_SYSTEM) == []
+    one = await create(stones("1"))
+    assert await urls(elsewhere, Kind.CODE_SYSTEM) == []
+    now[0] += LOOK_US
+    assert await urls(elsewhere, Kind.CODE_SYSTEM) == [(STONES, "1")]
+    await client.put(f"/CodeSystem/{one}", json={**stones("2"), "id": one})
+    await create(stones("3"))
+    now[0] += LOOK_US
+    assert await urls(elsewhere, Kind.CODE_SYSTEM) == [(STONES, "2"), (STONES, "3")]
+    await client.delete(f"/CodeSystem/{one}")
+    now[0] += LOOK_US
+    assert await urls(elsewhere, Kind.CODE_SYSTEM) == [(STONES, "3")]
+
+
+async def test_what_names_a_patient_is_no_definition(
+    client: httpx.AsyncClient, create: Callable[..., Any], confine: Callable[..., dict[str, str]]
+) -> None:
+    patient = await create({"resourceType": "Patient"})
+    named = {"url": "http://example.org/of", "valueReference": {"reference": f"Patient/{patient}"}}
+    one = await create(stones(extension=[named]))
+    url = f"/CodeSystem/$lookup?system={STONES}&code=granite"
+    assert (await client.get(url)).status_code == 404
+    by_id = f"/CodeSystem/{one}/$subsumes?codeA=granite&codeB=granite"
+    assert (await client.get(by_id, headers=confine("other"))).status_code == 404
+    assert told((await client.get(by_id, headers=confine(patient))).json()) == {"outcome": "equivalent"}
+
+
+async def test_who_may(client: httpx.AsyncClient, create: Any, confine: Callable[..., Any]) -> None:
+    await create(stones())
+    url = f"/CodeSystem/$lookup?system={STONES}&code=granite"
+    as_patient = confine("somebody", permissions="r", resource_type="CodeSystem")
+    assert (await client.get(url, headers=as_patient)).status_code == 200
+    assert (await client.get(url, headers={"x-rights": "reader"})).status_code == 200
+    assert (await client.get(url, headers={"x-rights": "nothing"})).status_code == 403
+    other = confine("somebody", permissions="r", resource_type="ValueSet")
+    assert (await client.get(url, headers=other)).status_code == 403
+    searcher = confine("somebody", permissions="s", resource_type="CodeSystem")
+    assert (await client.get(url, headers=searcher)).status_code == 403
