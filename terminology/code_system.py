@@ -103,10 +103,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """Concepts in the code system's order (with text: the nearest first), and how many there are."""
+    """Concepts in the code system's order (with text: the nearest first), and how many there are in all."""
 
     concepts: Sequence[Concept]
-    total: int
+    total: int | None  # None: more than are counted; there may be more than the ones that are here
 
 
 class CodeSystem(Protocol):

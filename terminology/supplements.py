@@ -109,6 +109,8 @@ class SupplementedCodeSystem:
         if added:
             return await self._compare(selection, own, added)
         found = await self._system.select(selection)
+        if found.total is None:  # what only a supplement's name makes match comes after more than are counted
+            return Selected([await self._supplemented(each) for each in found.concepts], None)
         more = await self._matched_by_supplements(selection) if selection.text else []
         room = None if selection.limit is None else selection.limit - len(found.concepts)
         after = max(selection.offset - found.total, 0)

@@ -1,4 +1,4 @@
-"""Numbers of concepts that stand in a JSON array, as rows of a statement."""
+"""Numbers of concepts, and strings, that stand in a JSON array, as rows of a statement."""
 
 from typing import Any
 
@@ -34,6 +34,12 @@ def numbers_in(array: ColumnElement[str]) -> Select[Any]:
     """The numbers in a JSON array, which is a literal or a parameter."""
     each = _Each(array).table_valued("value")
     return select(cast(each.c.value, Integer).label("number"))
+
+
+def strings_in(array: ColumnElement[str]) -> Select[Any]:
+    """The strings in a JSON array, which is a literal or a parameter."""
+    each = _Each(array).table_valued("value")
+    return select(each.c.value)
 
 
 def above(release_id: int, numbers: Select[Any], *, parents_only: bool = False) -> Select[Any]:

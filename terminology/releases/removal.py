@@ -3,7 +3,6 @@
 Rows are deleted in short transactions, in the order of their keys; the release's own row goes last.
 """
 
-import asyncio
 from time import perf_counter
 from typing import Any
 
@@ -59,5 +58,5 @@ async def _empty(database: Database, table: Table, release_id: int) -> None:
             return began, last is not None
 
         began, is_left = await database.transact(work)
-        await pace.keep(perf_counter() - began)
-    await asyncio.sleep(0)
+        if is_left:
+            await pace.keep(perf_counter() - began)

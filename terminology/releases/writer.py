@@ -152,4 +152,6 @@ class _Writing:
             began = await self._database.transact(work)
             done += len(some)
             self._progress(table.name.removeprefix("terminology_").replace("_", " "), done, max(total, done))
+            if len(some) < pace.rows:
+                break
             await pace.keep(perf_counter() - began)

@@ -1,0 +1,99 @@
+"""Which concepts of a release are wanted: their numbers, a page of them, and how many there are in all.
+
+With a text filter, matches are counted as far as `COUNTED`: to count a hundred thousand would take longer
+than to find the nearest hundred. Conditions alone are counted to the end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from terminology.issues import TooCostly
+from terminology.releases import text_index
+from terminology.releases.conditions import Condition
+
+MAX_AT_ONCE = 20_000  # concepts, or codes, of one answer
+COUNTED = 1_000  # matches of a text filter
+FEW = 2_000  # concepts whose words are looked at, rather than the index of words
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A `Selection` over a release."""
+
+    release_id: int
+    last: int  # number
+    words: Sequence[str]
+    conditions: Sequence[Condition]
+    offset: int
+    limit: int | None
+
+    @property
+    def end(self) -> int:
+        """How many there may be up to the last that is told."""
+        return self.offset + (MAX_AT_ONCE + 1 if self.limit is None else self.limit)
+
+
+async def find_numbers(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequence[int], int | None]:
+    """The numbers of a page, in order, and how many there are; None: more than are counted.
+
+    Raises:
+        TooCostly: the page is too long.
+    """
+    if wanted.limit is not None and wanted.limit > MAX_AT_ONCE:
+        raise _too_many()
+    if wanted.words:
+        numbers, total = await _with_words(connection, wanted)
+    elif wanted.conditions:
+        numbers, total = await _with_conditions(connection, wanted)
+    else:
+        numbers, total = range(wanted.offset + 1, min(wanted.last, wanted.end) + 1), wanted.last
+    if len(numbers) > MAX_AT_ONCE:
+        raise _too_many()
+    return numbers, total
+
+
+def _too_many() -> TooCostly:
+    return TooCostly(f"There are more than {MAX_AT_ONCE} concepts, the most that are told at once.")
+
+
+async def _with_words(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequence[int], int | None]:
+    few = await _one_of_few(connection, wanted.conditions)
+    if few is not None:
+        others = [each for each in wanted.conditions if each is not few]
+        numbers = _meeting(text_index.of_few(wanted.release_id, wanted.words, few), others, wanted.last)
+    else:
+        is_sqlite = connection.dialect.name == "sqlite"
+        search = text_index.on_sqlite if is_sqlite else text_index.on_postgresql
+        numbers = search(wanted.release_id, wanted.last, wanted.words, wanted.conditions)
+    most = max(wanted.end, COUNTED) + 1
+    found = list((await connection.execute(numbers.limit(most))).scalars())
+    return found[wanted.offset : wanted.end], len(found) if len(found) < most else None
+
+
+async def _one_of_few(connection: AsyncConnection, conditions: Sequence[Condition]) -> Condition | None:
+    """A condition that few concepts meet."""
+    for each in conditions:
+        counted = text_index.count_up_to(each.numbers, FEW)
+        if (await connection.execute(counted)).scalar_one() <= FEW:
+            return each
+    return None
+
+
+async def _with_conditions(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequence[int], int | None]:
+    first, *others = wanted.conditions
+    numbers = _meeting(first, others, wanted.last)
+    page = numbers.offset(wanted.offset).limit(wanted.end - wanted.offset)
+    found = list((await connection.execute(page)).scalars())
+    if found and len(found) < wanted.end - wanted.offset:
+        return found, wanted.offset + len(found)
+    counted = select(func.count()).select_from(numbers.order_by(None).subquery())
+    return found, int((await connection.execute(counted)).scalar_one())
+
+
+def _meeting(first: Condition, others: Sequence[Condition], last: int) -> Select[Any]:
+    (number,) = first.numbers.subquery().c
+    return select(number).where(number <= last, *(each.holds(number) for each in others)).order_by(number)

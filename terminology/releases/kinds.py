@@ -1,0 +1,10 @@
+"""What is particular to the filters of some code systems, by `TerminologyRelease.kind`.
+
+A rule gets the release and a filter, and gives the condition, or None: it is an ordinary one.
+"""
+
+from collections.abc import Mapping
+
+from terminology.releases.system import Rule
+
+RULES: Mapping[str, Rule] = {}

@@ -1,0 +1,243 @@
+"""A release as a `CodeSystem`: each question is one statement, or a few, over the tables."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from sqlalchemy import bindparam, literal, select
+
+from server.kernel.database import Database
+from server.kernel.look_up import LookUp
+from terminology.code_system import Filter, FilterOperator, Header, Selected, Selection
+from terminology.concept import Concept
+from terminology.filters import CODE_NAMES
+from terminology.issues import TooCostly
+from terminology.listed import read_concept
+from terminology.releases import text_index
+from terminology.releases.bodies import decode_body
+from terminology.releases.conditions import (
+    CHILD,
+    CLOSURE,
+    CODE,
+    CONCEPT,
+    HIERARCHICAL,
+    Condition,
+    Conditions,
+    by_value,
+    hierarchical,
+)
+from terminology.releases.find import MAX_AT_ONCE, Wanted, find_numbers
+from terminology.releases.patterns import Patterns
+
+ASKED_AT_ONCE = 500  # codes and numbers in one statement
+
+Rule = Callable[["ReleasedCodeSystem", Filter], Awaitable[Condition | None]]
+
+_IN_RELEASE = CODE.c.release_id == bindparam("release_id", 0)
+_JOINED = CODE.join(
+    CONCEPT, (CONCEPT.c.release_id == CODE.c.release_id) & (CONCEPT.c.number == CODE.c.number)
+)
+_LOCATE = LookUp(
+    select(CONCEPT.c.active, CONCEPT.c.body)
+    .select_from(_JOINED)
+    .where(_IN_RELEASE, CODE.c.code == bindparam("code", ""))
+)
+_NUMBER = LookUp(select(CODE.c.number).where(_IN_RELEASE, CODE.c.code == bindparam("code", "")))
+_A, _D = CODE.alias("above"), CODE.alias("below")
+_IS_BELOW = LookUp(
+    select(CLOSURE.c.descendant)
+    .select_from(CLOSURE, _A, _D)
+    .where(
+        *(each.c.release_id == bindparam("release_id", 0) for each in (_A, _D, CLOSURE)),
+        _A.c.code == bindparam("ancestor", ""),
+        _D.c.code == bindparam("descendant", ""),
+        CLOSURE.c.ancestor == _A.c.number,
+        CLOSURE.c.descendant == _D.c.number,
+    )
+)
+_PARENTS = LookUp(
+    select(CONCEPT.c.parents).select_from(_JOINED).where(_IN_RELEASE, CODE.c.code == bindparam("code", ""))
+)
+_CODES = (
+    select(CONCEPT.c.code)
+    .where(
+        CONCEPT.c.release_id == bindparam("release_id", 0),
+        CONCEPT.c.number.in_(bindparam("numbers", expanding=True)),
+    )
+    .order_by(CONCEPT.c.number)
+)
+_CHILDREN = (
+    select(CONCEPT.c.code)
+    .select_from(
+        CHILD.join(
+            CONCEPT, (CONCEPT.c.release_id == CHILD.c.release_id) & (CONCEPT.c.number == CHILD.c.child)
+        )
+    )
+    .where(CHILD.c.release_id == bindparam("release_id", 0), CHILD.c.parent == bindparam("parent", 0))
+    .order_by(CHILD.c.child)
+    .limit(MAX_AT_ONCE + 1)
+)
+_ALL = (
+    select(CODE.c.code, CONCEPT.c.active, CONCEPT.c.body)
+    .select_from(_JOINED)
+    .where(_IN_RELEASE, CODE.c.code.in_(bindparam("codes", expanding=True)))
+)
+_BODIES = (
+    select(CONCEPT.c.active, CONCEPT.c.body)
+    .where(
+        CONCEPT.c.release_id == bindparam("release_id", 0),
+        CONCEPT.c.number.in_(bindparam("numbers", expanding=True)),
+    )
+    .order_by(CONCEPT.c.number)
+)
+
+
+class ReleasedCodeSystem:
+    """A `CodeSystem` in the tables of the database."""
+
+    def __init__(
+        self,
+        database: Database,
+        release_id: int,
+        header: Header,
+        *,
+        counts: tuple[int, int],
+        rule: Rule | None = None,
+    ) -> None:
+        """Name a release.
+
+        Args:
+            database: where it is.
+            release_id: its key there.
+            header: what is said of it as a whole.
+            counts: of its concepts, and of the active ones.
+            rule: understands the filters that only its kind of code system has; None for others.
+        """
+        self.header = header
+        self.release_id, self.database = release_id, database
+        self.concepts, self.active_concepts = counts
+        self.make = Conditions(release_id)
+        self._rule = rule
+        self._patterns = Patterns(database, self.make)
+
+    async def locate(self, code: str) -> Concept | None:
+        """The concept of a code."""
+        rows = await self._look_up(_LOCATE, code=self._key(code))
+        return self._concept(*rows[0]) if rows else None
+
+    async def locate_all(self, codes: Sequence[str]) -> Mapping[str, Concept]:
+        """The concepts of those codes that there are."""
+        found: dict[str, Concept] = {}
+        async with self.database.read() as connection:
+            for some in _slices(sorted({self._key(code) for code in codes})):
+                rows = (await connection.execute(_ALL, self._values(codes=some))).all()
+                found |= {code: self._concept(active, body) for code, active, body in rows}
+        located = ((code, found.get(self._key(code))) for code in codes)
+        return {code: concept for code, concept in located if concept is not None}
+
+    async def subsumes(self, ancestor: str, descendant: str) -> bool:
+        """Whether the first is the second, or above it."""
+        if ancestor == descendant:
+            return True
+        keys = {"ancestor": self._key(ancestor), "descendant": self._key(descendant)}
+        return bool(await self._look_up(_IS_BELOW, **keys))
+
+    async def parents(self, code: str) -> Sequence[str]:
+        """The codes right above one."""
+        rows = await self._look_up(_PARENTS, code=self._key(code))
+        numbers = orjson.loads(rows[0].parents) if rows else []
+        if not numbers:
+            return ()
+        async with self.database.read() as connection:
+            return list((await connection.execute(_CODES, self._values(numbers=numbers))).scalars())
+
+    async def children(self, code: str | None) -> Sequence[str]:
+        """The codes right below one; None: those with none above them.
+
+        Raises:
+            TooCostly: there are too many.
+        """
+        number = 0 if code is None else await self.number(code)
+        if number is None:
+            return ()
+        async with self.database.read() as connection:
+            found = list((await connection.execute(_CHILDREN, self._values(parent=number))).scalars())
+        if len(found) > MAX_AT_ONCE:
+            raise TooCostly(f"There are more than {MAX_AT_ONCE} codes.")
+        return found
+
+    async def lets_through(self, code: str, filters: Sequence[Filter]) -> bool:
+        """Whether all filters let a code through."""
+        conditions = []
+        number = await self.number(code)
+        for each in filters:
+            if self._rule is None and each.operator is FilterOperator.IS_A:
+                if not await self.subsumes(each.value, code):
+                    return False
+            else:
+                conditions.append(await self.condition(each))
+        if number is None or not conditions:
+            return number is not None
+        holds = select(literal(1)).where(*(each.holds(literal(number)) for each in conditions))
+        async with self.database.read() as connection:
+            return (await connection.execute(holds)).first() is not None
+
+    async def select(self, selection: Selection) -> Selected:
+        """The concepts that are wanted."""
+        words = [] if selection.text is None else text_index.wanted_words(selection.text)
+        conditions = [await self.condition(each) for each in selection.filters]
+        last = self.active_concepts if selection.active_only else self.concepts
+        wanted = Wanted(self.release_id, last, words, conditions, selection.offset, selection.limit)
+        async with self.database.read() as connection:
+            numbers, total = await find_numbers(connection, wanted)
+            concepts = [
+                self._concept(active, body)
+                for some in _slices(numbers)
+                for active, body in (await connection.execute(_BODIES, self._values(numbers=some))).all()
+            ]
+        return Selected(concepts, total)
+
+    async def number(self, code: str) -> int | None:
+        """The number of a code's concept; None: there is none."""
+        rows = await self._look_up(_NUMBER, code=self._key(code))
+        return rows[0].number if rows else None
+
+    async def condition(self, asked: Filter) -> Condition:
+        """A filter as SQL.
+
+        Raises:
+            InvalidFilter: it is not understood here.
+            TooCostly: a pattern has too much to look at.
+        """
+        if self._rule is not None and (found := await self._rule(self, asked)) is not None:
+            return found
+        if asked.operator in HIERARCHICAL:
+            number = await self.number(asked.value)
+            if number is not None and (found := hierarchical(asked, number, self.make)) is not None:
+                return found
+            nothing = self.make.nothing()
+            return self.make.but(nothing) if asked.operator is FilterOperator.IS_NOT_A else nothing
+        if asked.operator is FilterOperator.REGEX:
+            return await self._patterns.condition(asked)
+        if asked.property in CODE_NAMES:
+            asked = replace(asked, value=self._key(asked.value))
+        return by_value(asked, self.make)
+
+    async def _look_up(self, look_up: LookUp, **values: Any) -> Sequence[Any]:
+        return await self.database.look_up(look_up, self._values(**values))
+
+    def _values(self, **values: Any) -> Mapping[str, Any]:
+        return {"release_id": self.release_id, **values}
+
+    def _key(self, code: str) -> str:
+        """A code as it is looked up."""
+        return code if self.header.case_sensitive else code.casefold()
+
+    def _concept(self, active: bool, body: bytes) -> Concept:
+        concept = read_concept(decode_body(body), self.header)
+        return concept if active or concept.inactive else replace(concept, inactive=True)
+
+
+def _slices(values: Sequence[Any]) -> Iterator[list[Any]]:
+    return (list(values[at : at + ASKED_AT_ONCE]) for at in range(0, len(values), ASKED_AT_ONCE))
