@@ -1,6 +1,7 @@
 """Definitions that a request brings along (`tx-resource`, and a `valueSet` or `codeSystem` given whole)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from terminology.canonical import parse_canonical
@@ -14,7 +15,7 @@ class GivenDefinitions:
     """A source of JSON resources; each CodeSystem is read once."""
 
     def __init__(self, resources: Sequence[Json]) -> None:
-        self._editions = [edition_of(each) for each in resources]
+        self._editions = [replace(edition_of(each), given=True) for each in resources]
 
     async def editions(self, kind: Kind, url: str) -> Sequence[Edition]:
         """All versions of a definition."""

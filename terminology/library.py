@@ -1,7 +1,7 @@
 """Where definitions are found, and which version is meant (FHIR R4 references.html#canonical).
 
 A source knows code systems, value sets and concept maps by canonical URL. What a request brings along goes
-before what is stored, and that before what ships.
+before what is here, whatever its version; of the same version, what is stored goes before what ships.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,6 +32,7 @@ class Edition:
     open: Callable[[], Awaitable[Any]]
     content: str | None = None  # of a CodeSystem
     supplements: Canonical | None = None  # the code system that this CodeSystem says more of
+    given: bool = False  # a request has brought it along
 
     @property
     def canonical(self) -> Canonical:
@@ -59,7 +60,7 @@ class Library:
         self._sources = sources
 
     async def editions(self, kind: Kind, url: str) -> Sequence[Edition]:
-        """All versions of a definition, the newest first."""
+        """All versions of a definition: those that the request brought along, then the newest first."""
         return _ordered([each for source in self._sources for each in await source.editions(kind, url)])
 
     async def find(self, kind: Kind, wanted: Canonical) -> Edition | None:
@@ -80,8 +81,8 @@ class Library:
 
 
 def _ordered(editions: Sequence[Edition]) -> Sequence[Edition]:
-    """The newest first; of the same version that of the first source."""
+    """Those of the request, then the newest first; of the same version that of the first source."""
     kept: dict[tuple[str, str | None], Edition] = {}
     for each in editions:
         kept.setdefault((each.url, each.version), each)
-    return sorted(kept.values(), key=lambda each: order_of(each.version), reverse=True)
+    return sorted(kept.values(), key=lambda each: (each.given, order_of(each.version)), reverse=True)
