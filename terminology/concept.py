@@ -6,7 +6,7 @@ from typing import Any
 
 Json = Any
 
-INACTIVE_STATUSES = frozenset({"retired", "deprecated", "withdrawn", "inactive"})
+INACTIVE_STATUSES = frozenset({"retired", "withdrawn", "inactive"})  # what is deprecated may still be used
 STANDARDS_STATUS = "http://hl7.org/fhir/StructureDefinition/structuredefinition-standards-status"
 
 

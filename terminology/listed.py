@@ -197,9 +197,6 @@ def _properties(entry: Json) -> Iterator[Property]:
 
 
 def _said(properties: Sequence[Property], header: Header, name: str) -> str | None:
-    """The value of one of FHIR's own properties: known by its URI, or by its code."""
-    codes = set(_codes_of(header, name))
-    defined = header.properties.get(name)
-    if defined is None or defined.uri is None:
-        codes.add(name)
+    """The value of one of FHIR's own properties: known by its URI, or else by its code."""
+    codes = set(_codes_of(header, name)) or {name}
     return next((each.text for each in properties if each.code in codes), None)
