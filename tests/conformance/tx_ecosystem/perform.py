@@ -39,7 +39,6 @@ async def in_process(case: Case) -> tuple[int, Json]:
     """The status that a server would answer with, and the answer."""
     module, name = _MODULES[case.operation]
     perform = getattr(import_module(module), name)
-    library = Library([GivenDefinitions(case.definitions), *_shipped()])
     context = Context(_NOW, lambda: f"urn:uuid:{uuid.uuid4()}", case.accept_language)
     inputs: dict[str, list[Json]] = {}
     for parameter in case.request.get("parameter", ()):
@@ -47,6 +46,7 @@ async def in_process(case: Case) -> tuple[int, Json]:
             (v for n, v in parameter.items() if n.startswith("value")), None
         )
         inputs.setdefault(parameter["name"], []).append(value)
+    library = Library([GivenDefinitions([*case.definitions, *inputs.pop("tx-resource", ())]), *_shipped()])
     try:
         return 200, await perform(inputs, library, context)
     except TerminologyFault as fault:
