@@ -118,6 +118,11 @@ class SupplementedCodeSystem:
         concepts = [await self._supplemented(each) for each in found.concepts]
         return Selected([*concepts, *extra], found.total + len(more))
 
+    @property
+    def hierarchy(self) -> Hierarchy | None:
+        """What lies below what, where the code system lies in memory."""
+        return getattr(self._system, "hierarchy", None)
+
     def _split(self, filters: Sequence[Filter]) -> tuple[Sequence[Filter], Sequence[Filter]]:
         """The filters that the code system understands, and those on what supplements add."""
         return (
