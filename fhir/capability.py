@@ -17,6 +17,15 @@ Json = Any
 FHIR_VERSION = "4.0.1"
 SOFTWARE = "Isthmus"
 
+# What the HL7 terminology ecosystem looks for (its guide, "Requirements").
+TERMINOLOGY_SERVER = "http://hl7.org/fhir/CapabilityStatement/terminology-server"
+TESTED_WITH = "1.9.3"  # the version of its test cases
+FEATURES: Sequence[tuple[str, str, Json]] = (
+    ("http://hl7.org/fhir/uv/tx-tests/FeatureDefinition/test-version", "valueCode", TESTED_WITH),
+    ("http://hl7.org/fhir/uv/tx-ecosystem/FeatureDefinition/CodeSystemAsParameter", "valueBoolean", True),
+)
+_FEATURE = "http://hl7.org/fhir/uv/application-feature/StructureDefinition/feature"
+
 
 @dataclass(frozen=True, slots=True)
 class SearchParameterFacts:
@@ -70,6 +79,7 @@ def capability_statement(server: ServerFacts, resources: Sequence[ResourceFacts]
     )
     return elements(
         resourceType="CapabilityStatement",
+        extension=[_feature(*each) for each in FEATURES],
         url=f"{server.base}/metadata",
         version=server.software_version,
         name=SOFTWARE,
@@ -77,13 +87,19 @@ def capability_statement(server: ServerFacts, resources: Sequence[ResourceFacts]
         status="active",
         date=server.date,
         kind="instance",
-        software={"name": SOFTWARE, "version": server.software_version},
+        instantiates=[TERMINOLOGY_SERVER],
+        software={"name": SOFTWARE, "version": server.software_version, "releaseDate": server.date},
         implementation={"description": f"{SOFTWARE}: imaging archive and record", "url": server.base},
         fhirVersion=FHIR_VERSION,
         format=[FHIR_JSON, "json"],
         patchFormat=[JSON_PATCH] if server.patches_json else None,
         rest=[rest],
     )
+
+
+def _feature(definition: str, kind: str, value: Json) -> dict[str, Json]:
+    parts = [{"url": "definition", "valueCanonical": definition}, {"url": "value", kind: value}]
+    return {"extension": parts, "url": _FEATURE}
 
 
 def _security(server: ServerFacts) -> dict[str, Json]:

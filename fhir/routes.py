@@ -19,6 +19,7 @@ from starlette.routing import Route
 from fhir.binaries.content import BINARY, MAX_BINARY_BYTES, is_raw
 from fhir.binaries.receive import receive_content
 from fhir.bundles.process import MAX_BUNDLE_BYTES, process_bundle
+from fhir.capability import ServerFacts
 from fhir.exchange import HEADERS_READ, Answer, FhirRequest, Interaction
 from fhir.interactions.body import MAX_RESOURCE_BYTES
 from fhir.interactions.door import DEFAULT_POLICY, NO_DEFINITIONS, Definitions, DeletionGuard, Door, Policy
@@ -31,7 +32,9 @@ from fhir.operations.operation import Operation, operate
 from fhir.outcome import FHIR_JSON_UTF8, outcome_of
 from fhir.search.query import MAX_PARAMETERS
 from fhir.search.value import InvalidSearch
+from fhir.terminology_capabilities import TerminologyStatement
 from server.kernel.access import Permission, access_of
+from server.kernel.clock import instant_text
 from server.kernel.faults import Fault, FaultKind, TooLarge
 from server.kernel.services import Services
 
@@ -57,6 +60,7 @@ class Offer:
     deletion_guards: Mapping[str, DeletionGuard] = field(default_factory=dict)
     operations: Sequence[Operation] = ()
     definitions: Definitions = NO_DEFINITIONS
+    facts: ServerFacts | None = None  # for TerminologyCapabilities; None: only the base URL is known
 
 
 class _TypeName(Convertor[str]):
@@ -103,9 +107,13 @@ def build_router(
     """The routes of the door; `metadata` renders the CapabilityStatement, `page_secret` signs page tokens."""
     offer = offer or Offer()
     door = Door(services, page_secret, offer.policy, offer.deletion_guards, offer.definitions)
+    facts = offer.facts or ServerFacts(
+        door.base_url, software_version="0", date=instant_text(services.clock())
+    )
+    statement = TerminologyStatement(facts, door.sources, services.clock)
     router = APIRouter(tags=["FHIR R4"], route_class=_PlainRoute)
     router.routes += _asked_most(_Served(door))
-    for method, path, handler in _handlers(door, metadata, offer.operations):
+    for method, path, handler in _handlers(door, (metadata, statement), offer.operations):
         router.add_api_route(path, handler, methods=[method], response_class=Response, response_model=None)
     return router
 
@@ -128,14 +136,17 @@ def _asked_most(served: "_Served") -> list[Route]:
 
 
 def _handlers(
-    door: Door, metadata: Metadata, operations: Sequence[Operation]
+    door: Door, statements: tuple[Metadata, TerminologyStatement], operations: Sequence[Operation]
 ) -> Sequence[tuple[str, str, Handler]]:
     """In the order in which they are tried: what is literal before what may be anything."""
     served = _Served(door)
 
     async def capabilities(request: Request) -> Response:
-        """The CapabilityStatement of this server (FHIR R4 http.html#capabilities)."""
+        """The CapabilityStatement of this server, or its TerminologyCapabilities (http.html#capabilities)."""
         _require_json(request)
+        metadata, terminology = statements
+        if ("mode", "terminology") in _query_pairs(request):
+            return _json(await terminology.text())
         return _json(metadata())
 
     async def operation(_door: Door, request: FhirRequest) -> Answer:

@@ -36,7 +36,7 @@ from dicomweb.urls import ROOT
 from dicomweb.worklist.events.report import KINDS as REPORTED_KINDS
 from dicomweb.worklist.events.routes import Notifications
 from fhir.capability import ServerFacts
-from fhir.interactions.door import Policy
+from fhir.interactions.door import Definitions, Policy
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.auth.middleware import Authentication, Door
@@ -87,6 +87,7 @@ from server.workflows.requested import RegisteredModels
 from server.workflows.subscriptions.follow import follow_changes
 from server.workflows.verify.operation import VERIFY_OPERATIONS
 from server.workflows.worker_process import keep_worker, require_engine
+from terminology.shipped import shipped
 
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
@@ -146,6 +147,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         answer=answer,
         public_base=services.public_base,
         anonymous=None if settings.auth else system_access("anonymous"),
+        terminology_is_open=settings.open_terminology,
     )
     floor = HttpFloor(
         answer=answer,
@@ -236,10 +238,16 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         settings.fhir_require_references,
         settings.fhir_require_profiles,
     )
-    offer = fhir.routes.Offer(policy, DELETION_GUARDS, (*OPERATIONS, *VERIFY_OPERATIONS))
+    operations = (*OPERATIONS, *VERIFY_OPERATIONS)
+    offer = fhir.routes.Offer(policy, DELETION_GUARDS, operations, _definitions(), facts)
     # First asked for, first made: start stays quick.
     capabilities = cache(lambda: render_capabilities(facts, policy, offer.operations))
     return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities, offer)
+
+
+def _definitions() -> Definitions:
+    """Where terminology is found beside what is stored."""
+    return Definitions(after=(shipped(),))
 
 
 def _readiness(services: Services, drain: Drain | None = None) -> Readiness:

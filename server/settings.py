@@ -164,6 +164,10 @@ class Settings(BaseSettings):
         False,
         description="whether a resource must obey the profiles in its meta.profile that are stored here",
     )
+    open_terminology: bool = Field(
+        False,
+        description="whether definitions are read and terminology operations answered without a token",
+    )
     master_key: str | None = Field(
         None,
         min_length=32,

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.auth.terminology import VISITOR, is_of_terminology
 from server.auth.tokens import AccessTokens
 from server.kernel.access import ACCESS_KEY, FAILED_KEY, REFRESH_KEY, Access, Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
@@ -50,6 +51,7 @@ class Door:
     answer: Answer
     public_base: str  # without a final slash
     anonymous: Access | None = None  # what a request without token may do (`--no-auth`); None: nothing
+    terminology_is_open: bool = False  # whether it may read definitions and ask the terminology service
 
 
 class Authentication:
@@ -76,9 +78,11 @@ class Authentication:
     async def _authenticate(self, scope: Scope) -> Access:
         token = bearer_token(scope)
         if token is None:
-            if self._door.anonymous is None:
-                raise MissingToken("A bearer token is required.")
-            return self._door.anonymous
+            if self._door.anonymous is not None:
+                return self._door.anonymous
+            if self._door.terminology_is_open and is_of_terminology(scope):
+                return VISITOR
+            raise MissingToken("A bearer token is required.")
         access = await self._door.tokens.access_of(token)
         if access is None:
             raise InvalidToken("The bearer token is not valid, or no longer.")

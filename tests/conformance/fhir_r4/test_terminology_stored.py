@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from fhir.interactions.stored_definitions import LOOK_US, StoredDefinitions
+from server.auth.terminology import VISITOR
+from server.kernel.access import Access
 from server.kernel.services import Services
 from terminology.library import Kind
 
@@ -104,3 +106,24 @@ async def test_who_may(client: httpx.AsyncClient, create: Any, confine: Callable
     assert (await client.get(url, headers=other)).status_code == 403
     searcher = confine("somebody", permissions="s", resource_type="CodeSystem")
     assert (await client.get(url, headers=searcher)).status_code == 403
+
+
+async def test_a_visitor_sees_nothing_that_names_a_patient(
+    client: httpx.AsyncClient, create: Callable[..., Any], rights: dict[str, Access]
+) -> None:
+    rights["visitor"], as_visitor = VISITOR, {"x-rights": "visitor"}
+    patient = await create({"resourceType": "Patient"})
+    named = {"url": "http://example.org/of", "valueReference": {"reference": f"Patient/{patient}"}}
+    hidden, shown = await create(stones("1", extension=[named])), await create(stones("2"))
+    status = [
+        (await client.get(f"/CodeSystem/{one}", headers=as_visitor)).status_code for one in (hidden, shown)
+    ]
+    assert status == [404, 200]
+    found = (await client.get("/CodeSystem", headers=as_visitor)).json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == [shown]
+    history = (await client.get("/CodeSystem/_history", headers=as_visitor)).json()
+    assert [entry["resource"]["id"] for entry in history["entry"]] == [shown]
+    url = f"/CodeSystem/$lookup?system={STONES}&code=granite"
+    assert told((await client.get(url, headers=as_visitor)).json())["version"] == "2"
+    for path in (f"/Patient/{patient}", "/Patient", "/CodeSystem?_has:Observation:subject:code=x"):
+        assert (await client.get(path, headers=as_visitor)).status_code in (400, 403), path
