@@ -18,6 +18,7 @@ import zstandard
 
 from terminology.canonical import parse_canonical
 from terminology.code_system import Content
+from terminology.code_systems import countries
 from terminology.fragment import FragmentCodeSystem
 from terminology.kept import KeptDefinitions
 from terminology.library import Edition, Kind
@@ -104,6 +105,8 @@ class ShippedDefinitions:
         resource = self.resource(row)
         if row.kind is not Kind.CODE_SYSTEM:
             return resource
+        if row.url == countries.URL:
+            return countries.CountryCodeSystem(resource)
         return (FragmentCodeSystem if row.content == Content.FRAGMENT else ListedCodeSystem)(resource)
 
     def resource(self, row: Row) -> Json:

@@ -66,7 +66,7 @@ def resources(cache: Path) -> list[Json]:
     found = [
         *terminology_dicom.resources(terminology_hl7.dicom_of_2011(hl7)),
         *terminology_hl7.wanted(hl7),
-        terminology_registries.countries(iso_3166),
+        terminology_registries.countries(iso_3166, terminology_hl7.names_of_countries(hl7)),
         terminology_registries.subdivisions(iso_3166),
         terminology_registries.currencies(pinned.read(terminology_registries.ISO_4217, cache)),
     ]

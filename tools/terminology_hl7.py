@@ -64,6 +64,12 @@ def split_version(element: Json, name: str) -> None:
         element |= {name: url, "version": version}
 
 
+def names_of_countries(resources: list[Json]) -> dict[str, str]:
+    """By alpha-2 code, as the value set iso3166-1-2 has them."""
+    (found,) = (each for each in resources if each["url"] == "http://hl7.org/fhir/ValueSet/iso3166-1-2")
+    return {each["code"]: each["display"] for each in found["compose"]["include"][0]["concept"]}
+
+
 def dicom_of_2011(resources: list[Json]) -> Json:
     """HL7's edition of DICOM's codes: it has the definitions that pydicom's dictionary lacks."""
     (found,) = (each for each in resources if each["url"] == DICOM)

@@ -9,7 +9,7 @@ import json
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -57,15 +57,22 @@ def _entries(package: bytes, name: str) -> Iterator[dict[str, str]]:
             entry = {}
 
 
-def countries(package: bytes) -> Json:
-    """ISO 3166-1 as FHIR has it: alpha-2, alpha-3 and numeric codes in one code system."""
+def countries(package: bytes, names: Mapping[str, str]) -> Json:
+    """ISO 3166-1 as FHIR has it: alpha-2, alpha-3 and numeric codes in one code system.
+
+    `names`: HL7's by alpha-2 code; where one differs it is a designation.
+    """
     entries = list(_entries(package, "1.js"))
     concepts = [
-        {"code": entry[kind], "display": entry["name"]}
+        {"code": entry[kind], "display": entry["name"], **_also(entry["name"], names.get(entry["alpha2"]))}
         for kind in ("alpha2", "alpha3", "numeric")
         for entry in sorted(entries, key=lambda each: each[kind])
     ]
     return _code_system("urn:iso:std:iso:3166", "iso3166-1", "ISO 3166-1", "4.4.0", concepts)
+
+
+def _also(name: str, other: str | None) -> Json:
+    return {"designation": [{"language": "en", "value": other}]} if other and other != name else {}
 
 
 def subdivisions(package: bytes) -> Json:
