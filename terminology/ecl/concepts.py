@@ -38,6 +38,11 @@ HISTORY: Mapping[str, Expression] = {
     "max": AnyConcept(),  # of those that have a target
 }
 
+WELL_KNOWN = frozenset(  # they may be missing: a keyword means nothing then
+    {PARTIALLY_EQUIVALENT_TO.code, SAME_AS.code, REPLACED_BY.code, WAS_A.code}
+    | {DEFINED, PRIMITIVE, PREFERRED, ACCEPTABLE, FULLY_SPECIFIED_NAME, SYNONYM, DEFINITION}
+)
+
 DIALECTS: Mapping[str, str] = {
     "da-dk": "554461000005103",
     "de": "722130004",

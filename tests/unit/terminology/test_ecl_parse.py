@@ -50,6 +50,7 @@ from terminology.ecl.syntax import (
     Without,
     WithState,
 )
+from tests.unit.terminology.ecl_trees import Trees
 
 A, B, C, D = (ConceptReference(f"{digit}00000100") for digit in (1, 2, 3, 4))
 ALL = AnyConcept()
@@ -320,73 +321,15 @@ def test_limits() -> None:
         parse(nested)
 
 
-references = st.sampled_from([A, B, C, D])
-comparisons = st.sampled_from([EQUAL, NOT_EQUAL])
-cardinalities = st.sampled_from([Cardinality(), Cardinality(0, 0), Cardinality(2), Cardinality(1, 3)])
-terms = st.lists(
-    st.builds(
-        SearchTerm,
-        st.just(Match.WORDS),
-        st.lists(st.text('abcé"\\*|', min_size=1, max_size=4), min_size=1, max_size=3).map(" ".join),
-    )
-    | st.builds(SearchTerm, st.just(Match.WILD), st.text('ab *"|', min_size=1, max_size=6)),
-    min_size=1,
-    max_size=3,
-).map(lambda each: SearchTerms(tuple(each)))
-times = st.lists(st.sampled_from([0, 20240131, 20251231]), min_size=1, max_size=2).map(
-    lambda each: Times(tuple(each))
+ALL_TREES = Trees(
+    [A, B, C, D],
+    words=st.lists(st.text('abcé"\\*|', min_size=1, max_size=4), min_size=1, max_size=3).map(" ".join),
+    wild=st.text('ab *"|', min_size=1, max_size=6),
+    is_all=True,
 )
-numbers = st.decimals(-1000, 1000, places=2).map(Number)
 
 
-def several(each: st.SearchStrategy[Any], least: int = 2) -> st.SearchStrategy[Any]:
-    return st.lists(each, min_size=least, max_size=3).map(tuple)
-
-
-def grown(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    shared = (
-        st.builds(Module, comparisons, inner)
-        | st.builds(EffectiveTime, st.sampled_from(Comparison), times)
-        | st.builds(Active, st.sampled_from([True, False, None]))
-    )
-    described = (
-        shared
-        | st.builds(Term, comparisons, terms)
-        | st.builds(Type, comparisons, inner)
-        | st.builds(Language, comparisons, st.just(("en", "de")))
-        | st.builds(Dialects, comparisons, several(st.builds(Dialect, references, st.just((PREFERRED,)))))
-        | st.builds(Dialects, comparisons, st.tuples(st.builds(Dialect, inner, st.just(()))))
-        | st.builds(DescriptionId, comparisons, st.just(("123456", "234567")))
-    )
-    stated = shared | st.builds(DefinitionStatus, comparisons, inner)
-    field = st.builds(MemberField, st.just("mapTarget"), comparisons, inner | numbers | terms)
-    attribute = (
-        st.builds(
-            Attribute, inner, comparisons, inner | terms | st.builds(Boolean, st.booleans()), cardinalities
-        )
-        | st.builds(Attribute, inner, st.sampled_from(Comparison), numbers, cardinalities)
-        | st.builds(Attribute, inner, comparisons, inner, cardinalities, st.just(True))
-    )
-    set_of_attributes = attribute | st.builds(All, several(attribute)) | st.builds(OneOf, several(attribute))
-    refinement = set_of_attributes | st.builds(Group, set_of_attributes, cardinalities)
-    return (
-        st.builds(Related, st.sampled_from(Direction), inner)
-        | st.builds(MemberOf, inner, st.sampled_from([(), ("a",), ("*",)]), several(shared | field, 0))
-        | st.builds(Both, several(inner))
-        | st.builds(Either, several(inner))
-        | st.builds(Without, inner, inner)
-        | st.builds(Dotted, inner, inner)
-        | st.builds(Refined, inner, refinement | st.builds(All, several(refinement)))
-        | st.builds(WithDescription, inner, several(described, 1))
-        | st.builds(WithState, inner, several(stated, 1))
-        | st.builds(WithHistory, inner, inner)
-    )
-
-
-trees = st.recursive(references | st.just(ALL), grown, max_leaves=8)
-
-
-@given(trees)
+@given(ALL_TREES.expressions())
 @settings(max_examples=80, deadline=None)
 def test_what_is_written_is_read_again(tree: Expression) -> None:
     assert parse(render(tree)) == tree
