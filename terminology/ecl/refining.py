@@ -76,6 +76,8 @@ def driver(meaning: "Meaning", node: Refinement, *, is_grouped: bool = False) ->
 def _attribute_driver(meaning: "Meaning", node: Attribute, *, is_grouped: bool) -> Driver | None:
     is_any = isinstance(node.name, AnyConcept) and isinstance(node.value, AnyConcept)
     is_other = node.comparison is Comparison.NOT_EQUAL and isinstance(node.value, Expression)
+    if is_grouped:
+        _refuse_reversed(node)
     if not node.cardinality.least or is_any or is_other:
         return None
     rows = _rows(meaning, node)
@@ -117,8 +119,8 @@ def _has_attribute(
     level: int,
     group: ColumnElement[int] | None,
 ) -> ColumnElement[bool]:
-    if node.is_reversed and group is not None:
-        raise NotSupported("ECL: a reversed attribute within a group is not supported.")
+    if group is not None:
+        _refuse_reversed(node)
     if node.is_reversed:
         return _is_value_of(meaning, node, number)
     rows = _rows(meaning, node)
@@ -131,6 +133,11 @@ def _has_attribute(
     if group is not None:
         conditions.append(rows.table.c.role_group == group)
     return _as_often(node.cardinality, rows.table, func.count(), and_(*conditions))
+
+
+def _refuse_reversed(node: Attribute) -> None:
+    if node.is_reversed:
+        raise NotSupported("ECL: a reversed attribute within a group is not supported.")
 
 
 def _is_value_of(meaning: "Meaning", node: Attribute, number: ColumnElement[int]) -> ColumnElement[bool]:
