@@ -14,6 +14,7 @@ from server.kernel.faults import Fault, FaultKind
 
 Json = Any
 
+MESSAGE_ID = "http://hl7.org/fhir/StructureDefinition/operationoutcome-message-id"
 TX_ISSUE_TYPE = "http://hl7.org/fhir/tools/CodeSystem/tx-issue-type"
 
 
@@ -42,6 +43,7 @@ class TxType(StrEnum):
     CANNOT_INFER = "cannot-infer"
     INVALID_DATA = "invalid-data"
     MESSAGE = "msg"
+    PROCESSING_NOTE = "process-note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Issue:
     text: str
     tx: TxType | None = None
     expression: str | None = None
+    message_id: str | None = None
 
 
 def issue_json(issue: Issue) -> Json:
@@ -62,6 +65,8 @@ def issue_json(issue: Issue) -> Json:
         details["coding"] = [{"system": TX_ISSUE_TYPE, "code": issue.tx.value}]
     details["text"] = issue.text
     entry: dict[str, Json] = {"severity": issue.severity.value, "code": issue.code, "details": details}
+    if issue.message_id is not None:
+        entry["extension"] = [{"url": MESSAGE_ID, "valueString": issue.message_id}]
     if issue.expression is not None:
         entry |= {"location": [issue.expression], "expression": [issue.expression]}
     return entry

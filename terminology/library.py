@@ -59,6 +59,10 @@ class Library:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
 
+    def after(self, source: Source) -> "Library":
+        """This library, with a source that goes before all others."""
+        return Library([source, self])
+
     async def editions(self, kind: Kind, url: str) -> Sequence[Edition]:
         """All versions of a definition: those that the request brought along, then the newest first."""
         return _ordered([each for source in self._sources for each in await source.editions(kind, url)])

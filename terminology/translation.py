@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 from terminology.canonical import Canonical, accepts
@@ -12,7 +11,6 @@ from terminology.issues import InvalidDefinition
 
 Json = Any
 
-MAX_MATCHES = 1_000  # that are told
 MAX_OTHER_MAPS = 10  # one after the other, by `unmapped`
 
 Named = Callable[[Canonical], Awaitable[ConceptMap]]  # the map of that URL; raises NotKnown
@@ -66,10 +64,9 @@ class Translation:
 
     async def _add(self, concept_map: ConceptMap, coded: Coded, seen: tuple[Canonical, ...]) -> None:
         for group in concept_map.groups:
-            if len(self.matches) > MAX_MATCHES or not _is_of_group(self.asked, group, coded):
+            if not _is_of_group(self.asked, group, coded):
                 continue
-            there = group.links_to(coded.code) if self.asked.reverse else group.links_from(coded.code)
-            links = list(islice(there, MAX_MATCHES + 1 - len(self.matches)))
+            links = (group.by_target if self.asked.reverse else group.by_source).get(coded.code, ())
             holding = [link for link in links if _holds(link, self.asked.given)]
             self.depending += len(links) - len(holding)
             self.matches += [self._match(concept_map, group, link) for link in holding]

@@ -1,0 +1,26 @@
+"""Whether a code belongs to a value set, and nothing else (FHIR R4 terminologies.html#binding).
+
+For those who hold a code and a binding: validation of resources, search, manifests of models.
+"""
+
+from terminology.canonical import Canonical
+from terminology.issues import TerminologyFault
+from terminology.library import Library
+from terminology.validation.coded import Coding
+from terminology.validation.definitions import Definitions
+from terminology.validation.findings import Findings
+from terminology.validation.located import Located
+from terminology.validation.members import QUIET, MembershipCheck
+
+
+async def membership(
+    library: Library, value_set: Canonical, system: str, code: str, version: str | None = None
+) -> bool | None:
+    """Whether a code belongs to a value set; None: that cannot be told with what is here."""
+    definitions = Definitions(library)
+    check = MembershipCheck(definitions, QUIET, Findings())
+    try:
+        composed = await definitions.composed(await definitions.value_set(value_set))
+        return await check.is_member(composed, Located(Coding(system, code, version)))
+    except TerminologyFault:
+        return None
