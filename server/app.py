@@ -87,6 +87,8 @@ from server.workflows.requested import RegisteredModels
 from server.workflows.subscriptions.follow import follow_changes
 from server.workflows.verify.operation import VERIFY_OPERATIONS
 from server.workflows.worker_process import keep_worker, require_engine
+from terminology.releases.kinds import RULES
+from terminology.releases.source import Releases
 from terminology.shipped import shipped
 
 MIB = 1 << 20
@@ -239,15 +241,18 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         settings.fhir_require_profiles,
     )
     operations = (*OPERATIONS, *VERIFY_OPERATIONS)
-    offer = fhir.routes.Offer(policy, DELETION_GUARDS, operations, _definitions(), facts)
+    offer = fhir.routes.Offer(policy, DELETION_GUARDS, operations, _definitions(services), facts)
     # First asked for, first made: start stays quick.
     capabilities = cache(lambda: render_capabilities(facts, policy, offer.operations))
     return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities, offer)
 
 
-def _definitions() -> Definitions:
-    """Where terminology is found beside what is stored."""
-    return Definitions(after=(shipped(),))
+def _definitions(services: Services) -> Definitions:
+    """Where terminology is found beside what is stored.
+
+    A large code system that is imported leaves a resource without its concepts: its release goes before.
+    """
+    return Definitions(before=(Releases(services.database, RULES),), after=(shipped(),))
 
 
 def _readiness(services: Services, drain: Drain | None = None) -> Readiness:

@@ -12,7 +12,7 @@ from terminology.canonical import Canonical, parse_canonical
 
 Json = Any
 
-MAX_KEPT_MAPPINGS = 500_000  # of the maps that are kept as they were read
+MAX_KEPT_CODES = 300_000  # by which mappings are found, of the maps that are kept as they were read
 
 UNMATCHED, DISJOINT = "unmatched", "disjoint"
 
@@ -78,9 +78,18 @@ class Group:
 
     source: Canonical | None
     target: Canonical | None
-    by_source: Mapping[str, Sequence[Link]] = field(default_factory=dict)
-    by_target: Mapping[str, Sequence[Link]] = field(default_factory=dict)
+    by_source: Mapping[str, Sequence[Json]] = field(default_factory=dict)  # elements by their codes
+    by_target: Mapping[str, Sequence[Json]] = field(default_factory=dict)  # by the codes of their targets
     unmapped: Unmapped | None = None
+
+    def links_from(self, code: str) -> Iterator[Link]:
+        """The mappings of a code of the source."""
+        return (link for element in self.by_source.get(code, ()) for link in _links(element))
+
+    def links_to(self, code: str) -> Iterator[Link]:
+        """The mappings to a code of the target."""
+        elements = self.by_target.get(code, ())
+        return (link for element in elements for link in _links(element) if link.target == code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,7 @@ class ConceptMap:
     @property
     def weight(self) -> int:
         """How much it holds."""
-        return 1 + sum(len(each) for group in self.groups for each in group.by_source.values())
+        return 1 + sum(len(group.by_source) + len(group.by_target) for group in self.groups)
 
 
 class _Kept:
@@ -117,7 +126,7 @@ class _Kept:
         """Keep it; the longest unused make room."""
         self._read[id(concept_map.resource)] = concept_map
         self._weight += concept_map.weight
-        while self._weight > MAX_KEPT_MAPPINGS and len(self._read) > 1:
+        while self._weight > MAX_KEPT_CODES and len(self._read) > 1:
             self._weight -= self._read.popitem(last=False)[1].weight
 
 
@@ -152,15 +161,13 @@ def _scope(resource: Json, side: str) -> str | None:
 
 
 def _group(entry: Json) -> Group:
-    by_source: dict[str, list[Link]] = {}
-    by_target: dict[str, list[Link]] = {}
+    by_source: dict[str, list[Json]] = {}
+    by_target: dict[str, list[Json]] = {}
     for element in entry.get("element", ()):
-        if "code" not in element:
-            continue
-        for mapping in _mappings(element):
-            by_source.setdefault(mapping.source, []).append(mapping)
-            if mapping.target is not None:
-                by_target.setdefault(mapping.target, []).append(mapping)
+        if "code" in element:
+            by_source.setdefault(element["code"], []).append(element)
+            for code in {each.get("code") for each in element.get("target", ())} - {None}:
+                by_target.setdefault(code, []).append(element)
     unmapped = entry.get("unmapped")
     return Group(
         _system(entry, "source"),
@@ -178,7 +185,7 @@ def _system(entry: Json, side: str) -> Canonical | None:
     return Canonical(url, version or entry.get(f"{side}Version"))
 
 
-def _mappings(element: Json) -> Iterator[Link]:
+def _links(element: Json) -> Iterator[Link]:
     code, display = element["code"], element.get("display")
     if element.get("noMap"):
         yield Link(code, display, None, None, UNMATCHED)

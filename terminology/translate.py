@@ -15,13 +15,12 @@ from terminology.context import Context, Inputs
 from terminology.inputs import element_of, flag_of, text_of
 from terminology.issues import InvalidInput, NotKnown, TooCostly
 from terminology.library import Kind, Library
-from terminology.translation import Asked, Match, Translation, coding_of, is_in_scope
+from terminology.translation import MAX_MATCHES, Asked, Match, Translation, coding_of, is_in_scope
 
 Json = Any
 
 MAX_MAPS = 1_000  # that are looked through where none is named
 MAX_CODINGS = 100  # of one CodeableConcept
-MAX_MATCHES = 1_000  # that are told
 
 _R4: Mapping[str, str] = {}
 _SOURCE: Mapping[str, str] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from terminology.canonical import Canonical, accepts
@@ -11,6 +12,7 @@ from terminology.issues import InvalidDefinition
 
 Json = Any
 
+MAX_MATCHES = 1_000  # that are told
 MAX_OTHER_MAPS = 10  # one after the other, by `unmapped`
 
 Named = Callable[[Canonical], Awaitable[ConceptMap]]  # the map of that URL; raises NotKnown
@@ -64,9 +66,10 @@ class Translation:
 
     async def _add(self, concept_map: ConceptMap, coded: Coded, seen: tuple[Canonical, ...]) -> None:
         for group in concept_map.groups:
-            if not _is_of_group(self.asked, group, coded):
+            if len(self.matches) > MAX_MATCHES or not _is_of_group(self.asked, group, coded):
                 continue
-            links = (group.by_target if self.asked.reverse else group.by_source).get(coded.code, ())
+            there = group.links_to(coded.code) if self.asked.reverse else group.links_from(coded.code)
+            links = list(islice(there, MAX_MATCHES + 1 - len(self.matches)))
             holding = [link for link in links if _holds(link, self.asked.given)]
             self.depending += len(links) - len(holding)
             self.matches += [self._match(concept_map, group, link) for link in holding]

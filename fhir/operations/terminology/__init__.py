@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fhir.operations.operation import Level, Operation
 from fhir.operations.terminology.invoke import Invoked
+from terminology.expand import expand
 from terminology.library import Kind
 from terminology.lookup import lookup
 from terminology.subsumes import subsumes
@@ -22,6 +23,7 @@ def _operation(kind: Kind, levels: frozenset[Level], invoked: Invoked) -> Operat
 TERMINOLOGY_OPERATIONS: Sequence[Operation] = (
     _operation(Kind.CODE_SYSTEM, _TYPE, Invoked("lookup", lookup)),
     _operation(Kind.CODE_SYSTEM, _TYPE_AND_INSTANCE, Invoked("subsumes", subsumes, url="system")),
+    _operation(Kind.VALUE_SET, _TYPE_AND_INSTANCE, Invoked("expand", expand, version="valueSetVersion")),
     _operation(
         Kind.CONCEPT_MAP, _TYPE_AND_INSTANCE, Invoked("translate", translate, version="conceptMapVersion")
     ),

@@ -11,7 +11,6 @@ from fhir.exchange import FhirRequest
 from fhir.model.json_codec import Json, decode_json
 from fhir.negotiation import require_json_body
 from fhir.operations.parameters import PARAMETERS
-from terminology.context import Inputs
 from terminology.issues import InvalidInput, TooCostly
 from terminology.structure import require_codeable_concept, require_coding, require_definition
 
@@ -47,7 +46,7 @@ def read_given(request: FhirRequest) -> dict[str, list[Json]]:
         raise TooCostly(f"A request brings up to {MAX_TX_RESOURCES} definitions.")
     for name in _CHECKS.keys() & found.keys():
         for value in found[name]:
-            if not isinstance(value, str):  # of a URL: the operation says that it cannot be given like this
+            if name == TX_RESOURCE or not isinstance(value, str):  # text of a URL: the operation refuses it
                 _CHECKS[name](value, name)
     return found
 
@@ -79,8 +78,3 @@ def _value_of(parameter: Json) -> Json:
         return parameter["resource"]
     value = next((value for name, value in parameter.items() if name.startswith("value")), None)
     return parameter if value is None and "part" in parameter else value
-
-
-def definitions_of(inputs: Inputs) -> list[Json]:
-    """The definitions that a request brings along."""
-    return [each for each in inputs.get(TX_RESOURCE, ()) if isinstance(each, dict)]

@@ -14,7 +14,7 @@ from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
 from fhir.interactions.door import Door
 from fhir.model.json_codec import Json, decode_json, encode_json
-from fhir.operations.terminology.given import definitions_of, read_given
+from fhir.operations.terminology.given import TX_RESOURCE, read_given
 from server.kernel.access import Permission
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import instant_text
@@ -45,7 +45,7 @@ class Invoked:
         for named in _types(request):
             request.access.reach(named, Permission.READ)
         inputs = read_given(request)
-        library = library_of(door, inputs)
+        library = library_of(door, inputs.pop(TX_RESOURCE, ()))
         if request.resource_id is not None:
             library = await self._of_instance(door, request, inputs, library)
         answer = await self.perform(inputs, library, context_of(door, request))
@@ -106,9 +106,8 @@ class _InstanceLibrary(Library):
         return await self._library.listing(kind)
 
 
-def library_of(door: Door, inputs: Inputs) -> Library:
+def library_of(door: Door, given: Sequence[Json] = ()) -> Library:
     """What a request brings along, before what the server has."""
-    given = definitions_of(inputs)
     return Library([GivenDefinitions(given), *door.sources] if given else door.sources)
 
 

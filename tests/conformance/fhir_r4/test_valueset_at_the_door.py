@@ -1,0 +1,109 @@
+"""ValueSet operations at the door: by URL, by instance, given whole (R4 valueset-operation-expand)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from .terms import STONES, parameters, stones
+
+Json = Any
+URL = "http://example.org/ValueSet/igneous"
+
+
+def igneous(**elements: Json) -> Json:
+    is_a = {"property": "concept", "op": "is-a", "value": "igneous"}
+    return {
+        "resourceType": "ValueSet",
+        "url": URL,
+        "version": "1",
+        "status": "active",
+        "compose": {"include": [{"system": STONES, "filter": [is_a]}]},
+        **elements,
+    }
+
+
+@pytest.fixture
+async def stored(create: Callable[..., Any]) -> str:
+    """Code system and value set lie in the record."""
+    await create(stones())
+    return str(await create(igneous()))
+
+
+def codes(answer: httpx.Response) -> set[str]:
+    assert answer.status_code == 200, answer.text
+    waiting, found = list(answer.json()["expansion"]["contains"]), set()
+    while waiting:
+        entry = waiting.pop()
+        found.add(entry["code"])
+        waiting += entry.get("contains", ())
+    return found
+
+
+ALL = {"igneous", "granite", "basalt", "pegmatite"}
+
+
+async def test_by_url_and_by_instance(client: httpx.AsyncClient, stored: str) -> None:
+    for path in (
+        f"/ValueSet/$expand?url={URL}",
+        f"/ValueSet/$expand?url={URL}&valueSetVersion=1",
+        f"/ValueSet/{stored}/$expand",
+        f"/ValueSet/{stored}/$expand?url={URL}",
+    ):
+        assert codes(await client.get(path)) == ALL, path
+    assert codes(await client.get(f"/ValueSet/{stored}/$expand?filter=gran")) == {"granite"}
+
+
+async def test_given_whole_and_brought_along(client: httpx.AsyncClient, stored: str) -> None:
+    only = igneous(url="http://example.org/x", compose={"include": [{"valueSet": [URL]}]})
+    assert codes(await client.post("/ValueSet/$expand", json=parameters(valueSet=only))) == ALL
+    other = igneous(version="0", compose={"include": [{"system": STONES, "concept": [{"code": "slate"}]}]})
+    body = parameters(tx0resource=other, url_Uri=URL)
+    assert codes(await client.post("/ValueSet/$expand", json=body)) == {"slate"}
+
+
+async def test_a_value_set_without_url_is_expanded_by_instance(
+    client: httpx.AsyncClient, stored: str, create: Callable[..., Any]
+) -> None:
+    nameless = igneous()
+    del nameless["url"], nameless["version"]
+    one = await create(nameless)
+    assert codes(await client.get(f"/ValueSet/{one}/$expand")) == ALL
+
+
+async def test_refused(client: httpx.AsyncClient, stored: str) -> None:
+    for path, status in (
+        ("/ValueSet/$expand", 400),
+        (f"/ValueSet/$expand?url={URL}-none", 404),
+        ("/ValueSet/none/$expand", 404),
+        (f"/ValueSet/{stored}/$expand?url={URL}-none", 400),
+        (f"/ValueSet/$expand?url={URL}&count=-1", 400),
+    ):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["resourceType"]) == (status, "OperationOutcome"), path
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b'{"resourceType":"Parameters","parameter":{}}',
+        b'{"resourceType":"Parameters","parameter":[{"valueUri":"x"}]}',
+        b'{"resourceType":"Parameters","parameter":[{"name":"tx-resource","valueString":"x"}]}',
+        b'{"resourceType":"Parameters","parameter":[{"name":"tx-resource","resource":{"resourceType":"Patient"}}]}',
+        b'{"resourceType":"Parameters","parameter":[{"name":"valueSet","resource":{"resourceType":"ValueSet","compose":{"include":{}}}}]}',
+        b'{"resourceType":"Parameters","parameter":[{"name":"coding","valueCoding":{"system":7}}]}',
+    ],
+)
+async def test_malformed_bodies(client: httpx.AsyncClient, body: bytes) -> None:
+    for path in ("/ValueSet/$expand", "/CodeSystem/$lookup", "/ConceptMap/$translate"):
+        answer = await client.post(path, content=body, headers={"content-type": "application/fhir+json"})
+        assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+
+
+async def test_too_many_definitions(client: httpx.AsyncClient) -> None:
+    body = parameters(tx0resource=[igneous(version=str(n)) for n in range(501)], url_Uri=URL)
+    answer = await client.post("/ValueSet/$expand", json=body)
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")
