@@ -22,6 +22,8 @@ from terminology.value_set import Include, NamedConcept, ValueSet
 Json = Any
 
 MAX_LOOKED_AT = 20_000  # concepts for one expansion that cannot be left to one code system
+_FIRST = 1_000  # that are asked of a code system at once at first
+_GROWTH = 4  # by which each part that is asked of a code system is larger than the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Composition:
         self._root, self._systems, self._wanted = root, systems, wanted
         self._words = words_of(wanted.text or "")[:MAX_WORDS]
         self._looked_at = 0
-        self._first = 0  # how many members are needed at first
+        self._needed = 1  # members, when the total is not told
+        self._endless = False  # there is more than is looked at
         self._answers: dict[tuple[int, str, str], bool] = {}
         self.merged = wanted.versions_match is True  # versions have been taken for the same
 
@@ -73,7 +76,7 @@ class Composition:
             TooCostly: too many concepts would have to be looked at.
             NotKnown, VersionConflict, InvalidFilter: an include.
         """
-        self._first = offset + count + 1
+        self._needed = max(offset + count, 1)
         leaf = None if self._wanted.selectable_only or self._wanted.without else _single(self._root)
         if leaf is not None:
             return await self._left_to_code_system(leaf, offset, count)
@@ -82,9 +85,12 @@ class Composition:
         try:
             async for member in self._members(self._root):
                 self._add(found, member)
-            total = len(found)
+                if self._endless and len(found) >= self._needed:
+                    break
+            else:
+                total = len(found)
         except TooCostly:
-            if len(found) < offset + count:
+            if len(found) < self._needed:
                 raise
         return Page(list(found.values())[offset : offset + count], total)
 
@@ -168,16 +174,25 @@ class Composition:
                 ):
                     yield _member(opened, concept, named)
             return
-        asked = Selection(include.filters, self._wanted.text, self._wanted.active_only, 0, self._first)
-        first = await opened.system.select(asked)
-        self._look_at(len(first.concepts))
-        for concept in first.concepts:
+        first = min(max(self._needed, _FIRST), MAX_LOOKED_AT)
+        asked = Selection(include.filters, self._wanted.text, self._wanted.active_only, 0, first)
+        async for concept in self._selected(opened, asked):
             yield _member(opened, concept)
-        if (left := first.total - len(first.concepts)) > 0:
-            self._look_at(left)
-            rest = await opened.system.select(replace(asked, offset=self._first, limit=left))
-            for concept in rest.concepts:
-                yield _member(opened, concept)
+
+    async def _selected(self, opened: Opened, asked: Selection) -> AsyncIterator[Concept]:
+        """All that a code system selects, in growing parts: the first are often enough."""
+        while True:
+            assert asked.limit is not None
+            found = await opened.system.select(asked)
+            self._look_at(len(found.concepts))
+            for concept in found.concepts:
+                yield concept
+            told = asked.offset + len(found.concepts)
+            if len(found.concepts) < asked.limit or told == found.total:
+                return
+            left = MAX_LOOKED_AT - self._looked_at
+            self._endless = self._endless or found.total is None or found.total - told > left
+            asked = replace(asked, offset=told, limit=min(asked.limit * _GROWTH, left + 1))
 
     async def _is_in(self, composed: Composed, member: Member) -> bool:
         """Whether a value set has this code, in whichever version."""

@@ -3,7 +3,7 @@
 Regular expressions run in time that grows with the text alone (RE2): no pattern can keep a server busy.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import lru_cache
 from typing import Any
 
@@ -82,7 +82,29 @@ def _exists(asked: Filter, concept: Concept, _: Hierarchy) -> bool:
     return bool(values_of(concept, asked.property)) == (asked.value == "true")
 
 
+def codes_above_or_below(asked: Filter, hierarchy: Hierarchy) -> Set[str] | None:
+    """The codes that a filter over the hierarchy lets through, at once; None: it is another filter.
+
+    What lies above or below is found once, not for each code: the answer is that of `holds`.
+    """
+    rule = _AT_ONCE.get(asked.operator)
+    return None if rule is None else rule(asked.value, hierarchy)
+
+
 Rule = Callable[[Filter, Concept, Hierarchy], bool]
+
+_AT_ONCE: Mapping[FilterOperator, Callable[[str, Hierarchy], Set[str]]] = {
+    FilterOperator.IS_A: lambda code, hierarchy: hierarchy.below(code) | {code},
+    FilterOperator.DESCENDENT_OF: lambda code, hierarchy: hierarchy.below(code),
+    FilterOperator.IS_NOT_A: lambda code, hierarchy: (
+        hierarchy.entries.keys() - hierarchy.below(code) - {code}
+    ),
+    FilterOperator.GENERALIZES: lambda code, hierarchy: hierarchy.above(code) | {code},
+    FilterOperator.CHILD_OF: lambda code, hierarchy: hierarchy.children.get(code, {}).keys(),
+    FilterOperator.DESCENDENT_LEAF: lambda code, hierarchy: {
+        each for each in hierarchy.below(code) if not hierarchy.children.get(each)
+    },
+}
 
 _RULES: Mapping[FilterOperator, Rule] = {
     FilterOperator.EQUALS: _by_text(lambda text, value: text == value),

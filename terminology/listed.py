@@ -5,12 +5,13 @@ Concepts keep the order of the resource. What lies below what is said by nesting
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from terminology.canonical import parse_canonical
 from terminology.code_system import Content, Filter, Header, PropertyDefinition, Selected, Selection
 from terminology.concept import INACTIVE_STATUSES, STANDARDS_STATUS, Concept, Designation, Property
-from terminology.filters import holds
+from terminology.filters import codes_above_or_below, holds
 from terminology.hierarchy import Hierarchy
 from terminology.issues import InvalidDefinition
 from terminology.text import MAX_WORDS, matches, words_of
@@ -64,21 +65,34 @@ class ListedCodeSystem:
 
     async def select(self, selection: Selection) -> Selected:
         """The concepts that are wanted."""
-        found = [concept for concept in self._all() if self._is_wanted(concept, selection)]
+        codes, filters = self._narrowed(selection.filters)
         end = None if selection.limit is None else selection.offset + selection.limit
+        if not filters and selection.text is None and not selection.active_only:
+            return Selected([self._of(code) for code in codes[selection.offset : end]], len(codes))
+        asked = replace(selection, filters=filters)
+        words = words_of(selection.text or "")[:MAX_WORDS]
+        found = [each for each in map(self._of, codes) if self._is_wanted(each, asked, words)]
         return Selected(found[selection.offset : end], len(found))
 
-    def _all(self) -> Iterator[Concept]:
-        return (self._concept(entry) for entry in self.hierarchy.entries.values())
+    def _narrowed(self, filters: Sequence[Filter]) -> tuple[Sequence[str], Sequence[Filter]]:
+        """The codes that the filters over the hierarchy let through, in order, and the other filters."""
+        codes, others = list(self.hierarchy.entries), []
+        for each in filters:
+            if (found := codes_above_or_below(each, self.hierarchy)) is None:
+                others.append(each)
+            else:
+                codes = [code for code in codes if code in found]
+        return codes, others
 
-    def _is_wanted(self, concept: Concept, selection: Selection) -> bool:
-        if selection.active_only and concept.inactive:
+    def _is_wanted(self, concept: Concept, asked: Selection, words: Sequence[str]) -> bool:
+        if asked.active_only and concept.inactive:
             return False
-        if selection.text is not None:
-            words = words_of(selection.text)[:MAX_WORDS]
-            if not matches(words, terms_of(concept)):
-                return False
-        return all(holds(each, concept, self.hierarchy) for each in selection.filters)
+        if words and not matches(words, terms_of(concept)):
+            return False
+        return all(holds(each, concept, self.hierarchy) for each in asked.filters)
+
+    def _of(self, code: str) -> Concept:
+        return self._concept(self.hierarchy.entries[code])
 
     def _concept(self, entry: Json) -> Concept:
         return read_concept(entry, self.header)
@@ -198,5 +212,7 @@ def _properties(entry: Json) -> Iterator[Property]:
 
 def _said(properties: Sequence[Property], header: Header, name: str) -> str | None:
     """The value of one of FHIR's own properties: known by its URI, or else by its code."""
+    if not properties:
+        return None
     codes = set(_codes_of(header, name)) or {name}
     return next((each.text for each in properties if each.code in codes), None)

@@ -16,5 +16,10 @@ def words_of(text: str) -> Sequence[str]:
 
 def matches(wanted: Sequence[str], terms: Iterable[str]) -> bool:
     """Whether each word that is wanted begins a word of one of the terms."""
-    found = {word for term in terms for word in words_of(term)}
+    joined = "\n".join(terms)
+    if joined.isascii():  # most are not like this at all: no word has to be cut out to see that
+        lower = joined.lower()
+        if not all(each in lower for each in wanted):
+            return False
+    found = set(words_of(joined))
     return all(any(word.startswith(each) for word in found) for each in wanted)
