@@ -6,6 +6,7 @@ Concepts keep the order of the resource. What lies below what is said by nesting
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from terminology.canonical import parse_canonical
@@ -14,7 +15,7 @@ from terminology.concept import INACTIVE_STATUSES, STANDARDS_STATUS, Concept, De
 from terminology.filters import codes_above_or_below, holds
 from terminology.hierarchy import Hierarchy
 from terminology.issues import InvalidDefinition
-from terminology.text import MAX_WORDS, matches, words_of
+from terminology.text import MAX_WORDS, begin_words, indexed, words_of
 
 Json = Any
 
@@ -66,13 +67,19 @@ class ListedCodeSystem:
     async def select(self, selection: Selection) -> Selected:
         """The concepts that are wanted."""
         codes, filters = self._narrowed(selection.filters)
+        if words := words_of(selection.text or "")[:MAX_WORDS]:
+            codes = [code for code in codes if begin_words(words, self._indexes[code])]
         end = None if selection.limit is None else selection.offset + selection.limit
-        if not filters and selection.text is None and not selection.active_only:
+        if not filters and not selection.active_only:
             return Selected([self._of(code) for code in codes[selection.offset : end]], len(codes))
         asked = replace(selection, filters=filters)
-        words = words_of(selection.text or "")[:MAX_WORDS]
-        found = [each for each in map(self._of, codes) if self._is_wanted(each, asked, words)]
+        found = [each for each in map(self._of, codes) if self._is_wanted(each, asked)]
         return Selected(found[selection.offset : end], len(found))
+
+    @cached_property
+    def _indexes(self) -> Mapping[str, str]:
+        """The words of each concept, cut out once."""
+        return {code: indexed(_terms(entry)) for code, entry in self.hierarchy.entries.items()}
 
     def _narrowed(self, filters: Sequence[Filter]) -> tuple[Sequence[str], Sequence[Filter]]:
         """The codes that the filters over the hierarchy let through, in order, and the other filters."""
@@ -84,10 +91,8 @@ class ListedCodeSystem:
                 codes = [code for code in codes if code in found]
         return codes, others
 
-    def _is_wanted(self, concept: Concept, asked: Selection, words: Sequence[str]) -> bool:
+    def _is_wanted(self, concept: Concept, asked: Selection) -> bool:
         if asked.active_only and concept.inactive:
-            return False
-        if words and not matches(words, terms_of(concept)):
             return False
         return all(holds(each, concept, self.hierarchy) for each in asked.filters)
 
@@ -104,6 +109,14 @@ def terms_of(concept: Concept) -> Iterator[str]:
     if concept.display:
         yield concept.display
     yield from (each.value for each in concept.designations)
+
+
+def _terms(entry: Json) -> Iterator[str]:
+    """What a text filter looks at, of a concept that nobody has read yet."""
+    yield entry["code"]
+    if display := entry.get("display"):
+        yield display
+    yield from (each.get("value", "") for each in entry.get("designation", ()))
 
 
 def read_hierarchy(resource: Json, header: Header) -> Hierarchy:
