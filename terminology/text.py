@@ -10,6 +10,8 @@ MAX_WORDS = 20  # of one filter
 
 def words_of(text: str) -> Sequence[str]:
     """The words of a text, without case and accents."""
+    if text.isascii():
+        return _WORD.findall(text.lower())
     folded = unicodedata.normalize("NFKD", text.casefold())
     return _WORD.findall("".join(c for c in folded if not unicodedata.combining(c)))
 
