@@ -5,6 +5,7 @@ A validation whose definitions cannot be had is an answer with `result` false, n
 that is not known, or makes no sense, fails the request.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from terminology.issues import (
 from terminology.language import languages_wanted
 from terminology.library import Kind, Library
 from terminology.messages import NO_SYSTEM
+from terminology.structure import require_definition
 from terminology.supplements import open_supplements
 from terminology.validation.coded import Coded, Coding, Form, read_coded
 from terminology.validation.concepts import Options
@@ -35,6 +37,7 @@ from terminology.versions import read_version_rules
 Json = Any
 
 TX_RESOURCE = "tx-resource"
+_DEFINITIONS = frozenset({TX_RESOURCE, "codeSystem", "valueSet"})
 MAX_VALIDATIONS = 1_000  # of one $batch-validate-code
 _MEMBERSHIP_ONLY = frozenset({"CHECK_MEMBERSHIP_ONLY", "CHECK_MEMERSHIP_ONLY"})  # as clients write it
 
@@ -122,6 +125,7 @@ async def validate_batch(inputs: Inputs, library: Library, context: Context) -> 
             answer = await _validate({**shared, **_parameters_of(each)}, library, context)
         except TerminologyFault as fault:
             answer = outcome_json(fault.issues)
+        await asyncio.sleep(0)  # others have their turn
         answers.append({"name": "validation", "resource": answer})
     return {"resourceType": "Parameters", "parameter": answers}
 
@@ -147,6 +151,8 @@ def _parameters_of(validation: Json) -> dict[str, Sequence[Json]]:
             raise InvalidInput("A parameter has a name.", expression="validation")
         value = entry.get("resource") or next((v for n, v in entry.items() if n.startswith("value")), None)
         if value is not None:
+            if entry["name"] in _DEFINITIONS:
+                require_definition(value, entry["name"])
             found.setdefault(entry["name"], []).append(value)
     return dict(found)
 

@@ -565,7 +565,16 @@ class TestBatch:
         ]
         assert [told(resources[at])["result"] for at in (0, 1, 3)] == [True, False, True]
 
-    @pytest.mark.parametrize("validation", ["x", {}, {"parameter": "x"}, {"parameter": [1]}])
+    @pytest.mark.parametrize(
+        "validation",
+        [
+            "x",
+            {},
+            {"parameter": "x"},
+            {"parameter": [1]},
+            {"parameter": [{"name": "valueSet", "resource": {"resourceType": "ValueSet", "compose": 1}}]},
+        ],
+    )
     async def test_a_validation_that_is_malformed_has_its_outcome(self, validation: Json) -> None:
         answer = await validate_batch({"validation": [validation]}, library(), NOW)
         assert answer["parameter"][0]["resource"]["resourceType"] == "OperationOutcome"
