@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.bundle import Page, entry_of, render_searchset
 from fhir.interactions.door import Door
 from fhir.interactions.included import read_included
-from fhir.interactions.stored_codes import StoredCodes
+from fhir.interactions.searched_codes import SearchedCodes
 from fhir.search.codes import resolve_codes
 from fhir.search.matches import read_matches
 from fhir.search.order import After
@@ -52,7 +52,7 @@ async def search(door: Door, access: Access, place: Place, pairs: Pairs, *, stri
         reaches = reaches_of(access, named, all_of_them=True)
     if place.compartment is not None:
         query.criteria.append(place.compartment)
-    await resolve_codes(query, StoredCodes(door.services.database))
+    await resolve_codes(query, SearchedCodes(door))
     around = door.surroundings()
     pages = pager(door.page_secret, access, place.path, query.understood)
     search = Search(query, access, reaches, around, pages)

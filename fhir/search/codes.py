@@ -3,7 +3,7 @@
 Which codes those are is asked of whoever knows the terminology, before there is a statement.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,10 +18,12 @@ from fhir.search.conditions import (
     Unless,
 )
 from fhir.search.definitions import SearchType
+from fhir.search.token import LISTED, list_codes
 from fhir.search.value import InvalidSearch, split_escaped, unescape
-from terminology.expansion import Code
+from terminology.codes import Code
 
 MODIFIERS = frozenset({"in", "not-in", "above", "below"})
+MAX_SYSTEMS = 50  # code systems of the codes of one parameter
 MAX_ASKED = 10  # value sets and hierarchies of one search
 
 
@@ -77,9 +79,18 @@ async def _resolved(criterion: Criterion, codes: Codes) -> Condition:
             found |= await codes.of_value_set(unescape(value))
         else:
             found |= await codes.related(_code(criterion, value), str(criterion.modifier))
-    listed = tuple(f"{_escaped(code.system)}|{_escaped(code.code)}" for code in sorted(found))
-    matching = Criterion(criterion.parameter, None, listed) if listed else Either(())
+    matching = Criterion(criterion.parameter, LISTED, tuple(_lists(found))) if found else Either(())
     return Unless(matching) if criterion.modifier == "not-in" else matching
+
+
+def _lists(codes: Iterable[Code]) -> Iterator[str]:
+    """The codes of each system."""
+    by_system: dict[str, list[str]] = {}
+    for code in sorted(codes):
+        by_system.setdefault(code.system, []).append(code.code)
+    if len(by_system) > MAX_SYSTEMS:
+        raise InvalidSearch(f"A search names codes of at most {MAX_SYSTEMS} code systems.")
+    return (list_codes(system, some) for system, some in by_system.items())
 
 
 def _code(criterion: Criterion, value: str) -> Code:
@@ -89,7 +100,3 @@ def _code(criterion: Criterion, value: str) -> Code:
             f"The value of '{criterion.parameter.code}:{criterion.modifier}' is not system|code."
         )
     return Code(*parts)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|")

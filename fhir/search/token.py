@@ -3,13 +3,15 @@
 Codes are compared literally: identifiers are case-sensitive and `If-None-Exist` rests on them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
 import msgspec
+import orjson
 from sqlalchemy import ColumnElement, and_, or_
 
+from fhir.search.listed import OneOf
 from fhir.search.value import (
     Asked,
     Columns,
@@ -28,6 +30,7 @@ from server.kernel.rows import table_of
 
 IMPLIED_SYSTEM = "*"  # of a `code`: its binding implies the system, so any stated system may be meant
 OF_TYPE = "of-type"
+LISTED = "listed"  # no modifier of a client: what `:in` and its like have become (`fhir/search/codes.py`)
 _IMPLYING = frozenset({"code", "boolean"})  # datatypes whose tokens have `IMPLIED_SYSTEM`
 
 
@@ -146,12 +149,17 @@ class Form(Enum):
     EXACT = "system and code"  # no element implies a system
     EITHER = "code, its system that one or implied"
     SYSTEM = "any code of a system"
+    LISTED_IMPLIED = "one of many codes, their system implied"
+    LISTED_EXACT = "one of many codes of a system"
+    LISTED_EITHER = "one of many codes, their system that one or implied"
 
 
 def read_token(asked: Asked) -> Term:
     """`code`, `system|code`, `|code` (no system) or `system|` (any code)."""
     if asked.modifier == OF_TYPE:
         return _read_of_type(asked)
+    if asked.modifier == LISTED:
+        return _read_listed(asked)
     parts = [bounded(unescape(part)) for part in split_escaped(asked.text, "|")]
     if len(parts) > 2:
         raise InvalidSearch(f"The value of '{asked.code}' has more than one '|'.")
@@ -166,6 +174,20 @@ def read_token(asked: Asked) -> Term:
         return Term(Form.CODE, (code,))
     exact = asked.datatypes and asked.datatypes.isdisjoint(_IMPLYING)
     return Term(Form.EXACT if exact else Form.EITHER, (code, system))
+
+
+def list_codes(system: str, codes: Iterable[str]) -> str:
+    """The value of the modifier `LISTED`: many codes of a system."""
+    return orjson.dumps([bounded(system), [bounded(code) for code in codes]]).decode()
+
+
+def _read_listed(asked: Asked) -> Term:
+    system, codes = orjson.loads(asked.text)
+    listed = orjson.dumps(codes).decode()
+    if asked.datatypes and asked.datatypes <= _IMPLYING:
+        return Term(Form.LISTED_IMPLIED, (listed,))
+    exact = asked.datatypes and asked.datatypes.isdisjoint(_IMPLYING)
+    return Term(Form.LISTED_EXACT if exact else Form.LISTED_EITHER, (listed, system))
 
 
 def _read_of_type(asked: Asked) -> Term:
@@ -185,6 +207,11 @@ def match_token(c: Columns, form: Form, values: Values) -> ColumnElement[bool]:
         Form.EXACT: lambda: and_(c.code == first, c.system == rest[0]),
         Form.EITHER: lambda: and_(c.code == first, or_(c.system == rest[0], c.system == IMPLIED_SYSTEM)),
         Form.SYSTEM: lambda: and_(c.system == first),
+        Form.LISTED_IMPLIED: lambda: and_(OneOf(c.code, first), c.system == IMPLIED_SYSTEM),
+        Form.LISTED_EXACT: lambda: and_(OneOf(c.code, first), c.system == rest[0]),
+        Form.LISTED_EITHER: lambda: and_(
+            OneOf(c.code, first), or_(c.system == rest[0], c.system == IMPLIED_SYSTEM)
+        ),
     }
     return meanings[form]()
 

@@ -110,3 +110,67 @@ async def test_terminology(client: httpx.AsyncClient, terms: dict[str, str]) -> 
     )
     refused = {"if-none-exist": "code:in=http://vs.test/dogs"}
     assert (await client.post("/Observation", json=observation(""), headers=refused)).status_code == 400
+
+
+async def test_a_large_hierarchy(client: httpx.AsyncClient, create: Callable[..., Any], ids: Any) -> None:
+    many = [{"code": f"c{n}"} for n in range(3_000)]
+    system = {"resourceType": "CodeSystem", "url": "urn:many", "status": "active", "content": "complete"}
+    await create({**system, "concept": [{"code": "all", "concept": many}, {"code": "other"}]})
+    made = {
+        code: await create(observation("", code={"coding": [{"system": "urn:many", "code": code}]}))
+        for code in ("all", "c7", "c2999", "other")
+    }
+    below = await ids("/Observation?code:below=urn:many|all")
+    assert set(below) == {made["all"], made["c7"], made["c2999"]}
+    assert await ids("/Observation?code:below=urn:many|all&code:above=urn:many|c7") == [
+        made["all"],
+        made["c7"],
+    ]
+    compose = {"include": [{"system": "urn:many"}, {"system": "urn:s", "concept": [{"code": "dog"}]}]}
+    await create({"resourceType": "ValueSet", "url": "urn:vs", "status": "active", "compose": compose})
+    assert set(await ids("/Observation?code:in=urn:vs&status=final")) == set(made.values())
+    assert await ids("/Observation?code:not-in=urn:vs") == []
+
+
+@pytest.mark.parametrize("code", ["a|b", "a\\b", 'a"b', "a,b", "ü", "x" * 600])
+async def test_codes_of_any_form(
+    client: httpx.AsyncClient, create: Callable[..., Any], ids: Any, code: str
+) -> None:
+    system = {"resourceType": "CodeSystem", "url": "urn:odd", "status": "active", "content": "complete"}
+    await create({**system, "concept": [{"code": code}, {"code": "other"}]})
+    one = {"system": "urn:odd", "concept": [{"code": code}]}
+    compose = {"include": [one]}
+    await create({"resourceType": "ValueSet", "url": "urn:vs", "status": "active", "compose": compose})
+    made = await create(observation("", code={"coding": [{"system": "urn:odd", "code": code}]}))
+    await create(observation("", code={"coding": [{"system": "urn:odd", "code": "other"}]}))
+    assert await ids("/Observation?code:in=urn:vs") == [made]
+
+
+@pytest.mark.parametrize("system", ["urn:not-here", "http://loinc.org"])
+async def test_codes_that_are_named_need_no_code_system(
+    client: httpx.AsyncClient, create: Callable[..., Any], ids: Any, system: str
+) -> None:
+    compose = {"include": [{"system": system, "concept": [{"code": "99999-9"}]}]}
+    await create({"resourceType": "ValueSet", "url": "urn:vs", "status": "active", "compose": compose})
+    code = {"coding": [{"system": system, "code": "99999-9"}]}
+    made = await create(observation("", code=code))
+    assert await ids("/Observation?code:in=urn:vs") == [made]
+    whole = {"include": [{"system": system, "filter": [{"property": "x", "op": "=", "value": "y"}]}]}
+    await create({"resourceType": "ValueSet", "url": "urn:all", "status": "active", "compose": whole})
+    assert (await client.get("/Observation?code:in=urn:all")).status_code == 400
+
+
+async def test_a_value_set_that_names_a_patient_is_none(
+    client: httpx.AsyncClient, create: Callable[..., Any]
+) -> None:
+    patient = await create({"resourceType": "Patient"})
+    named = {"url": "http://example.org/of", "valueReference": {"reference": f"Patient/{patient}"}}
+    compose = {"include": [{"system": "urn:s", "concept": [{"code": "dog"}]}]}
+    value_set = {"resourceType": "ValueSet", "url": "urn:vs", "status": "active", "compose": compose}
+    one = await create({**value_set, "extension": [named]})
+    for name in ("urn:vs", f"ValueSet/{one}"):
+        assert (await client.get(f"/Observation?code:in={name}")).status_code == 400
+
+
+async def test_the_internal_modifier_is_no_modifier(client: httpx.AsyncClient) -> None:
+    assert (await client.get('/Observation?code:listed=["urn:s",["dog"]]')).status_code == 400

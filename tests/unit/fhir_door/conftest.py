@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from fhir.interactions.door import Policy
+from fhir.interactions.door import Definitions, Policy
 from fhir.operations import OPERATIONS
 from fhir.routes import Offer, build_router, fault_response
 from server.kernel.access import ACCESS_KEY, Access, Context, Grant, Permission, Principal
@@ -17,6 +17,7 @@ from server.kernel.faults import Fault
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
+from terminology.shipped import shipped
 from tests.services.routers import add_router
 
 BASE = "http://fhir.test"
@@ -79,7 +80,7 @@ def confine(rights: dict[str, Access]) -> Callable[..., dict[str, str]]:
 @pytest.fixture
 def offer() -> Offer:
     """What the door offers beside R4's minimum; a test module may have its own."""
-    return Offer(Policy(), operations=OPERATIONS)
+    return Offer(Policy(), operations=OPERATIONS, definitions=Definitions(after=(shipped(),)))
 
 
 @pytest.fixture
