@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from terminology.canonical import Canonical, accepts, order_of
-from terminology.code_system import Selection
+from terminology.code_system import Content, Selection
 from terminology.concept import Concept
 from terminology.imports import Composed
 from terminology.issues import TooCostly
@@ -169,6 +169,8 @@ class Composition:
             found = await opened.system.locate_all(list(include.concepts))
             for code, named in include.concepts.items():
                 concept = found.get(code)
+                if concept is None and opened.header.content is Content.FRAGMENT:
+                    concept = Concept(code)  # what a fragment lacks may well be there
                 if concept is not None and (
                     not include.filters or await opened.system.lets_through(concept.code, include.filters)
                 ):

@@ -199,7 +199,8 @@ def read_concept(entry: Json, header: Header) -> Concept:
         definition=entry.get("definition"),
         designations=tuple(read_designation(each) for each in entry.get("designation", ())),
         properties=properties,
-        abstract=_said(properties, header, "notSelectable") == "true",
+        # R4's referencerange-meaning and questionnaire-item-control call it `abstract`.
+        abstract="true" in (_said(properties, header, name) for name in ("notSelectable", "abstract")),
         inactive=inactive,
         status=status,
         extensions=tuple(entry.get("extension", ())),

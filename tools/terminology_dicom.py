@@ -2,8 +2,8 @@
 
 - DCM, whole: every code of Annex D with its meaning; definitions where HL7's edition of 2011 has them.
 - Each context group (CID) as a ValueSet, by the URL that FHIR's bindings use.
-- SNOMED CT and LOINC as fragments: the concepts of the context groups, nothing else. DICOM is licensed to use
-  those of SNOMED CT (see NOTICE), LOINC's licence allows them with its notice.
+- Code systems of others as fragments: the concepts of the context groups, nothing else. DICOM is licensed to
+  use those of SNOMED CT (see NOTICE), LOINC's licence allows them with its notice.
 
 A code has several meanings where context groups call it differently. The display is HL7's (DCM), else the one
 that most of them use; the others are designations (those of no context group: full names, Annex O).
@@ -22,13 +22,12 @@ Json = Any
 
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 SNOMED_CT = "http://snomed.info/sct"
-LOINC = "http://loinc.org"
 # By coding scheme designator (PS3.16 Table 8-1): FHIR's name (terminologies-systems.html), else the OID.
 # BARI has neither: its concepts stay out of the value sets.
 SYSTEMS: Mapping[str, str] = {
     "DCM": DICOM,
     "SCT": SNOMED_CT,
-    "LN": LOINC,
+    "LN": "http://loinc.org",
     "UCUM": "http://unitsofmeasure.org",
     "NCIt": "http://ncicb.nci.nih.gov/xml/owl/EVS/Thesaurus.owl",
     "RADLEX": "http://www.radlex.org",
@@ -44,6 +43,38 @@ SYSTEMS: Mapping[str, str] = {
     "PUBCHEM_CID": "urn:oid:1.2.840.10008.2.16.9",
     "IBSI": "urn:oid:1.2.840.10008.2.16.13",
 }
+_NOTICE = "Rights in this code system are its maker's; its concepts are named as DICOM PS3.16 names them."
+# Not ICD-10 and NDC: two context groups have one or two of their codes.
+FRAGMENTS: Mapping[str, tuple[str, str]] = {  # by coding scheme designator: title, notice
+    "SCT": (
+        "SNOMED CT",
+        (
+            "SNOMED CT is the copyright of SNOMED International. These concepts of the context groups of "
+            "DICOM PS3.16 are used by the agreement between SNOMED International and NEMA; other use needs a "
+            "licence: https://www.snomed.org/get-snomed"
+        ),
+    ),
+    "LN": (
+        "LOINC",
+        (
+            "This material contains content from LOINC (http://loinc.org). LOINC is copyright © Regenstrief "
+            "Institute, Inc. and the Logical Observation Identifiers Names and Codes (LOINC) Committee and "
+            "is available at no cost under the license at http://loinc.org/license. LOINC® is a registered "
+            "United States trademark of Regenstrief Institute, Inc."
+        ),
+    ),
+    "NCIt": ("NCI Thesaurus", _NOTICE),
+    "RADLEX": ("RadLex", _NOTICE),
+    "RXNORM": ("RxNorm", _NOTICE),
+    "MDC": ("ISO/IEEE 11073-10101 nomenclature", _NOTICE),
+    "UMLS": ("UMLS Metathesaurus concepts", _NOTICE),
+    "FMA": ("Foundational Model of Anatomy", _NOTICE),
+    "MSH": ("Medical Subject Headings", _NOTICE),
+    "NEU": ("NeuroNames", _NOTICE),
+    "ITIS_TSN": ("ITIS taxonomic serial numbers", _NOTICE),
+    "PUBCHEM_CID": ("PubChem compounds", _NOTICE),
+    "IBSI": ("Image Biomarker Standardisation Initiative", _NOTICE),
+}
 SYNONYM = {"system": SNOMED_CT, "code": "900000000000013009", "display": "Synonym"}
 FULLY_SPECIFIED = {"system": SNOMED_CT, "code": "900000000000003001", "display": "Fully specified name"}
 CONTEXT_GROUP = "http://dicom.nema.org/medical/dicom/current/output/chtml/part16/sect_CID_{}.html"
@@ -55,8 +86,7 @@ Meanings = dict[str, dict[str, list[int]]]  # code -> meaning -> context groups 
 def resources(older: Json) -> Iterator[Json]:
     """Everything of DICOM; `older` is HL7's edition of DCM."""
     yield dcm(older)
-    yield snomed_ct()
-    yield loinc()
+    yield from fragments()
     yield from context_groups()
     yield {
         **_value_set(R4_CID_29, "dicom-cid29", "DicomCid29", "DICOM CID 29: Acquisition Modality"),
@@ -113,26 +143,13 @@ def dcm(older: Json) -> Json:
     }
 
 
-def snomed_ct() -> Json:
-    copyright_ = (
-        "SNOMED CT is the copyright of SNOMED International. These concepts of the context groups of DICOM "
-        "PS3.16 are used by the agreement between SNOMED International and NEMA; other use needs a licence: "
-        "https://www.snomed.org/get-snomed"
-    )
-    return _fragment(SNOMED_CT, "snomed-ct-of-dicom", "SNOMED CT", copyright_, "SCT")
+def fragments() -> Iterator[Json]:
+    """The concepts of the context groups, of each code system of others."""
+    for scheme, (title, notice) in FRAGMENTS.items():
+        yield _fragment(scheme, title, notice)
 
 
-def loinc() -> Json:
-    copyright_ = (
-        "This material contains content from LOINC (http://loinc.org). LOINC is copyright © Regenstrief "
-        "Institute, Inc. and the Logical Observation Identifiers Names and Codes (LOINC) Committee and is "
-        "available at no cost under the license at http://loinc.org/license. LOINC® is a registered United "
-        "States trademark of Regenstrief Institute, Inc."
-    )
-    return _fragment(LOINC, "loinc-of-dicom", "LOINC", copyright_, "LN")
-
-
-def _fragment(url: str, id_: str, title: str, copyright_: str, scheme: str) -> Json:
+def _fragment(scheme: str, title: str, notice: str) -> Json:
     entries = []
     for code, meanings in meanings_of(scheme).items():
         if not any(meanings.values()):
@@ -146,13 +163,13 @@ def _fragment(url: str, id_: str, title: str, copyright_: str, scheme: str) -> J
         entries.append(entry)
     return {
         "resourceType": "CodeSystem",
-        "id": id_,
-        "url": url,
-        "name": title.replace(" ", ""),
+        "id": f"{re.sub('[^a-z0-9]+', '-', scheme.lower())}-of-dicom",
+        "url": SYSTEMS[scheme],
+        "name": re.sub(r"\W", "", title),
         "title": title,
         "status": "active",
         "description": f"The concepts of {title} in the context groups of DICOM PS3.16.",
-        "copyright": copyright_,
+        "copyright": notice,
         "caseSensitive": True,
         "content": "fragment",
         "count": len(entries),
@@ -172,7 +189,8 @@ def context_groups() -> Iterator[Json]:
         value_set = _value_set(
             CONTEXT_GROUP.format(cid), f"dicom-cid-{cid}", name, f"CID {cid}: {_words(name)}"
         )
-        yield {**value_set, "compose": {"include": [each for each in includes if each]}}
+        if any(includes):  # a dozen have no members in pydicom, or only of BARI
+            yield {**value_set, "compose": {"include": [each for each in includes if each]}}
 
 
 def _value_set(url: str, id_: str, name: str, title: str) -> Json:

@@ -54,6 +54,12 @@ async def test_displays_are_those_of_the_standard(url: str, code: str, display: 
     assert (await (await opened(Kind.CODE_SYSTEM, url)).locate(code)).display == display
 
 
+async def test_what_r4_calls_abstract_is_not_selectable() -> None:
+    meaning = await opened(Kind.CODE_SYSTEM, "http://terminology.hl7.org/CodeSystem/referencerange-meaning")
+    assert (await meaning.locate("type")).abstract
+    assert not (await meaning.locate("normal")).abstract
+
+
 async def test_what_context_groups_call_differently_is_a_designation() -> None:
     chamber = await (await opened(Kind.CODE_SYSTEM, SNOMED_CT)).locate("31636006")
     assert chamber.display == "Anterior chamber of eye"
