@@ -190,7 +190,7 @@ def extension_value(element: Json, url: str) -> Any:
 
 def read_concept(entry: Json, header: Header) -> Concept:
     """One entry of CodeSystem.concept."""
-    properties = tuple(_properties(entry))
+    properties = tuple(properties_of(entry))
     status = _said(properties, header, "status") or extension_value(entry, STANDARDS_STATUS)
     inactive = _said(properties, header, "inactive") in ("true", True) or status in INACTIVE_STATUSES
     return Concept(
@@ -214,7 +214,8 @@ def read_designation(entry: Json) -> Designation:
     )
 
 
-def _properties(entry: Json) -> Iterator[Property]:
+def properties_of(entry: Json) -> Iterator[Property]:
+    """The entries of CodeSystem.concept.property."""
     for each in entry.get("property", ()):
         for name, value in each.items():
             if name.startswith("value"):

@@ -21,6 +21,7 @@ from server.kernel.key_positions import set_positions
 from server.kernel.object_store import is_our_name
 from server.kernel.snapshot import take_its_time
 from server.kernel.tables import JobRow
+from terminology.releases.text_index import CONCEPT, index_concepts
 
 Row = list[Any]
 Change = Callable[[Row], None]
@@ -44,6 +45,8 @@ class Load:
         await take_its_time(unit.connection)
         for dump in self._manifest.tables:
             await self._fill_table(unit.connection, dump)
+        if any(dump.name == CONCEPT.name for dump in self._manifest.tables):
+            await index_concepts(unit.connection)
         await set_positions(
             unit.connection,
             {

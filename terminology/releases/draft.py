@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from server.kernel.rows import Row, table_of
-from terminology.concept import Concept
 from terminology.issues import InvalidDefinition
-from terminology.listed import read_concept, read_header, terms_of
+from terminology.listed import properties_of, read_header
 from terminology.releases.bodies import encode_body
 from terminology.releases.spool import Spool
 from terminology.tables import (
@@ -100,8 +99,7 @@ class ReleaseDraft:
         Raises:
             InvalidDefinition: its code is here already, or nothing that can be kept.
         """
-        concept = read_concept(entry, self.read_header)
-        code, display = _checked(concept)
+        code, display = _checked(entry)
         number = self._named(code)
         if self.names[number] is not None:
             raise InvalidDefinition(f"The code '{code}' is there twice.")
@@ -109,11 +107,13 @@ class ReleaseDraft:
             raise InvalidDefinition(f"The code system has more than {MAX_CONCEPTS} concepts.")
         self.names[number] = f"{not active:d}{len(display):05d}{display}"
         self.parents[number] = tuple(dict.fromkeys(self._named(each) for each in parents))
-        words = _words([*terms_of(concept), *terms])
         self.needed.update(self.parents[number])
-        self.concepts.add(number, (number, code, concept.display, active, encode_body(entry), words))
-        told = ((each.code, each.text) for each in concept.properties) if values is None else values
-        for name, value in dict.fromkeys(told):
+        names = [code, display, *(each.get("value", "") for each in entry.get("designation", ())), *terms]
+        row = (number, code, entry.get("display"), active, encode_body(entry), _words(names))
+        self.concepts.add(number, row)
+        if values is None:
+            values = ((each.code, each.text) for each in properties_of(entry))
+        for name, value in dict.fromkeys(values):
             self._add_value(name, value, number)
 
     def add_row(self, table: type[Row], **values: Any) -> None:
@@ -132,8 +132,8 @@ class ReleaseDraft:
                 row[at] = self._named(row[at])
         if table not in LENIENT:
             self.needed.update(row[at] for at in shape.needed)
-        for at in shape.dialects:
-            row[at] = [(self._named(code), how) for code, how in row[at]]
+        if shape.dialects is not None:
+            row[shape.dialects] = [(self._named(code), how) for code, how in row[shape.dialects]]
         self.further[table].add(row[shape.owner], row)
 
     def _named(self, code: str) -> int:
@@ -156,27 +156,28 @@ class ReleaseDraft:
 
 
 class _Shape:
-    """The columns of a table as `add_row` takes them, without that of the release."""
+    """The columns of a table as `add_row` takes them."""
 
     def __init__(self, table: type[Row]) -> None:
-        self.columns = [
-            (c.name, _default(table, c.name)) for c in table_of(table).columns if c.name != "release_id"
-        ]
+        columns = table_of(table).columns
+        names = [column.name for column in columns]
         needed, optional = REFERENCES[table]
-        names = [name for name, _ in self.columns]
+        self.columns = [(name, _default(table, name)) for name in names]
         self.owner = names.index(needed[0])
         self.needed = [names.index(name) for name in needed]
         self.references = [names.index(name) for name in (*needed, *optional)]
-        self.dialects = [at for at, name in enumerate(names) if name == "dialects"]
+        self.key = [at for at, column in enumerate(columns) if column.primary_key]
+        self.dialects = names.index("dialects") if "dialects" in names else None
+        self.n = names.index("n") if "n" in names else None
 
 
 def _default(table: type[Row], name: str) -> Any:
     field = table.model_fields[name]
-    return () if name == "dialects" else None if field.is_required() else field.default
+    return None if field.is_required() else () if name == "dialects" else field.default
 
 
-def _checked(concept: Concept) -> tuple[str, str]:
-    code, display = concept.code, concept.display or ""
+def _checked(entry: Json) -> tuple[str, str]:
+    code, display = entry.get("code"), entry.get("display") or ""
     if not isinstance(code, str) or not 0 < len(code) <= MAX_CODE_CHARACTERS or "\0" in code:
         raise InvalidDefinition("A concept has no code, or none that can be kept.")
     if len(display) > MAX_DISPLAY_CHARACTERS or "\0" in display:

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Table
@@ -114,30 +115,27 @@ class Numbered:
                 yield release_id, name, value, self._number[index]
 
     def _further_rows(self, release_id: int, table: type[Row]) -> Rows:
-        shape = self._draft.shapes[table]
-        columns = [name for name, _ in shape.columns]
-        key = [columns.index(c.name) for c in table_of(table).primary_key.columns if c.name != "release_id"]
-        n = columns.index("n") if "n" in columns else None
-        for rows in self._draft.further[table].ordered(self._number.__getitem__):
-            kept: dict[tuple[Any, ...], list[Any]] = {}
-            for count, each in enumerate(rows, 1):
-                row = self._numbered(each, shape.references, shape.dialects)
-                if n is not None and row[n] is None:
-                    row[n] = count
-                if all(row[at] is not None for at in shape.needed):
-                    kept[tuple(row[at] for at in key)] = row
-            for _, row in sorted(kept.items()):
-                yield release_id, *row
+        shape, number = self._draft.shapes[table], self._number
+        key_of = itemgetter(*shape.key)
+        for rows in self._draft.further[table].ordered(number.__getitem__):
+            kept: dict[Any, list[Any]] = {}
+            for count, row in enumerate(rows, 1):
+                row[0] = release_id
+                for at in shape.references:
+                    if row[at] is not None:
+                        row[at] = number[row[at]] or None
+                if shape.n is not None and row[shape.n] is None:
+                    row[shape.n] = count
+                if shape.dialects is not None:
+                    row[shape.dialects] = self._dialects(row[shape.dialects])
+                key = key_of(row)
+                if None not in key:
+                    kept[key] = row
+            yield from (kept[key] for key in sorted(kept))
 
-    def _numbered(self, values: Any, references: Sequence[int], dialects: Sequence[int]) -> list[Any]:
-        row = list(values)
-        for at in references:
-            if row[at] is not None:
-                row[at] = self._number[row[at]] or None
-        for at in dialects:
-            told = " ".join(f"{self._number[index]}{how}" for index, how in row[at] if self._number[index])
-            row[at] = f" {told} " if told else ""
-        return row
+    def _dialects(self, told: Sequence[tuple[int, str]]) -> str:
+        known = " ".join(f"{self._number[index]}{how}" for index, how in told if self._number[index])
+        return f" {known} " if known else ""
 
 
 def _json(numbers: Sequence[int]) -> str:

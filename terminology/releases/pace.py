@@ -10,7 +10,7 @@ from server.kernel.database import Database
 
 SQLITE_S, POSTGRESQL_S = 0.06, 0.3  # that one transaction is made to last
 PAUSE_S = 0.025  # between two, on SQLite
-FIRST_ROWS, MAX_ROWS = 1_000, 50_000
+MIN_ROWS, FIRST_ROWS, MAX_ROWS = 200, 1_000, 50_000
 
 
 class Pace:
@@ -24,5 +24,5 @@ class Pace:
     async def keep(self, lasted_s: float) -> None:
         """After a transaction: let others write, and take more rows or fewer the next time."""
         factor = min(2.0, max(0.25, self._transaction_s / max(lasted_s, 1e-6)))
-        self.rows = max(1, min(MAX_ROWS, int(self.rows * factor)))
+        self.rows = max(MIN_ROWS, min(MAX_ROWS, int(self.rows * factor)))
         await asyncio.sleep(self._pause_s)

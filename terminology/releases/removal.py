@@ -11,6 +11,7 @@ from sqlalchemy import Table, delete, or_, select, tuple_, update
 from server.kernel.clock import SECOND_US
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
+from terminology.releases import text_index
 from terminology.releases.pace import Pace
 from terminology.tables import RELEASE_ROWS, TerminologyRelease
 
@@ -53,8 +54,10 @@ async def _empty(database: Database, table: Table, release_id: int) -> None:
             began = perf_counter()
             at = select(*key).where(of_release).order_by(*key).offset(pace.rows).limit(1)
             last: Any = (await unit.execute(at)).first()
-            some = delete(table).where(of_release)
-            await unit.execute(some if last is None else some.where(tuple_(*key) <= tuple(last)))
+            some = of_release if last is None else of_release & (tuple_(*key) <= tuple(last))
+            if table is text_index.CONCEPT:
+                await text_index.forget_concepts(unit.connection, some)
+            await unit.execute(delete(table).where(some))
             return began, last is not None
 
         began, is_left = await database.transact(work)

@@ -1,5 +1,6 @@
 """Rows that wait on disk until it is known in which order the database wants them."""
 
+import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-Values = Sequence[Any]
+Values = list[Any]
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder().decode
@@ -34,7 +35,7 @@ class Spool:
     def __len__(self) -> int:
         return len(self._owners)
 
-    def add(self, owner: int, values: Values) -> None:
+    def add(self, owner: int, values: Sequence[Any]) -> None:
         """Put a row at the end."""
         data = _ENCODE(values)
         self._file.write(data)
@@ -43,7 +44,8 @@ class Spool:
 
     def ordered(self, place: Callable[[int], int]) -> Iterator[list[Values]]:
         """The rows of one owner after the other, by the place of the owner."""
-        owners, begins = self._owners, self._begins
+        self._file.flush()
+        owners, begins, file = self._owners, self._begins, self._file.fileno()
         rows: list[Values] = []
         last = None
         for at in sorted(range(len(owners)), key=lambda at: place(owners[at])):
@@ -51,7 +53,6 @@ class Spool:
                 yield rows
                 rows = []
             last = owners[at]
-            self._file.seek(begins[at])
-            rows.append(_DECODE(self._file.read(begins[at + 1] - begins[at])))
+            rows.append(_DECODE(os.pread(file, begins[at + 1] - begins[at], begins[at])))
         if rows:
             yield rows

@@ -1,9 +1,11 @@
 """Concepts whose names have words that begin as a user has typed (valueset-operation-expand.html, `filter`).
 
-SQLite streams the matches of FTS5 in the order of rowids, which is that of the numbers within a release.
+SQLite streams the matches of FTS5 in the order of rowids, which is that of the numbers within a release. Its
+index is filled here and not by triggers, within which FTS5 writes a segment for each single row.
 PostgreSQL gathers them by a GIN index, and sorts. Of a few concepts the words themselves are looked at.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,33 +16,43 @@ from sqlalchemy import (
     cast,
     column,
     func,
+    insert,
     literal,
     literal_column,
     select,
     table,
+    text,
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Boolean, Integer
 
+from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
 from terminology.releases.conditions import Condition
 from terminology.releases.draft import MAX_WORD_CHARACTERS
+from terminology.releases.pace import PAUSE_S
 from terminology.tables import TerminologyConcept
 from terminology.text import MAX_WORDS, words_of
 
 CONCEPT = table_of(TerminologyConcept)
 
-_WORDS = table("terminology_words", column("rowid", Integer))
+_WORDS = table("terminology_words", column("rowid", Integer), column("words"), column("terminology_words"))
 _RELEASE_BITS = 32  # of the rowid, below which the number stands
 _VECTOR: ColumnElement[Any] = literal_column(
     "array_to_tsvector(array_remove(string_to_array(terminology_concept.words, ' '), ''))"
 )
 
+_COMMAND = text("INSERT INTO terminology_words(terminology_words, rank) VALUES (:command, :value)")
+_CHANGES = text("SELECT total_changes()")
+_PAGES_AT_ONCE = 100
+_NEVER = 1_999  # segments of one level; FTS5 has 2,000 at most
 
-def wanted_words(text: str) -> Sequence[str]:
+
+def wanted_words(typed: str) -> Sequence[str]:
     """The words of a text filter, as they are indexed."""
-    return [word[:MAX_WORD_CHARACTERS] for word in words_of(text)[:MAX_WORDS]]
+    return [word[:MAX_WORD_CHARACTERS] for word in words_of(typed)[:MAX_WORDS]]
 
 
 def on_sqlite(
@@ -85,3 +97,59 @@ def of_few(release_id: int, words: Sequence[str], few: Condition) -> Condition:
 def count_up_to(numbers: Select[Any], most: int) -> Select[Any]:
     """How many numbers there are, or one more than `most`."""
     return select(func.count()).select_from(numbers.limit(most + 1).subquery())
+
+
+async def index_concepts(connection: AsyncConnection, of_concepts: ColumnElement[bool] | None = None) -> None:
+    """Put concepts that have just been inserted into SQLite's index; None: all that there are."""
+    if connection.dialect.name == "sqlite":
+        await connection.execute(insert(_WORDS).from_select(["rowid", "words"], _indexed(of_concepts)))
+
+
+async def forget_concepts(connection: AsyncConnection, of_concepts: ColumnElement[bool]) -> None:
+    """Take concepts that are about to be deleted out of SQLite's index."""
+    if connection.dialect.name == "sqlite":
+        rows = _indexed(of_concepts).add_columns(literal("delete"))
+        columns = ["rowid", "words", "terminology_words"]
+        await connection.execute(insert(_WORDS).from_select(columns, rows))
+
+
+def _indexed(of_concepts: ColumnElement[bool] | None) -> Select[Any]:
+    rowid = CONCEPT.c.release_id.op("<<")(literal_column(str(_RELEASE_BITS))).op("|")(CONCEPT.c.number)
+    query = select(rowid.label("rowid"), CONCEPT.c.words).order_by(*CONCEPT.primary_key.columns)
+    return query if of_concepts is None else query.where(of_concepts)
+
+
+async def begin_filling(database: Database) -> None:
+    """Before many concepts are inserted: FTS5 is to put off merging its segments, which holds others up."""
+    if database.is_sqlite:
+        await _tell_fts5(database, automerge=0, crisismerge=_NEVER)
+
+
+async def end_filling(database: Database) -> None:
+    """After that: merge segments, some in each transaction, until questions have one to look at."""
+    if not database.is_sqlite:
+        return
+    pages = -_PAGES_AT_ONCE  # of all segments; further calls go on with it
+    while await _merge(database, pages) > 1:
+        pages = _PAGES_AT_ONCE
+        await asyncio.sleep(PAUSE_S)
+    await _tell_fts5(database, automerge=4, crisismerge=16)
+
+
+async def _tell_fts5(database: Database, **settings: int) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        for name, value in settings.items():
+            await unit.execute(_COMMAND, {"command": name, "value": value})
+
+    await database.transact(work)
+
+
+async def _merge(database: Database, pages: int) -> int:
+    """Merge as many pages; returns how many rows of its own FTS5 has changed."""
+
+    async def work(unit: UnitOfWork) -> int:
+        before = (await unit.execute(_CHANGES)).scalar_one()
+        await unit.execute(_COMMAND, {"command": "merge", "value": pages})
+        return int((await unit.execute(_CHANGES)).scalar_one() - before)
+
+    return await database.transact(work)

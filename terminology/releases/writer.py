@@ -19,15 +19,16 @@ from server.kernel.bulk import copy_rows
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
+from terminology.releases import text_index
 from terminology.releases.draft import ReleaseDraft
 from terminology.releases.numbered import Numbered
 from terminology.releases.pace import Pace
 from terminology.releases.removal import remove_left_over, remove_release
-from terminology.tables import TerminologyRelease
+from terminology.tables import TerminologyConcept, TerminologyRelease
 
 Progress = Callable[[str, int, int], None]  # what is under way, how much of it is done, of how much
 
-RELEASE = table_of(TerminologyRelease)
+CONCEPT, RELEASE = table_of(TerminologyConcept), table_of(TerminologyRelease)
 SEEN_WITHIN_S = 2.0  # by when every process has heard which releases there are
 
 
@@ -69,9 +70,13 @@ async def write_release(
     progress("hierarchy", 1, 1)
     release_id = await _begin(database, draft)
     try:
+        await text_index.begin_filling(database)
         writing = _Writing(database, release_id, progress)
         for table, total, rows in numbered.tables(release_id):
             await writing.write(table, total, rows)
+        progress("words", 0, 1)
+        await text_index.end_filling(database)
+        progress("words", 1, 1)
         replaced = await _activate(database, release_id, numbered)
     except BaseException:
         await asyncio.shield(remove_release(database, release_id))
@@ -135,6 +140,7 @@ class _Writing:
 
     def __init__(self, database: Database, release_id: int, progress: Progress) -> None:
         self._database, self._release_id, self._progress = database, release_id, progress
+        self._is_ours = CONCEPT.c.release_id == release_id
 
     async def write(self, table: Table, total: int, rows: Iterator[Sequence[Any]]) -> None:
         """Write all rows of one table; each has the columns in the table's order."""
@@ -147,6 +153,9 @@ class _Writing:
                 began = perf_counter()
                 await _touch(unit, self._release_id)
                 await copy_rows(unit.connection, table.name, columns, some)
+                if table is CONCEPT:
+                    numbers = CONCEPT.c.number.between(some[0][1], some[-1][1])
+                    await text_index.index_concepts(unit.connection, self._is_ours & numbers)
                 return began
 
             began = await self._database.transact(work)

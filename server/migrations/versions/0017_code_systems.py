@@ -8,13 +8,6 @@ down_revision = "0016"
 branch_labels = None
 depends_on = None
 
-# The rowid of FTS5 has the release and the number of a concept in it. `words` is split and folded already.
-_INTO = "INSERT INTO terminology_words(rowid, words) VALUES ((new.release_id << 32) | new.number, new.words)"
-_OUT_OF = (
-    "INSERT INTO terminology_words(terminology_words, rowid, words)"
-    " VALUES ('delete', (old.release_id << 32) | old.number, old.words)"
-)
-
 
 def upgrade() -> None:
     op.create_table(
@@ -173,19 +166,12 @@ def upgrade() -> None:
     with op.batch_alter_table("terminology_release", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_terminology_release_url_state"), ["url", "state"], unique=False)
     if op.get_bind().dialect.name == "sqlite":
-        _index_on_sqlite()
+        op.execute(
+            "CREATE VIRTUAL TABLE terminology_words USING fts5("
+            "words, content='', detail=none, columnsize=0, tokenize='ascii', prefix='1 2 3')"
+        )
     else:
         op.execute(
             "CREATE INDEX ix_terminology_concept_words ON terminology_concept USING gin"
             " (array_to_tsvector(array_remove(string_to_array(words, ' '), '')))"
         )
-
-
-def _index_on_sqlite() -> None:
-    op.execute(
-        "CREATE VIRTUAL TABLE terminology_words USING fts5("
-        "words, content='', detail=none, columnsize=0, tokenize='ascii', prefix='1 2 3')"
-    )
-    for event, body in {"INSERT": _INTO, "DELETE": _OUT_OF, "UPDATE": f"{_OUT_OF}; {_INTO}"}.items():
-        on = f"terminology_words_{event.lower()} AFTER {event} ON terminology_concept"
-        op.execute(f"CREATE TRIGGER {on} BEGIN {body}; END")
