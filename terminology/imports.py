@@ -11,7 +11,7 @@ from typing import Any
 from terminology.canonical import Canonical
 from terminology.issues import InvalidDefinition, NotKnown, TooCostly
 from terminology.library import Library
-from terminology.messages import UNKNOWN_VALUE_SET
+from terminology.messages import UNKNOWN_IMPORT, UNKNOWN_PINNED_IMPORT, UNKNOWN_VALUE_SET, Message
 from terminology.value_set import Include, ValueSet, parse_value_set
 from terminology.versions import VersionRules, find_value_set
 
@@ -52,8 +52,10 @@ class Composed:
                 waiting += each.imports.values()
 
 
-async def find_imports(value_set: ValueSet, library: Library, rules: VersionRules) -> Composed:
-    """The value set with all that it imports.
+async def find_imports(
+    value_set: ValueSet, library: Library, rules: VersionRules, *, expanding: bool = False
+) -> Composed:
+    """The value set with all that it imports; `expanding`: what is not known is said as expansions say it.
 
     Raises:
         NotKnown: one of them is not here.
@@ -62,7 +64,7 @@ async def find_imports(value_set: ValueSet, library: Library, rules: VersionRule
     """
     if not any(each.value_sets for each in (*value_set.include, *value_set.exclude)):
         return Composed(value_set)
-    return await _Finder(library, rules).find(value_set, _Place(value_set))
+    return await _Finder(library, rules, expanding).find(value_set, _Place(value_set))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ class _Place:
 
 
 class _Finder:
-    def __init__(self, library: Library, rules: VersionRules) -> None:
-        self._library, self._rules = library, rules
+    def __init__(self, library: Library, rules: VersionRules, expanding: bool) -> None:
+        self._library, self._rules, self._expanding = library, rules, expanding
         self._found: dict[Canonical | int, Composed] = {}
 
     async def find(self, value_set: ValueSet, place: _Place) -> Composed:
@@ -112,6 +114,13 @@ class _Finder:
         edition = await find_value_set(self._library, self._rules, wanted)
         if edition is None:
             version = self._rules.wanted(wanted.url, wanted.version)
-            raise NotKnown.of(UNKNOWN_VALUE_SET.issue(value_set=str(Canonical(wanted.url, version))))
+            raise NotKnown.of(
+                self._unknown(wanted, version).issue(value_set=f"{Canonical(wanted.url, version)}")
+            )
         value_set = parse_value_set(await edition.open())
         return await self.find(value_set, _Place(value_set, within))
+
+    def _unknown(self, wanted: Canonical, version: str | None) -> Message:
+        if not self._expanding:
+            return UNKNOWN_VALUE_SET
+        return UNKNOWN_IMPORT if version == wanted.version else UNKNOWN_PINNED_IMPORT

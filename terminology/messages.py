@@ -72,6 +72,13 @@ UNKNOWN_VALUE_SET = _error(
     "A definition for the value Set '{value_set}' could not be found",
     message_id="Unable_to_resolve_value_Set_",
 )
+UNKNOWN_IMPORT = UNKNOWN_VALUE_SET._replace(message_id="VS_EXP_IMPORT_UNK")
+UNKNOWN_PINNED_IMPORT = UNKNOWN_VALUE_SET._replace(message_id="VS_EXP_IMPORT_UNK_PINNED")
+IDS_IN_EXPANSIONS = {
+    "UNKNOWN_CODESYSTEM": "UNKNOWN_CODESYSTEM_EXP",
+    "UNKNOWN_CODESYSTEM_VERSION": "UNKNOWN_CODESYSTEM_VERSION_EXP",
+    "UNKNOWN_CODESYSTEM_VERSION_NONE": "UNKNOWN_CODESYSTEM_VERSION_EXP_NONE",
+}
 VERSION_NOT_ALLOWED = _error(
     "exception",
     TxType.VERSION_ERROR,

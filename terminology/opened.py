@@ -5,14 +5,14 @@ What was used is remembered: an answer tells it (HL7 terminology ecosystem, `use
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from terminology.canonical import Canonical
 from terminology.code_system import CodeSystem, Content, Header
 from terminology.issues import NotKnown, VersionConflict
 from terminology.library import Edition, Library
-from terminology.messages import EXPANDED
+from terminology.messages import EXPANDED, IDS_IN_EXPANSIONS
 from terminology.supplements import SupplementedCodeSystem, apply_supplements
 from terminology.versions import (
     CHECK_SYSTEM_VERSION,
@@ -94,7 +94,8 @@ class OpenedSystems:
         wanted = self._rules.wanted(stated.url, stated.version)
         edition = choose(editions, wanted)
         if edition is None:
-            raise NotKnown.of(unknown_code_system(editions, Canonical(stated.url, wanted), EXPANDED))
+            unknown = unknown_code_system(editions, Canonical(stated.url, wanted), EXPANDED)
+            raise NotKnown.of(replace(unknown, message_id=IDS_IN_EXPANSIONS.get(unknown.message_id or "")))
         if (objection := self._rules.objection(edition)) is not None:
             raise VersionConflict.of(objection)
         self._note_rule(stated)

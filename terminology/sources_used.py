@@ -78,7 +78,7 @@ async def find_sources(
         NotKnown: a value set or a supplement is not here.
         CircularImport, TooCostly: the imports.
     """
-    root = await find_imports(value_set, library, rules)
+    root = await find_imports(value_set, library, rules, expanding=True)
     asked = [each for one in (root, *root.all_imports()) for each in one.value_set.supplements]
     opened = await open_supplements(library, [*asked, *supplements])
     return Sources(root, OpenedSystems(library, rules, opened), rules)
