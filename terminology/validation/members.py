@@ -82,7 +82,7 @@ class MembershipCheck:
             found = await self.is_member(other, located)
             if not found:
                 return found
-        # What a code system has was asked above; an import may have inactive codes that this value set has not.
+        # Asked above of what a system has; an import may have inactive codes that this value set has not.
         return include.system is not None or may_be_used(located, value_set, self.options, self.findings)
 
     async def _is_in_system(self, value_set: ValueSet, include: Include, located: Located) -> bool | None:
