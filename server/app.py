@@ -87,9 +87,9 @@ from server.workflows.requested import RegisteredModels
 from server.workflows.subscriptions.follow import follow_changes
 from server.workflows.verify.operation import VERIFY_OPERATIONS
 from server.workflows.worker_process import keep_worker, require_engine
+from terminology import shipped
 from terminology.releases.kinds import RULES
 from terminology.releases.source import Releases
-from terminology.shipped import shipped
 
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
@@ -252,7 +252,7 @@ def _definitions(services: Services) -> Definitions:
 
     A large code system that is imported leaves a resource without its concepts: its release goes before.
     """
-    return Definitions(before=(Releases(services.database, RULES),), after=(shipped(),))
+    return Definitions(before=(Releases(services.database, RULES),), after=shipped.sources())
 
 
 def _readiness(services: Services, drain: Drain | None = None) -> Readiness:

@@ -18,10 +18,10 @@ import zstandard
 
 from terminology.canonical import parse_canonical
 from terminology.code_system import Content
-from terminology.code_systems import countries
+from terminology.code_systems import GrammarSystems, countries
 from terminology.fragment import FragmentCodeSystem
 from terminology.kept import KeptDefinitions
-from terminology.library import Edition, Kind
+from terminology.library import Edition, Kind, Source
 from terminology.listed import ListedCodeSystem
 
 Json = Any
@@ -126,6 +126,11 @@ class ShippedDefinitions:
 def shipped() -> ShippedDefinitions:
     """The one of this process: what is opened is kept for all requests."""
     return ShippedDefinitions()
+
+
+def sources() -> Sequence[Source]:
+    """All that is known without a database: the code systems of a grammar too."""
+    return GrammarSystems(), shipped()
 
 
 def _read_index(file: Path) -> _Index:

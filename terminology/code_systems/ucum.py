@@ -18,7 +18,7 @@ from terminology.shipped import shipped
 
 URL = "http://unitsofmeasure.org"
 COMMON_UNITS = "http://hl7.org/fhir/ValueSet/ucum-common"
-_SYNONYM = {"system": "http://snomed.info/sct", "code": "900000000000013009", "display": "Synonym"}
+_SYNONYM = {"system": "http://snomed.info/sct", "code": "900000000000013009"}
 
 
 def ucum() -> GrammarCodeSystem:

@@ -17,7 +17,7 @@ from server.kernel.faults import Fault
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
-from terminology.shipped import shipped
+from terminology import shipped
 from tests.services.routers import add_router
 
 BASE = "http://fhir.test"
@@ -80,7 +80,7 @@ def confine(rights: dict[str, Access]) -> Callable[..., dict[str, str]]:
 @pytest.fixture
 def offer() -> Offer:
     """What the door offers beside R4's minimum; a test module may have its own."""
-    return Offer(Policy(), operations=OPERATIONS, definitions=Definitions(after=(shipped(),)))
+    return Offer(Policy(), operations=OPERATIONS, definitions=Definitions(after=shipped.sources()))
 
 
 @pytest.fixture
