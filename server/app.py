@@ -90,6 +90,7 @@ from server.workflows.worker_process import keep_worker, require_engine
 from terminology import shipped
 from terminology.releases.kinds import RULES
 from terminology.releases.source import Releases
+from terminology.snomed.implicit import ImplicitDefinitions
 
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
@@ -252,7 +253,8 @@ def _definitions(services: Services) -> Definitions:
 
     A large code system that is imported leaves a resource without its concepts: its release goes before.
     """
-    return Definitions(before=(Releases(services.database, RULES),), after=shipped.sources())
+    releases = Releases(services.database, RULES)
+    return Definitions(before=(releases, ImplicitDefinitions(releases)), after=shipped.sources())
 
 
 def _readiness(services: Services, drain: Drain | None = None) -> Readiness:

@@ -9,6 +9,8 @@ _EDITIONS = "http://snomed.info/"
 _NUMBER = re.compile(r"\d+")
 _MAX_DIGITS = 18  # of one number in a version: dates and counters have fewer
 
+_EXPRESSION = "?fhir_vs=ecl/"
+
 
 class Canonical(NamedTuple):
     """A canonical URL; `version` None: whichever fits."""
@@ -21,7 +23,9 @@ class Canonical(NamedTuple):
 
 
 def parse_canonical(text: str) -> Canonical:
-    """`url`, or `url|version`."""
+    """`url`, or `url|version`; in an expression constraint (`…?fhir_vs=ecl/…`) a `|` begins a term."""
+    if _EXPRESSION in text:
+        return Canonical(text)
     url, _, version = text.partition("|")
     return Canonical(url, version or None)
 

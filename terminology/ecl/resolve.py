@@ -1,5 +1,7 @@
 """The concepts that an expression names are looked up, before it becomes SQL (ECL 2.2, §7.3)."""
 
+from collections.abc import Collection, Mapping
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,18 +25,24 @@ async def understand(connection: AsyncConnection, release_id: int, text: str) ->
         InvalidFilter: it does not follow the grammar, or names concepts that are not there.
     """
     tree = parse(text)
-    codes = sorted(codes_of(tree))
+    return tree, Meaning(release_id, await find_numbers(connection, release_id, codes_of(tree), text))
+
+
+async def find_numbers(
+    connection: AsyncConnection, release_id: int, codes: Collection[str], text: str
+) -> Mapping[str, int]:
+    """The numbers of the concepts that an expression names; `text` is the expression, for a message.
+
+    Raises:
+        InvalidFilter: some are not there.
+    """
     c = CODE.c
     found = await connection.execute(
-        select(c.code, c.number).where(c.release_id == release_id, c.code.in_(codes))
+        select(c.code, c.number).where(c.release_id == release_id, c.code.in_(sorted(codes)))
     )
     numbers: dict[str, int] = {row.code: row.number for row in found}
-    for code in codes:
+    for code in sorted(codes):
         if code not in numbers and code not in WELL_KNOWN:
-            raise InvalidFilter(f"The ECL expression '{text}' names the concept {code}: {why_unknown(code)}.")
-    return tree, Meaning(release_id, dict.fromkeys(codes, NOWHERE) | numbers)
-
-
-def why_unknown(code: str) -> str:
-    """What is wrong with the identifier of a concept that is not there."""
-    return why_invalid(code) or "it is unknown in this release"
+            why = why_invalid(code) or "it is unknown in this release"
+            raise InvalidFilter(f"The ECL expression '{text}' names the concept {code}: {why}.")
+    return dict.fromkeys(codes, NOWHERE) | numbers

@@ -6,5 +6,6 @@ A rule gets the release and a filter, and gives the condition, or None: it is an
 from collections.abc import Mapping
 
 from terminology.releases.system import Rule
+from terminology.snomed.rule import SnomedRule
 
-RULES: Mapping[str, Rule] = {}
+RULES: Mapping[str, Rule] = {"snomed": SnomedRule()}
