@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 _WILD = frozenset({"x", "X", "*"})
@@ -63,6 +64,7 @@ def newest(versions: Iterable[str | None]) -> str | None:
     return max(versions, key=order_of, default=None)
 
 
+@lru_cache(4_096)
 def order_of(version: str | None) -> tuple[int, tuple[tuple[int, int, str], ...]]:
     """By what versions are ordered; a pre-release is below its release (semver 2.0.0 §11)."""
     if version is None:

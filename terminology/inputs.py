@@ -21,6 +21,8 @@ def one_of(inputs: Inputs, *names: str) -> Json | None:
     Raises:
         InvalidInput: it is there more than once.
     """
+    if inputs.keys().isdisjoint(names):
+        return None
     values = [value for name in names for value in inputs.get(name, ())]
     if len(values) > 1:
         raise InvalidInput(f"The parameter '{names[0]}' may be there once.")

@@ -86,6 +86,8 @@ class Library:
 
 def _ordered(editions: Sequence[Edition]) -> Sequence[Edition]:
     """Those of the request, then the newest first; of the same version that of the first source."""
+    if len(editions) < 2:
+        return editions
     kept: dict[tuple[str, str | None], Edition] = {}
     for each in editions:
         kept.setdefault((each.url, each.version), each)

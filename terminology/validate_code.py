@@ -173,7 +173,22 @@ async def _value_set_of(inputs: Inputs, definitions: Definitions) -> ValueSet:
     return await definitions.value_set(Canonical(named, text_of(inputs, "valueSetVersion") or version))
 
 
+_OPTIONS = frozenset(
+    {
+        "abstract",
+        "activeOnly",
+        "valueset-membership-only",
+        "valueSetMode",
+        "mode",
+        "lenient-display-validation",
+        "displayLanguage",
+    }
+)
+
+
 def _options_of(inputs: Inputs, value_set: ValueSet, context: Context) -> Options:
+    if inputs.keys().isdisjoint(_OPTIONS):
+        return Options(languages=languages_wanted(None, None, context.accept_language, value_set.language))
     of_value_set = value_set.parameters.get("displayLanguage")
     return Options(
         abstract=flag_of(inputs, "abstract") is not False,
@@ -194,7 +209,8 @@ async def _use(definitions: Definitions, inputs: Inputs, supplements: Sequence[C
     """Version rules, and supplements that the value set or the request asks for."""
     asked = [parse_canonical(each) for each in texts_of(inputs, "useSupplement")]
     definitions.rules = read_version_rules(inputs)
-    definitions.supplements = await open_supplements(definitions.library, (*supplements, *asked))
+    if supplements or asked:
+        definitions.supplements = await open_supplements(definitions.library, (*supplements, *asked))
 
 
 def _of_systems(coded: Coded) -> ValueSet:
