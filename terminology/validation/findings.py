@@ -32,6 +32,13 @@ class Findings:
             self.unknown[canonical] = None
             self.add(issue)
 
+    def merge(self, other: "Findings") -> None:
+        """All that another has."""
+        if other.issues:
+            self.issues += [each for each in other.issues if each not in self.issues]
+            self.unknown |= other.unknown
+            self._summary |= other._summary
+
     @property
     def failed(self) -> bool:
         """Whether one of the issues is an error."""

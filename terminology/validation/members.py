@@ -5,7 +5,7 @@ do: the code system in the version that is meant, its concepts or filters, and e
 Where a code system is not here, codes are told only by enumeration, and only when nothing else is asked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 from terminology.canonical import Canonical, accepts, order_of
@@ -25,7 +25,7 @@ from terminology.validation.concepts import (
 from terminology.validation.definitions import Definitions
 from terminology.validation.displays import is_display_of
 from terminology.validation.findings import Findings
-from terminology.validation.located import Located
+from terminology.validation.located import Found, Located
 from terminology.value_set import Include, NamedConcept, ValueSet
 from terminology.versions import unknown_code_system
 
@@ -41,15 +41,26 @@ class MembershipCheck:
         self.definitions = definitions
         self.options = options
         self.findings = findings
-        self._answers: dict[tuple[int, Coding], bool | None] = {}
+        self._answers: dict[tuple[int, Coding], tuple[bool | None, Found, Findings]] = {}
         self._quietly: MembershipCheck | None = None
 
     async def is_member(self, composed: Composed, located: Located) -> bool | None:
         """Whether a coding belongs to a value set; None: that cannot be told. Asked once of each."""
         question = (id(composed), located.coding)
-        if question not in self._answers:
-            self._answers[question] = await self._find(composed, located)
-        return self._answers[question]
+        if (known := self._answers.get(question)) is None:
+            answer, said = await self._apart(self._find(composed, located))
+            known = self._answers[question] = answer, located.found, said
+        located.found = known[1]
+        self.findings.merge(known[2])
+        return known[0]
+
+    async def _apart(self, asked: Awaitable[bool | None]) -> tuple[bool | None, Findings]:
+        """An answer, and what was said on the way to it."""
+        outer, self.findings = self.findings, Findings()
+        try:
+            return await asked, self.findings
+        finally:
+            self.findings = outer
 
     async def _find(self, composed: Composed, located: Located) -> bool | None:
         value_set = composed.value_set
@@ -57,13 +68,19 @@ class MembershipCheck:
             return await self._is_in_expansion(value_set, located)
         picked = await self._pick_version(value_set, located.coding)
         answer: bool | None = False
+        failed: list[Findings] = []  # what keeps a code out of one include is no matter where another has it
         for include in _newest_first(value_set.include):
             if picked is not None and include.system == located.coding.system and include.version != picked:
                 continue
-            found = await self._is_included(composed, include, located)
+            found, said = await self._apart(self._is_included(composed, include, located))
             if found:
-                return await self._is_kept(composed, located)
+                self.findings.merge(said)
+                usable = may_be_used(located, value_set, self.options, self.findings)
+                return usable and await self._is_kept(composed, located)
             answer = None if found is None else answer
+            failed.append(said)
+        for each in failed:
+            self.findings.merge(each)
         return answer
 
     async def _is_included(self, composed: Composed, include: Include, located: Located) -> bool | None:
@@ -82,8 +99,7 @@ class MembershipCheck:
             found = await self.is_member(other, located)
             if not found:
                 return found
-        # Asked above of what a system has; an import may have inactive codes that this value set has not.
-        return include.system is not None or may_be_used(located, value_set, self.options, self.findings)
+        return True
 
     async def _is_in_system(self, value_set: ValueSet, include: Include, located: Located) -> bool | None:
         editions = await self.definitions.editions(include.system or "")
@@ -103,9 +119,7 @@ class MembershipCheck:
             return False
         if include.filters and not await system.lets_through(concept.code, include.filters):
             return False
-        if not may_be_used(located, value_set, self.options, self.findings):
-            return False
-        if not self.options.membership_only:
+        if not self.options.membership_only and may_be_used(located, value_set, self.options, self.findings):
             comment_on_member(located, value_set, self.findings)
         return True
 

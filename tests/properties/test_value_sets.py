@@ -18,6 +18,7 @@ from terminology.in_request import GivenDefinitions
 from terminology.library import Library
 from terminology.listed import ListedCodeSystem
 from terminology.membership import membership
+from terminology.validate_code import validate_in_value_set
 
 Json = Any
 
@@ -200,3 +201,18 @@ async def test_what_is_selected_is_what_filters_let_through(code_system: Json, a
     expected = [each for each in CODES if all(model.holds(f, each) for f in asked)]
     assert [each.code for each in (await system.select(Selection(wanted))).concepts] == expected
     assert [each for each in CODES if await system.lets_through(each, wanted)] == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(code_system=code_systems(), made=value_sets(), active_only=st.booleans())
+async def test_validation_agrees_with_membership(
+    code_system: Json, made: Sequence[Json], active_only: bool
+) -> None:
+    library, model = Library([GivenDefinitions([code_system, *made])]), Model(code_system, made)
+    wanted = model.codes(made[-1]["url"])
+    for each in [*CODES, "c9"]:
+        coding = {"system": SYSTEM, "code": each}
+        inputs = {"url": [made[-1]["url"]], "coding": [coding], "activeOnly": [active_only]}
+        answer = await validate_in_value_set(inputs, library, CONTEXT)
+        result = next(p["valueBoolean"] for p in answer["parameter"] if p["name"] == "result")
+        assert result is (each in wanted and not (active_only and model.inactive(each)))
