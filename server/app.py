@@ -36,7 +36,7 @@ from dicomweb.urls import ROOT
 from dicomweb.worklist.events.report import KINDS as REPORTED_KINDS
 from dicomweb.worklist.events.routes import Notifications
 from fhir.capability import ServerFacts
-from fhir.interactions.door import Definitions, Policy
+from fhir.interactions.door import Policy
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.auth.middleware import Authentication, Door
@@ -85,12 +85,9 @@ from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runne
 from server.workflows.record_guards import DELETION_GUARDS
 from server.workflows.requested import RegisteredModels
 from server.workflows.subscriptions.follow import follow_changes
+from server.workflows.terminology import definitions_beside
 from server.workflows.verify.operation import VERIFY_OPERATIONS
 from server.workflows.worker_process import keep_worker, require_engine
-from terminology import shipped
-from terminology.releases.kinds import RULES
-from terminology.releases.source import Releases
-from terminology.snomed.implicit import ImplicitDefinitions
 
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
@@ -242,19 +239,11 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         settings.fhir_require_profiles,
     )
     operations = (*OPERATIONS, *VERIFY_OPERATIONS)
-    offer = fhir.routes.Offer(policy, DELETION_GUARDS, operations, _definitions(services), facts)
+    definitions = definitions_beside(services.database)
+    offer = fhir.routes.Offer(policy, DELETION_GUARDS, operations, definitions, facts)
     # First asked for, first made: start stays quick.
     capabilities = cache(lambda: render_capabilities(facts, policy, offer.operations))
     return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities, offer)
-
-
-def _definitions(services: Services) -> Definitions:
-    """Where terminology is found beside what is stored.
-
-    A large code system that is imported leaves a resource without its concepts: its release goes before.
-    """
-    releases = Releases(services.database, RULES)
-    return Definitions(before=(releases, ImplicitDefinitions(releases)), after=shipped.sources())
 
 
 def _readiness(services: Services, drain: Drain | None = None) -> Readiness:

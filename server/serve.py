@@ -145,8 +145,8 @@ async def _prepare(settings: Settings) -> None:
     database = Database(settings.database)
     await make_audit_months(database)
     await adopt_outbox(database)
-    await register_shipped(database)
     await database.transact(lambda unit: _publish_definitions(unit, settings))
+    await register_shipped(database)
     await _join_store(settings, database)
     await database.close()
 

@@ -14,8 +14,8 @@ from fhir.fhirpath import Item
 from fhir.fhirpath.items import children_of, resource_item
 from fhir.interactions.door import Door
 from fhir.interactions.library import library_with
+from fhir.interactions.terms import check_profiles_with
 from fhir.interactions.write import Draft
-from fhir.model.profiles import check_profiles
 from fhir.model.validation.issue import InvalidResource, Issue, IssueType, Severity, error
 from fhir.model.validation.report import MAX_ISSUES
 from fhir.search.definitions import SearchType, parameters_of, stored_types
@@ -25,6 +25,7 @@ from server.kernel.access import Access, Reach
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
+from terminology.library import Library
 
 _R = table_of(FhirResource)
 _THERE = select(_R.c.id, _R.c.version_id).where(
@@ -55,7 +56,8 @@ def policed(draft: Draft, access: Access, door: Door) -> Draft:
         issues = [*await _leading_nowhere(unit, references, access)]
         if profiles:
             library = await library_with(door.services.database, unit.connection, profiles, unit.now_us)
-            issues += [i for i in check_profiles(resource, profiles, library) if i.severity is Severity.ERROR]
+            found = await check_profiles_with(Library(door.sources), resource, profiles, library)
+            issues += [each for each in found if each.severity is Severity.ERROR]
         if issues:
             raise BreaksPolicy(issues[:MAX_ISSUES])
 

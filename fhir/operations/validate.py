@@ -11,8 +11,8 @@ from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
 from fhir.interactions.door import Door
 from fhir.interactions.library import library_with
+from fhir.interactions.terms import check_codes, check_profiles_with
 from fhir.model.json_codec import Json, decode_json, encode_json
-from fhir.model.profiles import check_profiles
 from fhir.model.validation.issue import Issue, IssueType, Severity, error
 from fhir.model.validation.walker import validate as walk
 from fhir.negotiation import require_json_body
@@ -22,6 +22,7 @@ from fhir.outcome import operation_outcome
 from server.kernel.access import Access, Permission
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import Forbidden
+from terminology.library import Library
 
 _DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 MAX_PROFILES = 20  # that one resource is held to
@@ -135,12 +136,15 @@ async def _issues(door: Door, request: FhirRequest, asked: Asked, resource: Json
         text = "The resource may be deleted; nothing but the server's own rules is checked then."
         return [Issue(Severity.INFORMATION, IssueType.INFORMATIONAL, text)]
     issues = [*_against_url(request, asked, resource), *walk(resource, with_warnings=True)]
+    terms = Library(door.sources)
+    if not any(issue.severity is Severity.ERROR for issue in issues):
+        issues += await check_codes(terms, resource)
     profiles = [*_claimed(resource), *asked.profiles][:MAX_PROFILES]
     if profiles and isinstance(resource.get("resourceType"), str):
         async with door.services.database.read() as connection:
             now_us = door.services.clock()
             library = await library_with(door.services.database, connection, profiles, now_us)
-        issues += check_profiles(resource, profiles, library)
+        issues += await check_profiles_with(terms, resource, profiles, library)
     if not any(issue.severity in (Severity.ERROR, Severity.FATAL) for issue in issues):
         text = "No mistake was found."
         issues.append(Issue(Severity.INFORMATION, IssueType.INFORMATIONAL, text))

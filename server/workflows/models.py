@@ -5,7 +5,7 @@ from functools import cache
 
 import msgspec
 import structlog
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 
 from ai_engine.bundle import Bundle, load_bundle
 from ai_engine.bundle import shipped_bundles as shipped_bundle_folders
@@ -14,6 +14,8 @@ from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
+from server.workflows.manifest_codes import require_known_codes
+from server.workflows.terminology import terms_of
 
 _MODEL, _RULE = table_of(ModelVersion), table_of(RoutingRule)
 LIVE, RETIRED = "live", "retired"  # ModelVersion.stage
@@ -29,22 +31,36 @@ def shipped_bundles() -> tuple[Bundle, ...]:
 
 
 async def register_shipped(database: Database) -> None:
-    """Make the shipped bundles known, each with the rule that routes studies to it; once for each version."""
+    """Make the shipped bundles known, each with the rule that routes studies to it; once for each version.
+
+    Raises:
+        BundleInvalid: a version that is new speaks in codes that do not exist.
+    """
     for bundle in shipped_bundles():
+        if not await _is_registered(database, bundle):
+            await require_known_codes(bundle.manifest, terms_of(database))
         await database.transact(lambda unit, bundle=bundle: _register(unit, bundle))  # type: ignore[misc]
+
+
+async def _is_registered(database: Database, bundle: Bundle) -> bool:
+    async with database.read() as connection:
+        return (await connection.execute(select(_MODEL.c.name).where(_is(bundle)))).first() is not None
+
+
+def _is(bundle: Bundle) -> ColumnElement[bool]:
+    return (_MODEL.c.name == bundle.manifest.name) & (_MODEL.c.version == bundle.manifest.version)
 
 
 async def _register(unit: UnitOfWork, bundle: Bundle) -> None:
     manifest = bundle.manifest
     await unit.lock([f"model:{manifest.name}"])
-    this_version = (_MODEL.c.name == manifest.name) & (_MODEL.c.version == manifest.version)
-    known = (await unit.execute(select(_MODEL.c.digest, _MODEL.c.path).where(this_version))).one_or_none()
+    known = (await unit.execute(select(_MODEL.c.digest, _MODEL.c.path).where(_is(bundle)))).one_or_none()
     if known is None:
         await _add_live_version(unit, bundle)
     elif known.digest != bundle.digest:
         log.error("shipped model differs from its registration", model=manifest.name)
     elif known.path != str(bundle.path):  # the package was installed elsewhere
-        await unit.execute(update(_MODEL).where(this_version).values(path=str(bundle.path)))
+        await unit.execute(update(_MODEL).where(_is(bundle)).values(path=str(bundle.path)))
     ruled = select(_RULE.c.name).where(_RULE.c.model_name == manifest.name)
     if (await unit.execute(ruled)).first() is None:
         await unit.execute(insert(_RULE), [_default_rule(bundle)])

@@ -9,9 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir.interactions.door import Definitions, Policy
+from fhir.operations import OPERATIONS
+from fhir.routes import Offer
 from server.kernel.access import Access
 from server.kernel.services import Services
 from server.workflows.packages import load_package
+from terminology.code_systems import GrammarSystems
+from terminology.shipped import shipped
 from tests.conftest import sqlite_first
 from tests.unit.fhir_door.conftest import access, grant
 from tests.unit.fhir_profiles.definitions import GUIDE, PATIENT, good_patient
@@ -20,6 +25,14 @@ from tests.unit.fhir_profiles.test_packages import MANIFEST, package
 PROFILE = PATIENT["url"]
 
 pytestmark = sqlite_first
+
+
+@pytest.fixture
+def offer() -> Offer:
+    """With the terminology that ships."""
+    return Offer(
+        Policy(), operations=OPERATIONS, definitions=Definitions(after=(shipped(), GrammarSystems()))
+    )
 
 
 @pytest.fixture
@@ -222,3 +235,102 @@ async def test_an_id_that_is_taken_gets_another(
     assert (await load_package(services.database, package(tmp_path / "p.tgz", files))).written == 1
     found = (await client.get(f"/StructureDefinition?url={other['url']},{PROFILE}")).json()
     assert len({entry["resource"]["id"] for entry in found["entry"]}) == 2
+
+
+def coded_observation(**changed: Any) -> dict[str, Any]:
+    """An Observation whose codes all exist."""
+    quantity = {"value": 3, "unit": "mm", "system": "http://unitsofmeasure.org", "code": "mm"}
+    coding = {"system": DCM, "code": "121070", "display": "Findings"}
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [coding]},
+        "valueQuantity": quantity,
+        **changed,
+    }
+
+
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
+
+
+@pytest.mark.parametrize(
+    ("changed", "severity", "place"),
+    [
+        pytest.param({}, None, None, id="codes that exist"),
+        pytest.param(
+            {"code": {"coding": [{"system": DCM, "code": "999999"}]}},
+            "error",
+            "Observation.code.coding[0].code",
+            id="a code that its system does not have",
+        ),
+        pytest.param(
+            {"code": {"coding": [{"system": DCM, "code": "121070", "display": "Something else"}]}},
+            "warning",
+            "Observation.code.coding[0].display",
+            id="a display that is another's",
+        ),
+        pytest.param(
+            {"valueQuantity": {"value": 3, "system": "http://unitsofmeasure.org", "code": "mmmm"}},
+            "error",
+            "Observation.value.code",
+            id="a unit that UCUM does not have",
+        ),
+        pytest.param(
+            {"code": {"coding": [{"system": "http://loinc.org", "code": "1-8"}]}},
+            None,
+            None,
+            id="of a system of which only a part is here nothing is said",
+        ),
+    ],
+)
+async def test_codes_are_looked_up(
+    client: httpx.AsyncClient, changed: dict[str, Any], severity: str | None, place: str | None
+) -> None:
+    answer = await client.post("/Observation/$validate", json=coded_observation(**changed))
+    told = {each: issues(answer, each) for each in ("error", "warning")}
+    found = [(each, where) for each, texts in told.items() for _, where in texts if where]
+    assert [each for each in found if each[1].endswith((".code", ".display"))] == (
+        [] if severity is None else [(severity, place)]
+    )
+
+
+async def test_a_binding_by_filter_is_judged(client: httpx.AsyncClient) -> None:
+    """The value set of a profile's required binding is told by a filter over a hierarchy."""
+    system, profile = "http://example.org/organs", "http://example.org/StructureDefinition/organ"
+    lungs = {"property": "concept", "op": "is-a", "value": "lung"}
+    for resource in (
+        {
+            "resourceType": "CodeSystem", "url": system, "status": "active", "content": "complete",
+            "concept": [{"code": "lung", "concept": [{"code": "lobe"}]}, {"code": "heart"}],
+        },
+        {
+            "resourceType": "ValueSet", "url": "http://example.org/vs/lung", "status": "active",
+            "compose": {"include": [{"system": system, "filter": [lungs]}]},
+        },
+        {
+            "resourceType": "StructureDefinition", "url": profile, "name": "Organ", "status": "active",
+            "kind": "resource", "abstract": False, "type": "Observation", "derivation": "constraint",
+            "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Observation",
+            "differential": {
+                "element": [
+                    {"id": "Observation", "path": "Observation"},
+                    {
+                        "id": "Observation.bodySite", "path": "Observation.bodySite",
+                        "binding": {"strength": "required", "valueSet": "http://example.org/vs/lung"},
+                    },
+                ]
+            },
+        },
+    ):  # fmt: skip
+        answer = await client.post(f"/{resource['resourceType']}", json=resource)
+        assert answer.status_code == 201, answer.text
+
+    async def errors_with(code: str) -> list[str | None]:
+        site = {"coding": [{"system": system, "code": code}]}
+        observation = coded_observation(bodySite=site, meta={"profile": [profile]})
+        answer = await client.post("/Observation/$validate", json=observation)
+        return [place for _, place in issues(answer)]
+
+    assert await errors_with("lobe") == []
+    assert await errors_with("heart") == ["Observation.bodySite"]
+    assert await errors_with("liver") == ["Observation.bodySite.coding[0].code", "Observation.bodySite"]
