@@ -13,15 +13,15 @@ from terminology.canonical import Canonical, accepts, order_of
 from terminology.code_system import Content, Selection
 from terminology.concept import Concept
 from terminology.imports import Composed
+from terminology.included import MAX_LOOKED_AT, Included, Member, Work, expanded, select
 from terminology.issues import TooCostly
-from terminology.listed import read_designation, terms_of
+from terminology.listed import terms_of
 from terminology.opened import Opened, OpenedSystems
 from terminology.text import MAX_WORDS, matches, words_of
-from terminology.value_set import Include, NamedConcept, ValueSet
+from terminology.value_set import Include, NamedConcept
 
 Json = Any
 
-MAX_LOOKED_AT = 20_000  # concepts for one expansion that cannot be left to one code system
 _FIRST = 1_000  # that are asked of a code system at once at first
 _GROWTH = 4  # by which each part that is asked of a code system is larger than the one before
 
@@ -35,17 +35,6 @@ class Wanted:
     selectable_only: bool = False
     without: Sequence[Canonical] = ()  # code systems of which none is wanted
     versions_match: bool | None = None  # codes of several versions of a code system are the same
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Member:
-    """A code of a value set."""
-
-    system: str
-    version: str | None  # of the code system
-    concept: Concept
-    opened: Opened | None = None  # None: the value set is an expansion
-    named: NamedConcept | None = None  # as the include names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +52,15 @@ class Composition:
     def __init__(self, root: Composed, systems: OpenedSystems, wanted: Wanted) -> None:
         self._root, self._systems, self._wanted = root, systems, wanted
         self._words = words_of(wanted.text or "")[:MAX_WORDS]
-        self._looked_at = 0
+        self._work = Work()
+        self._included = Included(systems, self._work, wanted.versions_match)
         self._needed = 1  # members, when the total is not told
         self._endless = False  # there is more than is looked at
-        self._answers: dict[tuple[int, str, str], bool] = {}
-        self.merged = wanted.versions_match is True  # versions have been taken for the same
+
+    @property
+    def merged(self) -> bool:
+        """Whether versions of a code system have been taken for the same."""
+        return self._included.merged
 
     async def page(self, offset: int, count: int) -> Page:
         """`count` members from the `offset`-th.
@@ -96,15 +89,9 @@ class Composition:
 
     async def _left_to_code_system(self, leaf: "_Leaf", offset: int, count: int) -> Page:
         opened = await self._systems.open(leaf.include.system or "", leaf.include.version)
-        found = await opened.system.select(
-            Selection(
-                leaf.include.filters,
-                self._wanted.text,
-                leaf.active_only or self._wanted.active_only,
-                offset,
-                count,
-            )
-        )
+        active_only = leaf.active_only or self._wanted.active_only
+        asked = Selection(leaf.include.filters, self._wanted.text, active_only, offset, count)
+        found = await select(leaf.include, opened, asked)
         return Page([_member(opened, each) for each in found.concepts], found.total, opened)
 
     def _add(self, found: dict[tuple[str, ...], Member], member: Member) -> None:
@@ -117,27 +104,19 @@ class Composition:
         if known is None or order_of(known.version) < order_of(member.version):
             found[key] = member
 
-    def _look_at(self, number: int) -> None:
-        self._looked_at += number
-        if self._looked_at > MAX_LOOKED_AT:
-            raise TooCostly(
-                f"The value set has to be put together from more than {MAX_LOOKED_AT} concepts: "
-                "narrow it by a filter, or ask for fewer."
-            )
-
     async def _members(self, composed: Composed) -> AsyncIterator[Member]:
         value_set = composed.value_set
         if not value_set.composed:
             for member in expanded(value_set):
-                self._look_at(1)
+                self._work.look_at(1)
                 if self._is_wanted(member):
                     yield member
             return
         for include in value_set.include:
-            async for member in self._included(include, composed):
+            async for member in self._of_include(include, composed):
                 if value_set.inactive is False and member.concept.inactive:
                     continue
-                if self._is_wanted(member) and not await self._is_excluded(member, composed):
+                if self._is_wanted(member) and not await self._included.is_excluded(member, composed):
                     yield member
 
     def _is_wanted(self, member: Member) -> bool:
@@ -150,103 +129,60 @@ class Composition:
             return False
         return not self._words or matches(self._words, _terms(member))
 
-    async def _included(self, include: Include, composed: Composed) -> AsyncIterator[Member]:
-        if include.value_sets and not include.concepts:
-            first, *others = include.value_sets
-            rest = replace(include, value_sets=tuple(others))
-            async for member in self._members(composed.imports[first]):
-                if await self._holds(rest, composed, member):
+    async def _of_include(self, include: Include, composed: Composed) -> AsyncIterator[Member]:
+        if include.value_sets and not include.concepts and not await self._included.is_narrow(include):
+            source = min(include.value_sets, key=lambda each: not _is_listed(composed.imports[each]))
+            rest = replace(include, value_sets=tuple(each for each in include.value_sets if each != source))
+            async for member in self._members(composed.imports[source]):
+                if await self._included.holds(rest, composed, member):
                     yield member
             return
-        async for member in self._of_system(include):
-            if all([await self._is_in(composed.imports[each], member) for each in include.value_sets]):
+        active_only = self._wanted.active_only or composed.value_set.inactive is False
+        async for member in self._of_system(include, active_only):
+            if await self._included.is_in_imports(include, composed, member):
                 yield member
 
-    async def _of_system(self, include: Include) -> AsyncIterator[Member]:
+    async def _of_system(self, include: Include, active_only: bool) -> AsyncIterator[Member]:
         opened = await self._systems.open(include.system or "", include.version)
         if include.concepts:
-            self._look_at(len(include.concepts))
-            found = await opened.system.locate_all(list(include.concepts))
-            for code, named in include.concepts.items():
-                concept = found.get(code)
-                if concept is None and opened.header.content is Content.FRAGMENT:
-                    concept = Concept(code)  # what a fragment lacks may well be there
-                if concept is not None and (
-                    not include.filters or await opened.system.lets_through(concept.code, include.filters)
-                ):
-                    yield _member(opened, concept, named)
+            for member in await self._named(include, opened):
+                yield member
             return
         first = min(max(self._needed, _FIRST), MAX_LOOKED_AT)
-        asked = Selection(include.filters, self._wanted.text, self._wanted.active_only, 0, first)
-        async for concept in self._selected(opened, asked):
+        asked = Selection(include.filters, self._wanted.text, active_only, 0, first)
+        async for concept in self._selected(include, opened, asked):
             yield _member(opened, concept)
 
-    async def _selected(self, opened: Opened, asked: Selection) -> AsyncIterator[Concept]:
+    async def _named(self, include: Include, opened: Opened) -> Sequence[Member]:
+        """The concepts that an include names, as far as its filters let them through."""
+        self._work.look_at(len(include.concepts))
+        located = await opened.system.locate_all(list(include.concepts))
+        found = []
+        for code, named in include.concepts.items():
+            concept = located.get(code)
+            if concept is None and opened.header.content is Content.FRAGMENT:
+                concept = Concept(code)  # what a fragment lacks may well be there
+            if concept is not None and (
+                not include.filters or await opened.system.lets_through(concept.code, include.filters)
+            ):
+                found.append(_member(opened, concept, named))
+        return found
+
+    async def _selected(self, include: Include, opened: Opened, asked: Selection) -> AsyncIterator[Concept]:
         """All that a code system selects, in growing parts: the first are often enough."""
         while True:
             assert asked.limit is not None
-            found = await opened.system.select(asked)
-            self._look_at(len(found.concepts))
+            found = await select(include, opened, asked)
+            self._work.look_at(len(found.concepts))
+            told, left = asked.offset + len(found.concepts), self._work.left
+            is_last = len(found.concepts) < asked.limit or told == found.total
+            if not is_last and (found.total is None or found.total - told > left):
+                self._endless = True
             for concept in found.concepts:
                 yield concept
-            told = asked.offset + len(found.concepts)
-            if len(found.concepts) < asked.limit or told == found.total:
+            if is_last:
                 return
-            left = MAX_LOOKED_AT - self._looked_at
-            self._endless = self._endless or found.total is None or found.total - told > left
             asked = replace(asked, offset=told, limit=min(asked.limit * _GROWTH, left + 1))
-
-    async def _is_in(self, composed: Composed, member: Member) -> bool:
-        """Whether a value set has this code, in whichever version."""
-        key = (id(composed), member.system, member.concept.code)
-        if key not in self._answers:
-            self._answers[key] = await self._find_in(composed, member)
-        return self._answers[key]
-
-    async def _find_in(self, composed: Composed, member: Member) -> bool:
-        self._look_at(1)
-        value_set = composed.value_set
-        if not value_set.composed:
-            return any(
-                each.system == member.system and each.concept.code == member.concept.code
-                for each in expanded(value_set)
-            )
-        if value_set.inactive is False and member.concept.inactive:
-            return False
-        for include in value_set.include:
-            if await self._holds(include, composed, member):
-                return not await self._is_excluded(member, composed)
-        return False
-
-    async def _is_excluded(self, member: Member, composed: Composed) -> bool:
-        for exclude in composed.value_set.exclude:
-            exact = exclude.system == member.system and await self._tells_versions(member.system, composed)
-            if await self._holds(exclude, composed, member, exact=exact):
-                return True
-        return False
-
-    async def _tells_versions(self, system: str, composed: Composed) -> bool:
-        """Whether an exclusion is of one version only: so it is where several are included."""
-        if self._wanted.versions_match is not None:
-            return not self._wanted.versions_match
-        stated = {each.version for each in composed.value_set.include if each.system == system}
-        if len(stated) < 2:
-            return False
-        return len({(await self._systems.open(system, each)).edition.version for each in stated}) > 1
-
-    async def _holds(
-        self, include: Include, composed: Composed, member: Member, *, exact: bool = False
-    ) -> bool:
-        """Whether an include has a code; `exact`: of the same version of the code system only."""
-        if include.system is not None:
-            if include.system != member.system:
-                return False
-            opened = await self._systems.open(include.system, include.version)
-            other = opened.edition.version != member.version
-            if (exact and other) or not await _has(include, opened, member):
-                return False
-            self.merged = self.merged or (other and member.opened is not None)
-        return all([await self._is_in(composed.imports[each], member) for each in include.value_sets])
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,23 +207,9 @@ def _single(composed: Composed, active_only: bool = False) -> _Leaf | None:
     return _Leaf(include, active_only)
 
 
-async def _has(include: Include, opened: Opened, member: Member) -> bool:
-    """Whether the part of an include that is about its code system has a code."""
-    code = member.concept.code
-    if include.concepts and not _names(include, code, opened):
-        return False
-    if include.filters:
-        return await opened.system.lets_through(code, include.filters)
-    same = member.opened is not None and opened.edition.version == member.version
-    return bool(include.concepts) or same or await opened.system.locate(code) is not None
-
-
-def _names(include: Include, code: str, opened: Opened) -> bool:
-    if code in include.concepts:
-        return True
-    return not opened.header.case_sensitive and code.casefold() in {
-        each.casefold() for each in include.concepts
-    }
+def _is_listed(composed: Composed) -> bool:
+    """Whether the codes of a value set are written down in it."""
+    return all(each.concepts for each in composed.value_set.include)
 
 
 def _member(opened: Opened, concept: Concept, named: NamedConcept | None = None) -> Member:
@@ -300,21 +222,3 @@ def _terms(member: Member) -> Iterator[str]:
         if named.display:
             yield named.display
         yield from (each.value for each in named.designations)
-
-
-def expanded(value_set: ValueSet) -> Iterator[Member]:
-    """The members of a value set that is an expansion (ValueSet.expansion.contains), however deep."""
-    waiting = list(reversed((value_set.resource.get("expansion") or {}).get("contains", ())))
-    while waiting:
-        entry = waiting.pop()
-        waiting += reversed(entry.get("contains", ()))
-        if "code" in entry:
-            concept = Concept(
-                code=entry["code"],
-                display=entry.get("display"),
-                designations=tuple(read_designation(each) for each in entry.get("designation", ())),
-                abstract=entry.get("abstract", False),
-                inactive=entry.get("inactive", False),
-                extensions=tuple(entry.get("extension", ())),
-            )
-            yield Member(entry.get("system", ""), entry.get("version"), concept)

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from terminology.compose import Member
 from terminology.concept import STANDARDS_STATUS, Designation
 from terminology.expand_input import BCP_47, DesignationFilter, ExpandInput
+from terminology.included import Member
 from terminology.language import PREFERRED, choose_name, fit
 from terminology.listed import CONCEPT_PROPERTIES
 

@@ -438,7 +438,7 @@ async def test_too_many_codes() -> None:
 
 
 async def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("terminology.compose.MAX_LOOKED_AT", 8)
+    monkeypatch.setattr("terminology.included.MAX_LOOKED_AT", 8)
     compose = {"include": [{"system": TREES}, {"system": TREES, "version": "1"}]}
     with pytest.raises(TooCostly):
         await expand_it(compose)

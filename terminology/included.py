@@ -1,0 +1,204 @@
+"""Whether value sets and their includes have a code (FHIR R4 valueset.html#compositions).
+
+Asked of codes that have been found: which of them are excluded, or in a further value set of an include. A
+value set is not expanded for that.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from terminology.code_system import Selected, Selection
+from terminology.concept import Concept
+from terminology.imports import Composed
+from terminology.issues import InvalidFilter, NotSupported, TooCostly
+from terminology.listed import read_designation
+from terminology.opened import Opened, OpenedSystems
+from terminology.value_set import Include, NamedConcept, ValueSet
+
+Json = Any
+
+MAX_LOOKED_AT = 20_000  # concepts for one expansion that cannot be left to one code system
+_COST_OF_ASKING = 4  # concepts looked at, that a question to a code system counts for
+_OFTEN = 50  # questions about one include, after which all its codes are found
+_FEW = 5_000  # codes that are found for that
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """A code of a value set."""
+
+    system: str
+    version: str | None  # of the code system
+    concept: Concept
+    opened: Opened | None = None  # None: the value set is an expansion
+    named: NamedConcept | None = None  # as the include names it
+
+
+class Work:
+    """What has been done for one request."""
+
+    def __init__(self) -> None:
+        self.looked_at = 0
+
+    @property
+    def left(self) -> int:
+        """How many concepts may still be looked at."""
+        return MAX_LOOKED_AT - self.looked_at
+
+    def look_at(self, number: int) -> None:
+        """Count concepts that are looked at.
+
+        Raises:
+            TooCostly: they are too many.
+        """
+        self.looked_at += number
+        if self.left < 0:
+            raise TooCostly(
+                f"The value set has to be put together from more than {MAX_LOOKED_AT} concepts: "
+                "narrow it by a filter, or ask for fewer."
+            )
+
+
+class Included:
+    """Answers for one request, each of which is found once."""
+
+    def __init__(self, systems: OpenedSystems, work: Work, versions_match: bool | None) -> None:
+        self._systems, self._work, self._versions_match = systems, work, versions_match
+        self._answers: dict[tuple[int, str, str], bool] = {}
+        self._expansions: dict[int, Set[tuple[str, str]]] = {}  # by value set
+        self._sets: dict[int, Set[str]] = {}  # codes, by the part of an include that they are of
+        self._asked: Counter[int] = Counter()
+        self.merged = versions_match is True  # versions have been taken for the same
+
+    async def is_narrow(self, include: Include) -> bool:
+        """Whether the filters of an include let few codes through."""
+        if not include.filters:
+            return False
+        opened = await self._systems.open(include.system or "", include.version)
+        with suppress(TooCostly, NotSupported):
+            counted = await select(include, opened, Selection(include.filters, limit=0))
+            return counted.total is not None and counted.total <= _FEW
+        return False
+
+    async def is_in(self, composed: Composed, member: Member) -> bool:
+        """Whether a value set has this code, in whichever version."""
+        key = (id(composed), member.system, member.concept.code)
+        if key not in self._answers:
+            self._answers[key] = await self._find_in(composed, member)
+        return self._answers[key]
+
+    async def _find_in(self, composed: Composed, member: Member) -> bool:
+        self._work.look_at(1)
+        value_set = composed.value_set
+        if not value_set.composed:
+            if (known := self._expansions.get(id(composed))) is None:
+                known = {(each.system, each.concept.code) for each in expanded(value_set)}
+                self._expansions[id(composed)] = known
+            return (member.system, member.concept.code) in known
+        if value_set.inactive is False and member.concept.inactive:
+            return False
+        for include in value_set.include:
+            if await self.holds(include, composed, member):
+                return not await self.is_excluded(member, composed)
+        return False
+
+    async def is_excluded(self, member: Member, composed: Composed) -> bool:
+        """Whether an exclude of a value set has a code."""
+        for exclude in composed.value_set.exclude:
+            exact = exclude.system == member.system and await self._tells_versions(member.system, composed)
+            if await self.holds(exclude, composed, member, exact=exact):
+                return True
+        return False
+
+    async def _tells_versions(self, system: str, composed: Composed) -> bool:
+        """Whether an exclusion is of one version only: so it is where several are included."""
+        if self._versions_match is not None:
+            return not self._versions_match
+        stated = {each.version for each in composed.value_set.include if each.system == system}
+        if len(stated) < 2:
+            return False
+        return len({(await self._systems.open(system, each)).edition.version for each in stated}) > 1
+
+    async def holds(
+        self, include: Include, composed: Composed, member: Member, *, exact: bool = False
+    ) -> bool:
+        """Whether an include has a code; `exact`: of the same version of the code system only."""
+        if include.system is not None:
+            if include.system != member.system:
+                return False
+            opened = await self._systems.open(include.system, include.version)
+            other = opened.edition.version != member.version
+            if (exact and other) or not await self._has(include, opened, member):
+                return False
+            self.merged = self.merged or (other and member.opened is not None)
+        return await self.is_in_imports(include, composed, member)
+
+    async def is_in_imports(self, include: Include, composed: Composed, member: Member) -> bool:
+        """Whether each value set that an include imports has a code."""
+        for each in include.value_sets:
+            if not await self.is_in(composed.imports[each], member):
+                return False
+        return True
+
+    async def _has(self, include: Include, opened: Opened, member: Member) -> bool:
+        """Whether the part of an include that is about its code system has a code."""
+        code = member.concept.code
+        if include.concepts and not self._names(include, code, opened):
+            return False
+        if include.filters:
+            return await self._let_through(include, opened, code)
+        same = member.opened is not None and opened.edition.version == member.version
+        return bool(include.concepts) or same or await opened.system.locate(code) is not None
+
+    def _names(self, include: Include, code: str, opened: Opened) -> bool:
+        if code in include.concepts:
+            return True
+        if opened.header.case_sensitive:
+            return False
+        folded = self._sets.get(id(include.concepts))
+        if folded is None:
+            folded = self._sets[id(include.concepts)] = {each.casefold() for each in include.concepts}
+        return code.casefold() in folded
+
+    async def _let_through(self, include: Include, opened: Opened, code: str) -> bool:
+        """Whether filters let a code through; asked again and again, all that they let through is found."""
+        key = id(include.filters)
+        if (known := self._sets.get(key)) is not None:
+            return code in known
+        self._work.look_at(_COST_OF_ASKING)
+        self._asked[key] += 1
+        if self._asked[key] == _OFTEN:
+            with suppress(TooCostly, NotSupported):  # one can be asked that has no list
+                few = await select(include, opened, Selection(include.filters, limit=_FEW + 1))
+                if len(few.concepts) <= _FEW:
+                    self._sets[key] = {each.code for each in few.concepts}
+        return await opened.system.lets_through(code, include.filters)
+
+
+async def select(include: Include, opened: Opened, asked: Selection) -> Selected:
+    """What a code system selects for an include; a fault tells the place."""
+    try:
+        return await opened.system.select(asked)
+    except InvalidFilter as fault:
+        raise InvalidFilter(str(fault), expression=fault.issues[0].expression or include.path) from None
+
+
+def expanded(value_set: ValueSet) -> Iterator[Member]:
+    """The members of a value set that is an expansion (ValueSet.expansion.contains), however deep."""
+    waiting = list(reversed((value_set.resource.get("expansion") or {}).get("contains", ())))
+    while waiting:
+        entry = waiting.pop()
+        waiting += reversed(entry.get("contains", ()))
+        if "code" in entry:
+            concept = Concept(
+                code=entry["code"],
+                display=entry.get("display"),
+                designations=tuple(read_designation(each) for each in entry.get("designation", ())),
+                abstract=entry.get("abstract", False),
+                inactive=entry.get("inactive", False),
+                extensions=tuple(entry.get("extension", ())),
+            )
+            yield Member(entry.get("system", ""), entry.get("version"), concept)
