@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
-MIN_DIGITS, MAX_DIGITS = 6, 18
+_FEWEST, _MOST = 6, 18  # digits
 
-_PATTERN = re.compile(rf"[1-9][0-9]{{{MIN_DIGITS - 1},{MAX_DIGITS - 1}}}")
+_PATTERN = re.compile(rf"[1-9][0-9]{{{_FEWEST - 1},{_MOST - 1}}}")
 # Verhoeff's scheme: the dihedral group of order 10, and the permutation by place from the right.
 _PRODUCT = tuple(
     tuple((a + b) % 5 if b < 5 else 5 + (a + b) % 5 for b in range(10))
@@ -67,7 +67,7 @@ def has_form(text: str) -> bool:
 def why_invalid(text: str, component: Component = Component.CONCEPT) -> str | None:
     """What is wrong with an identifier, for a message; None: nothing."""
     if not has_form(text):
-        return f"an SNOMED CT identifier has {MIN_DIGITS} to {MAX_DIGITS} digits, the first is not 0"
+        return f"an SNOMED CT identifier has {_FEWEST} to {_MOST} digits, the first is not 0"
     if _remainder(text, 0):
         return "its check digit is wrong"
     if _COMPONENT_OF.get(text[-3:-1]) is not component:

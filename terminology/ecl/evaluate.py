@@ -56,7 +56,7 @@ from terminology.tables import (
 Number = ColumnElement[int]
 Numbers = Select[Any]  # one column of concepts, `number`
 
-MAX_INLINE = 1  # subqueries in which a part is still written where it is asked
+INLINE_LEVELS = 1  # subqueries in which a part is still written where it is asked
 
 _UP = frozenset({Direction.ANCESTOR, Direction.ANCESTOR_OR_SELF, Direction.PARENT, Direction.PARENT_OR_SELF})
 _NEXT = frozenset({Direction.CHILD, Direction.CHILD_OR_SELF, Direction.PARENT, Direction.PARENT_OR_SELF})
@@ -91,7 +91,7 @@ class Meaning:
 
     def holds(self, node: Expression, number: Number, level: int = 0) -> ColumnElement[bool]:
         """Whether an expression means a concept; `level` subqueries lie around it."""
-        if level > MAX_INLINE and not is_plain(node):
+        if level > INLINE_LEVELS and not is_plain(node):
             return number.in_(self.part(node))
         return _HOLDS[type(node)](self, node, number, level)
 

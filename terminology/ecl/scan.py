@@ -9,7 +9,7 @@ from terminology.issues import InvalidFilter
 
 MAX_CHARACTERS = 20_000  # of one expression
 MAX_DEPTH = 24  # of brackets within one another
-MAX_SHOWN = 1_000  # characters of it in a message
+SHOWN_CHARACTERS = 1_000  # characters of it in a message
 MAX_PARTS = 400  # concepts, operators, attributes and filters
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|/\*(?:[^*]|\*(?!/))*\*/)*")
@@ -22,7 +22,7 @@ class InvalidExpression(InvalidFilter):
     """An expression constraint that cannot be understood; says where."""
 
     def __init__(self, text: str, position: int, what: str) -> None:
-        shown = text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+        shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
         super().__init__(
             f"The ECL expression '{shown}' is not understood at character {position + 1}: {what}."
         )
