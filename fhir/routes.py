@@ -83,6 +83,13 @@ class _Id(_TypeName):
     regex = r"[A-Za-z0-9\-.]{1,64}"
 
 
+class _OperationName(_TypeName):
+    """The same of an operation, without the "$"."""
+
+    regex = r"[a-z\-]+"
+
+
+register_url_convertor("fhir_operation", _OperationName())
 register_url_convertor("fhir_type", _TypeName())
 register_url_convertor("fhir_id", _Id())
 
@@ -112,23 +119,27 @@ def build_router(
     )
     statement = TerminologyStatement(facts, door.sources, services.clock)
     router = APIRouter(tags=["FHIR R4"], route_class=_PlainRoute)
-    router.routes += _asked_most(_Served(door))
+    router.routes += _asked_most(door, offer.operations)
     for method, path, handler in _handlers(door, (metadata, statement), offer.operations):
         router.add_api_route(path, handler, methods=[method], response_class=Response, response_model=None)
     return router
 
 
-def _asked_most(served: "_Served") -> list[Route]:
+def _asked_most(door: Door, operations: Sequence[Operation]) -> list[Route]:
     """What is asked for most is tried first, by paths that mean nothing else and without FastAPI's part.
 
     The same routes stand among the others, where they are described.
     """
+    served, invoke = _Served(door), _operation(operations)
     one, every = "/{resource_type:fhir_type}/{resource_id:fhir_id}", "/{resource_type:fhir_type}"
+    on_type = f"{every}/${{operation:fhir_operation}}"
     return [
         Route(path, handler, methods=[method], include_in_schema=False)
         for method, path, handler in (
             ("GET", one, served.plain(read)),
             ("GET", every, served.plain(search)),
+            ("GET", on_type, served.operation(invoke)),
+            ("POST", on_type, served.operation(invoke)),
             ("POST", every, served.body(create)),
             ("PUT", one, served.body(update)),
         )
@@ -149,10 +160,6 @@ def _handlers(
             return _json(await terminology.text())
         return _json(metadata())
 
-    async def operation(_door: Door, request: FhirRequest) -> Answer:
-        """An operation (FHIR R4 operations.html)."""
-        return await operate(door, operations, request)
-
     async def bundle(_door: Door, request: FhirRequest) -> Answer:
         """A batch or a transaction (FHIR R4 http.html#transaction)."""
         return await process_bundle(door, operations, request)
@@ -162,7 +169,7 @@ def _handlers(
     return (
         ("GET", "/metadata", capabilities),
         *(
-            (method, f"{at}/${{operation}}", served.operation(operation))
+            (method, f"{at}/${{operation}}", served.operation(_operation(operations)))
             for at in levels
             for method in _CALLS
         ),
@@ -185,6 +192,14 @@ def _handlers(
 
 
 _CALLS = ("GET", "POST")
+
+
+def _operation(operations: Sequence[Operation]) -> Interaction:
+    async def operation(door: Door, request: FhirRequest) -> Answer:
+        """An operation (FHIR R4 operations.html)."""
+        return await operate(door, operations, request)
+
+    return operation
 
 
 class _Served:

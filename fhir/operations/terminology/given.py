@@ -15,6 +15,7 @@ from terminology.issues import InvalidInput, TooCostly
 from terminology.structure import require_codeable_concept, require_coding, require_definition
 
 TX_RESOURCE = "tx-resource"
+VALIDATION = "validation"  # of `$batch-validate-code`: Parameters of its own
 MAX_TX_RESOURCES = 500  # definitions that one request brings along
 MAX_TX_PARAMETERS = 2_000
 
@@ -44,23 +45,32 @@ def read_given(request: FhirRequest) -> dict[str, list[Json]]:
         add_parameters(found, decode_json(request.body))
     if len(found.get(TX_RESOURCE, ())) > MAX_TX_RESOURCES:
         raise TooCostly(f"A request brings up to {MAX_TX_RESOURCES} definitions.")
+    _require_shapes(found)
+    for value in found.get(VALIDATION, ()):
+        nested: dict[str, list[Json]] = {}
+        add_parameters(nested, value)
+        _require_shapes(nested)
+    return found
+
+
+def _require_shapes(found: Mapping[str, list[Json]]) -> None:
     for name in _CHECKS.keys() & found.keys():
         for value in found[name]:
             if name == TX_RESOURCE or not isinstance(value, str):  # text of a URL: the operation refuses it
                 _CHECKS[name](value, name)
-    return found
 
 
 def add_parameters(found: dict[str, list[Json]], body: Json) -> None:
-    """Add what a Parameters resource has.
+    """Add what a Parameters resource has, or a parameter with parts.
 
     Raises:
         InvalidInput: it is none.
         TooCostly: it has more than is taken.
     """
-    parameters = body.get("parameter", []) if body.get("resourceType") == PARAMETERS else None
+    is_one = isinstance(body, dict) and (body.get("resourceType") == PARAMETERS or "part" in body)
+    parameters = body.get("part", body.get("parameter", [])) if is_one else None
     if not isinstance(parameters, list):
-        raise InvalidInput("The body of this operation is a Parameters resource.", expression=PARAMETERS)
+        raise InvalidInput("A Parameters resource is needed here.", expression=PARAMETERS)
     if len(parameters) > MAX_TX_PARAMETERS:
         raise TooCostly(f"A request has up to {MAX_TX_PARAMETERS} parameters.")
     for at, parameter in enumerate(parameters):

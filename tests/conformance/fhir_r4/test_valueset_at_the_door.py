@@ -103,6 +103,23 @@ async def test_malformed_bodies(client: httpx.AsyncClient, body: bytes) -> None:
         assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
 
 
+@pytest.mark.parametrize(
+    "validation",
+    [
+        {"resource": {"resourceType": "Patient"}},
+        {"resource": {"resourceType": "Parameters", "parameter": {}}},
+        {"valueString": "x"},
+        {"part": [{"name": "coding", "valueCoding": {"system": 7}}]},
+        {"resource": parameters(valueSet={"resourceType": "ValueSet", "compose": []})},
+    ],
+)
+async def test_malformed_validations(client: httpx.AsyncClient, validation: Json) -> None:
+    body = {"resourceType": "Parameters", "parameter": [{"name": "validation", **validation}]}
+    for path in ("/$batch-validate-code", "/ValueSet/$batch-validate-code"):
+        answer = await client.post(path, json=body)
+        assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+
+
 async def test_too_many_definitions(client: httpx.AsyncClient) -> None:
     body = parameters(tx0resource=[igneous(version=str(n)) for n in range(501)], url_Uri=URL)
     answer = await client.post("/ValueSet/$expand", json=body)

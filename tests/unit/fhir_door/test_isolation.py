@@ -542,3 +542,32 @@ async def test_patch_shows_nothing_to_who_may_not_read(
     assert (answer.status_code, answer.text) == (200, "")
     answer = await client.patch(f"/Patient/{ada}", json=[], headers=confine(ada, permissions="ru") | patch)
     assert SECRET in answer.text
+
+
+async def test_terminology_operations(
+    client: httpx.AsyncClient, world: World, create: Callable[..., Any], confine: Callable[..., Any]
+) -> None:
+    of_ben = {"url": "http://example.org/of", "valueReference": {"reference": f"Patient/{world.ben}"}}
+    url, as_ada = "http://example.org/secret", confine(world.ada)
+    concept = [{"code": "x", "display": SECRET}]
+    definition = {"url": url, "status": "active", "extension": [of_ben]}
+    system = await create(
+        {"resourceType": "CodeSystem", "content": "complete", "concept": concept, **definition}
+    )
+    include = [{"system": url}]
+    value_set = await create({"resourceType": "ValueSet", "compose": {"include": include}, **definition})
+    for path in (
+        f"/CodeSystem/$lookup?system={url}&code=x",
+        f"/CodeSystem/{system}/$subsumes?codeA=x&codeB=x",
+        f"/CodeSystem/{system}/$validate-code?code=x",
+        f"/ValueSet/$expand?url={url}",
+        f"/ValueSet/{value_set}/$expand",
+        f"/ValueSet/{value_set}/$validate-code?system={url}&code=x",
+        f"/ConceptMap/$translate?url={url}&system={url}&code=x",
+        f"/Observation?code:in={url}",
+        f"/Observation?code:in=ValueSet/{value_set}",
+    ):
+        answer = await client.get(path, headers=as_ada)
+        assert (answer.status_code in (400, 404), SECRET in answer.text) == (True, False), path
+    listed = await client.get("/metadata?mode=terminology", headers=as_ada)
+    assert url not in listed.text
