@@ -14,7 +14,7 @@ OF_SCHEME: Mapping[str, str] = {  # by DICOM coding scheme designator (PS3.16 Ta
     "LN": LOINC,
     "UCUM": UCUM,
     "99ISTHMUS": ISTHMUS,
-    "RADLEX": "http://radlex.org",
+    "RADLEX": "http://www.radlex.org",
     "RXNORM": "http://www.nlm.nih.gov/research/umls/rxnorm",
     "I10": "http://hl7.org/fhir/sid/icd-10",
     "I9C": "http://hl7.org/fhir/sid/icd-9-cm",

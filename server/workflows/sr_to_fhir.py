@@ -58,7 +58,7 @@ class _Outline:
 
 def map_sr(document: DicomJson, context: ReportContext) -> ReportGraph:
     """The FHIR resources that say what this SR document says."""
-    schemes = Schemes(document)
+    schemes = Schemes(document, context.names)
     outline = _Outline()
     _outline(root_of(document), outline)
     devices = Devices(document, schemes, outline.intended_use)

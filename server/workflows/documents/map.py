@@ -6,7 +6,7 @@ have their reports from `server/workflows/publish.py`.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import RowMapping, Select, and_, bindparam, or_, select
@@ -27,6 +27,7 @@ from server.workflows.documents.classes import CLASSES
 from server.workflows.documents.known import Looked, known_documents, note_document
 from server.workflows.documents.lineage import belonging_of
 from server.workflows.documents.tables import ReportDocument
+from server.workflows.report.names import Names, names_of
 from server.workflows.report.record import (
     Surroundings,
     context_of,
@@ -35,6 +36,7 @@ from server.workflows.report.record import (
     write_graph,
 )
 from server.workflows.sr_to_fhir import map_sr, predecessors_of
+from server.workflows.terminology import terms_of
 
 READER = Principal("system:documents", "documents")
 MAX_DOCUMENT_BYTES = 8 << 20  # of a document that is mapped; a long one has hundreds of kilobytes
@@ -56,6 +58,7 @@ class _Document:
 
     looked: Looked
     content: DicomJson
+    names: Names
 
 
 def _select_waiting() -> Select[tuple[str]]:
@@ -121,7 +124,8 @@ async def _read(services: Services, row: RowMapping) -> _Document:
     content = await asyncio.to_thread(read_exactly, file)
     study, sha256 = row["study_instance_uid"], row["data_set_sha256"]
     replaced = frozenset(predecessors_of(content))
-    return _Document(Looked(study, row["sop_instance_uid"], sha256, replaced), content)
+    names = await names_of(content, terms_of(services.database))
+    return _Document(Looked(study, row["sop_instance_uid"], sha256, replaced), content, names)
 
 
 async def _map(unit: UnitOfWork, document: _Document, around: Surroundings) -> None:
@@ -135,6 +139,7 @@ async def _map(unit: UnitOfWork, document: _Document, around: Surroundings) -> N
     belonging = belonging_of(looked.sop_instance_uid, looked.predecessors, known)
     if not belonging.is_replaced:
         context = await context_of(unit, study, belonging.report_id, around)
+        context = replace(context, names=document.names)
         await write_graph(unit, map_sr(document.content, context), READER)
     for report_id in sorted(belonging.ended):
         await retract_report(unit, report_id, READER)

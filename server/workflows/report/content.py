@@ -122,7 +122,7 @@ def uid_of(data_set: DicomJson, keyword: str) -> str | None:
 
 def concepts_of(data_set: DicomJson, keyword: str) -> list[Concept]:
     """The concepts of a code sequence."""
-    return [c for c in map(_concept, items_of(data_set, keyword)) if c is not None]
+    return [c for c in map(concept_of, items_of(data_set, keyword)) if c is not None]
 
 
 def first_concept(data_set: DicomJson, keyword: str) -> Concept | None:
@@ -139,7 +139,8 @@ def _item(data_set: DicomJson) -> ContentItem:
     )
 
 
-def _concept(item: DicomJson) -> Concept | None:
+def concept_of(item: DicomJson) -> Concept | None:
+    """The concept that an item of a code sequence is; None: it is none (PS3.3 8.8)."""
     keywords = ("CodeValue", "LongCodeValue", "URNCodeValue")
     value = next((v for v in (text_of(item, keyword) for keyword in keywords) if v), None)
     scheme = text_of(item, "CodingSchemeDesignator") or ""

@@ -32,6 +32,8 @@ class ReportContext:
     previous_observation_ids: frozenset[str] = frozenset()  # those that the last version of the report named
     task: TaskFacts | None = None  # of the workitem; None: no workitem led to this SR
     public_base: str | None = None  # of URLs in what is written; None: it names none
+    # What code systems call concepts that the document calls otherwise, by code and scheme.
+    names: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
