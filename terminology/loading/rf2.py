@@ -180,6 +180,7 @@ class _Reading:
         self.files, self.found, self.concepts, self.draft = files, found, concepts, draft
         self.languages: list[str] = []  # language reference sets, in the order of their bits
         self.accepted: dict[int, int] = {}  # by description
+        self._known_held: dict[int, Mapping[str, str]] = {}  # what the bits say: few are different
 
     def read(self) -> None:
         """All files; concepts are said with all that belongs to them."""
@@ -319,7 +320,7 @@ class _Reading:
                 module=name.module,
                 effective_time=name.effective_time,
                 language=name.language,
-                dialects=[(refset, "p" if how == _PREFERRED else "a") for refset, how in self._held(name)],
+                dialects=list(self._held(name).items()),
                 words="".join(f" {word}" for word in words_of(name.term)),
                 term=name.term.casefold(),
             )
@@ -330,21 +331,24 @@ class _Reading:
             else:
                 self.draft.add_row(TerminologyConcreteValue, **row, value=each.value, number=each.number)
 
-    def _held(self, name: Name) -> Iterator[tuple[str, int]]:
-        """The language reference sets that have a description, and how."""
-        for at, refset in enumerate(self.languages):
-            if how := name.accepted >> 2 * at & 3:
-                yield refset, how & _PREFERRED or how
+    def _held(self, name: Name) -> Mapping[str, str]:
+        """The language reference sets that have a description, and how: "p" preferred, "a" acceptable."""
+        found = self._known_held.get(name.accepted)
+        if found is None:
+            bits = [(refset, name.accepted >> 2 * at & 3) for at, refset in enumerate(self.languages)]
+            found = {refset: "p" if how & _PREFERRED else "a" for refset, how in bits if how}
+            self._known_held[name.accepted] = found
+        return found
 
     def _rank(self, name: Name) -> tuple[bool, int, bool, bool, str]:
         """What is shown first: active; a preferred synonym, American before others; then any name."""
-        held = dict(self._held(name))
+        held = self._held(name)
         kind = {SYNONYM: 0, FULLY_SPECIFIED_NAME: 1}.get(name.kind, 2)
         return (
             not name.active,
             kind,
-            held.get(US_ENGLISH) != _PREFERRED,
-            _PREFERRED not in held.values(),
+            held.get(US_ENGLISH) != "p",
+            "p" not in held.values(),
             name.code,
         )
 
@@ -356,9 +360,9 @@ class _Reading:
             coding = {"system": SNOMED_CT, "code": use, "display": display}
             yield {"language": name.language, "use": coding, "value": name.term}
             if name.active and name.kind == SYNONYM:
-                for refset, how in self._held(name):
+                for refset, how in self._held(name).items():
                     tag = _DIALECT_OF.get(refset)
-                    if how == _PREFERRED and tag is not None:
+                    if how == "p" and tag is not None:
                         yield {"language": _bcp_47(tag), "use": PREFERRED_FOR_LANGUAGE, "value": name.term}
 
     def _read_members(self) -> None:
