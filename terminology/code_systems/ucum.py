@@ -6,7 +6,7 @@ measure the same (R4's all-distance-units: `canonical` = `m`), `property` = sing
 """
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 from terminology.code_system import Filter, FilterOperator, Header, PropertyDefinition
 from terminology.code_systems.grammar import GrammarCodeSystem
@@ -17,6 +17,7 @@ from terminology.library import Kind
 from terminology.shipped import shipped
 
 URL = "http://unitsofmeasure.org"
+MAX_REMEMBERED = 10_000  # codes, read or refused
 COMMON_UNITS = "http://hl7.org/fhir/ValueSet/ucum-common"
 _SYNONYM = {"system": "http://snomed.info/sct", "code": "900000000000013009"}
 
@@ -39,12 +40,13 @@ def ucum() -> GrammarCodeSystem:
     return GrammarCodeSystem(header, read, understand)
 
 
+@lru_cache(MAX_REMEMBERED)
 def read(code: str) -> Concept | None:
     """The concept of a unit."""
     unit = find_unit(code)
     if unit is None:
         return None
-    properties = [Property("canonical", "code", unit.canonical)]
+    properties = [Property("canonical", "code", unit.canonical)]  # the first: `understand` takes it
     if unit.kind is not None:
         properties.append(Property("property", "string", unit.kind))
     names = [Designation(unit.name, "en")]
@@ -61,10 +63,10 @@ def understand(asked: Filter) -> Filter:
     """
     if asked.property != "canonical" or asked.operator is not FilterOperator.EQUALS:
         return asked
-    unit = find_unit(asked.value)
+    unit = read(asked.value)
     if unit is None:
         raise InvalidFilter("The value of a filter on 'canonical' is a unit of UCUM.")
-    return replace(asked, value=unit.canonical)
+    return replace(asked, value=unit.properties[0].value)
 
 
 @cache

@@ -9,7 +9,7 @@ HL7's common unit `{3 times}/d`.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ Json = Any
 MAX_CODE_CHARACTERS = 300  # UCUM's longest example has 30
 MAX_NESTING = 10  # parentheses within one another
 MAX_EXPONENT = 99
-MAX_REMEMBERED = 10_000  # codes, read or refused
 
 _TABLE = Path(__file__).parents[1] / "definitions" / "ucum.json.zst"
 _FACTOR = re.compile(r"([1-9][0-9]*)(?=[./(){]|$)")
@@ -64,7 +63,6 @@ class _Part:
     kind: str | None = None
 
 
-@lru_cache(MAX_REMEMBERED)
 def find_unit(code: str) -> Unit | None:
     """The unit of a code; None: it is none. Case counts (§3)."""
     try:

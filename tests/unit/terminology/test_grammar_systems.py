@@ -66,6 +66,7 @@ async def test_a_language_tag(tag: str, code: str, display: str) -> None:
         pytest.param("", id="empty"),
         pytest.param("e", id="too short"),
         pytest.param("xx", id="not registered"),
+        pytest.param("qb", id="two letters amid those of three for private use"),
         pytest.param("abcd", id="reserved, §2.2.1"),
         pytest.param("english", id="a word"),
         pytest.param("en_US", id="an underscore"),

@@ -1,5 +1,7 @@
 """The source of the definitions that ship: found by URL, opened when asked for, kept within a bound."""
 
+from pathlib import Path
+
 import pytest
 
 from terminology.canonical import Canonical
@@ -97,6 +99,13 @@ async def test_a_supplement_is_found_by_what_it_supplements() -> None:
     (found,) = await LIBRARY.supplements("http://hl7.org/fhir/CodeSystem/example")
     assert found.url == "http://hl7.org/fhir/CodeSystem/example-supplement"
     assert found.content == "supplement"
+
+
+async def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
+    """Starting a server reads no definitions."""
+    source = ShippedDefinitions(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        await source.editions(Kind.CODE_SYSTEM, GENDER)
 
 
 async def test_what_is_not_there_is_not_found() -> None:

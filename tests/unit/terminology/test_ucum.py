@@ -9,7 +9,15 @@ import pytest
 from terminology.canonical import Canonical
 from terminology.code_system import Filter, FilterOperator, Selection
 from terminology.code_systems import GrammarSystems
-from terminology.code_systems.ucum_units import MAX_CODE_CHARACTERS, NotAUnit, find_unit, read_unit, units
+from terminology.code_systems.ucum import read
+from terminology.code_systems.ucum_units import (
+    MAX_CODE_CHARACTERS,
+    MAX_NESTING,
+    NotAUnit,
+    find_unit,
+    read_unit,
+    units,
+)
 from terminology.issues import InvalidFilter, TooCostly
 from terminology.library import Kind, Library
 from terminology.shipped import shipped
@@ -189,10 +197,15 @@ def test_a_code_is_not_longer_than_the_limit() -> None:
     assert find_unit(long + ".m" * 2) is None
 
 
+def test_parentheses_are_not_nested_deeper_than_the_limit() -> None:
+    assert find_unit("(" * MAX_NESTING + "m" + ")" * MAX_NESTING) is not None
+    assert find_unit("(" * (MAX_NESTING + 1) + "m" + ")" * (MAX_NESTING + 1)) is None
+
+
 def test_what_is_remembered_is_bounded() -> None:
     for n in range(1, 11_001):
-        find_unit(f"m{{{n}}}")
-    assert find_unit.cache_info().currsize == find_unit.cache_info().maxsize
+        read(f"m{{{n}}}")
+    assert read.cache_info().currsize == read.cache_info().maxsize
 
 
 async def test_a_unit_as_a_concept() -> None:
