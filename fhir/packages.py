@@ -51,8 +51,8 @@ class _Bounded:
         return data
 
 
-def read_package(path: Path) -> Iterator[Definition]:
-    """The definitions of a package, in its order, examples left out.
+def read_package(path: Path, max_bytes: int = MAX_RESOURCE_BYTES) -> Iterator[Definition]:
+    """The definitions of a package, in its order, examples left out; each has `max_bytes` at most.
 
     Raises:
         InvalidPackage: it is none of R4, not whole, or not safe to read.
@@ -60,7 +60,7 @@ def read_package(path: Path) -> Iterator[Definition]:
     stated = False
     try:
         with gzip.open(path) as unpacked, _archive(unpacked) as archive:
-            for name, data in _members(archive):
+            for name, data in _members(archive, max_bytes):
                 if name == _MANIFEST:
                     _require_r4(_decoded(name, data))
                     stated = True
@@ -77,7 +77,7 @@ def _archive(unpacked: Any) -> tarfile.TarFile:
     return tarfile.open(fileobj=stream, mode="r|")
 
 
-def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+def _members(archive: tarfile.TarFile, max_bytes: int) -> Iterator[tuple[str, bytes]]:
     """The JSON files right below `package/`; the manifest may stand anywhere among them."""
     for count, member in enumerate(archive):
         if count >= MAX_MEMBERS:
@@ -90,8 +90,8 @@ def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
             continue
         if not member.isfile() or name.startswith("."):
             continue
-        if member.size > MAX_RESOURCE_BYTES:
-            raise InvalidPackage(f"The file {name} is larger than {MAX_RESOURCE_BYTES} bytes.")
+        if member.size > max_bytes:
+            raise InvalidPackage(f"The file {name} is larger than {max_bytes} bytes.")
         file = archive.extractfile(member)
         if file is not None:
             yield name, file.read()

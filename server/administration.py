@@ -26,6 +26,11 @@ from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
 from server.workflows.job_registry import SUBSCRIPTIONS
 from server.workflows.packages import load_package
+from server.workflows.terminology_import.forms import Form
+from server.workflows.terminology_import.importing import import_path
+from server.workflows.terminology_import.importing import told as told_of
+from server.workflows.terminology_import.releases import list_releases, remove
+from terminology.releases.writer import Progress
 
 SECRET_SETTINGS = frozenset(
     {"backup_key", "master_key", "previous_master_keys", "objects_secret_key", "objects_encryption_key"}
@@ -83,6 +88,27 @@ async def load_definitions(
         loaded = await load_package(database, package, told)
     refused = [f"not valid, left out: {line}" for line in loaded.refused]
     return [*refused, f"{loaded.written} definitions written, {loaded.unchanged} unchanged."], not refused
+
+
+async def import_terminology(
+    settings: Settings, paths: Sequence[Path], form: Form | None, told: Progress
+) -> tuple[list[str], bool]:
+    """Import code systems and definitions; returns lines that say what came of it, and if all were valid."""
+    async with open_database(settings) as database:
+        done = [await import_path(database, path, form, told) for path in paths]
+    return list(told_of(done)), not any(each.definitions.refused for each in done)
+
+
+async def list_terminology(settings: Settings) -> list[str]:
+    """One line a release of a large code system."""
+    async with open_database(settings) as database:
+        return await list_releases(database)
+
+
+async def remove_terminology(settings: Settings, name: str) -> str:
+    """Remove a release of a large code system; returns a line that says so."""
+    async with open_database(settings) as database:
+        return await remove(database, name)
 
 
 async def import_resources(

@@ -49,6 +49,7 @@ viewer = typer.Typer(help="The web viewer OHIF.", no_args_is_help=True)
 backup = typer.Typer(
     cls=DirectoryGroup, help="Back up to a folder: `isthmus backup DIR`.", no_args_is_help=True
 )
+terminology = typer.Typer(help="Code systems, value sets and concept maps.", no_args_is_help=True)
 definitions = typer.Typer(help="FHIR resources and definitions.", no_args_is_help=True)
 cli.add_typer(backup, name="backup")
 cli.add_typer(definitions, name="fhir")
@@ -56,6 +57,7 @@ cli.add_typer(db, name="db")
 cli.add_typer(client, name="client")
 cli.add_typer(models, name="models")
 cli.add_typer(viewer, name="viewer")
+cli.add_typer(terminology, name="terminology")
 
 errors = Console(stderr=True)
 YOUNG_OBJECTS = 50_000  # before garbage is looked for; at Python's 700, a tenth of the start goes into that
@@ -253,6 +255,65 @@ def fhir_import(
     for line in lines:
         typer.echo(line)
     raise typer.Exit(0 if passed else 1)
+
+
+@terminology.command("import")
+def terminology_import(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="SNOMED CT (RF2) or LOINC, a folder or .zip; a FHIR package (.tgz); JSON or NDJSON.",
+            exists=True,
+        ),
+    ],
+    form: Annotated[
+        str | None, typer.Option("--as", help="What they are: snomed, loinc, package, resources.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Import code systems, value sets and concept maps; a version that is there is replaced at once."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from server.administration import import_terminology
+    from server.workflows.terminology_import.forms import Form
+
+    if form is not None and form not in set(Form):
+        raise typer.BadParameter(f"one of {', '.join(Form)}", param_hint="--as")
+    settings = load_settings(data=data)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        chosen = None if form is None else Form(form)
+        lines, passed = asyncio.run(import_terminology(settings, paths, chosen, told))
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(0 if passed else 1)
+
+
+@terminology.command("list")
+def terminology_list(data: Data = None) -> None:
+    """List the large code systems that were imported, with their versions."""
+    from server.administration import list_terminology
+
+    for line in asyncio.run(list_terminology(load_settings(data=data))):
+        typer.echo(line)
+
+
+@terminology.command("remove")
+def terminology_remove(
+    name: Annotated[str, typer.Argument(help="URL|VERSION, as `terminology list` shows it.")],
+    data: Data = None,
+) -> None:
+    """Remove one version of a large code system."""
+    from server.administration import remove_terminology
+
+    typer.echo(asyncio.run(remove_terminology(load_settings(data=data), name)))
 
 
 @viewer.command("install")

@@ -47,15 +47,17 @@ async def load_package(
         if definition.resource["resourceType"] in stored_types():
             waiting.append(definition)
         if len(waiting) == AT_ONCE:
-            await _store(database, waiting, loaded)
+            await store_definitions(database, waiting, loaded)
             told(len(waiting))
             waiting = []
-    await _store(database, waiting, loaded)
+    await store_definitions(database, waiting, loaded)
     told(len(waiting))
     return loaded
 
 
-async def _store(database: Database, definitions: Sequence[Definition], loaded: Loaded) -> None:
+async def store_definitions(database: Database, definitions: Sequence[Definition], loaded: Loaded) -> None:
+    """Store definitions in one transaction; `loaded` counts on."""
+
     async def work(unit: UnitOfWork) -> Loaded:
         done = Loaded()
         for definition in definitions:

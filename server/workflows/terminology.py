@@ -6,6 +6,7 @@ from server.kernel.database import Database
 from terminology import shipped
 from terminology.library import Library
 from terminology.releases.kinds import RULES
+from terminology.releases.loinc import LoincValueSets
 from terminology.releases.source import Releases
 from terminology.snomed.implicit import ImplicitDefinitions
 
@@ -16,7 +17,8 @@ def definitions_beside(database: Database) -> Definitions:
     A large code system that is imported leaves a resource without its concepts: its release goes before.
     """
     releases = Releases(database, RULES)
-    return Definitions(before=(releases, ImplicitDefinitions(releases)), after=shipped.sources())
+    implicit = (ImplicitDefinitions(releases), LoincValueSets(releases))
+    return Definitions(before=(releases, *implicit), after=shipped.sources())
 
 
 def terms_of(database: Database) -> Library:

@@ -157,10 +157,12 @@ _HIERARCHICAL: Mapping[FilterOperator, Callable[[Conditions, int], Condition]] =
 HIERARCHICAL = frozenset(_HIERARCHICAL)
 
 
-def upwards(make: Conditions, number: int) -> Condition:
-    """All above a concept."""
+def upwards(make: Conditions, number: int, *, parents_only: bool = False) -> Condition:
+    """All above a concept, or its parents."""
+    numbers = above(make.release_id, select(literal(number)), parents_only=parents_only)
+    if parents_only:
+        return among(numbers)
     c = CLOSURE.c
-    numbers = above(make.release_id, select(literal(number)))
     is_above = (c.release_id == make.release_id) & (c.descendant == number)
     return Condition(numbers, lambda each: select(literal(1)).where(is_above, c.ancestor == each).exists())
 

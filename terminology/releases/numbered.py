@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -103,9 +104,10 @@ class Numbered:
 
     def _closure_rows(self, release_id: int) -> Rows:
         begins, below = transposed(self._above)
-        for ancestor in range(1, len(self._above)):
-            for descendant in below[begins[ancestor] : begins[ancestor + 1]]:
-                yield release_id, ancestor, descendant
+        return chain.from_iterable(
+            zip(repeat(release_id), repeat(ancestor), below[begins[ancestor] : begins[ancestor + 1]])
+            for ancestor in range(1, len(self._above))
+        )
 
     def _property_rows(self, release_id: int) -> Rows:
         for key in sorted(self._draft.values):

@@ -54,11 +54,11 @@ def untold(_what: str, _done: int, _total: int) -> None:
 
 
 async def write_release(
-    database: Database, draft: ReleaseDraft, progress: Progress = untold, grace_s: float = SEEN_WITHIN_S
+    database: Database, draft: ReleaseDraft, progress: Progress = untold, grace_s: float | None = None
 ) -> Written:
     """Make the draft the active release of its URL and version; other versions stay as they are.
 
-    A release that is replaced stays for `grace_s`, for requests that have begun with it.
+    A release that is replaced stays for `grace_s` (None: `SEEN_WITHIN_S`): requests have begun with it.
 
     Raises:
         InvalidDefinition: codes are named that are no concepts', or concepts lie below themselves.
@@ -82,7 +82,7 @@ async def write_release(
         await asyncio.shield(remove_release(database, release_id))
         raise
     if replaced:
-        await asyncio.sleep(grace_s)
+        await asyncio.sleep(SEEN_WITHIN_S if grace_s is None else grace_s)
         await remove_left_over(database)
     header = draft.read_header
     return Written(release_id, header.url, header.version or "", len(numbered.order), numbered.active)

@@ -36,6 +36,8 @@ ALSO = (
     "fhir.search.conditions.DEFAULT_COUNT",
     "fhir.subscriptions.deliver.IN_A_ROW",
     "server.app.FHIR_BODY_BYTES",
+    "terminology.releases.find.COUNTED",
+    "terminology.releases.removal.ABANDONED_S",
     "server.backup.hold.HOLD_S",
     "server.app.FORM_BODY_BYTES",
     "server.app.CLOSE_S",

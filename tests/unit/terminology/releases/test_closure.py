@@ -1,7 +1,7 @@
 """What lies above what: computed, and turned round."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terminology.releases.closure import Cycle, close, transposed
@@ -29,6 +29,7 @@ def reached(node: int, parents: list[list[int]]) -> set[int]:
     return found
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_ancestors_are_what_can_be_reached(parents: list[list[int]]) -> None:
     above = close(parents)
@@ -38,6 +39,7 @@ def test_ancestors_are_what_can_be_reached(parents: list[list[int]]) -> None:
         assert all(set(above[ancestor]) <= set(each) for ancestor in each)  # transitive
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_turned_round_the_pairs_are_the_same(parents: list[list[int]]) -> None:
     above = close(parents)

@@ -1,0 +1,1 @@
+"""Terminology that users bring: imported, listed and removed from the command line."""
