@@ -99,6 +99,7 @@ def meanings_of(scheme: str) -> Meanings:
     for by_code in concepts[scheme].values():
         for code, (meaning, cids) in by_code.items():
             found[code].setdefault(_clean(meaning), []).extend(cids)
+    found.pop("", None)  # pydicom has no code for "Main pulmonary artery Vmax" of LOINC
     return dict(sorted(found.items(), key=lambda each: (len(each[0]), each[0])))
 
 
@@ -213,7 +214,10 @@ def _include(cid: int, scheme: str, keywords: Iterable[str]) -> Json:
     found = [_member(cid, concepts[scheme][keyword]) for keyword in keywords]
     return {
         "system": system,
-        "concept": sorted(found, key=lambda each: (each["display"].casefold(), each["code"])),
+        "concept": sorted(
+            (each for each in found if each["code"]),
+            key=lambda each: (each["display"].casefold(), each["code"]),
+        ),
     }
 
 

@@ -14,11 +14,13 @@ from terminology.expand import expand
 from terminology.issues import NotKnown, NotSupported, TerminologyFault
 from terminology.library import Kind, Library
 from terminology.shipped import shipped
+from terminology.validate_code import validate_in_value_set
 from tests.conformance.fhir_r4.unexpandable import UNEXPANDABLE
 
 Json = Any
 
 LIBRARY = Library([GrammarSystems(), shipped()])
+CONTEXT = Context("2026-11-26T07:00:00Z", lambda: "urn:uuid:0", max_expansion=100_000)
 R4 = "http://hl7.org/fhir/ValueSet/"
 THO = "http://terminology.hl7.org/ValueSet/"
 CID = "http://dicom.nema.org/medical/dicom/current/output/chtml/part16/sect_CID_{}.html"
@@ -27,8 +29,7 @@ SNOMED_CT = "http://snomed.info/sct"
 
 async def expansion_of(url: str, *, selectable: bool = False) -> list[tuple[str, str]]:
     """The (system, code) of each member, sorted."""
-    context = Context("2026-11-26T07:00:00Z", lambda: "urn:uuid:0", max_expansion=100_000)
-    found = await expand({"url": [url]}, LIBRARY, context)
+    found = await expand({"url": [url]}, LIBRARY, CONTEXT)
     return sorted(members(found["expansion"].get("contains", ()), selectable=selectable))
 
 
@@ -152,3 +153,18 @@ async def test_all_others_can_be_expanded() -> None:
     assert failed == {
         CID.format(name.removeprefix("CID_")) if name.startswith("CID_") else R4 + name for name in known
     }
+
+
+@pytest.mark.slow
+async def test_codes_of_expansions_are_valid_in_their_value_sets() -> None:
+    """The first, the last and one in the middle of each value set."""
+    for edition in await LIBRARY.listing(Kind.VALUE_SET):
+        url = str(edition.canonical)
+        try:
+            found = await expansion_of(url)
+        except TerminologyFault:
+            continue
+        for system, code in {found[at] for at in (0, len(found) // 2, -1)} if found else ():
+            coding = {"system": system, "code": code}
+            answer = await validate_in_value_set({"url": [url], "coding": [coding]}, LIBRARY, CONTEXT)
+            assert {"name": "result", "valueBoolean": True} in answer["parameter"], (url, coding)

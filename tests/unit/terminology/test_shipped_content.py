@@ -91,6 +91,10 @@ def test_snomed_ct_has_the_concepts_of_the_context_groups_and_nothing_else() -> 
     assert "licence" in resource["copyright"]
 
 
-def test_narratives_are_left_out_and_nothing_else() -> None:
+def test_narratives_are_left_out_and_every_concept_has_a_code() -> None:
     for row in shipped().rows():
-        assert "text" not in shipped().resource(row), row.url
+        resource = shipped().resource(row)
+        assert "text" not in resource, row.url
+        if row.kind is not Kind.CONCEPT_MAP:
+            named = [each for each in generator.concepts_of(resource) if "display" in each]
+            assert all(each["code"] == each["code"].strip() != "" for each in named), row.url
