@@ -178,5 +178,6 @@ def is_withdrawn(name: Designation) -> bool:
     if name.use is not None and name.use.get("code") == NO_LONGER_USED:
         return True
     return any(
-        each.get("url") == STANDARDS_STATUS and each.get("valueCode") in WITHDRAWN for each in name.extensions
+        each.get("url") == STANDARDS_STATUS and str(each.get("valueCode")) in WITHDRAWN
+        for each in name.extensions
     )

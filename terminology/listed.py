@@ -162,7 +162,7 @@ def read_header(resource: Json) -> Header:
         name=resource.get("name"),
         title=resource.get("title"),
         status=resource.get("status"),
-        standards_status=extension_value(resource, STANDARDS_STATUS),
+        standards_status=extension_text(resource, STANDARDS_STATUS),
         experimental=resource.get("experimental", False),
         language=resource.get("language"),
         content=Content(resource.get("content", "complete")),
@@ -188,10 +188,16 @@ def extension_value(element: Json, url: str) -> Any:
     return None
 
 
+def extension_text(element: Json, url: str) -> str | None:
+    """The value of an extension whose value is text; None: there is none."""
+    value = extension_value(element, url)
+    return value if isinstance(value, str) else None
+
+
 def read_concept(entry: Json, header: Header) -> Concept:
     """One entry of CodeSystem.concept."""
     properties = tuple(properties_of(entry))
-    status = _said(properties, header, "status") or extension_value(entry, STANDARDS_STATUS)
+    status = _said(properties, header, "status") or extension_text(entry, STANDARDS_STATUS)
     inactive = _said(properties, header, "inactive") in ("true", True) or status in INACTIVE_STATUSES
     return Concept(
         code=entry["code"],

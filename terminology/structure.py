@@ -130,7 +130,7 @@ def require_definition(resource: Json, expression: str) -> None:
     if kind == "CodeSystem" and resource.get("content", "complete") not in _CONTENTS:
         raise InvalidInput("The code is not one of CodeSystemContentMode.", expression="CodeSystem.content")
     for contained in resource.get("contained", ()):
-        if contained.get("resourceType") in SHAPES:
+        if str(contained.get("resourceType")) in SHAPES:
             require_definition({**contained, "contained": []}, expression)
 
 

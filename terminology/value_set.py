@@ -13,7 +13,7 @@ from terminology.canonical import Canonical, parse_canonical
 from terminology.code_system import Filter, FilterOperator
 from terminology.concept import STANDARDS_STATUS, Designation
 from terminology.issues import InvalidDefinition, InvalidFilter
-from terminology.listed import extension_value, read_designation
+from terminology.listed import extension_text, extension_value, read_designation
 
 Json = Any
 
@@ -131,7 +131,7 @@ def read_value_set(resource: Json) -> ValueSet:
         url=resource.get("url"),
         version=resource.get("version"),
         status=resource.get("status"),
-        standards_status=extension_value(resource, STANDARDS_STATUS),
+        standards_status=extension_text(resource, STANDARDS_STATUS),
         experimental=resource.get("experimental", False),
         language=resource.get("language"),
         include=tuple(_includes(compose, "include")),
@@ -198,7 +198,7 @@ def _filter(entry: Json, system: str, path: str) -> Filter:
 
 def _supplements(resource: Json) -> Iterator[Canonical]:
     for each in resource.get("extension", ()):
-        if each.get("url") == SUPPLEMENT and "valueCanonical" in each:
+        if each.get("url") == SUPPLEMENT and isinstance(each.get("valueCanonical"), str):
             yield parse_canonical(each["valueCanonical"])
 
 
@@ -207,7 +207,7 @@ def _parameters(extensions: Sequence[Json]) -> Mapping[str, Sequence[Json]]:
     found: dict[str, list[Json]] = {}
     for each in extensions:
         if each.get("url") in EXPANSION_PARAMETERS:
-            name, value = extension_value(each, "name"), extension_value(each, "value")
+            name, value = extension_text(each, "name"), extension_value(each, "value")
             if name is not None and value is not None:
                 found.setdefault(name, []).append(value)
     return found

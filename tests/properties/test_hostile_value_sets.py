@@ -1,0 +1,159 @@
+"""Definitions with something strange at any place: an expansion is told or refused, never a defect."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.kernel.faults import Fault
+from terminology.context import Context
+from terminology.expand import expand
+from terminology.in_request import GivenDefinitions
+from terminology.library import Library
+from terminology.structure import require_definition
+
+Json = Any
+
+SYSTEM, LIST, SUPPLEMENT = "http://example.org/s", "http://example.org/l", "http://example.org/p"
+EXTENSIONS = "http://hl7.org/fhir/StructureDefinition/"
+CONTEXT = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:0", "de")
+
+
+def extension(name: str, **value: Json) -> Json:
+    """An extension that is heard."""
+    return {"url": EXTENSIONS + name, **value}
+
+
+DEFINITIONS: Sequence[Json] = (
+    {
+        "resourceType": "CodeSystem",
+        "url": SYSTEM,
+        "version": "1",
+        "content": "complete",
+        "language": "en",
+        "property": [{"code": "size", "uri": "http://example.org/size", "type": "code"}],
+        "extension": [extension("structuredefinition-standards-status", valueCode="draft")],
+        "concept": [
+            {
+                "code": "a",
+                "display": "A",
+                "designation": [
+                    {
+                        "language": "de",
+                        "value": "Ah",
+                        "use": {"system": "x", "code": "y"},
+                        "extension": [extension("structuredefinition-standards-status", valueCode="draft")],
+                    }
+                ],
+                "extension": [
+                    extension("structuredefinition-standards-status", valueCode="deprecated"),
+                    extension("codesystem-conceptOrder", valueInteger=1),
+                ],
+                "property": [{"code": "size", "valueCode": "big"}, {"code": "parent", "valueCode": "b"}],
+                "concept": [{"code": "b", "display": "B"}],
+            }
+        ],
+    },
+    {
+        "resourceType": "CodeSystem",
+        "url": SUPPLEMENT,
+        "content": "supplement",
+        "supplements": SYSTEM,
+        "concept": [{"code": "b", "designation": [{"language": "de", "value": "Beh"}]}],
+    },
+    {
+        "resourceType": "ValueSet",
+        "url": LIST,
+        "status": "active",
+        "language": "de",
+        "extension": [extension("valueset-supplement", valueCanonical=SUPPLEMENT)],
+        "contained": [{"resourceType": "ValueSet", "id": "c", "compose": {"include": [{"system": SYSTEM}]}}],
+        "compose": {
+            "inactive": True,
+            "extension": [
+                extension(
+                    "valueset-expansion-parameter",
+                    extension=[
+                        {"url": "name", "valueCode": "property"},
+                        {"url": "value", "valueCode": "size"},
+                    ],
+                )
+            ],
+            "include": [
+                {"system": SYSTEM, "filter": [{"property": "size", "op": "exists", "value": "true"}]},
+                {
+                    "system": SYSTEM,
+                    "version": "1",
+                    "concept": [{"code": "b", "designation": [{"value": "Bee", "language": "en"}]}],
+                    "valueSet": ["#c"],
+                },
+            ],
+            "exclude": [{"valueSet": ["http://example.org/e"]}],
+        },
+    },
+    {
+        "resourceType": "ValueSet",
+        "url": "http://example.org/e",
+        "expansion": {"contains": [{"system": SYSTEM, "code": "z", "contains": [{"code": "y"}]}]},
+    },
+)
+
+strange = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from(
+        ["", "a", "b", "#c", "#", SYSTEM, LIST, f"{SYSTEM}|9", "is-a", "regex", "(", "\x00", "é" * 99]
+    ),
+    st.just([]),
+    st.just({}),
+    st.just([{}]),
+    st.just({"code": []}),
+    st.just([["a"]]),
+)
+
+
+def places(value: Json, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all that lies within."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in parts:
+        yield (*path, key)
+        yield from places(each, (*path, key))
+
+
+PLACES = list(places(list(DEFINITIONS)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(changes=st.lists(st.tuples(st.sampled_from(PLACES), strange), min_size=1, max_size=3))
+async def test_strange_definitions_are_expanded_or_refused(
+    changes: Sequence[tuple[tuple[Any, ...], Json]],
+) -> None:
+    definitions = copy.deepcopy(list(DEFINITIONS))
+    for path, value in changes:
+        try:
+            place: Any = definitions
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = copy.deepcopy(value)
+        except (KeyError, IndexError, TypeError):
+            continue
+    try:
+        for each in definitions:
+            require_definition(each, "tx-resource")
+        library = Library([GivenDefinitions(definitions)])
+        asked = {"url": [LIST], "includeDesignations": [True], "property": ["size", "definition"]}
+        await expand(asked, library, CONTEXT)
+        await expand({**asked, "filter": ["a b"], "count": ["2"]}, library, CONTEXT)
+    except Fault:
+        pass
+
+
+async def test_the_definitions_themselves_are_expanded() -> None:
+    answer = await expand({"url": [LIST]}, Library([GivenDefinitions(DEFINITIONS)]), CONTEXT)
+    assert [(each["code"], each["display"]) for each in answer["expansion"]["contains"]] == [
+        ("a", "Ah"),
+        ("b", "Beh"),
+    ]
