@@ -72,8 +72,6 @@ class Validation:
             infers = infer_system and coding.system is None
             found = await self._infer(composed, coding) if infers else coding
             results.append(await self._validate(composed, found, coded.form))
-            if coding.code is None:
-                break
         return self._answer(coded, results)
 
     async def _infer(self, composed: Composed, coding: Coding) -> Coding:
@@ -101,6 +99,8 @@ class Validation:
                 await self._look_up(located)
         elif form is not Form.CODE:
             self._findings.say(NO_SYSTEM, coding.path)
+        if coding.code is None:
+            return located
         if located.member is False and form is Form.CODEABLE_CONCEPT and not self._of_code_system:
             self._findings.say(THIS_NOT_IN_VALUE_SET, coding.at("code"), **self._names(coding))
         if not self._options.membership_only:

@@ -102,6 +102,19 @@ COLOURS_2 = code_system(
         },
         {"code": "blue", "display": "Blue"},
         {"code": "mauve", "display": "Mauve", "property": [{"code": "status", "valueCode": "retired"}]},
+        {
+            "code": "ochre",
+            "display": "Ochre",
+            "designation": [{"language": "fr", "value": "Ocre jaune", "use": {"code": "poetic"}}],
+            "extension": [
+                {
+                    "url": "http://hl7.org/fhir/StructureDefinition/structuredefinition-standards-status",
+                    "valueCode": "deprecated",
+                }
+            ],
+        },
+        {"code": "nameless"},
+        {"code": "taupe", "display": "Taupe", "property": [{"code": "status", "valueCode": "inactive"}]},
         {"code": "puce", "display": "Puce", "property": [{"code": "inactive", "valueBoolean": True}]},
     ],
     hierarchyMeaning="is-a",
@@ -158,7 +171,8 @@ DEFINITIONS: Sequence[Json] = (
             "contains": [
                 {
                     "abstract": True,
-                    "display": "all",
+                    "system": COLOURS,
+                    "code": "warm",
                     "contains": [
                         {"system": COLOURS, "code": "red", "display": "Red"},
                         {"system": UNKNOWN, "code": "x", "display": "Ex"},

@@ -1,11 +1,17 @@
 """ValueSet $validate-code (FHIR R4 valueset-operation-validate-code.html; terminology ecosystem guide)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from terminology.concept import Concept
+from terminology.in_request import GivenDefinitions, edition_of
 from terminology.issues import TerminologyFault
+from terminology.library import Edition, Kind, Library
+from terminology.listed import ListedCodeSystem
 from terminology.validate_code import MAX_VALIDATIONS, validate_batch, validate_in_value_set
 from tests.conformance.fhir_r4.colours import (
     COLOURS,
@@ -63,6 +69,7 @@ async def ask(name: str, code: str | None = None, system: str | None = COLOURS, 
         pytest.param("active", "blue", True, id="active"),
         pytest.param("expanded", "red", True, id="a value set of which only the expansion is known"),
         pytest.param("expanded", "blue", False, id="not in that expansion"),
+        pytest.param("expanded", "warm", False, id="only a heading in that expansion"),
     ],
 )
 async def test_membership(name: str, code: str, member: bool) -> None:
@@ -111,14 +118,20 @@ async def test_why_not(name: str, code: str, issues: Sequence[Json]) -> None:
     assert issues_of(await ask(name, code)) == sorted(issues)
 
 
-async def test_inactive_codes_are_told() -> None:
-    assert (await retired())["status"] == "retired"
-    assert (await retired())["inactive"] is True
-    assert "retired and inactive" in (await retired())["message"]
-
-
-async def retired() -> Json:
-    return told(await ask("all", "mauve"))
+@pytest.mark.parametrize(
+    ("code", "told_so", "words"),
+    [
+        ("mauve", {"inactive": True, "status": "retired"}, "has a status of retired and inactive"),
+        ("puce", {"inactive": True}, "has a status of inactive"),
+        ("taupe", {"inactive": True}, "has a status of inactive"),
+        ("ochre", {"status": "deprecated"}, "is deprecated"),
+    ],
+)
+async def test_the_state_of_a_code_is_told(code: str, told_so: Json, words: str) -> None:
+    answer = told(await ask("all", code))
+    assert answer["result"] is True
+    assert {name: answer[name] for name in ("inactive", "status") if name in answer} == told_so
+    assert words in answer["message"]
 
 
 @pytest.mark.parametrize(("abstract", "member"), [(None, True), (True, True), (False, False)])
@@ -168,6 +181,18 @@ async def test_displays_where_the_language_has_none(display: str, severity: str)
     assert [each[0] for each in issues_of(answer)] == [severity]
 
 
+async def test_a_wrong_display_where_the_language_has_only_other_names_is_a_warning() -> None:
+    answer = await ask("all", "ochre", display="Yellow", displayLanguage="fr")
+    assert (WARNING, "invalid", "invalid-display", "Coding.display") in issues_of(answer)
+    assert told(answer)["result"] is True
+    assert "'Ocre jaune' (fr)" in told(answer)["message"]
+
+
+async def test_a_display_where_none_is_known() -> None:
+    answer = await ask("all", "nameless", display="x")
+    assert (told(answer)["result"], [each[0] for each in issues_of(answer)]) == (True, [WARNING])
+
+
 async def test_a_display_with_other_spaces_is_said_to_be_so() -> None:
     assert "whitespace" in told(await ask("all", "warm", display="Warm  colour"))["message"]
 
@@ -199,6 +224,10 @@ async def test_supplements(name: str, parameters: Json) -> None:
 async def test_a_supplement_that_is_not_known() -> None:
     with pytest.raises(TerminologyFault, match="Required supplement not found"):
         await ask("all", "red", useSupplement="http://example.org/other")
+
+
+async def _opened(system: ListedCodeSystem) -> ListedCodeSystem:
+    return system
 
 
 class TestSystems:
@@ -254,7 +283,32 @@ class TestSystems:
         answer = await ask("shades", code, SHADES)
         assert told(answer)["result"] is True
         assert told(answer).get("normalized-code") == normal
-        assert bool(issues_of(answer)) is (normal is not None)
+        assert ("by case" in str(answer)) is (normal is not None)
+
+    async def test_a_code_that_is_written_otherwise(self) -> None:
+        class Spaceless(ListedCodeSystem):
+            """A code system of a grammar that does not care for spaces."""
+
+            async def locate(self, code: str) -> Concept | None:
+                return Concept(code.replace(" ", ""))
+
+        system = code_system("urn:oid:1.2.6", "1", [])
+        edition = replace(edition_of(system), open=partial(_opened, Spaceless(system)))
+
+        class Source(GivenDefinitions):
+            """A source of it."""
+
+            async def editions(self, kind: Kind, url: str) -> Sequence[Edition]:
+                return [edition] if (kind, url) == (Kind.CODE_SYSTEM, "urn:oid:1.2.6") else []
+
+        inputs = {
+            "valueSet": [value_set("m", of("urn:oid:1.2.6"))],
+            "coding": [{"system": "urn:oid:1.2.6", "code": "a b"}],
+        }
+        answer = await validate_in_value_set(inputs, Library([Source([])]), NOW)
+        assert told(answer)["normalized-code"] == "ab"
+        assert issues_of(answer) == [(INFORMATION, "business-rule", "code-rule", "Coding.code")]
+        assert "by case" not in str(answer)
 
     async def test_case_of_named_codes(self) -> None:
         of_named = value_set("named-shades", of(SHADES, None, "dark"))
@@ -350,6 +404,31 @@ class TestVersions:
         message = told(await ask("of-missing-version", "red"))["message"]
         assert "Valid versions: 1.0.0 or 2.0.0" in message
 
+    async def test_both_a_wrong_version_and_a_wrong_code_are_told(self) -> None:
+        answer = await ask("pinned", "orange", version="2.0.0")
+        assert (ERROR, "invalid", "vs-invalid", "Coding.version") in issues_of(answer)
+        assert NOT_IN in issues_of(answer)
+
+    async def test_a_version_by_a_rule_is_told_to_be_so(self) -> None:
+        rule = {"force-system-version": f"{COLOURS}|1.0.0"}
+        message = told(await ask("versions", "red", version="2.0.0", **rule))["message"]
+        assert "version '1.0.0' resulting from the version '2.0.0'" in message
+
+    @pytest.mark.parametrize("version", [None, "2.0.0"])
+    async def test_what_is_excluded_is_so_in_every_version(self, version: str | None) -> None:
+        given = value_set("less", of(COLOURS, "2.0.0"), exclude=[of(COLOURS, "1.0.0")])
+        for code, result in (("red", False), ("blue", True)):
+            coding = {"system": COLOURS, "code": code} | ({"version": version} if version else {})
+            inputs = {"valueSet": [given], "coding": [coding]}
+            assert told(await validate_in_value_set(inputs, library(), NOW))["result"] is result
+
+    async def test_an_exclude_of_an_unknown_version(self) -> None:
+        given = value_set("less", of(), exclude=[of(COLOURS, "9")])
+        inputs = {"valueSet": [given], "coding": [{"system": COLOURS, "code": "red"}]}
+        answer = await validate_in_value_set(inputs, library(), NOW)
+        assert told(answer)["x-caused-by-unknown-system"] == f"{COLOURS}|9"
+        assert issues_of(answer) == [NOT_FOUND]
+
 
 class TestForms:
     """code and system, Coding, CodeableConcept."""
@@ -405,6 +484,30 @@ class TestForms:
         )
         assert told(answer)["result"] is True
         assert (WARNING, "not-found", "not-found", "CodeableConcept.coding[0].system") in issues_of(answer)
+
+    async def test_an_unknown_system_is_told_once(self) -> None:
+        concept = {"coding": [{"system": UNKNOWN, "code": each} for each in "xy"]}
+        inputs = {"url": [SETS + "named"], "codeableConcept": [concept]}
+        answer = await validate_in_value_set(inputs, library(), NOW)
+        assert [each[2] for each in issues_of(answer)].count("not-found") == 1
+
+    @pytest.mark.parametrize(
+        ("parameters", "result", "path"),
+        [
+            ({"coding": {"system": COLOURS, "display": "Red"}}, False, "Coding"),
+            (
+                {"codeableConcept": {"coding": [{"display": "x"}, {"system": COLOURS, "code": "red"}]}},
+                True,
+                "CodeableConcept.coding[0]",
+            ),
+        ],
+        ids=["alone", "beside one with a code"],
+    )
+    async def test_a_coding_without_code(self, parameters: Json, result: bool, path: str) -> None:
+        inputs = {"url": [SETS + "named"], **{name: [value] for name, value in parameters.items()}}
+        answer = await validate_in_value_set(inputs, library(), NOW)
+        assert told(answer)["result"] is result
+        assert issues_of(answer) == [(WARNING, "invalid", "invalid-data", path)]
 
     async def test_membership_only(self) -> None:
         inputs = {"valueset-membership-only": ["true"]}
@@ -494,6 +597,25 @@ class TestValueSets:
         inputs = {"valueSet": [given], "coding": [{"system": COLOURS, "code": "red"}]}
         answer = await validate_in_value_set(inputs, library(), NOW)
         assert issues_of(answer) == [(WARNING, "business-rule", "code-comment", "Coding.code")]
+
+    @pytest.mark.parametrize(
+        ("name", "value", "display", "result"),
+        [
+            ("displayLanguage", {"valueCode": "de"}, "Red", False),
+            ("system-version", {"valueCanonical": f"{COLOURS}|1.0.0"}, "Scarlet", True),
+            ("lenient-display-validation", {"valueBoolean": True}, "Pink", True),
+        ],
+    )
+    async def test_parameters_of_a_value_set(
+        self, name: str, value: Json, display: str, result: bool
+    ) -> None:
+        extension = {
+            "url": "http://hl7.org/fhir/StructureDefinition/valueset-expansion-parameter",
+            "extension": [{"url": "name", "valueCode": name}, {"url": "value", **value}],
+        }
+        given = value_set("p", of(), compose={"extension": [extension]})
+        inputs = {"valueSet": [given], "coding": [{"system": COLOURS, "code": "red", "display": display}]}
+        assert told(await validate_in_value_set(inputs, library(), NOW))["result"] is result
 
     async def test_the_language_of_a_value_set_is_asked_for(self) -> None:
         given = value_set("l", of(), language="de")
