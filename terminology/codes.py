@@ -6,14 +6,15 @@ FHIR R4 search.html#token (`:in`, `:above`, `:below`): codes and their systems, 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from terminology.code_system import Content, Filter, FilterOperator, Selection
+from terminology.code_system import CodeSystem, Content, Filter, FilterOperator, Selection
 from terminology.compose import Composition, Wanted
 from terminology.imports import Composed, find_imports
 from terminology.in_request import GivenDefinitions
 from terminology.issues import NotKnown, TooCostly
 from terminology.library import Kind, Library
 from terminology.opened import OpenedSystems
-from terminology.value_set import parse_value_set
+from terminology.releases.system import ReleasedCodeSystem
+from terminology.value_set import Include, ValueSet, parse_value_set
 from terminology.versions import NO_RULES, code_systems, find_code_system
 
 Json = Any
@@ -38,6 +39,10 @@ async def codes_of_value_set(value_set: Json, library: Library) -> frozenset[Cod
     parsed = parse_value_set(value_set)
     root = await find_imports(parsed, library, NO_RULES)
     systems = OpenedSystems(Library([GivenDefinitions(await _named_only(root, library)), library]), NO_RULES)
+    if (only := _only_include(parsed)) is not None:
+        opened = await systems.open(only.system or "", only.version)
+        codes = await _codes(opened.system, only.filters, active_only=parsed.inactive is False)
+        return frozenset(Code(only.system or "", each) for each in codes)
     page = await Composition(root, systems, Wanted()).page(0, MAX_CODES + 1)
     _require_few(len(page.members))
     return frozenset(Code(each.system, each.concept.code) for each in page.members)
@@ -55,9 +60,29 @@ async def related_codes(code: Code, operator: FilterOperator, library: Library) 
     if edition is None:
         raise NotKnown(f"The code system '{code.system}' is not known here.")
     around = Filter("concept", operator, code.code)
-    found = await (await edition.open()).select(Selection((around,), limit=MAX_CODES + 1))
-    _require_few(len(found.concepts))
-    return frozenset({code, *(Code(code.system, each.code) for each in found.concepts)})
+    found = await _codes(await edition.open(), (around,))
+    return frozenset({code, *(Code(code.system, each) for each in found)})
+
+
+async def _codes(
+    system: CodeSystem, filters: Sequence[Filter], *, active_only: bool = False
+) -> Sequence[str]:
+    """The codes that filters let through; of a large code system without what is said of them."""
+    if isinstance(system, ReleasedCodeSystem):
+        codes = await system.codes(filters, active_only=active_only, limit=MAX_CODES + 1)
+    else:
+        asked = Selection(filters, active_only=active_only, limit=MAX_CODES + 1)
+        codes = [each.code for each in (await system.select(asked)).concepts]
+    _require_few(len(codes))
+    return codes
+
+
+def _only_include(value_set: ValueSet) -> Include | None:
+    """The include that alone says which codes there are, and names none; None: there is more to it."""
+    if not value_set.composed or len(value_set.include) != 1 or value_set.exclude:
+        return None
+    (only,) = value_set.include
+    return None if only.system is None or only.concepts or only.value_sets else only
 
 
 async def _named_only(root: Composed, library: Library) -> Sequence[Json]:

@@ -11,7 +11,6 @@ import msgspec
 import orjson
 from sqlalchemy import ColumnElement, and_, or_
 
-from fhir.search.listed import OneOf
 from fhir.search.value import (
     Asked,
     Columns,
@@ -26,6 +25,7 @@ from fhir.search.value import (
     unescape,
 )
 from fhir.tables import SearchToken
+from server.kernel.one_of import one_of
 from server.kernel.rows import table_of
 
 IMPLIED_SYSTEM = "*"  # of a `code`: its binding implies the system, so any stated system may be meant
@@ -207,10 +207,10 @@ def match_token(c: Columns, form: Form, values: Values) -> ColumnElement[bool]:
         Form.EXACT: lambda: and_(c.code == first, c.system == rest[0]),
         Form.EITHER: lambda: and_(c.code == first, or_(c.system == rest[0], c.system == IMPLIED_SYSTEM)),
         Form.SYSTEM: lambda: and_(c.system == first),
-        Form.LISTED_IMPLIED: lambda: and_(OneOf(c.code, first), c.system == IMPLIED_SYSTEM),
-        Form.LISTED_EXACT: lambda: and_(OneOf(c.code, first), c.system == rest[0]),
+        Form.LISTED_IMPLIED: lambda: and_(one_of(c.code, first), c.system == IMPLIED_SYSTEM),
+        Form.LISTED_EXACT: lambda: and_(one_of(c.code, first), c.system == rest[0]),
         Form.LISTED_EITHER: lambda: and_(
-            OneOf(c.code, first), or_(c.system == rest[0], c.system == IMPLIED_SYSTEM)
+            one_of(c.code, first), or_(c.system == rest[0], c.system == IMPLIED_SYSTEM)
         ),
     }
     return meanings[form]()

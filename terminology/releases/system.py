@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, literal, select
 
 from server.kernel.database import Database
 from server.kernel.look_up import LookUp
+from server.kernel.one_of import one_of, one_of_numbers
 from terminology.code_system import Filter, FilterOperator, Header, Selected, Selection
 from terminology.concept import Concept
 from terminology.filters import CODE_NAMES
@@ -59,15 +60,15 @@ _IS_BELOW = LookUp(
 _PARENTS = LookUp(
     select(CONCEPT.c.parents).select_from(_JOINED).where(_IN_RELEASE, CODE.c.code == bindparam("code", ""))
 )
-_CODES = (
+_CODES = LookUp(
     select(CONCEPT.c.code)
     .where(
         CONCEPT.c.release_id == bindparam("release_id", 0),
-        CONCEPT.c.number.in_(bindparam("numbers", expanding=True)),
+        one_of_numbers(CONCEPT.c.number, bindparam("numbers", "[]")),
     )
     .order_by(CONCEPT.c.number)
 )
-_CHILDREN = (
+_CHILDREN = LookUp(
     select(CONCEPT.c.code)
     .select_from(
         CHILD.join(
@@ -78,10 +79,10 @@ _CHILDREN = (
     .order_by(CHILD.c.child)
     .limit(MAX_AT_ONCE + 1)
 )
-_ALL = (
+_ALL = LookUp(
     select(CODE.c.code, CONCEPT.c.active, CONCEPT.c.body)
     .select_from(_JOINED)
-    .where(_IN_RELEASE, CODE.c.code.in_(bindparam("codes", expanding=True)))
+    .where(_IN_RELEASE, one_of(CODE.c.code, bindparam("codes", "[]")))
 )
 _BODIES = (
     select(CONCEPT.c.active, CONCEPT.c.body)
@@ -129,10 +130,9 @@ class ReleasedCodeSystem:
     async def locate_all(self, codes: Sequence[str]) -> Mapping[str, Concept]:
         """The concepts of those codes that there are."""
         found: dict[str, Concept] = {}
-        async with self.database.read() as connection:
-            for some in _slices(sorted({self._key(code) for code in codes})):
-                rows = (await connection.execute(_ALL, self._values(codes=some))).all()
-                found |= {code: self._concept(active, body) for code, active, body in rows}
+        for some in _slices(sorted({self._key(code) for code in codes})):
+            rows = await self._look_up(_ALL, codes=orjson.dumps(some).decode())
+            found |= {code: self._concept(active, body) for code, active, body in rows}
         located = ((code, found.get(self._key(code))) for code in codes)
         return {code: concept for code, concept in located if concept is not None}
 
@@ -146,11 +146,9 @@ class ReleasedCodeSystem:
     async def parents(self, code: str) -> Sequence[str]:
         """The codes right above one."""
         rows = await self._look_up(_PARENTS, code=self._key(code))
-        numbers = orjson.loads(rows[0].parents) if rows else []
-        if not numbers:
+        if not rows:
             return ()
-        async with self.database.read() as connection:
-            return list((await connection.execute(_CODES, self._values(numbers=numbers))).scalars())
+        return [row.code for row in await self._look_up(_CODES, numbers=rows[0].parents)]
 
     async def children(self, code: str | None) -> Sequence[str]:
         """The codes right below one; None: those with none above them.
@@ -161,8 +159,7 @@ class ReleasedCodeSystem:
         number = 0 if code is None else await self.number(code)
         if number is None:
             return ()
-        async with self.database.read() as connection:
-            found = list((await connection.execute(_CHILDREN, self._values(parent=number))).scalars())
+        found = [row.code for row in await self._look_up(_CHILDREN, parent=number)]
         if len(found) > MAX_AT_ONCE:
             raise TooCostly(f"There are more than {MAX_AT_ONCE} codes.")
         return found
@@ -172,11 +169,12 @@ class ReleasedCodeSystem:
         conditions = []
         number = await self.number(code)
         for each in filters:
-            if self._rule is None and each.operator is FilterOperator.IS_A:
-                if not await self.subsumes(each.value, code):
+            if each.operator is FilterOperator.IS_A and each.property in CODE_NAMES:
+                if await self.subsumes(each.value, code):
+                    continue
+                if self._rule is None or await self.number(each.value) is not None:
                     return False
-            else:
-                conditions.append(await self.condition(each))
+            conditions.append(await self.condition(each))
         if number is None or not conditions:
             return number is not None
         holds = select(literal(1)).where(*(each.holds(literal(number)) for each in conditions))
@@ -197,6 +195,18 @@ class ReleasedCodeSystem:
                 for active, body in (await connection.execute(_BODIES, self._values(numbers=some))).all()
             ]
         return Selected(concepts, total)
+
+    async def codes(self, filters: Sequence[Filter], *, active_only: bool, limit: int) -> Sequence[str]:
+        """The codes that all filters let through, up to a limit, in no order."""
+        conditions = [await self.condition(each) for each in filters]
+        last = self.active_concepts if active_only else self.concepts
+        c = CONCEPT.c
+        wanted = select(c.code).where(c.release_id == self.release_id, c.number <= last)
+        if conditions:
+            first, *others = conditions
+            wanted = wanted.where(c.number.in_(first.numbers), *(each.holds(c.number) for each in others))
+        async with self.database.read() as connection:
+            return list((await connection.execute(wanted.limit(limit))).scalars())
 
     async def number(self, code: str) -> int | None:
         """The number of a code's concept; None: there is none."""
