@@ -33,8 +33,9 @@ class Wanted:
 
     @property
     def end(self) -> int:
-        """How many there may be up to the last that is told."""
-        return self.offset + (MAX_AT_ONCE + 1 if self.limit is None else self.limit)
+        """How many there may be up to the last that is told; one more than may be, to see that there are."""
+        most = MAX_AT_ONCE + 1
+        return self.offset + (most if self.limit is None else min(self.limit, most))
 
 
 async def find_numbers(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequence[int], int | None]:
@@ -43,8 +44,6 @@ async def find_numbers(connection: AsyncConnection, wanted: Wanted) -> tuple[Seq
     Raises:
         TooCostly: the page is too long.
     """
-    if wanted.limit is not None and wanted.limit > MAX_AT_ONCE:
-        raise _too_many()
     if wanted.words:
         numbers, total = await _with_words(connection, wanted)
     elif wanted.conditions:

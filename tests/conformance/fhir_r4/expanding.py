@@ -13,6 +13,7 @@ Json = Any
 TREES = "http://example.org/trees"
 WOODS = "http://example.org/woods"
 NOW = "2026-11-26T07:00:00Z"
+FIRS = "http://example.org/ValueSet/firs"
 SOFT, OAK, RARE = (
     "http://example.org/ValueSet/soft",
     "http://example.org/ValueSet/oaks",
@@ -86,6 +87,7 @@ WORLD = (
     value_set(SOFT, {"include": [filtered("concept", "is-a", "conifer")]}, version="1"),
     value_set(OAK, {"include": [filtered("concept", "is-a", "oak")]}, version="1"),
     value_set(OAK, {"include": [named("oak")]}, version="2"),
+    value_set(FIRS, {"include": [{"valueSet": [SOFT]}], "exclude": [named("yew")]}),
     value_set(RARE, {"include": [named("yew", "elm")], "inactive": False}),
 )
 

@@ -9,6 +9,7 @@ from terminology.expand import MAX_NESTING
 from terminology.issues import InvalidInput, NotKnown, NotSupported, TerminologyFault, TooCostly
 from tests.conformance.fhir_r4.expanding import (
     ALL,
+    FIRS,
     NOW,
     OAK,
     RARE,
@@ -49,6 +50,8 @@ EVERY = ["conifer", "fir", "yew", "oak", "cork-oak", "elm"]
         pytest.param([{"system": TREES, "valueSet": [SOFT]}], EVERY[:3], id="system and import"),
         pytest.param([named("yew", "oak", valueSet=[SOFT])], ["yew"], id="named codes and import"),
         pytest.param([named("oak"), {"valueSet": [OAK]}], ["oak"], id="each code once"),
+        pytest.param([named("fir", "yew", valueSet=[FIRS])], ["fir"], id="an import with exclusions"),
+        pytest.param([named("yew", "elm", valueSet=[RARE])], ["elm"], id="an import without inactive ones"),
         pytest.param([{"valueSet": [f"{OAK}|1"]}], ["oak", "cork-oak"], id="a version of an import"),
         pytest.param([{"valueSet": [RARE]}], ["elm"], id="an import without inactive codes"),
         pytest.param([{"system": TREES, "version": "1"}], EVERY[:5], id="a version of a system"),
@@ -73,6 +76,21 @@ async def test_compose_include(include: list[Json], expected: list[str]) -> None
 )
 async def test_compose_exclude(exclude: list[Json], expected: list[str]) -> None:
     assert codes(await expand_it({**ALL, "exclude": exclude})) == expected
+
+
+@pytest.mark.parametrize(("case_sensitive", "expected"), [(True, ["Oak", "fir"]), (False, ["fir"])])
+async def test_codes_whose_case_does_not_count(case_sensitive: bool, expected: list[str]) -> None:
+    loose = {
+        "resourceType": "CodeSystem",
+        "url": WOODS,
+        "content": "complete",
+        "caseSensitive": case_sensitive,
+        "concept": [{"code": "Oak"}, {"code": "fir"}],
+    }
+    every = {"include": [{"system": WOODS}], "exclude": [{"system": WOODS, "concept": [{"code": "OAK"}]}]}
+    assert codes(await expand_it(every, loose)) == expected
+    one = {"include": [{"system": WOODS, "concept": [{"code": "FIR"}]}]}
+    assert codes(await expand_it(one, loose)) == ([] if case_sensitive else ["fir"])
 
 
 async def test_contained_value_sets_are_imported_by_their_id() -> None:
@@ -392,6 +410,9 @@ BOTH = [named("oak", "elm", version="2"), named("oak", "fir", version="1")]
     [
         pytest.param({"include": BOTH}, None, ["oak|2", "elm|2", "oak|1", "fir|1"], False, id="side by side"),
         pytest.param({"include": BOTH}, True, ["oak|2", "elm|2", "fir|1"], True, id="as one"),
+        pytest.param(
+            {"include": BOTH[::-1]}, True, ["oak|2", "fir|1", "elm|2"], True, id="the newest as one"
+        ),
         pytest.param(
             {"include": BOTH, "exclude": [named("oak", version="1")]},
             None,

@@ -212,6 +212,8 @@ async def test_too_much_is_too_costly(system: ReleasedCodeSystem, monkeypatch: p
     ):
         with pytest.raises(TooCostly):
             await system.select(selection)
+    few = await system.select(Selection([Filter("code", FilterOperator.EQUALS, "C7")], limit=50_000))
+    assert [each.code for each in few.concepts] == ["C7"]
     monkeypatch.setattr(patterns, "MAX_VALUES", 2)
     with pytest.raises(TooCostly, match="hold the pattern"):
         await system.condition(Filter("colour", FilterOperator.REGEX, "re.*d"))
