@@ -61,6 +61,9 @@ class ValueSet:
     include: Sequence[Include] = ()
     exclude: Sequence[Include] = ()
     composed: bool = False  # it has a `compose`; otherwise its `expansion` says which codes it has
+    expanded: Mapping[tuple[str | None, str], Sequence[Json]] = field(
+        default_factory=dict
+    )  # where nothing is composed: what the expansion contains, by system and code, without its headings
     inactive: bool | None = None  # whether inactive codes belong to it; None: it says nothing of them
     locked_date: str | None = None
     contained: Mapping[str, Json] = field(default_factory=dict)  # contained value sets by id
@@ -78,7 +81,8 @@ class ValueSet:
     def weight(self) -> int:
         """How much it holds."""
         parts = (*self.include, *self.exclude)
-        return 1 + sum(1 + len(each.concepts) + len(each.filters) + len(each.value_sets) for each in parts)
+        composed = sum(1 + len(each.concepts) + len(each.filters) + len(each.value_sets) for each in parts)
+        return 1 + composed + len(self.expanded)
 
 
 class _Kept:
@@ -137,6 +141,7 @@ def read_value_set(resource: Json) -> ValueSet:
         include=tuple(_includes(compose, "include")),
         exclude=tuple(_includes(compose, "exclude")),
         composed="compose" in resource,
+        expanded={} if "compose" in resource else _expanded(resource),
         inactive=compose.get("inactive"),
         locked_date=compose.get("lockedDate"),
         contained={
@@ -147,6 +152,18 @@ def read_value_set(resource: Json) -> ValueSet:
         supplements=tuple(_supplements(resource)),
         parameters=_parameters([*resource.get("extension", ()), *compose.get("extension", ())]),
     )
+
+
+def _expanded(resource: Json) -> Mapping[tuple[str | None, str], Sequence[Json]]:
+    """The codes of ValueSet.expansion.contains, at whatever depth."""
+    found: dict[tuple[str | None, str], list[Json]] = {}
+    waiting = list((resource.get("expansion") or {}).get("contains", ()))
+    while waiting:
+        entry = waiting.pop()
+        if entry.get("code") and not entry.get("abstract"):
+            found.setdefault((entry.get("system"), entry["code"]), []).append(entry)
+        waiting += entry.get("contains", ())
+    return found
 
 
 def _includes(compose: Json, name: str) -> Iterator[Include]:

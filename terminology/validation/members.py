@@ -5,7 +5,7 @@ do: the code system in the version that is meant, its concepts or filters, and e
 Where a code system is not here, codes are told only by enumeration, and only when nothing else is asked.
 """
 
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from terminology.canonical import Canonical, accepts, order_of
@@ -167,8 +167,8 @@ class MembershipCheck:
     async def _is_in_expansion(self, value_set: ValueSet, located: Located) -> bool:
         """A value set of which only an expansion is known has the codes of that expansion."""
         coding = located.coding
-        contains = (value_set.resource.get("expansion") or {}).get("contains", ())
-        entry = next((each for each in _entries(contains) if _is_meant(each, coding)), None)
+        entries = value_set.expanded.get((coding.system, coding.code or ""), ())
+        entry = next((each for each in entries if _is_of_this_version(each, coding)), None)
         if entry is None:
             return False
         edition = await self.definitions.edition(coding.system or "", entry.get("version") or coding.version)
@@ -214,9 +214,7 @@ def systems_of(composed: Composed) -> Sequence[str]:
     found: dict[str, None] = {}
     for value_set in (composed.value_set, *(each.value_set for each in composed.all_imports())):
         found |= {each.system: None for each in value_set.include if each.system is not None}
-        if not value_set.composed:
-            contains = (value_set.resource.get("expansion") or {}).get("contains", ())
-            found |= {each["system"]: None for each in _entries(contains) if "system" in each}
+        found |= {system: None for system, _ in value_set.expanded if system is not None}
     return list(found)
 
 
@@ -251,17 +249,7 @@ def _named(include: Include, *codes: str | None) -> NamedConcept | None:
     return next((include.concepts[code] for code in codes if code and code in include.concepts), None)
 
 
-def _entries(contains: Sequence[Json]) -> Iterator[Json]:
-    """The codes of an expansion (ValueSet.expansion.contains)."""
-    for entry in contains:
-        if entry.get("code") and not entry.get("abstract"):
-            yield entry
-        yield from _entries(entry.get("contains", ()))
-
-
-def _is_meant(entry: Json, coding: Coding) -> bool:
-    return (
-        entry["code"] == coding.code
-        and entry.get("system") == coding.system
-        and (not coding.version or not entry.get("version") or accepts(entry["version"], coding.version))
-    )
+def _is_of_this_version(entry: Json, coding: Coding) -> bool:
+    """Whether what an expansion contains may be what a coding means."""
+    version = entry.get("version")
+    return not coding.version or not version or accepts(version, coding.version)
