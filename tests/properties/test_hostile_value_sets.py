@@ -13,6 +13,7 @@ from terminology.expand import expand
 from terminology.in_request import GivenDefinitions
 from terminology.library import Library
 from terminology.structure import require_definition
+from terminology.validate_code import validate_in_code_system, validate_in_value_set
 
 Json = Any
 
@@ -126,20 +127,32 @@ def places(value: Json, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 PLACES = list(places(list(DEFINITIONS)))
 
 
-@settings(max_examples=150, deadline=None)
-@given(changes=st.lists(st.tuples(st.sampled_from(PLACES), strange), min_size=1, max_size=3))
-async def test_strange_definitions_are_expanded_or_refused(
-    changes: Sequence[tuple[tuple[Any, ...], Json]],
-) -> None:
-    definitions = copy.deepcopy(list(DEFINITIONS))
-    for path, value in changes:
+Changes = Sequence[tuple[tuple[Any, ...], Json]]
+
+
+def changed(value: Json, changes: Changes) -> Any:
+    """A copy with other values at some places."""
+    made = copy.deepcopy(value)
+    for path, other in changes:
         try:
-            place: Any = definitions
+            place: Any = made
             for key in path[:-1]:
                 place = place[key]
-            place[path[-1]] = copy.deepcopy(value)
+            place[path[-1]] = copy.deepcopy(other)
         except (KeyError, IndexError, TypeError):
             continue
+    return made
+
+
+def changes_at(where: Sequence[tuple[Any, ...]]) -> st.SearchStrategy[Any]:
+    """Some of them."""
+    return st.lists(st.tuples(st.sampled_from(where), strange), min_size=1, max_size=3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(changes=changes_at(PLACES))
+async def test_strange_definitions_are_expanded_or_refused(changes: Changes) -> None:
+    definitions = changed(list(DEFINITIONS), changes)
     try:
         for each in definitions:
             require_definition(each, "tx-resource")
@@ -157,3 +170,42 @@ async def test_the_definitions_themselves_are_expanded() -> None:
         ("a", "Ah"),
         ("b", "Beh"),
     ]
+
+
+CODED: Json = {
+    "coding": [{"system": SYSTEM, "code": "a", "version": "1", "display": "Ah"}],
+    "codeableConcept": [{"coding": [{"system": SYSTEM, "code": "b"}, {"code": "z"}], "text": "x"}],
+    "code": ["a"],
+    "inferSystem": [True],
+    "display": ["Beh"],
+    "abstract": ["false"],
+    "activeOnly": [True],
+    "displayLanguage": ["de, en;q=0.5"],
+    "system-version": [f"{SYSTEM}|1"],
+    "valueSetMode": ["NO_MEMBERSHIP_CHECK"],
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    changes=changes_at(PLACES),
+    others=changes_at(list(places(CODED))),
+    left_out=st.sets(st.sampled_from(sorted(CODED))),
+    url=st.sampled_from([LIST, SYSTEM, "http://example.org/e"]),
+)
+async def test_strange_codes_are_validated_or_refused(
+    changes: Changes, others: Changes, left_out: set[str], url: str
+) -> None:
+    """Against definitions as they are, and against strange ones."""
+    given_inputs = {name: value for name, value in CODED.items() if name not in left_out}
+    inputs = {"url": [url], **changed(given_inputs, others)}
+    inputs = {name: values for name, values in inputs.items() if isinstance(values, list)}
+    for definitions in (DEFINITIONS, changed(list(DEFINITIONS), changes)):
+        for perform in (validate_in_value_set, validate_in_code_system):
+            try:
+                for each in definitions:
+                    require_definition(each, "tx-resource")
+                answer = await perform(inputs, Library([GivenDefinitions(definitions)]), CONTEXT)
+            except Fault:
+                continue
+            assert {"name", "valueBoolean"} == answer["parameter"][0].keys()
