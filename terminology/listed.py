@@ -6,7 +6,7 @@ Concepts keep the order of the resource. What lies below what is said by nesting
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from terminology.canonical import parse_canonical
@@ -224,11 +224,15 @@ def properties_of(entry: Json) -> Iterator[Property]:
     """The entries of CodeSystem.concept.property."""
     for each in entry.get("property", ()):
         for name, value in each.items():
-            if name.startswith("value"):
-                kind = name.removeprefix("value")
-                yield Property(
-                    each.get("code", ""), kind if kind == "Coding" else kind[0].lower() + kind[1:], value
-                )
+            if name[:5] == "value":
+                yield Property(each.get("code", ""), _kind_of(name), value)
+
+
+@lru_cache(64)
+def _kind_of(name: str) -> str:
+    """The type behind `value[x]`."""
+    kind = name.removeprefix("value")
+    return kind if kind == "Coding" else kind[0].lower() + kind[1:]
 
 
 def _said(properties: Sequence[Property], header: Header, name: str) -> str | None:

@@ -62,7 +62,9 @@ class Conditions:
 
     def one(self, number: int) -> Condition:
         """One concept."""
-        return Condition(select(literal(number)), lambda each: each == number)
+        c = CONCEPT.c  # a table to select from: SQLite merges a union of such in the order of numbers
+        numbers = select(c.number).where(c.release_id == self.release_id, c.number == number)
+        return Condition(numbers, lambda each: each == number)
 
     def but(self, condition: Condition) -> Condition:
         """All others."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from terminology.issues import TooCostly
 from terminology.releases import text_index
-from terminology.releases.conditions import Condition
+from terminology.releases.conditions import Condition, Conditions
 
 MAX_AT_ONCE = 20_000  # concepts, or codes, of one answer
 COUNTED = 1_000  # matches of a text filter
@@ -60,26 +60,28 @@ def _too_many() -> TooCostly:
 
 
 async def _with_words(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequence[int], int | None]:
-    few = await _one_of_few(connection, wanted.conditions)
-    if few is not None:
-        others = [each for each in wanted.conditions if each is not few]
-        numbers = _meeting(text_index.of_few(wanted.release_id, wanted.words, few), others, wanted.last)
-    else:
-        is_sqlite = connection.dialect.name == "sqlite"
-        search = text_index.on_sqlite if is_sqlite else text_index.on_postgresql
-        numbers = search(wanted.release_id, wanted.last, wanted.words, wanted.conditions)
+    for few in wanted.conditions:
+        numbers = (await connection.execute(few.numbers.limit(FEW + 1))).scalars().all()
+        if len(numbers) <= FEW:
+            return await _of_few(connection, wanted, few, [each for each in numbers if each <= wanted.last])
+    is_sqlite = connection.dialect.name == "sqlite"
+    search = text_index.on_sqlite if is_sqlite else text_index.on_postgresql
     most = max(wanted.end, COUNTED) + 1
-    found = list((await connection.execute(numbers.limit(most))).scalars())
+    numbers_found = search(wanted.release_id, wanted.last, wanted.words, wanted.conditions).limit(most)
+    found = list((await connection.execute(numbers_found)).scalars())
     return found[wanted.offset : wanted.end], len(found) if len(found) < most else None
 
 
-async def _one_of_few(connection: AsyncConnection, conditions: Sequence[Condition]) -> Condition | None:
-    """A condition that few concepts meet."""
-    for each in conditions:
-        counted = text_index.count_up_to(each.numbers, FEW)
-        if (await connection.execute(counted)).scalar_one() <= FEW:
-            return each
-    return None
+async def _of_few(
+    connection: AsyncConnection, wanted: Wanted, few: Condition, numbers: Sequence[int]
+) -> tuple[Sequence[int], int]:
+    """Few concepts meet one of the conditions: their words are looked at."""
+    found = await text_index.of_few(connection, wanted.release_id, wanted.words, numbers)
+    others = [each for each in wanted.conditions if each is not few]
+    if found and others:
+        left = _meeting(Conditions(wanted.release_id).listed(found), others, wanted.last)
+        found = list((await connection.execute(left)).scalars())
+    return found[wanted.offset : wanted.end], len(found)
 
 
 async def _with_conditions(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequence[int], int | None]:

@@ -5,17 +5,16 @@ index is filled here and not by triggers, within which FTS5 writes a segment for
 PostgreSQL gathers them by a GIN index, and sorts. Of a few concepts the words themselves are looked at.
 """
 
-import asyncio
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Select,
-    and_,
+    bindparam,
     cast,
     column,
-    func,
     insert,
     literal,
     literal_column,
@@ -32,7 +31,7 @@ from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
 from terminology.releases.conditions import Condition
 from terminology.releases.draft import MAX_WORD_CHARACTERS
-from terminology.releases.pace import PAUSE_S
+from terminology.releases.pace import let_others_write
 from terminology.tables import TerminologyConcept
 from terminology.text import MAX_WORDS, words_of
 
@@ -46,6 +45,11 @@ _VECTOR: ColumnElement[Any] = literal_column(
 
 _COMMAND = text("INSERT INTO terminology_words(terminology_words, rank) VALUES (:command, :value)")
 _CHANGES = text("SELECT total_changes()")
+_WORDS_OF = select(CONCEPT.c.number, CONCEPT.c.words).where(
+    CONCEPT.c.release_id == bindparam("release_id"),
+    CONCEPT.c.number.in_(bindparam("numbers", expanding=True)),
+)
+_ASKED_AT_ONCE = 500  # numbers in one statement
 _PAGES_AT_ONCE = 100
 _NEVER = 1_999  # segments of one level; FTS5 has 2,000 at most
 
@@ -85,18 +89,16 @@ def on_postgresql(
     )
 
 
-def of_few(release_id: int, words: Sequence[str], few: Condition) -> Condition:
+async def of_few(
+    connection: AsyncConnection, release_id: int, words: Sequence[str], numbers: Sequence[int]
+) -> list[int]:
     """Those of a few concepts that have these words."""
-    c = CONCEPT.c
-    spaced = literal(" ") + c.words
-    has_words = and_(*(spaced.like(f"% {word}%") for word in words))
-    of_them = (c.release_id == release_id) & c.number.in_(few.numbers) & has_words
-    return Condition(select(c.number).where(of_them), lambda number: and_(of_them, c.number == number))
-
-
-def count_up_to(numbers: Select[Any], most: int) -> Select[Any]:
-    """How many numbers there are, or one more than `most`."""
-    return select(func.count()).select_from(numbers.limit(most + 1).subquery())
+    found: list[int] = []
+    for at in range(0, len(numbers), _ASKED_AT_ONCE):
+        values = {"release_id": release_id, "numbers": numbers[at : at + _ASKED_AT_ONCE]}
+        rows = (await connection.execute(_WORDS_OF, values)).all()
+        found += [row.number for row in rows if all(f" {word}" in f" {row.words}" for word in words)]
+    return sorted(found)
 
 
 async def index_concepts(connection: AsyncConnection, of_concepts: ColumnElement[bool] | None = None) -> None:
@@ -120,9 +122,9 @@ def _indexed(of_concepts: ColumnElement[bool] | None) -> Select[Any]:
 
 
 async def begin_filling(database: Database) -> None:
-    """Before many concepts are inserted: FTS5 is to put off merging its segments, which holds others up."""
+    """Before many concepts are inserted: FTS5 is not to merge many segments at once, others would wait."""
     if database.is_sqlite:
-        await _tell_fts5(database, automerge=0, crisismerge=_NEVER)
+        await _tell_fts5(database, crisismerge=_NEVER)
 
 
 async def end_filling(database: Database) -> None:
@@ -130,10 +132,12 @@ async def end_filling(database: Database) -> None:
     if not database.is_sqlite:
         return
     pages = -_PAGES_AT_ONCE  # of all segments; further calls go on with it
+    began = perf_counter()
     while await _merge(database, pages) > 1:
         pages = _PAGES_AT_ONCE
-        await asyncio.sleep(PAUSE_S)
-    await _tell_fts5(database, automerge=4, crisismerge=16)
+        await let_others_write(perf_counter() - began)
+        began = perf_counter()
+    await _tell_fts5(database, crisismerge=16)
 
 
 async def _tell_fts5(database: Database, **settings: int) -> None:
