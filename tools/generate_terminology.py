@@ -63,13 +63,17 @@ def resources(cache: Path) -> list[Json]:
     """Everything that ships: kinds together, so that what is alike is compressed together."""
     hl7 = terminology_hl7.read(pinned.read(terminology_hl7.SOURCE, cache))
     iso_3166 = pinned.read(terminology_registries.ISO_3166, cache)
+    older = terminology_hl7.dicom_of_2011(hl7)
+    wanted = list(terminology_hl7.wanted(hl7))
+    named = terminology_hl7.named_codes(wanted)
     found = [
-        *terminology_dicom.resources(terminology_hl7.dicom_of_2011(hl7)),
-        *terminology_hl7.wanted(hl7),
+        *terminology_dicom.resources(older, named.pop(terminology_dicom.SNOMED_CT)),
+        *wanted,
         terminology_registries.countries(iso_3166, terminology_hl7.names_of_countries(hl7)),
         terminology_registries.subdivisions(iso_3166),
         terminology_registries.currencies(pinned.read(terminology_registries.ISO_4217, cache)),
     ]
+    found += [terminology_hl7.fragment(system, named[system]) for system in terminology_hl7.NAMED]
     return sorted(found, key=lambda each: (each["resourceType"], each["url"], each.get("version", "")))
 
 

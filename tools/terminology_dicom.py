@@ -1,9 +1,10 @@
 """DICOM's terminology (PS3.16) from the dictionaries of the installed pydicom (MIT licence).
 
 - DCM, whole: every code of Annex D with its meaning; definitions where HL7's edition of 2011 has them.
-- Each context group (CID) as a ValueSet, by the URL that FHIR's bindings use.
-- Code systems of others as fragments: the concepts of the context groups, nothing else. DICOM is licensed to
-  use those of SNOMED CT (see NOTICE), LOINC's licence allows them with its notice.
+- Each context group (CID) that has concepts of DCM, SNOMED CT and UCUM only as a ValueSet, by the URL that
+  FHIR's bindings use.
+- SNOMED CT as a fragment: the concepts of the context groups, which DICOM is licensed to use (see NOTICE),
+  and those that HL7's value sets name.
 
 A code has several meanings where context groups call it differently. The display is HL7's (DCM), else the one
 that most of them use; the others are designations (those of no context group: full names, Annex O).
@@ -18,63 +19,25 @@ import pydicom
 from pydicom.sr._cid_dict import cid_concepts, name_for_cid
 from pydicom.sr._concepts_dict import concepts
 
+from tools.terminology_hl7 import concept
+
 Json = Any
 
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 SNOMED_CT = "http://snomed.info/sct"
-# By coding scheme designator (PS3.16 Table 8-1): FHIR's name (terminologies-systems.html), else the OID.
-# BARI has neither: its concepts stay out of the value sets.
+# By coding scheme designator (PS3.16 Table 8-1). Context groups with concepts of other schemes (LOINC, UMLS,
+# RadLex, 11073-10101 and their like) are left out whole: each of those has a licence of its own, and a group
+# without some of its concepts would say what is not so.
 SYSTEMS: Mapping[str, str] = {
     "DCM": DICOM,
     "SCT": SNOMED_CT,
-    "LN": "http://loinc.org",
     "UCUM": "http://unitsofmeasure.org",
-    "NCIt": "http://ncicb.nci.nih.gov/xml/owl/EVS/Thesaurus.owl",
-    "RADLEX": "http://www.radlex.org",
-    "RXNORM": "http://www.nlm.nih.gov/research/umls/rxnorm",
-    "MDC": "urn:iso:std:iso:11073:10101",
-    "I10": "http://hl7.org/fhir/sid/icd-10",
-    "NDC": "http://hl7.org/fhir/sid/ndc",
-    "UMLS": "urn:oid:2.16.840.1.113883.6.86",
-    "FMA": "urn:oid:2.16.840.1.113883.6.119",
-    "MSH": "urn:oid:2.16.840.1.113883.6.177",
-    "NEU": "urn:oid:2.16.840.1.113883.6.210",
-    "ITIS_TSN": "urn:oid:1.2.840.10008.2.16.7",
-    "PUBCHEM_CID": "urn:oid:1.2.840.10008.2.16.9",
-    "IBSI": "urn:oid:1.2.840.10008.2.16.13",
 }
-_NOTICE = "Rights in this code system are its maker's; its concepts are named as DICOM PS3.16 names them."
-# Not ICD-10 and NDC: two context groups have one or two of their codes.
-FRAGMENTS: Mapping[str, tuple[str, str]] = {  # by coding scheme designator: title, notice
-    "SCT": (
-        "SNOMED CT",
-        (
-            "SNOMED CT is the copyright of SNOMED International. These concepts of the context groups of "
-            "DICOM PS3.16 are used by the agreement between SNOMED International and NEMA; other use needs a "
-            "licence: https://www.snomed.org/get-snomed"
-        ),
-    ),
-    "LN": (
-        "LOINC",
-        (
-            "This material contains content from LOINC (http://loinc.org). LOINC is copyright © Regenstrief "
-            "Institute, Inc. and the Logical Observation Identifiers Names and Codes (LOINC) Committee and "
-            "is available at no cost under the license at http://loinc.org/license. LOINC® is a registered "
-            "United States trademark of Regenstrief Institute, Inc."
-        ),
-    ),
-    "NCIt": ("NCI Thesaurus", _NOTICE),
-    "RADLEX": ("RadLex", _NOTICE),
-    "RXNORM": ("RxNorm", _NOTICE),
-    "MDC": ("ISO/IEEE 11073-10101 nomenclature", _NOTICE),
-    "UMLS": ("UMLS Metathesaurus concepts", _NOTICE),
-    "FMA": ("Foundational Model of Anatomy", _NOTICE),
-    "MSH": ("Medical Subject Headings", _NOTICE),
-    "NEU": ("NeuroNames", _NOTICE),
-    "ITIS_TSN": ("ITIS taxonomic serial numbers", _NOTICE),
-    "PUBCHEM_CID": ("PubChem compounds", _NOTICE),
-    "IBSI": ("Image Biomarker Standardisation Initiative", _NOTICE),
-}
+SNOMED_NOTICE = (
+    "SNOMED CT is the copyright of SNOMED International. These concepts of the context groups of "
+    "DICOM PS3.16 and of HL7's value sets are used by the agreements of SNOMED International with NEMA and "
+    "HL7; other use needs a licence: https://www.snomed.org/get-snomed"
+)
 SYNONYM = {"system": SNOMED_CT, "code": "900000000000013009", "display": "Synonym"}
 FULLY_SPECIFIED = {"system": SNOMED_CT, "code": "900000000000003001", "display": "Fully specified name"}
 CONTEXT_GROUP = "http://dicom.nema.org/medical/dicom/current/output/chtml/part16/sect_CID_{}.html"
@@ -83,10 +46,10 @@ R4_CID_29 = "http://hl7.org/fhir/ValueSet/dicom-cid29"  # a value set of R4 impo
 Meanings = dict[str, dict[str, list[int]]]  # code -> meaning -> context groups that call it so
 
 
-def resources(older: Json) -> Iterator[Json]:
-    """Everything of DICOM; `older` is HL7's edition of DCM."""
+def resources(older: Json, named: Mapping[str, str | None]) -> Iterator[Json]:
+    """Everything of DICOM; `older` is HL7's edition of DCM, `named` what HL7 names of SNOMED CT."""
     yield dcm(older)
-    yield from fragments()
+    yield snomed_ct(named)
     yield from context_groups()
     yield {
         **_value_set(R4_CID_29, "dicom-cid29", "DicomCid29", "DICOM CID 29: Acquisition Modality"),
@@ -99,7 +62,6 @@ def meanings_of(scheme: str) -> Meanings:
     for by_code in concepts[scheme].values():
         for code, (meaning, cids) in by_code.items():
             found[code].setdefault(_clean(meaning), []).extend(cids)
-    found.pop("", None)  # pydicom has no code for "Main pulmonary artery Vmax" of LOINC
     return dict(sorted(found.items(), key=lambda each: (len(each[0]), each[0])))
 
 
@@ -144,15 +106,10 @@ def dcm(older: Json) -> Json:
     }
 
 
-def fragments() -> Iterator[Json]:
-    """The concepts of the context groups, of each code system of others."""
-    for scheme, (title, notice) in FRAGMENTS.items():
-        yield _fragment(scheme, title, notice)
-
-
-def _fragment(scheme: str, title: str, notice: str) -> Json:
+def snomed_ct(named: Mapping[str, str | None]) -> Json:
+    """The concepts of the context groups, and those that HL7 names, by code with their displays."""
     entries = []
-    for code, meanings in meanings_of(scheme).items():
+    for code, meanings in meanings_of("SCT").items():
         if not any(meanings.values()):
             continue  # in no context group
         first, *others = by_use(meanings)
@@ -162,15 +119,17 @@ def _fragment(scheme: str, title: str, notice: str) -> Json:
                 {"language": "en", "use": _use(each, meanings[each]), "value": each} for each in others
             ]
         entries.append(entry)
+    known = {each["code"] for each in entries}
+    entries += [concept(code, display) for code, display in sorted(named.items()) if code not in known]
     return {
         "resourceType": "CodeSystem",
-        "id": f"{re.sub('[^a-z0-9]+', '-', scheme.lower())}-of-dicom",
-        "url": SYSTEMS[scheme],
-        "name": re.sub(r"\W", "", title),
-        "title": title,
+        "id": "snomed-ct-in-dicom-and-fhir",
+        "url": SNOMED_CT,
+        "name": "SNOMEDCT",
+        "title": "SNOMED CT",
         "status": "active",
-        "description": f"The concepts of {title} in the context groups of DICOM PS3.16.",
-        "copyright": notice,
+        "description": "Concepts in the context groups of DICOM PS3.16 and in value sets of FHIR R4.",
+        "copyright": SNOMED_NOTICE,
         "caseSensitive": True,
         "content": "fragment",
         "count": len(entries),
@@ -185,13 +144,15 @@ def _use(meaning: str, cids: list[int]) -> Json:
 
 def context_groups() -> Iterator[Json]:
     for cid, by_scheme in sorted(cid_concepts.items()):
+        if not by_scheme.keys() <= SYSTEMS.keys():
+            continue
         name = name_for_cid[cid]
         includes = [_include(cid, scheme, keywords) for scheme, keywords in sorted(by_scheme.items())]
         value_set = _value_set(
             CONTEXT_GROUP.format(cid), f"dicom-cid-{cid}", name, f"CID {cid}: {_words(name)}"
         )
-        if any(includes):  # a dozen have no members in pydicom, or only of BARI
-            yield {**value_set, "compose": {"include": [each for each in includes if each]}}
+        if includes:  # a dozen have no members in pydicom
+            yield {**value_set, "compose": {"include": includes}}
 
 
 def _value_set(url: str, id_: str, name: str, title: str) -> Json:
@@ -208,16 +169,10 @@ def _value_set(url: str, id_: str, name: str, title: str) -> Json:
 
 
 def _include(cid: int, scheme: str, keywords: Iterable[str]) -> Json:
-    system = SYSTEMS.get(scheme)
-    if system is None:
-        return None
     found = [_member(cid, concepts[scheme][keyword]) for keyword in keywords]
     return {
-        "system": system,
-        "concept": sorted(
-            (each for each in found if each["code"]),
-            key=lambda each: (each["display"].casefold(), each["code"]),
-        ),
+        "system": SYSTEMS[scheme],
+        "concept": sorted(found, key=lambda each: (each["display"].casefold(), each["code"])),
     }
 
 

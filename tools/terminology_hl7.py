@@ -8,6 +8,7 @@ are ours. What is put right: four code systems of v2 and six value sets write th
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,22 @@ FILES = ("valuesets.json", "v3-codesystems.json", "v2-tables.json", "conceptmaps
 R5 = "5.0.0"
 SNOMED_CT = "http://snomed.info/sct"
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
+LOINC = "http://loinc.org"
+NAMED = {  # code systems that are nowhere else and whose codes HL7's value sets name: title, notice
+    "urn:iso:std:iso:11073:10101": (
+        "ISO/IEEE 11073-10101 nomenclature",
+        "Rights in this code system are its makers'; its codes stand as value sets of FHIR R4 name them.",
+    ),
+    LOINC: (
+        "LOINC",
+        (
+            "This material contains content from LOINC (http://loinc.org). LOINC is copyright © Regenstrief "
+            "Institute, Inc. and the Logical Observation Identifiers Names and Codes (LOINC) Committee and "
+            "is available at no cost under the license at http://loinc.org/license. LOINC® is a registered "
+            "United States trademark of Regenstrief Institute, Inc."
+        ),
+    ),
+}
 
 
 def read(package: bytes) -> list[Json]:
@@ -50,6 +67,40 @@ def wanted(resources: list[Json]) -> Iterator[Json]:
         for include in includes(resource):
             split_version(include, "system")
         yield resource
+
+
+def named_codes(resources: list[Json]) -> dict[str, dict[str, str | None]]:
+    """What value sets name one by one: by code system and code, the display if there is one."""
+    found: dict[str, dict[str, str | None]] = {}
+    for resource in resources:
+        for include in resource.get("compose", {}).get("include", ()):
+            codes = found.setdefault(include.get("system", ""), {})
+            for each in include.get("concept", ()):
+                codes[each["code"]] = codes.get(each["code"]) or each.get("display")
+    return {system: codes for system, codes in found.items() if codes}
+
+
+def fragment(system: str, codes: dict[str, str | None]) -> Json:
+    """A code system of which only what value sets name is here."""
+    title, notice = NAMED[system]
+    return {
+        "resourceType": "CodeSystem",
+        "id": re.sub("[^A-Za-z0-9]+", "-", f"named-of-{system.partition(':')[2]}").strip("-")[:64],
+        "url": system,
+        "title": title,
+        "status": "active",
+        "description": "The concepts that value sets of FHIR R4 name.",
+        "copyright": notice,
+        "caseSensitive": system != LOINC,
+        "content": "fragment",
+        "count": len(codes),
+        "concept": [concept(code, display) for code, display in sorted(codes.items())],
+    }
+
+
+def concept(code: str, display: str | None) -> Json:
+    """An entry of CodeSystem.concept."""
+    return {"code": code, "display": display} if display else {"code": code}
 
 
 def includes(resource: Json) -> Iterator[Json]:

@@ -1,14 +1,14 @@
-"""Value sets that cannot be expanded with what ships, by reason; names below R4's base URL, or CIDs."""
+"""Value sets that cannot be expanded with what ships, by reason; names below R4's base URL."""
 
 UNEXPANDABLE: dict[str, tuple[str, ...]] = {
     "a code system of others that does not ship": (
-        "CID_12030",
-        "CID_6327",
         "allelename",
         "clinvar",
         "consent-content-class",
         "cosmic",
         "cpt-all",
+        "dataelement-sdcobjectclass",
+        "dataelement-sdcobjectclassproperty",
         "dbsnp",
         "device-safety",
         "endpoint-payload-type",

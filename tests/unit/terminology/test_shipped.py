@@ -42,7 +42,7 @@ async def test_versions_stand_side_by_side() -> None:
         ("http://dicom.nema.org/resources/ontology/DCM", "CT", "Computed Tomography"),
         ("http://dicom.nema.org/resources/ontology/DCM", "AU", "Audio"),
         (SNOMED_CT, "39607008", "Lung"),
-        ("http://loinc.org", "11850-5", "Gestational Sac Diameter"),
+        ("http://loinc.org", "11369-6", "History of Immunization"),
         ("urn:iso:std:iso:3166", "DE", "Germany"),
         ("urn:iso:std:iso:3166", "DEU", "Germany"),
         ("urn:iso:std:iso:3166", "276", "Germany"),
