@@ -26,7 +26,7 @@ from sqlalchemy.sql.selectable import CTE, FromClause
 
 from server.kernel.rows import table_of
 from terminology.ecl import filtering, refining
-from terminology.ecl.matching import any_row
+from terminology.ecl.matching import any_row, unindexed
 from terminology.ecl.syntax import (
     AnyConcept,
     Both,
@@ -44,7 +44,7 @@ from terminology.ecl.syntax import (
     WithState,
 )
 from terminology.issues import NotSupported
-from terminology.releases.numbers import above
+from terminology.releases.numbers import above, numbers_in
 from terminology.tables import (
     TerminologyChild,
     TerminologyClosure,
@@ -172,19 +172,27 @@ def _upwards(meaning: Meaning, node: Related) -> Numbers:
 
 def _ends(meaning: Meaning, node: Related) -> Numbers:
     """The top, or the bottom, of a set."""
-    of = node.of
-    if node.direction is Direction.TOP or isinstance(of, AnyConcept):
-        way = Direction.DESCENDANT if node.direction is Direction.TOP else Direction.ANCESTOR
-        lower = meaning.numbers(Related(way, of))
-        return meaning.narrowed(of, lambda number: number.not_in(lower))
+    of, is_top = node.of, node.direction is Direction.TOP
+    is_few = estimate(of) <= _SOME
+    if is_top and is_few:
+        return _top_of_some(meaning, of)
+    if is_top or is_few or isinstance(of, AnyConcept):
+        others = meaning.numbers(Related(Direction.DESCENDANT if is_top else Direction.ANCESTOR, of))
+        return meaning.narrowed(of, lambda number: number.not_in(others))
     closure, here = meaning.table(TerminologyClosure)
-    within = meaning.among(of, closure.c.descendant)
-
-    def is_lowest(number: Number) -> ColumnElement[bool]:
-        return not_(any_row(closure, here, closure.c.ancestor == number, within))
-
+    within = unindexed(closure.c.descendant).in_(meaning.part(of))
     each = meaning.part(of).subquery()
-    return select(each.c.number).where(is_lowest(each.c.number))
+    is_higher = any_row(closure, here, closure.c.ancestor == each.c.number, within)
+    return select(each.c.number).where(not_(is_higher))
+
+
+def _top_of_some(meaning: Meaning, of: Expression) -> Numbers:
+    """The top of a set, by what lies above each: cheaper than by what lies below, unless there are many."""
+    concept, here = meaning.table(TerminologyConcept)
+    ancestors = numbers_in(concept.c.ancestors)
+    (number,) = ancestors.selected_columns
+    is_lower = ancestors.where(number.in_(meaning.part(of))).correlate(concept).exists()
+    return select(concept.c.number).where(here, concept.c.number.in_(meaning.part(of)), not_(is_lower))
 
 
 def _members(meaning: Meaning, node: MemberOf) -> Numbers:
@@ -244,13 +252,16 @@ def _without(meaning: Meaning, node: Without) -> Numbers:
 
 def _dotted(meaning: Meaning, node: Dotted) -> Numbers:
     relation, here = meaning.table(TerminologyRelation)
+    columns = relation.c
+    source: Number = columns.source
+    attribute: Number = columns.attribute
+    if estimate(node.of) <= _FEW:
+        attribute = unindexed(attribute)
+    elif isinstance(node.attribute, ConceptReference):
+        source = unindexed(source)
     return (
-        select(relation.c.target.label("number"))
-        .where(
-            here,
-            meaning.among(node.of, relation.c.source),
-            meaning.among(node.attribute, relation.c.attribute),
-        )
+        select(unindexed(columns.target).label("number"))
+        .where(here, meaning.among(node.of, source), meaning.among(node.attribute, attribute))
         .distinct()
     )
 

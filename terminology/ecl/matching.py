@@ -35,6 +35,11 @@ def any_row(table: FromClause, *conditions: ColumnElement[bool]) -> ColumnElemen
     return select(literal(1)).select_from(table).where(*conditions).correlate_except(table).exists()
 
 
+def unindexed(column: ColumnElement[int]) -> ColumnElement[int]:
+    """The column as no index has it: rows are to be found by what else is asked of them."""
+    return column + 0
+
+
 def unless(comparison: Comparison, condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """The condition, or that it does not hold where the comparison is `!=`."""
     return not_(condition) if comparison is Comparison.NOT_EQUAL else condition

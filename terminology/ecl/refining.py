@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, distinct, func, not_, or_, select, true, union
 from sqlalchemy.sql.selectable import FromClause
 
-from terminology.ecl.matching import any_row, compared, matches_terms
+from terminology.ecl.matching import any_row, compared, matches_terms, unindexed
 from terminology.ecl.syntax import (
     All,
     AnyConcept,
@@ -81,9 +81,8 @@ def _attribute_driver(meaning: "Meaning", node: Attribute, *, is_grouped: bool) 
     if not node.cardinality.least or is_any or is_other:
         return None
     rows = _rows(meaning, node)
-    found = select(rows.own.label("number")).where(
-        rows.here, meaning.among(node.name, rows.table.c.attribute)
-    )
+    number = unindexed(rows.own).label("number")  # or SQLite would read all rows in its order
+    found = select(number).where(rows.here, meaning.among(node.name, rows.table.c.attribute))
     if isinstance(node.value, Expression):
         found = found.where(meaning.among(node.value, _other_end(node, rows)))
     else:
@@ -127,7 +126,7 @@ def _has_attribute(
     conditions = [
         rows.here,
         rows.own == number,
-        meaning.holds(node.name, rows.table.c.attribute, level + 1),
+        meaning.holds(node.name, unindexed(rows.table.c.attribute), level + 1),
         _value_fits(meaning, node, rows, level + 1),
     ]
     if group is not None:
@@ -173,7 +172,7 @@ def _has_group(
             rows.here,
             rows.own == number,
             groups.c.role_group > 0,
-            meaning.holds(leading.name, groups.c.attribute, level + 1),
+            meaning.holds(leading.name, unindexed(groups.c.attribute), level + 1),
             _value_fits(meaning, leading, rows, level + 1),
         ]
         others = _others(node.of, leading)
@@ -251,7 +250,7 @@ def _value_fits(meaning: "Meaning", node: Attribute, rows: _Rows, level: int) ->
             wanted = str(value != _is_not(node)).lower()
             return and_(columns.number.is_(None), func.lower(columns.value) == wanted)
         case _:
-            fits = meaning.holds(node.value, _other_end(node, rows), level)
+            fits = meaning.holds(node.value, unindexed(_other_end(node, rows)), level)
             return not_(fits) if _is_not(node) else fits
 
 
