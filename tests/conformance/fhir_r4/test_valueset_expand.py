@@ -235,6 +235,18 @@ async def test_inactive_codes(
         assert properties(entry_of(answer, "yew")) == {"status": "retired"}
 
 
+async def test_what_is_deprecated_is_told_with_its_status_and_not_inactive() -> None:
+    old = {
+        "resourceType": "CodeSystem",
+        "url": WOODS,
+        "content": "complete",
+        "concept": [{"code": "grove", "property": [{"code": "status", "valueCode": "deprecated"}]}],
+    }
+    (grove,) = entries(await expand_it({"include": [{"system": WOODS}]}, old, activeOnly=True))
+    assert "inactive" not in grove
+    assert properties(grove) == {"status": "deprecated"}
+
+
 async def test_abstract_codes() -> None:
     assert entry_of(await expand_it(ALL), "conifer")["abstract"] is True
     assert codes(await expand_it(ALL, excludeNotForUI=True)) == EVERY[1:]
@@ -251,6 +263,7 @@ async def test_abstract_codes() -> None:
         ({"include": [filtered("concept", "descendent-of", "conifer")]}, {}, ["fir", "yew"]),
         ({"include": [named("oak", "cork-oak")]}, {}, ["oak", "cork-oak"]),
         ({**ALL, "exclude": [named("elm")]}, {}, EVERY[:5]),
+        ({"include": [{"valueSet": [SOFT]}]}, {}, EVERY[:3]),
     ],
 )
 async def test_nesting(compose: Json, parameters: Json, expected: list[Any]) -> None:
@@ -349,6 +362,30 @@ async def test_a_value_set_has_names_of_its_own() -> None:
     assert len(oak["extension"]) == 3
     (oak,) = entries(await expand_it(compose, displayLanguage="de"))
     assert oak["display"] == "Dicke Eiche"
+
+
+async def test_what_the_value_set_says_goes_before() -> None:
+    base = "http://hl7.org/fhir/StructureDefinition/"
+
+    def extensions(*pairs: tuple[str, str]) -> list[Json]:
+        """Extensions with text."""
+        return [{"url": base + name, "valueString": value} for name, value in pairs]
+
+    own = extensions(("codesystem-label", "1."), ("rendering-style", "bold"), ("rendering-xhtml", "<b/>"))
+    woods = {
+        "resourceType": "CodeSystem",
+        "url": WOODS,
+        "content": "complete",
+        "concept": [{"code": "grove", "extension": own}],
+    }
+    named_so = {
+        "code": "grove",
+        "extension": extensions(("valueset-label", "a)"), ("rendering-style", "thin")),
+    }
+    compose = {"include": [{"system": WOODS, "concept": [named_so]}]}
+    (grove,) = entries(await expand_it(compose, woods))
+    assert properties(grove) == {"label": "a)"}
+    assert [each["valueString"] for each in grove["extension"] if "valueString" in each] == ["thin", "<b/>"]
 
 
 async def test_properties_that_are_asked_for() -> None:
