@@ -29,7 +29,6 @@ MAX_PAGE = 10_000  # codes that are told at once, whatever `count` says
 MAX_NESTING = 50  # levels of a nested expansion; deeper ones are told flat
 
 _TOLD_AT_ONCE = 500  # codes, some 10 ms
-_TOO_COSTLY = "http://hl7.org/fhir/StructureDefinition/valueset-toocostly"
 _ALWAYS_TOLD = frozenset(
     {"id", "language", "url", "identifier", "version", "name", "title", "status", "experimental", "date"}
     | {"publisher", "copyright"}
@@ -54,26 +53,20 @@ async def expand(inputs: Inputs, library: Library, context: Context) -> Json:
     most = context.max_expansion if asked.count is None else MAX_PAGE
     count = most + 1 if asked.count is None else min(asked.count, most + 1)
     page = await composition.page(asked.offset or 0, count)
-    if len(page.members) > most and not asked.limited:
+    if (too_many := len(page.members) > most) and not asked.limited:
         raise TooCostly(
             f"The value set '{value_set.canonical}' has more than {most} codes: ask for some of them by "
             "'count' and 'offset', or narrow them by 'filter'."
         )
     contains = Contains(asked, sources.systems.systems_with_versions)
     entries = await _tell(contains, page.members[:most])
-    told = [*asked.told, *sources.used(), *sources.warnings()]
-    if composition.merged:
-        told.append({"name": "versionsMatch", "valueBoolean": True})
-    extensions = [*sources.reservations(), *contains.declarations()]
-    if len(page.members) > most:
-        extensions.append({"url": _TOO_COSTLY, "valueBoolean": True})
     parts = {
-        "extension": extensions,
+        "extension": [*sources.reservations(too_many=too_many), *contains.declarations()],
         "identifier": context.new_uuid(),
         "timestamp": context.now,
         "total": page.total,
         "offset": None if asked.count is None and asked.offset is None else asked.offset or 0,
-        "parameter": told,
+        "parameter": [*asked.told, *sources.used(merged=composition.merged), *sources.warnings()],
         "contains": _arranged(entries, page, asked, sources),
     }
     expansion = {name: value for name, value in parts.items() if value not in (None, [])}

@@ -16,6 +16,7 @@ from terminology.versions import DEFAULT_VALUE_SET_VERSION, VersionRules
 Json = Any
 
 _UNCLOSED = "http://hl7.org/fhir/StructureDefinition/valueset-unclosed"
+_TOO_COSTLY = "http://hl7.org/fhir/StructureDefinition/valueset-toocostly"
 _UNCLOSED_REASON = "http://hl7.org/fhir/StructureDefinition/valueset-unclosed-reason"
 
 
@@ -27,8 +28,11 @@ class Sources:
     systems: OpenedSystems
     rules: VersionRules
 
-    def used(self) -> Iterator[Json]:
-        """What has been used, and which rules chose the versions, as ValueSet.expansion.parameter."""
+    def used(self, *, merged: bool) -> Iterator[Json]:
+        """What has been used, and which rules chose the versions, as ValueSet.expansion.parameter.
+
+        `merged`: versions of a code system have been taken for the same.
+        """
         for name, canonical in self.systems.rules_used:
             yield _parameter(name, canonical)
         named = dict.fromkeys(each for one in self._all() for each in one.imports if each.version is None)
@@ -44,6 +48,8 @@ class Sources:
         for one in self.root.all_imports():
             if one.named:
                 yield _parameter("used-valueset", one.value_set.canonical)
+        if merged:
+            yield {"name": "versionsMatch", "valueBoolean": True}
 
     def warnings(self) -> Iterator[Json]:
         """What is to be said of the status of what has been used, as ValueSet.expansion.parameter."""
@@ -55,14 +61,16 @@ class Sources:
             if warning := _warning(used.header, own):
                 yield _parameter(warning, used.edition.canonical)
 
-    def reservations(self) -> Iterator[Json]:
-        """That there are more codes than are here, as extensions of ValueSet.expansion."""
+    def reservations(self, *, too_many: bool) -> Iterator[Json]:
+        """That there are more codes than are here, or are told, as extensions of ValueSet.expansion."""
         for canonical in self.systems.fragments_used:
             yield {"url": _UNCLOSED, "valueBoolean": True}
             yield {
                 "url": _UNCLOSED_REASON,
                 "valueString": f"This extension is based on a fragment of the code system {canonical.url}",
             }
+        if too_many:
+            yield {"url": _TOO_COSTLY, "valueBoolean": True}
 
     def _all(self) -> Iterator[Composed]:
         yield self.root

@@ -492,7 +492,27 @@ async def test_too_many_codes() -> None:
         assert len(codes(await expand_it(compose, within=narrow, count=6))) == 6
         answer = await expand_it(compose, within=narrow, limitedExpansion=True)
         assert codes(answer) == EVERY[:5]
-        assert answer["expansion"]["extension"][-1]["valueBoolean"] is True
+        assert answer["expansion"]["extension"][0]["url"].endswith("/valueset-toocostly")
+
+
+async def test_a_page_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("terminology.expand.MAX_PAGE", 3)
+    assert (
+        len(codes(await expand_it(ALL, count=3))) == len(codes(await expand_it(ALL, count=9, offset=3))) == 3
+    )
+    with pytest.raises(TooCostly):
+        await expand_it(ALL, count=4)
+
+
+@pytest.mark.parametrize(("name", "value", "heard"), [("activeOnly", "true", True), ("count", "1", False)])
+async def test_parameters_of_the_value_set(name: str, value: str, heard: bool) -> None:
+    asked = {
+        "url": "http://hl7.org/fhir/StructureDefinition/valueset-expansion-parameter",
+        "extension": [{"url": "name", "valueCode": name}, {"url": "value", "valueString": value}],
+    }
+    answer = await expand_it({**ALL, "extension": [asked]})
+    assert (codes(answer) != EVERY) == (name in told(answer)) == heard
+    assert codes(await expand_it({**ALL, "extension": [asked]}, activeOnly=False)) == EVERY
 
 
 async def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
