@@ -173,7 +173,13 @@ INFERRED_TWICE = _error(
 UNKNOWN_CODE = _error(
     "code-invalid",
     TxType.INVALID_CODE,
-    "Unknown code '{code}' in the CodeSystem '{system}'{version}",
+    "Unknown code '{code}' in the CodeSystem '{system}'",
+    message_id="Unknown_Code_in",
+)
+UNKNOWN_CODE_OF_VERSION = _error(
+    "code-invalid",
+    TxType.INVALID_CODE,
+    "Unknown code '{code}' in the CodeSystem '{system}' version '{version}'",
     message_id="Unknown_Code_in_Version",
 )
 UNKNOWN_CODE_OF_FRAGMENT = _warning(

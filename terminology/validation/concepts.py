@@ -24,6 +24,7 @@ from terminology.messages import (
     STATUS_OF_DEFINITION,
     UNKNOWN_CODE,
     UNKNOWN_CODE_OF_FRAGMENT,
+    UNKNOWN_CODE_OF_VERSION,
     VERSION_NEEDED,
 )
 from terminology.validation.findings import Findings
@@ -111,12 +112,13 @@ def say_unknown_code(located: Located, findings: Findings) -> bool:
         return True
     header, coding = located.system.header, located.coding
     is_fragment = header.content is not Content.COMPLETE
-    values = {
-        "code": coding.code or "",
-        "system": header.url,
-        "version": f" version '{header.version}'" if header.version else "",
-    }
-    findings.say(UNKNOWN_CODE_OF_FRAGMENT if is_fragment else UNKNOWN_CODE, coding.at("code"), **values)
+    values = {"code": coding.code or "", "system": header.url, "version": header.version or ""}
+    if is_fragment:
+        values["version"] = f" version '{header.version}'" if header.version else ""
+        findings.say(UNKNOWN_CODE_OF_FRAGMENT, coding.at("code"), **values)
+    else:
+        message = UNKNOWN_CODE_OF_VERSION if header.version else UNKNOWN_CODE
+        findings.say(message, coding.at("code"), **values)
     if header.compositional and not _OF_EXPRESSIONS.isdisjoint(coding.code or ""):
         findings.say(GRAMMAR_NOT_KNOWN, coding.at("code"), code=coding.code or "", system=header.url)
     return not is_fragment

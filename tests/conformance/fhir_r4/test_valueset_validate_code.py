@@ -33,6 +33,7 @@ from tests.conformance.fhir_r4.colours import (
 Json = Any
 
 ERROR, WARNING, INFORMATION = "error", "warning", "information"
+NONE_OF_THE_CODES = "None_of_the_provided_codes_are_in_the_value_set_one"
 NOT_IN = (ERROR, "code-invalid", "not-in-vs", "Coding.code")
 INVALID = (ERROR, "code-invalid", "invalid-code", "Coding.code")
 NOT_FOUND = (ERROR, "not-found", "not-found", "Coding.system")
@@ -116,6 +117,22 @@ async def test_what_is_told_of_a_member() -> None:
 )
 async def test_why_not(name: str, code: str, issues: Sequence[Json]) -> None:
     assert issues_of(await ask(name, code)) == sorted(issues)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "system", "identifiers"),
+    [
+        ("all", "grey", COLOURS, [NONE_OF_THE_CODES, "Unknown_Code_in_Version"]),
+        ("shades", "grey", SHADES, [NONE_OF_THE_CODES, "Unknown_Code_in"]),
+        ("of-unknown", "x", UNKNOWN, ["UNKNOWN_CODESYSTEM"]),
+        ("few", "two", FEW, ["UNKNOWN_CODE_IN_FRAGMENT"]),
+    ],
+)
+async def test_issues_bear_the_identifiers_that_validators_know(
+    name: str, code: str, system: str, identifiers: Sequence[str]
+) -> None:
+    outcome = (await ask(name, code, system))["parameter"][-1]["resource"]
+    assert sorted(each["extension"][0]["valueString"] for each in outcome["issue"]) == identifiers
 
 
 @pytest.mark.parametrize(
