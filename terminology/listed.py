@@ -5,7 +5,7 @@ Concepts keep the order of the resource. What lies below what is said by nesting
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -194,19 +194,38 @@ def extension_text(element: Json, url: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def read_concept(entry: Json, header: Header) -> Concept:
-    """One entry of CodeSystem.concept."""
+@dataclass(frozen=True, slots=True)
+class Meanings:
+    """The codes of the properties that mean some of FHIR's own (concept-properties)."""
+
+    status: frozenset[str]
+    inactive: frozenset[str]
+    abstract: Sequence[frozenset[str]]  # any of them says so
+
+
+def meanings_of(header: Header) -> Meanings:
+    """Known by their URI, or else by their code."""
+
+    def codes(name: str) -> frozenset[str]:
+        return frozenset(_codes_of(header, name)) or frozenset({name})
+
+    # R4's referencerange-meaning and questionnaire-item-control call it `abstract`.
+    return Meanings(codes("status"), codes("inactive"), (codes("notSelectable"), codes("abstract")))
+
+
+def read_concept(entry: Json, header: Header, meanings: Meanings | None = None) -> Concept:
+    """One entry of CodeSystem.concept; `meanings` are those of the header, for whoever reads many."""
+    meant = meanings or meanings_of(header)
     properties = tuple(properties_of(entry))
-    status = _said(properties, header, "status") or extension_text(entry, STANDARDS_STATUS)
-    inactive = _said(properties, header, "inactive") in ("true", True) or status in INACTIVE_STATUSES
+    status = _said(properties, meant.status) or extension_value(entry, STANDARDS_STATUS)
+    inactive = _said(properties, meant.inactive) in ("true", True) or status in INACTIVE_STATUSES
     return Concept(
         code=entry["code"],
         display=entry.get("display"),
         definition=entry.get("definition"),
-        designations=tuple(read_designation(each) for each in entry.get("designation", ())),
+        designations=tuple([read_designation(each) for each in entry.get("designation", ())]),
         properties=properties,
-        # R4's referencerange-meaning and questionnaire-item-control call it `abstract`.
-        abstract="true" in (_said(properties, header, name) for name in ("notSelectable", "abstract")),
+        abstract=any(_said(properties, codes) == "true" for codes in meant.abstract),
         inactive=inactive,
         status=status,
         extensions=tuple(entry.get("extension", ())),
@@ -235,9 +254,9 @@ def _kind_of(name: str) -> str:
     return kind if kind == "Coding" else kind[0].lower() + kind[1:]
 
 
-def _said(properties: Sequence[Property], header: Header, name: str) -> str | None:
-    """The value of one of FHIR's own properties: known by its URI, or else by its code."""
-    if not properties:
-        return None
-    codes = set(_codes_of(header, name)) or {name}
-    return next((each.text for each in properties if each.code in codes), None)
+def _said(properties: Sequence[Property], codes: frozenset[str]) -> str | None:
+    """The value of the first property with one of these codes."""
+    for each in properties:
+        if each.code in codes:
+            return each.text
+    return None

@@ -3,6 +3,7 @@
 Numbers keep their digits: a decimal is read and written as it was.
 """
 
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,16 @@ import zstandard
 Json = Any
 
 COMPRESS_ABOVE_BYTES = 256
+
+
+class _OfThread(threading.local):
+    """A decompressor is not thread-safe, and takes as long to make as to use."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_OF_THREAD = _OfThread()
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -28,5 +39,5 @@ def encode_body(entry: Json) -> bytes:
 def decode_body(body: bytes) -> Json:
     """The entry that `encode_body` was given."""
     if body[:4] == _ZSTD_MAGIC:
-        body = zstandard.ZstdDecompressor().decompress(body)
+        body = _OF_THREAD.decompressor.decompress(body)
     return _DECODER.decode(body)

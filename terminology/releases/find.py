@@ -17,7 +17,7 @@ from terminology.releases.conditions import Condition, Conditions
 
 MAX_AT_ONCE = 20_000  # concepts, or codes, of one answer
 COUNTED = 1_000  # matches of a text filter
-FEW = 2_000  # concepts whose words are looked at, rather than the index of words
+FEW = 500  # concepts whose words are looked at, rather than the index of words
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Wanted:
     conditions: Sequence[Condition]
     offset: int
     limit: int | None
+    total: int | None = None  # without words, where it is known already
 
     @property
     def end(self) -> int:
@@ -61,8 +62,9 @@ def _too_many() -> TooCostly:
 
 async def _with_words(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequence[int], int | None]:
     for few in wanted.conditions:
-        numbers = (await connection.execute(few.numbers.limit(FEW + 1))).scalars().all()
-        if len(numbers) <= FEW:
+        counted = select(func.count()).select_from(few.numbers.limit(FEW + 1).subquery())
+        if (await connection.execute(counted)).scalar_one() <= FEW:
+            numbers = (await connection.execute(few.numbers)).scalars()
             return await _of_few(connection, wanted, few, [each for each in numbers if each <= wanted.last])
     is_sqlite = connection.dialect.name == "sqlite"
     search = text_index.on_sqlite if is_sqlite else text_index.on_postgresql
@@ -89,6 +91,8 @@ async def _with_conditions(connection: AsyncConnection, wanted: Wanted) -> tuple
     numbers = _meeting(first, others, wanted.last)
     page = numbers.offset(wanted.offset).limit(wanted.end - wanted.offset)
     found = list((await connection.execute(page)).scalars())
+    if wanted.total is not None:
+        return found, wanted.total
     if found and len(found) < wanted.end - wanted.offset:
         return found, wanted.offset + len(found)
     counted = select(func.count()).select_from(numbers.order_by(None).subquery())

@@ -1,5 +1,6 @@
 """A release as a `CodeSystem`: each question is one statement, or a few, over the tables."""
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from terminology.code_system import Filter, FilterOperator, Header, Selected, Se
 from terminology.concept import Concept
 from terminology.filters import CODE_NAMES
 from terminology.issues import TooCostly
-from terminology.listed import read_concept
+from terminology.listed import meanings_of, read_concept
 from terminology.releases import text_index
 from terminology.releases.bodies import decode_body
 from terminology.releases.conditions import (
@@ -31,6 +32,7 @@ from terminology.releases.conditions import (
 from terminology.releases.find import MAX_AT_ONCE, Wanted, find_numbers
 from terminology.releases.patterns import Patterns
 
+MAX_TOTALS = 1_000  # of selections of a release, which never changes
 ASKED_AT_ONCE = 500  # codes and numbers in one statement
 
 Rule = Callable[["ReleasedCodeSystem", Filter], Awaitable[Condition | None]]
@@ -120,6 +122,8 @@ class ReleasedCodeSystem:
         self.concepts, self.active_concepts = counts
         self.make = Conditions(release_id)
         self._rule = rule
+        self._meanings = meanings_of(header)
+        self._totals: OrderedDict[tuple[tuple[Filter, ...], int], int] = OrderedDict()
         self._patterns = Patterns(database, self.make)
 
     async def locate(self, code: str) -> Concept | None:
@@ -186,7 +190,9 @@ class ReleasedCodeSystem:
         words = [] if selection.text is None else text_index.wanted_words(selection.text)
         conditions = [await self.condition(each) for each in selection.filters]
         last = self.active_concepts if selection.active_only else self.concepts
-        wanted = Wanted(self.release_id, last, words, conditions, selection.offset, selection.limit)
+        key = (tuple(selection.filters), last)
+        total = None if words else self._totals.get(key)
+        wanted = Wanted(self.release_id, last, words, conditions, selection.offset, selection.limit, total)
         async with self.database.read() as connection:
             numbers, total = await find_numbers(connection, wanted)
             concepts = [
@@ -194,6 +200,10 @@ class ReleasedCodeSystem:
                 for some in _slices(numbers)
                 for active, body in (await connection.execute(_BODIES, self._values(numbers=some))).all()
             ]
+        if not words and total is not None:
+            self._totals[key] = total
+            if len(self._totals) > MAX_TOTALS:
+                self._totals.popitem(last=False)
         return Selected(concepts, total)
 
     async def codes(self, filters: Sequence[Filter], *, active_only: bool, limit: int) -> Sequence[str]:
@@ -245,7 +255,7 @@ class ReleasedCodeSystem:
         return code if self.header.case_sensitive else code.casefold()
 
     def _concept(self, active: bool, body: bytes) -> Concept:
-        concept = read_concept(decode_body(body), self.header)
+        concept = read_concept(decode_body(body), self.header, self._meanings)
         return concept if active or concept.inactive else replace(concept, inactive=True)
 
 
