@@ -4,7 +4,7 @@ Beside the output of R4 stand `code`, `system`, `definition` and `abstract`, as 
 `property` all that is known is told; where properties are named, those, and `*` is all of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from terminology.language import Languages, choose_name, languages_wanted, main_
 from terminology.library import Library
 from terminology.listed import CONCEPT_PROPERTIES
 from terminology.located import open_code_system, require_concept
+from terminology.releases.system import ReleasedCodeSystem
 from terminology.supplements import apply_supplements, is_about, open_supplements
 
 Json = Any
@@ -149,12 +150,15 @@ async def _properties(asked: Asked, system: CodeSystem, concept: Concept) -> Seq
 
 async def _names_of_values(
     asked: Asked, system: CodeSystem, properties: Sequence[Property]
-) -> dict[str, str]:
+) -> Mapping[str, str]:
     """The displays of codes of the same code system that are values, by code."""
     codes = [each.value for each in properties if each.kind == "code" and _is_of_system(system.header, each)]
     if not codes:
         return {}
-    found = await system.locate_all(list(dict.fromkeys(codes)))
+    codes = list(dict.fromkeys(codes))
+    if asked.languages is None and isinstance(system, ReleasedCodeSystem):
+        return await system.displays(codes)
+    found = await system.locate_all(codes)
     return {code: shown_name(asked, system.header, each) for code, each in found.items() if each.display}
 
 

@@ -86,6 +86,22 @@ _ALL = LookUp(
     .select_from(_JOINED)
     .where(_IN_RELEASE, one_of(CODE.c.code, bindparam("codes", "[]")))
 )
+_CHILDREN_OF = LookUp(
+    select(CONCEPT.c.code)
+    .select_from(
+        CODE.join(CHILD, (CHILD.c.release_id == CODE.c.release_id) & (CHILD.c.parent == CODE.c.number)).join(
+            CONCEPT, (CONCEPT.c.release_id == CHILD.c.release_id) & (CONCEPT.c.number == CHILD.c.child)
+        )
+    )
+    .where(_IN_RELEASE, CODE.c.code == bindparam("code", ""))
+    .order_by(CHILD.c.child)
+    .limit(MAX_AT_ONCE + 1)
+)
+_DISPLAYS = LookUp(
+    select(CONCEPT.c.code, CONCEPT.c.display)
+    .select_from(_JOINED)
+    .where(_IN_RELEASE, one_of(CODE.c.code, bindparam("codes", "[]")))
+)
 _BODIES = (
     select(CONCEPT.c.active, CONCEPT.c.body)
     .where(
@@ -140,6 +156,15 @@ class ReleasedCodeSystem:
         located = ((code, found.get(self._key(code))) for code in codes)
         return {code: concept for code, concept in located if concept is not None}
 
+    async def displays(self, codes: Sequence[str]) -> Mapping[str, str]:
+        """The displays of those codes that have one, as the code system writes them; no other names."""
+        rows = [
+            row
+            for some in _slices(codes)
+            for row in await self._look_up(_DISPLAYS, codes=orjson.dumps(list(map(self._key, some))).decode())
+        ]
+        return {row.code: row.display for row in rows if row.display}
+
     async def subsumes(self, ancestor: str, descendant: str) -> bool:
         """Whether the first is the second, or above it."""
         if ancestor == descendant:
@@ -160,10 +185,11 @@ class ReleasedCodeSystem:
         Raises:
             TooCostly: there are too many.
         """
-        number = 0 if code is None else await self.number(code)
-        if number is None:
-            return ()
-        found = [row.code for row in await self._look_up(_CHILDREN, parent=number)]
+        if code is None:
+            rows = await self._look_up(_CHILDREN, parent=0)
+        else:
+            rows = await self._look_up(_CHILDREN_OF, code=self._key(code))
+        found = [row.code for row in rows]
         if len(found) > MAX_AT_ONCE:
             raise TooCostly(f"There are more than {MAX_AT_ONCE} codes.")
         return found
