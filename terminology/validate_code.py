@@ -23,6 +23,7 @@ from terminology.issues import (
 )
 from terminology.language import languages_wanted
 from terminology.library import Kind, Library
+from terminology.listed import extension_value
 from terminology.messages import NO_SYSTEM
 from terminology.structure import require_definition
 from terminology.supplements import open_supplements
@@ -37,6 +38,7 @@ from terminology.versions import read_version_rules
 Json = Any
 
 TX_RESOURCE = "tx-resource"
+SUPPLEMENT_TYPE = "http://hl7.org/fhir/StructureDefinition/codesystem-supplement-type"
 _DEFINITIONS = frozenset({TX_RESOURCE, "codeSystem", "valueSet"})
 MAX_VALIDATIONS = 1_000  # of one $batch-validate-code
 _MEMBERSHIP_ONLY = frozenset({"CHECK_MEMBERSHIP_ONLY", "CHECK_MEMERSHIP_ONLY"})  # as clients write it
@@ -119,6 +121,8 @@ async def validate_batch(inputs: Inputs, library: Library, context: Context) -> 
         raise InvalidInput(f"A batch has 1 to {MAX_VALIDATIONS} validations.", expression="validation")
     library = _with_given(library, inputs)
     shared = {name: values for name, values in inputs.items() if name not in ("validation", TX_RESOURCE)}
+    if packs := _language_packs(inputs):
+        shared["useSupplement"] = [*shared.get("useSupplement", ()), *packs]
     answers = []
     for each in validations:
         try:
@@ -207,10 +211,21 @@ def _options_of(inputs: Inputs, value_set: ValueSet, context: Context) -> Option
 
 async def _use(definitions: Definitions, inputs: Inputs, supplements: Sequence[Canonical]) -> None:
     """Version rules, and supplements that the value set or the request asks for."""
-    asked = [parse_canonical(each) for each in texts_of(inputs, "useSupplement")]
+    asked = [parse_canonical(each) for each in (*texts_of(inputs, "useSupplement"), *_language_packs(inputs))]
     definitions.rules = read_version_rules(inputs)
     if supplements or asked:
         definitions.supplements = await open_supplements(definitions.library, (*supplements, *asked))
+
+
+def _language_packs(inputs: Inputs) -> Sequence[str]:
+    """The supplements that a request brings along as packs of names: they need not be asked for."""
+    return [
+        each.get("url", "")
+        for each in inputs.get(TX_RESOURCE, ())
+        if isinstance(each, dict)
+        and each.get("supplements")
+        and extension_value(each, SUPPLEMENT_TYPE) == "lang-pack"
+    ]
 
 
 def _of_systems(coded: Coded) -> ValueSet:

@@ -238,6 +238,30 @@ async def test_supplements(name: str, parameters: Json) -> None:
     assert told(await ask("all", "red", display="Coch"))["result"] is False
 
 
+@pytest.mark.parametrize("kind", ["lang-pack", "other"])
+async def test_a_language_pack_that_is_brought_along_need_not_be_asked_for(kind: str) -> None:
+    pack = {
+        **code_system("http://example.org/pack", "1", [{"code": "red", "display": "Rosso"}]),
+        "content": "supplement",
+        "supplements": COLOURS,
+        "language": "it",
+        "extension": [
+            {
+                "url": "http://hl7.org/fhir/StructureDefinition/codesystem-supplement-type",
+                "valueCode": kind,
+            }
+        ],
+    }
+    coding = {"system": COLOURS, "code": "red", "display": "Rosso"}
+    inputs = {"url": [SETS + "all"], "tx-resource": [pack], "coding": [coding]}
+    answer = await validate_in_value_set(inputs, library(), NOW)
+    assert told(answer)["result"] is (kind == "lang-pack")
+    one = {"parameter": [{"name": "coding", "valueCoding": coding}]}
+    batch = {"url": [SETS + "all"], "tx-resource": [pack], "validation": [one]}
+    answer = await validate_batch(batch, library(), NOW)
+    assert told(answer["parameter"][0]["resource"])["result"] is (kind == "lang-pack")
+
+
 async def test_a_supplement_that_is_not_known() -> None:
     with pytest.raises(TerminologyFault, match="Required supplement not found"):
         await ask("all", "red", useSupplement="http://example.org/other")
