@@ -25,7 +25,7 @@ from server.kernel.services import Services
 from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
 from server.workflows.job_registry import SUBSCRIPTIONS
-from server.workflows.packages import load_package
+from server.workflows.packages import Loaded, load_package, publish_shipped
 from server.workflows.terminology_import.forms import Form
 from server.workflows.terminology_import.importing import import_path
 from server.workflows.terminology_import.importing import told as told_of
@@ -85,7 +85,16 @@ async def load_definitions(
         InvalidPackage: the file is none.
     """
     async with open_database(settings) as database:
-        loaded = await load_package(database, package, told)
+        return _told_of(await load_package(database, package, told))
+
+
+async def publish_terminology(settings: Settings, told: Callable[[int], None]) -> tuple[list[str], bool]:
+    """Store the terminology that ships; returns lines that say what came of it, and if all are valid."""
+    async with open_database(settings) as database:
+        return _told_of(await publish_shipped(database, told))
+
+
+def _told_of(loaded: Loaded) -> tuple[list[str], bool]:
     refused = [f"not valid, left out: {line}" for line in loaded.refused]
     return [*refused, f"{loaded.written} definitions written, {loaded.unchanged} unchanged."], not refused
 

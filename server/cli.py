@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -219,16 +220,22 @@ def fhir_load_package(
     data: Data = None,
 ) -> None:
     """Store the profiles, value sets and other definitions of an implementation guide, to validate with."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn
-
     from server.administration import load_definitions
 
     settings = load_settings(data=data)
+    _store_definitions(lambda told: load_definitions(settings, file, told))
+
+
+def _store_definitions(
+    store: Callable[[Callable[[int], None]], Coroutine[Any, Any, tuple[list[str], bool]]],
+) -> None:
+    """Show how many definitions are stored, then what came of them."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
     columns = (SpinnerColumn(), TextColumn("{task.completed:.0f} definitions"))
     with Progress(*columns, console=errors, transient=True) as progress:
         task = progress.add_task("", total=None)
-        told = lambda count: progress.advance(task, count)  # noqa: E731
-        lines, passed = asyncio.run(load_definitions(settings, file, told))
+        lines, passed = asyncio.run(store(lambda count: progress.advance(task, count)))
     for line in lines:
         typer.echo(line)
     raise typer.Exit(0 if passed else 1)
@@ -294,6 +301,15 @@ def terminology_import(
     for line in lines:
         typer.echo(line)
     raise typer.Exit(0 if passed else 1)
+
+
+@terminology.command("publish")
+def terminology_publish(data: Data = None) -> None:
+    """Store the terminology that ships as resources, to be read and searched; operations need it not."""
+    from server.administration import publish_terminology
+
+    settings = load_settings(data=data)
+    _store_definitions(lambda told: publish_terminology(settings, told))
 
 
 @terminology.command("list")

@@ -5,7 +5,7 @@ definition of the same id gets an id of its own.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from fhir.packages import Definition, read_package
 from fhir.search.definitions import stored_types
 from server.kernel.access import Principal
 from server.kernel.database import Database, UnitOfWork
+from terminology.code_system import Content
+from terminology.shipped import shipped
 
 LOADER = Principal("system:load-package", "Packages of FHIR definitions")
 AT_ONCE = 5  # definitions of one transaction, which others wait for on SQLite
@@ -41,9 +43,29 @@ async def load_package(
     Raises:
         InvalidPackage: the file is none; what was read of it before stays.
     """
+    return await load_definitions(database, read_package(path), told)
+
+
+async def publish_shipped(database: Database, told: Callable[[int], None] = lambda _: None) -> Loaded:
+    """Store the terminology that ships, so that clients can read and search it.
+
+    Code systems of which only a part ships are left out: the operations know that more is missing than there.
+    """
+    definitions = (
+        Definition(row.url, shipped().resource(row))
+        for row in shipped().rows()
+        if row.content in (None, Content.COMPLETE)
+    )
+    return await load_definitions(database, definitions, told)
+
+
+async def load_definitions(
+    database: Database, definitions: Iterable[Definition], told: Callable[[int], None]
+) -> Loaded:
+    """Store definitions, a few at a time; `told` hears how many are done."""
     loaded = Loaded()
     waiting: list[Definition] = []
-    for definition in read_package(path):
+    for definition in definitions:
         if definition.resource["resourceType"] in stored_types():
             waiting.append(definition)
         if len(waiting) == AT_ONCE:
