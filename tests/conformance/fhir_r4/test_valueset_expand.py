@@ -481,6 +481,9 @@ async def test_default_value_set_version() -> None:
     answer = await expand_it({"include": [{"valueSet": [OAK]}]}, default_valueset_version=f"{OAK}|1")
     assert codes(answer) == ["oak", "cork-oak"]
     assert told(answer)["used-valueset"] == told(answer)["default-valueset-version"] == [f"{OAK}|1"]
+    answer = await expand_it({"include": [{"valueSet": [f"{OAK}|2"]}]}, default_valueset_version=f"{OAK}|1")
+    assert told(answer)["used-valueset"] == [f"{OAK}|2"]
+    assert "default-valueset-version" not in told(answer)
 
 
 async def test_too_many_codes() -> None:
