@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Select, false, literal, not_, or_, select, true, union_all
 
+from server.kernel.look_up import LookUp
 from server.kernel.rows import table_of
 from terminology.code_system import Filter, FilterOperator
 from terminology.filters import CODE_NAMES, split_list
@@ -39,6 +40,7 @@ class Condition:
 
     numbers: Select[Any]  # its one column has them, each once
     holds: Callable[[Number], ColumnElement[bool]]  # whether one number is among them
+    look_up: LookUp | None = None  # the same with a parameter `asked`: a row if it is; for what is kept
 
 
 def among(numbers: Select[Any]) -> Condition:

@@ -205,9 +205,17 @@ class ReleasedCodeSystem:
                 if self._rule is None or await self.number(each.value) is not None:
                     return False
             conditions.append(await self.condition(each))
-        if number is None or not conditions:
-            return number is not None
-        holds = select(literal(1)).where(*(each.holds(literal(number)) for each in conditions))
+        if number is None:
+            return False
+        others = []
+        for condition in conditions:
+            if condition.look_up is None:
+                others.append(condition.holds(literal(number)))
+            elif not await self.database.look_up(condition.look_up, {"asked": number}):
+                return False
+        if not others:
+            return True
+        holds = select(literal(1)).where(*others)
         async with self.database.read() as connection:
             return (await connection.execute(holds)).first() is not None
 

@@ -8,7 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
+from sqlalchemy import Integer, bindparam, literal, select
+
 from server.kernel.database import Database
+from server.kernel.look_up import LookUp
 from terminology.code_system import Filter, FilterOperator
 from terminology.ecl.concepts import DEFINED, PRIMITIVE
 from terminology.ecl.evaluate import Meaning
@@ -81,7 +84,9 @@ async def _condition(system: ReleasedCodeSystem, tree: Expression, text: str) ->
         meaning = Meaning(
             system.release_id, await find_numbers(connection, system.release_id, codes_of(tree), text)
         )
-    return Condition(meaning.numbers(tree), lambda number: meaning.holds(tree, number))
+    asked = bindparam("asked", 0, type_=Integer)
+    look_up = LookUp(select(literal(1).label("found")).where(meaning.holds(tree, asked)))
+    return Condition(meaning.numbers(tree), lambda number: meaning.holds(tree, number), look_up)
 
 
 def expression_of(asked: Filter) -> Expression | None:
