@@ -119,14 +119,21 @@ def _codes(inputs: Inputs, names: Mapping[str, str]) -> Sequence[Coded]:
 def _dependencies(inputs: Inputs) -> Iterator[Related]:
     """`dependency`: the values of other elements, in its parts `element` and `concept` (or R5's)."""
     for dependency in inputs.get("dependency", ()):
-        parts = dependency.get("part") if isinstance(dependency, dict) else None
-        values = {part.get("name"): _value(part) for part in parts or () if isinstance(part, dict)}
+        values = {str(part.get("name")): _value(part) for part in _objects(dependency, "part")}
         element = values.get("element") or values.get("attribute")
         value = values.get("concept") or values.get("value")
         if not isinstance(element, str) or value is None:
             raise InvalidInput("The parameter 'dependency' has the parts 'element' and 'concept'.")
-        codings = value.get("coding", [value]) if isinstance(value, dict) else [{"code": str(value)}]
-        yield from (Related(element, str(each.get("code", "")), each.get("system")) for each in codings)
+        codings = _objects(value, "coding") or [value if isinstance(value, dict) else {"code": value}]
+        for each in codings:
+            system = each.get("system")
+            yield Related(element, str(each.get("code", "")), system if isinstance(system, str) else None)
+
+
+def _objects(value: Json, name: str) -> Sequence[Json]:
+    """The objects of an array; what is none has none."""
+    entries = value.get(name) if isinstance(value, dict) else None
+    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else ()
 
 
 def _value(part: Json) -> Json:

@@ -79,6 +79,22 @@ async def test_what_a_mapping_depends_on(client: httpx.AsyncClient, stored: str)
     }
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        1,
+        [],
+        [1],
+        [{"name": []}],
+        [{"name": "element", "valueUri": "urn:x"}, {"name": "concept", "valueCoding": {}}],
+    ],
+)
+async def test_dependencies_of_any_form(client: httpx.AsyncClient, stored: str, part: Json) -> None:
+    body = parameters(url_Uri=MAP, coding_Coding={"system": STONES, "code": "basalt"})
+    body["parameter"].append({"name": "dependency", "part": part})
+    assert (await client.post("/ConceptMap/$translate", json=body)).status_code in (200, 400)
+
+
 async def test_reverse(client: httpx.AsyncClient, stored: str) -> None:
     agate = {"system": GEMS, "code": "agate"}
     found = await translate(client, url_Uri=MAP, coding_Coding=agate, reverse_Boolean=True)

@@ -1,6 +1,7 @@
 """GET /metadata?mode=terminology (FHIR R4 terminologycapabilities.html, http.html#capabilities)."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,7 +9,9 @@ import httpx
 from fhir.capability import ServerFacts
 from fhir.model.json_codec import decode_json, encode_json
 from fhir.model.validation import validate
-from fhir.terminology_capabilities import terminology_capabilities
+from fhir.operations.terminology import given
+from fhir.terminology_capabilities import EXPANSION_PARAMETERS, terminology_capabilities
+from terminology import expand, expand_input, versions
 from terminology.in_request import GivenDefinitions
 from terminology.library import Kind
 
@@ -47,3 +50,9 @@ async def test_at_the_door(client: httpx.AsyncClient, create: Callable[..., Any]
     assert STONES in [each["uri"] for each in found["codeSystem"]]
     names = {each["name"] for each in found["expansion"]["parameter"]}
     assert {"activeOnly", "count", "displayLanguage", "tx-resource"} <= names
+
+
+def test_what_is_told_of_expansions_is_read_by_them() -> None:
+    modules = (expand, expand_input, versions, given)
+    source = "".join(Path(str(each.__file__)).read_text() for each in modules)
+    assert [name for name in EXPANSION_PARAMETERS if f'"{name}"' not in source] == []
