@@ -5,17 +5,17 @@ code is excluded, or in a further value set of an include, is asked code by code
 for that. Work is bounded by the concepts looked at.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from terminology.canonical import Canonical, accepts, order_of
-from terminology.code_system import Content, Selection
+from terminology.code_system import CodeSystem, Content, Selection
 from terminology.concept import Concept
 from terminology.imports import Composed
 from terminology.included import MAX_LOOKED_AT, Included, Member, Work, expanded, select
 from terminology.issues import TooCostly
-from terminology.listed import terms_of
+from terminology.listed import ListedCodeSystem, terms_of
 from terminology.opened import Opened, OpenedSystems
 from terminology.text import MAX_WORDS, matches, words_of
 from terminology.value_set import Include, NamedConcept
@@ -156,9 +156,11 @@ class Composition:
     async def _named(self, include: Include, opened: Opened) -> Sequence[Member]:
         """The concepts that an include names, as far as its filters let them through."""
         self._work.look_at(len(include.concepts))
-        located = await opened.system.locate_all(list(include.concepts))
+        codes = self._matching(include.concepts, opened.system) if self._words else list(include.concepts)
+        located = await opened.system.locate_all(codes)
         found = []
-        for code, named in include.concepts.items():
+        for code in codes:
+            named = include.concepts[code]
             concept = located.get(code)
             if concept is None and opened.header.content is Content.FRAGMENT:
                 concept = Concept(code)  # what a fragment lacks may well be there
@@ -166,6 +168,17 @@ class Composition:
                 not include.filters or await opened.system.lets_through(concept.code, include.filters)
             ):
                 found.append(_member(opened, concept, named))
+        return found
+
+    def _matching(self, named: Mapping[str, NamedConcept], system: CodeSystem) -> list[str]:
+        """The codes whose names may have the words that are wanted: told without reading their concepts."""
+        if not isinstance(system, ListedCodeSystem):
+            return list(named)
+        found = []
+        for code, each in named.items():
+            index, own = system.index_of(code), "\n".join((code, *_names(each)))
+            if not own.isascii() or all(f"\n{w}" in index or w in own.lower() for w in self._words):
+                found.append(code)
         return found
 
     async def _selected(self, include: Include, opened: Opened, asked: Selection) -> AsyncIterator[Concept]:
@@ -218,7 +231,11 @@ def _member(opened: Opened, concept: Concept, named: NamedConcept | None = None)
 
 def _terms(member: Member) -> Iterator[str]:
     yield from terms_of(member.concept)
-    if (named := member.named) is not None:
-        if named.display:
-            yield named.display
-        yield from (each.value for each in named.designations)
+    if member.named is not None:
+        yield from _names(member.named)
+
+
+def _names(named: NamedConcept) -> Iterator[str]:
+    if named.display:
+        yield named.display
+    yield from (each.value for each in named.designations)

@@ -76,6 +76,11 @@ class ListedCodeSystem:
         found = [each for each in map(self._of, codes) if self._is_wanted(each, asked)]
         return Selected(found[selection.offset : end], len(found))
 
+    def index_of(self, code: str) -> str:
+        """The words of a concept, as `text.begin_words` looks through them; none: there is none."""
+        entry = self.hierarchy.find(code)
+        return "" if entry is None else self._indexes[entry["code"]]
+
     @cached_property
     def _indexes(self) -> Mapping[str, str]:
         """The words of each concept, cut out once."""

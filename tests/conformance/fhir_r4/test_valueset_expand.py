@@ -209,6 +209,12 @@ async def test_count_and_offset(
             "tanne",
             ["fir"],
         ),
+        (
+            {"include": [{"system": TREES, "concept": [{"code": "oak", "display": "Elder"}]}]},
+            "eld eic",
+            ["oak"],
+        ),
+        ({"include": [named("oak", "elm")]}, "lm", []),
         ({"include": [{"valueSet": [SOFT]}]}, "y", ["yew"]),
         ({**ALL, "exclude": [named("oak")]}, "oak", ["cork-oak"]),
     ],
