@@ -1,6 +1,7 @@
 """The door as a transaction sees it: reads of a Bundle see what its writes have done (http.html#trules)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -37,6 +38,9 @@ class _Within(Database):
     async def look_up(self, look_up: LookUp, values: Values) -> Sequence[Any]:
         """The rows of a short SELECT."""
         return (await self._unit.execute(look_up.select, values)).all()
+
+    def on_events(self, tell: Callable[[AbstractSet[str]], None]) -> None:
+        """Tell nothing: who listens here is gone when the transaction has committed."""
 
 
 class _AuditWithin(ReadAudit):

@@ -12,6 +12,7 @@ from server.kernel.access import Access
 from server.kernel.services import Services
 from terminology.library import Kind
 
+from .bundles import entry, transaction
 from .terms import STONES, gem_map, stones, told
 
 Json = Any
@@ -127,3 +128,17 @@ async def test_a_visitor_sees_nothing_that_names_a_patient(
     assert told((await client.get(url, headers=as_visitor)).json())["version"] == "2"
     for path in (f"/Patient/{patient}", "/Patient", "/CodeSystem?_has:Observation:subject:code=x"):
         assert (await client.get(path, headers=as_visitor)).status_code in (400, 403), path
+
+
+async def test_a_transaction_asks_what_it_has_written(client: httpx.AsyncClient) -> None:
+    put = entry("PUT", "CodeSystem/one", {**stones(), "id": "one"})
+    ask = entry("GET", f"CodeSystem/$lookup?system={STONES}&code=granite")
+    broken = entry("PUT", "Observation/one", {"resourceType": "Observation", "id": "one"})
+    assert (await client.post("", json=transaction(put, ask, broken))).status_code == 400
+    lookup = f"/CodeSystem/$lookup?system={STONES}&code=granite"
+    assert (await client.get(lookup)).status_code == 404
+    answer = await client.post("", json=transaction(put, ask))
+    assert answer.status_code == 200, answer.text
+    (found,) = (one["resource"] for one in answer.json()["entry"] if "resource" in one)
+    assert told(found)["display"] == "Granite"
+    assert (await client.get(lookup)).status_code == 200
