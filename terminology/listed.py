@@ -26,11 +26,12 @@ class ListedCodeSystem:
     """A `CodeSystem` in memory.
 
     Raises:
-        InvalidDefinition: two concepts have the same code, or one lies below itself.
+        InvalidDefinition: two concepts have the same code.
     """
 
     def __init__(self, resource: Json) -> None:
         self.header = read_header(resource)
+        self._meanings = meanings_of(self.header)
         self.hierarchy = read_hierarchy(resource, self.header)
 
     async def locate(self, code: str) -> Concept | None:
@@ -105,7 +106,7 @@ class ListedCodeSystem:
         return self._concept(self.hierarchy.entries[code])
 
     def _concept(self, entry: Json) -> Concept:
-        return read_concept(entry, self.header)
+        return read_concept(entry, self.header, self._meanings)
 
 
 def terms_of(concept: Concept) -> Iterator[str]:
@@ -222,7 +223,7 @@ def read_concept(entry: Json, header: Header, meanings: Meanings | None = None) 
     """One entry of CodeSystem.concept; `meanings` are those of the header, for whoever reads many."""
     meant = meanings or meanings_of(header)
     properties = tuple(properties_of(entry))
-    status = _said(properties, meant.status) or extension_value(entry, STANDARDS_STATUS)
+    status = _said(properties, meant.status) or extension_text(entry, STANDARDS_STATUS)
     inactive = _said(properties, meant.inactive) in ("true", True) or status in INACTIVE_STATUSES
     return Concept(
         code=entry["code"],
@@ -248,7 +249,7 @@ def properties_of(entry: Json) -> Iterator[Property]:
     """The entries of CodeSystem.concept.property."""
     for each in entry.get("property", ()):
         for name, value in each.items():
-            if name[:5] == "value":
+            if name[:5] == "value" and name != "value":
                 yield Property(each.get("code", ""), _kind_of(name), value)
 
 

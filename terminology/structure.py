@@ -55,7 +55,7 @@ _CONCEPT: dict[str, _Element] = {
 _CONCEPT["concept"] = _many(_CONCEPT)
 _DEFINITION: Mapping[str, _Element] = {
     "id": _text, "url": _text, "version": _text, "name": _text, "title": _text, "status": _text,
-    "language": _text, "experimental": _flag, "extension": _extensions,
+    "language": _text, "experimental": _flag, "extension": _extensions, "contained": _many({}),
 }  # fmt: skip
 _CODE_SYSTEM: Mapping[str, _Element] = {
     **_DEFINITION, "content": _text, "caseSensitive": _flag, "compositional": _flag, "versionNeeded": _flag,
@@ -83,10 +83,9 @@ _EXPANSION: Mapping[str, _Element] = {
     "contains": _many(_CONTAINS), "extension": _extensions,
     "parameter": _many({"name": _text}),
 }  # fmt: skip
-_VALUE_SET: dict[str, _Element] = {
+_VALUE_SET: Mapping[str, _Element] = {
     **_DEFINITION, "compose": _Element(_COMPOSE), "expansion": _Element(_EXPANSION),
 }  # fmt: skip
-_VALUE_SET["contained"] = _many({})
 _RELATED: Mapping[str, _Element] = {
     "property": _text, "attribute": _text, "system": _text, "value": _text, "display": _text,
     "valueCoding": _coding, "valueCode": _text, "valueString": _text,

@@ -54,6 +54,7 @@ class Translation:
     named: Named
     matches: list[Match] = field(default_factory=list)
     depending: int = 0  # mappings passed over, since what they depend on was not given
+    _led_to: set[tuple[Coded, Canonical]] = field(default_factory=set)  # maps that were asked by `unmapped`
 
     async def add(self, concept_map: ConceptMap, seen: tuple[Canonical, ...] = ()) -> None:
         """Add what a map says; `seen` are the maps that led to it.
@@ -85,8 +86,13 @@ class Translation:
         if unmapped.other_map is not None:
             if unmapped.other_map in seen or len(seen) >= MAX_OTHER_MAPS:
                 raise InvalidDefinition("The concept maps lead to one another without end.")
-            other = await self.named(unmapped.other_map)
-            await self._add(other, coded, (*seen, unmapped.other_map))
+            if (
+                coded,
+                unmapped.other_map,
+            ) not in self._led_to:  # whichever groups lead to it: it says it once
+                self._led_to.add((coded, unmapped.other_map))
+                other = await self.named(unmapped.other_map)
+                await self._add(other, coded, (*seen, unmapped.other_map))
             return
         code = coded.code if unmapped.mode == "provided" else unmapped.code
         if code is not None:

@@ -2,8 +2,10 @@
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +21,8 @@ Json = Any
 
 SYSTEM, LIST, SUPPLEMENT = "http://example.org/s", "http://example.org/l", "http://example.org/p"
 EXTENSIONS = "http://hl7.org/fhir/StructureDefinition/"
+STATUS = "structuredefinition-standards-status"
+ALL: Json = {"include": [{"system": SYSTEM}]}
 CONTEXT = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:0", "de")
 
 
@@ -170,6 +174,25 @@ async def test_the_definitions_themselves_are_expanded() -> None:
         ("a", "Ah"),
         ("b", "Beh"),
     ]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"contained": 5},
+        {"contained": None},
+        {"contained": [5]},
+        {"concept": [{"code": "a", "property": [{"code": "size", "value": "big"}]}]},
+        {"concept": [{"code": "a", "extension": [extension(STATUS, valueCode=[])]}]},
+        {"concept": [{"code": "a", "extension": [extension(STATUS, valueCode={"a": 1})]}]},
+    ],
+)
+async def test_code_systems_that_are_no_r4_are_read_or_refused(more: Json) -> None:
+    definition = {**DEFINITIONS[0], **more}
+    with suppress(Fault):
+        require_definition(definition, "tx-resource")
+        library = Library([GivenDefinitions([definition])])
+        await expand({"valueSet": [{"resourceType": "ValueSet", "compose": ALL}]}, library, CONTEXT)
 
 
 CODED: Json = {

@@ -141,6 +141,25 @@ async def test_other_map(client: httpx.AsyncClient, stored: str) -> None:
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "invalid")
 
 
+async def test_maps_that_many_groups_lead_to_say_what_they_say_once(
+    client: httpx.AsyncClient, stored: str
+) -> None:
+    def leading(at: int, to: str) -> Json:
+        unmapped = {"mode": "other-map", "url": to}
+        group = {"source": STONES, "target": "http://example.org/gems", "unmapped": unmapped}
+        return {"resourceType": "ConceptMap", "url": f"{MAP}-{at}", "group": [group] * 30}
+
+    maps = [leading(at, f"{MAP}-{at + 1}" if at < 8 else MAP) for at in range(9)]
+    coding = {"system": STONES, "code": "granite"}
+    brought = [{"name": "tx-resource", "resource": each} for each in maps]
+    asked = parameters(url_Uri=f"{MAP}-0", coding_Coding=coding)
+    asked["parameter"] += brought
+    answer = await client.post("/ConceptMap/$translate", json=asked)
+    found = [each for each in answer.json()["parameter"] if each["name"] == "match"]
+    alone = await client.post("/ConceptMap/$translate", json=parameters(url_Uri=MAP, coding_Coding=coding))
+    assert found == [each for each in alone.json()["parameter"] if each["name"] == "match"]
+
+
 @pytest.mark.parametrize(
     ("asked", "status"),
     [
