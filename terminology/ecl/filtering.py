@@ -12,7 +12,7 @@ from sqlalchemy.sql.selectable import FromClause
 
 from terminology.ecl.concepts import ACCEPTABLE, DEFINED, PREFERRED, PRIMITIVE
 from terminology.ecl.fields import number_in, text_in
-from terminology.ecl.matching import any_row, at_times, compared, matches_terms, unless
+from terminology.ecl.matching import any_row, at_times, compared, matches_terms, matches_text, unless
 from terminology.ecl.syntax import (
     Active,
     Boolean,
@@ -159,8 +159,7 @@ def _has_field(meaning: "Meaning", asked: MemberField, row: FromClause, level: i
         case Number(value):
             return compared(asked.comparison, number_in(row.c.fields, asked.name), float(value))
         case SearchTerms():
-            low = func.lower(text)
-            return unless(asked.comparison, matches_terms(asked.value, " " + low, low))
+            return unless(asked.comparison, matches_text(asked.value, text))
         case Boolean(value):
             wanted = value != (asked.comparison is Comparison.NOT_EQUAL)
             return func.lower(text).in_(("true", "1") if wanted else ("false", "0"))

@@ -1,11 +1,11 @@
 """Comparisons of columns with the values of an expression constraint (ECL 2.2, §6.8 to §6.10)."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, literal, not_, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, literal, not_, or_, select
 from sqlalchemy.sql.selectable import FromClause
 
 from terminology.ecl.syntax import Comparison, Match, SearchTerm, SearchTerms, Times
@@ -21,6 +21,7 @@ _COMPARE: Mapping[Comparison, Callable[[Any, Any], Any]] = {
     Comparison.GREATER: gt,
     Comparison.GREATER_OR_EQUAL: ge,
 }
+_CAPITALS, _SIGNS = re.compile(r"[A-Z]+"), re.compile(r"[%_~]")
 _WILD = re.compile(r"\\(.)|(\*)|([%_~])", re.DOTALL)
 
 
@@ -65,6 +66,35 @@ def _matches(term: SearchTerm, words: ColumnElement[str], whole: ColumnElement[s
     if not found:
         return false()
     return and_(*(words.like(f"% {each}%", escape=ESCAPE) for each in found))
+
+
+def matches_text(terms: SearchTerms, text: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether one of the search terms fits a text of which no words are kept.
+
+    Its words are what white space parts: `J45.9` is one. Accents count.
+    """
+    low = func.lower(text)
+    return or_(false(), *(_in_text(each, low) for each in terms.terms))
+
+
+def _in_text(term: SearchTerm, low: ColumnElement[str]) -> ColumnElement[bool]:
+    if term.match is Match.WILD:
+        return _is_like(low, [pattern_of(each) for each in _spellings(term.text)])
+    begun = ([f"% {_literally(each)}%" for each in _spellings(word)] for word in term.text.split())
+    return and_(*(_is_like(" " + low, patterns) for patterns in begun))
+
+
+def _is_like(column: ColumnElement[str], patterns: Iterable[str]) -> ColumnElement[bool]:
+    return or_(false(), *(column.like(each, escape=ESCAPE) for each in patterns))
+
+
+def _spellings(text: str) -> Iterable[str]:
+    """In lower case; and only what is ASCII in lower case, as `lower` of SQL may have it."""
+    return dict.fromkeys((text.lower(), _CAPITALS.sub(lambda found: found[0].lower(), text)))
+
+
+def _literally(text: str) -> str:
+    return _SIGNS.sub(lambda found: ESCAPE + found[0], text)
 
 
 def pattern_of(wild: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, distinct, func, not_, or_, select, true, union
 from sqlalchemy.sql.selectable import FromClause
 
-from terminology.ecl.matching import any_row, compared, matches_terms, unindexed
+from terminology.ecl.matching import any_row, compared, matches_text, unindexed
 from terminology.ecl.syntax import (
     All,
     AnyConcept,
@@ -243,7 +243,7 @@ def _value_fits(meaning: "Meaning", node: Attribute, rows: _Rows, level: int) ->
         case Number(value):
             return compared(node.comparison, columns.number, float(value))
         case SearchTerms():
-            found = matches_terms(node.value, " " + func.lower(columns.value), func.lower(columns.value))
+            found = matches_text(node.value, columns.value)
             fits = and_(columns.number.is_(None), found)
             return and_(columns.number.is_(None), not_(found)) if _is_not(node) else fits
         case Boolean(value):

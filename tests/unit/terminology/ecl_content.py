@@ -3,7 +3,7 @@
 import fnmatch
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,7 +173,11 @@ def _member(chance: random.Random, code: str, n: int, some: list[str]) -> dict[s
         "module": chance.choice([*some, None]),
         "effective_time": chance.choice(DATES),
         "fields": chance.choice(
-            ["{}", '{"mapTarget":"J45 cold","mapGroup":1}', f'{{"mapTarget":"{some[0]}","mapGroup":"2"}}']
+            [
+                "{}",
+                '{"mapTarget":"J45.9 Café cold","mapGroup":1}',
+                f'{{"mapTarget":"{some[0]}","mapGroup":"2"}}',
+            ]
         ),
     }
 
@@ -297,7 +301,7 @@ class Naive:
                 )
             case SearchTerms():
                 terms = node.value
-                return lambda row, _: row["number"] is None and _matches(terms, row["value"]) != is_not
+                return lambda row, _: row["number"] is None and _matches_text(terms, row["value"]) != is_not
             case Boolean(value):
                 return lambda row, _: row["value"] == str(value != is_not).lower()
             case _:
@@ -381,7 +385,7 @@ class Naive:
             case Number(value):
                 return _compare(asked.comparison, float(found[1]), float(value))
             case SearchTerms():
-                return _matches(asked.value, found[1]) != is_not
+                return _matches_text(asked.value, found[1]) != is_not
             case _:
                 assert isinstance(asked.value, Expression)
                 return (found[1] in self.mean(asked.value)) != is_not
@@ -398,13 +402,17 @@ def _compare(comparison: Comparison, left: float, right: float) -> bool:
     }[comparison]
 
 
-def _matches(terms: SearchTerms, text: str) -> bool:
+def _matches(terms: SearchTerms, text: str, words: Callable[[str], Sequence[str]] = words_of) -> bool:
     for term in terms.terms:
         if term.match is Match.WILD:
             if fnmatch.fnmatchcase(text.casefold(), term.text.casefold().replace("[", "[[]")):
                 return True
-        elif (wanted := words_of(term.text)) and all(
-            any(word.startswith(each) for word in words_of(text)) for each in wanted
+        elif (wanted := words(term.text)) and all(
+            any(word.startswith(each) for word in words(text)) for each in wanted
         ):
             return True
     return False
+
+
+def _matches_text(terms: SearchTerms, text: str) -> bool:
+    return _matches(terms, text, lambda each: each.lower().split())

@@ -20,13 +20,13 @@ from terminology.issues import InvalidFilter, NotSupported
 from terminology.releases.writer import write_release
 from terminology.sctid import check_digit
 from terminology.tables import TerminologyConcept
-from tests.unit.terminology.ecl_content import CODES, WORDS, Naive, make_content
+from tests.unit.terminology.ecl_content import CODES, WORDS, Content, Naive, make_content
 from tests.unit.terminology.ecl_trees import Trees
 
 CONCEPT = table_of(TerminologyConcept)
 TREES = Trees(
     [ConceptReference(code) for code in (*CODES, DEFINED, PREFERRED)],
-    words=st.sampled_from(["cafe", "CO big", "cold", "x", "100"]),
+    words=st.sampled_from(["cafe", "CO big", "cold", "x", "100", "J45.9", "café", "100%"]),
     wild=st.sampled_from(["*", "*cold*", "café*", "100%", "*x_y", "big*cold", *WORDS]),
 )
 
@@ -106,6 +106,19 @@ def test_a_concept_that_is_not_there_is_named(written: Written) -> None:
 def test_what_is_not_done_is_refused(text: str) -> None:
     with pytest.raises(NotSupported, match="ECL"):
         Meaning(1, {"101000100": 1}).numbers(parse(text))
+
+
+@pytest.mark.parametrize("term", ["J45.9", "j45.9 IFA", "ÄPFEL", "äpfel", "10%", "ifa"])
+def test_6_9_words_of_a_field_are_what_white_space_parts(written: Written, term: str) -> None:
+    refset, code = CODES[:2]
+    fields = '{"mapTarget":"IFA J45.9 %s 10%%"}' % ("ÄPFEL" if term.isupper() else "äpfel")
+    content = Content(members=[{"refset": refset, "concept": code, "n": 0, "fields": fields}])
+    content.values = [{"source": code, "role_group": 0, "attribute": refset, "value": fields[14:-2]}]
+    with content.draft(term) as draft:
+        release_id = written.runner.run(write_release(written.database, draft)).release_id
+    for text in (f'^ {refset} {{{{ M mapTarget = "{term}" }}}}', f'* : {refset} = "{term}"'):
+        assert written.ask(release_id, text) == ({code}, {code})
+        assert written.ask(release_id, text.replace(term, f"{term}0")) == (set(), set())
 
 
 def test_keywords_may_stand_for_concepts_that_a_release_does_not_have(written: Written) -> None:
