@@ -49,6 +49,9 @@ _NONE: Iterator[int] = iter(())
 # of locks has room for some 7,000 of all transactions together, as it is by default.
 MAX_LOCKS = 2_000
 ATTEMPTS = 3  # of one transaction, before a serialisation failure becomes Busy
+# Connections of PostgreSQL's pool that no transaction takes: one may read beside itself, as when a profile
+# asks the terminology service, and would wait in vain if others that wait for the same held them all.
+KEPT_FOR_READING = 2
 WHOLE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
@@ -229,6 +232,9 @@ class Database:
         else:
             self._quick = None
             self._reader = self._writer = postgresql.make_engine(self.url, limits)
+        kept = min(KEPT_FOR_READING, limits.connections // 2)
+        self._writers = asyncio.Semaphore(limits.connections - kept)
+        self._wait_s = limits.wait_s
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -333,7 +339,7 @@ class Database:
 
     async def _attempt(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         with self._writes.use() as use:
-            async with _connected(self._writer) as connection, self._transaction(connection):
+            async with self._to_write() as connection, self._transaction(connection):
                 use.taken()
                 unit = UnitOfWork(connection, await self._clock(connection), self.subscriptions)
                 result = await work(unit)
@@ -345,6 +351,20 @@ class Database:
             for tell_kinds in self._on_events:
                 tell_kinds(unit.emitted)
         return result
+
+    @asynccontextmanager
+    async def _to_write(self) -> AsyncIterator[AsyncConnection]:
+        if self.is_sqlite:  # its writer has a pool of its own
+            async with _connected(self._writer) as connection:
+                yield connection
+            return
+        async with asyncio.timeout(self._wait_s):
+            await self._writers.acquire()
+        try:
+            async with _connected(self._writer) as connection:
+                yield connection
+        finally:
+            self._writers.release()
 
     async def _clock(self, connection: AsyncConnection) -> int:
         if self.is_sqlite:  # the database lives in this machine: its clock is ours

@@ -194,3 +194,17 @@ async def test_who_holds_very_many_names_holds_all(
     assert await waiter.transact(take) == (1 if wanted is MANY else 2)
     await holder.close()
     await waiter.close()
+
+
+async def test_transactions_that_read_beside_themselves_do_not_starve(new_postgresql: NewDatabase) -> None:
+    database = Database(new_postgresql(True), DatabaseLimits(connections=2, wait_s=1))
+
+    async def work(unit: UnitOfWork) -> int:
+        await asyncio.sleep(0)  # let the others begin
+        async with database.read() as connection:
+            return int((await connection.execute(select(1))).scalar_one())
+
+    try:
+        assert await asyncio.gather(*(database.transact(work) for _ in range(6))) == [1] * 6
+    finally:
+        await database.close()
