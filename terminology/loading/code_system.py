@@ -74,7 +74,8 @@ def _codes_of(draft: ReleaseDraft, name: str) -> frozenset[str]:
 
 def _entries(resource: Json) -> Iterator[tuple[str | None, Json]]:
     """Each concept with the code of the one that it stands in, in the resource's order."""
-    waiting = [iter([(None, each) for each in resource.get("concept", ())])]
+    concepts = resource.get("concept")
+    waiting = [iter([(None, each) for each in concepts])] if isinstance(concepts, list) else []
     while waiting:
         found = next(waiting[-1], None)
         if found is None:
@@ -82,5 +83,5 @@ def _entries(resource: Json) -> Iterator[tuple[str | None, Json]]:
             continue
         yield found
         entry = found[1]
-        if isinstance(entry, dict) and entry.get("concept"):
+        if isinstance(entry, dict) and isinstance(entry.get("concept"), list):
             waiting.append(iter([(entry.get("code"), each) for each in entry["concept"]]))

@@ -4,6 +4,7 @@ Nothing is unpacked: names of an archive's entries are looked at, and never beco
 bounded in bytes, lines by their length.
 """
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -98,7 +99,9 @@ class ReleaseFiles:
                     if number % _TELL_LINES == 0:
                         self._count(label, number, done)
                         self.progress(label, done, size)
-        except (zipfile.BadZipFile, zlib.error, EOFError):
+                self._count(label, number, done)
+                self._read += done
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
             raise fault(label, 0, "the archive is damaged here") from None
         except (OSError, RuntimeError, NotImplementedError):  # also: an archive with a password
             raise fault(label, 0, "it cannot be read") from None

@@ -7,7 +7,7 @@ all files but `Loinc.csv` what is not there is not told.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ TEXTS = (
     "PanelType",
 )
 _HIERARCHIES = ("ComponentHierarchyBySystem.csv", "MultiAxialHierarchy.csv")  # the second until 2.72
+_PANELS = "PanelsAndForms"  # a folder
 _VARIANT = re.compile(r"([a-z]{2,3})([A-Z]{2})\d+LinguisticVariant\.csv")
 _VERSION = re.compile(r"Loinc_(\d+\.\d+)", re.IGNORECASE)
 _INACTIVE = frozenset({"DEPRECATED", "INACTIVE"})
@@ -57,7 +58,7 @@ def read_release(path: Path, progress: Progress = lambda *_: None) -> ReleaseDra
         UnreadableRelease: a file is not as LOINC describes it, or `Loinc.csv` is missing.
     """
     with ReleaseFiles(path, progress) as files:
-        found = {name.rpartition("/")[2]: name for name in files.names}
+        found = _tables(files.names)
         if TABLE not in found:
             raise UnreadableRelease(f"{path}: there is no file {TABLE}.")
         draft = ReleaseDraft(header_of(_version(files, path, found[TABLE])), "loinc")
@@ -67,6 +68,13 @@ def read_release(path: Path, progress: Progress = lambda *_: None) -> ReleaseDra
             draft.__exit__(None, None, None)
             raise
     return draft
+
+
+def _tables(names: Sequence[str]) -> Mapping[str, str]:
+    """The files by their names; those beside the panels repeat a part of others."""
+    of_panels = {name: f"/{name}".rpartition("/")[0].endswith(f"/{_PANELS}") for name in names}
+    first = sorted(names, key=lambda name: not of_panels[name])
+    return {name.rpartition("/")[2]: name for name in first}
 
 
 def header_of(version: str | None) -> Json:

@@ -18,8 +18,7 @@ _NAME = re.compile(
     r"|der2_[a-z]*Refset)_(?P<summary>[A-Za-z0-9]*?)(?P<release>Snapshot|Full|Delta)(?:-[A-Za-z-]+)?"
     r"_(?P<namespace>[A-Za-z0-9]+)_(?P<date>\d{8})(?:T\d+Z?)?\.txt",
 )
-
-
+_TIME = re.compile(r"(?:[0-9]{8,14}Z?)?")  # YYYYMMDD, in releases that are not final with a time
 _DESCRIBES = "conceptId languageCode typeId term caseSignificanceId"
 _CHARACTER = "relationshipGroup typeId characteristicTypeId modifierId"
 
@@ -121,7 +120,7 @@ def read_rows(files: ReleaseFiles, file: ReleaseFile, kind: FileKind) -> Iterato
             raise fault(file.label, line, f"{width} columns expected, {len(values)} found")
         if values[2] not in ("0", "1"):
             raise fault(file.label, line, f"'active' is 0 or 1, not '{values[2][:20]}'")
-        if not (values[1].isdigit() and len(values[1]) >= 8) and values[1]:  # YYYYMMDD
+        if not _TIME.fullmatch(values[1]):
             raise fault(file.label, line, f"'effectiveTime' is no date: '{values[1][:20]}'")
         yield Row(line, values, dict(zip(more, values[len(needed) :], strict=True)) if more else _NO_MORE)
 

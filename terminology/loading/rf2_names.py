@@ -78,7 +78,7 @@ class Names:
                 continue
             refset, description, acceptability = row.values[4:7]
             how = _BITS.get(acceptability)
-            if how is None or not description.isdigit():
+            if how is None or not has_form(description):
                 what = f"'{acceptability[:30]}' is no acceptability of a description"
                 raise fault(file.label, row.line, what)
             if refset not in places:

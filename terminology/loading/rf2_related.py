@@ -42,7 +42,7 @@ def read_related(concepts: Concepts, spool: Spool) -> None:
                 continue
             owner = concepts.known(file, row, source)
             concepts.known(file, row, attribute)
-            if not group.isdigit() or len(group) > _GROUP_DIGITS:
+            if not (group.isascii() and group.isdigit()) or len(group) > _GROUP_DIGITS:
                 raise fault(file.label, row.line, f"'{group[:20]}' is no relationship group")
             number: float | None = None
             if is_concept:

@@ -121,6 +121,11 @@ class Conditions:
         c = CONCEPT.c
         return among(select(c.number).where(c.release_id == self.release_id, c.display.in_(_strings(names))))
 
+    def named(self) -> Condition:
+        """The concepts with a display."""
+        c = CONCEPT.c
+        return among(select(c.number).where(c.release_id == self.release_id, c.display.is_not(None)))
+
     def valued(self, name: str, values: Sequence[str]) -> Condition:
         """The concepts with one of these values of a property."""
         c = PROPERTY.c
@@ -186,7 +191,6 @@ def by_value(asked: Filter, make: Conditions) -> Condition:
     Raises:
         InvalidFilter: it is not understood.
     """
-    is_code = asked.property in CODE_NAMES
     values = [asked.value] if asked.operator is FilterOperator.EQUALS else split_list(asked.value)
     match asked.operator:
         case FilterOperator.EQUALS | FilterOperator.IN | FilterOperator.NOT_IN:
@@ -194,7 +198,8 @@ def by_value(asked: Filter, make: Conditions) -> Condition:
             found = make.valued(asked.property, values) if by is None else by(values)
             return make.but(found) if asked.operator is FilterOperator.NOT_IN else found
         case FilterOperator.EXISTS if asked.value in ("true", "false"):
-            found = make.all() if is_code else make.stated(asked.property)
+            by_name = {"display": make.named, **dict.fromkeys(CODE_NAMES, make.all)}.get(asked.property)
+            found = make.stated(asked.property) if by_name is None else by_name()
             return found if asked.value == "true" else make.but(found)
         case FilterOperator.EXISTS:
             raise InvalidFilter("The value of a filter with 'exists' is 'true' or 'false'.")

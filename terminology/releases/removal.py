@@ -3,6 +3,7 @@
 Rows are deleted in short transactions, in the order of their keys; the release's own row goes last.
 """
 
+import asyncio
 from time import perf_counter
 from typing import Any
 
@@ -16,7 +17,15 @@ from terminology.releases.pace import Pace
 from terminology.tables import RELEASE_ROWS, TerminologyRelease
 
 RELEASE = table_of(TerminologyRelease)
+SEEN_WITHIN_S = 2.0  # by when every process has heard which releases there are
 ABANDONED_S = 120  # an import writes several times a second, and thinks for a minute at most
+
+
+async def retire_release(database: Database, release_id: int) -> None:
+    """Take a release out of use, and wait until every process has heard of it."""
+    out_of_use = update(RELEASE).where(RELEASE.c.id == release_id).values(state="removed")
+    await database.transact(lambda unit: unit.execute(out_of_use))
+    await asyncio.sleep(SEEN_WITHIN_S)
 
 
 async def remove_release(database: Database, release_id: int) -> None:

@@ -28,6 +28,14 @@ _ACTIVE = LookUp(select(RELEASE.c.id).where(_IS_ACTIVE).order_by(RELEASE.c.id))
 _ONE = select(RELEASE).where(RELEASE.c.id == bindparam("release_id"))
 
 
+async def has_release(database: Database, url: object, version: object) -> bool:
+    """Whether a version of a code system is an active release."""
+    c = RELEASE.c
+    one = select(c.id).where(c.url == str(url), c.version == str(version), c.state == "active")
+    async with database.read() as connection:
+        return (await connection.execute(one)).first() is not None
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     edition: Edition

@@ -167,9 +167,9 @@ class ReleasedCodeSystem:
 
     async def subsumes(self, ancestor: str, descendant: str) -> bool:
         """Whether the first is the second, or above it."""
-        if ancestor == descendant:
-            return True
         keys = {"ancestor": self._key(ancestor), "descendant": self._key(descendant)}
+        if keys["ancestor"] == keys["descendant"]:
+            return True
         return bool(await self._look_up(_IS_BELOW, **keys))
 
     async def parents(self, code: str) -> Sequence[str]:

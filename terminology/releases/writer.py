@@ -23,13 +23,12 @@ from terminology.releases import text_index
 from terminology.releases.draft import ReleaseDraft
 from terminology.releases.numbered import Numbered
 from terminology.releases.pace import Pace
-from terminology.releases.removal import remove_left_over, remove_release
+from terminology.releases.removal import SEEN_WITHIN_S, remove_left_over, remove_release
 from terminology.tables import RELEASE_ROWS, TerminologyConcept, TerminologyRelease
 
 Progress = Callable[[str, int, int], None]  # what is under way, how much of it is done, of how much
 
 CONCEPT, RELEASE = table_of(TerminologyConcept), table_of(TerminologyRelease)
-SEEN_WITHIN_S = 2.0  # by when every process has heard which releases there are
 
 
 class Superseded(Fault):

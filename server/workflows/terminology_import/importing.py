@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fhir.model.validation import InvalidResource, require_valid
 from fhir.packages import Definition
 from server.kernel.database import Database
 from server.workflows.packages import AT_ONCE, Loaded, store_definitions
@@ -16,10 +17,12 @@ from server.workflows.terminology_import.forms import Form, read_definitions, re
 from terminology.library import Kind
 from terminology.loading.code_system import is_large, read_code_system
 from terminology.releases.draft import ReleaseDraft
+from terminology.releases.source import has_release
 from terminology.releases.writer import Progress, Written, untold, write_release
 
 Json = Any
 KINDS = frozenset(Kind)
+_TWICE = "csd-1"  # a code is: the draft says which
 
 
 @dataclass(slots=True)
@@ -53,7 +56,10 @@ async def import_path(
     for done, (place, resource) in enumerate(read_definitions(form, path), 1):
         if resource.get("resourceType") not in KINDS:
             imported.left_out += 1
-        elif resource["resourceType"] == Kind.CODE_SYSTEM and is_large(resource):
+        elif resource["resourceType"] == Kind.CODE_SYSTEM and await _is_release(database, resource):
+            if (wrong := _why_refused(resource)) is not None:
+                imported.definitions.refused.append(f"{place}: {wrong}")
+                continue
             with read_code_system(resource) as draft:
                 await _write(database, draft, place, imported, progress)
         else:
@@ -64,6 +70,24 @@ async def import_path(
         progress("definitions", done, count)
     await store_definitions(database, waiting, imported.definitions)
     return imported
+
+
+async def _is_release(database: Database, resource: Json) -> bool:
+    """Whether a CodeSystem belongs into the tables: it is large, or that version of it was."""
+    if is_large(resource):
+        return True
+    return await has_release(database, resource.get("url"), resource.get("version") or "")
+
+
+def _why_refused(resource: Json) -> str | None:
+    """What is wrong with a CodeSystem that is to become a release; None: nothing."""
+    try:
+        require_valid(resource)
+    except InvalidResource as refusal:
+        wrong = [each for each in refusal.issues if _TWICE not in each.text]
+        if wrong:
+            return f"{wrong[0].expression}: {wrong[0].text}"
+    return None if resource.get("url") else "A code system as large as this needs a url."
 
 
 def _read_release(form: Form, path: Path, progress: Progress) -> ReleaseDraft:

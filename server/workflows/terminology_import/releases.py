@@ -14,7 +14,7 @@ from server.kernel.rows import table_of
 from server.workflows.packages import Loaded, store_definitions
 from server.workflows.terminology_import.importing import without_concepts
 from terminology.canonical import parse_canonical
-from terminology.releases.removal import remove_release
+from terminology.releases.removal import remove_release, retire_release
 from terminology.tables import TerminologyRelease
 
 RELEASE = table_of(TerminologyRelease)
@@ -55,9 +55,10 @@ async def remove(database: Database, name: str) -> str:
         there = ", ".join(_name(row) for row in of_url) or "none of that URL"
         raise NoSuchRelease(f"{name} is not one release. There is: {there}.")
     (row,) = found
-    await remove_release(database, row.id)
     resource = without_concepts(orjson.loads(row.header), content="not-present")
     await store_definitions(database, [Definition(name, resource)], Loaded())
+    await retire_release(database, row.id)
+    await remove_release(database, row.id)
     return f"{_name(row)} is removed: {row.concepts} concepts."
 
 

@@ -12,6 +12,7 @@ from terminology.code_system import Content
 from terminology.issues import InvalidDefinition
 from terminology.language import NO_LONGER_USED
 from terminology.listed import read_header
+from terminology.loading import files
 from terminology.loading.files import MAX_LINE_BYTES, UnreadableRelease
 from terminology.loading.rf2 import read_release
 from terminology.releases.system import ReleasedCodeSystem
@@ -109,6 +110,26 @@ async def test_4_2_inactive_concepts_stay(folder: Path, database: Database) -> N
         concept = await system.locate(made.codes[at])
         assert concept is not None
         assert concept.inactive
+
+
+@pytest.mark.parametrize(
+    ("path", "row"),
+    [
+        (LANGUAGE, ["0-1", DATE, 1, CORE_MODULE, GB_ENGLISH, "²²²²²²", PREFERRED]),
+        (CONCEPTS, [sctid(900_000, "00"), "²" * 8, 1, CORE_MODULE, "900000000000074008"]),
+    ],
+)
+def test_digits_are_those_of_ascii(folder: Path, path: str, row: list[object]) -> None:
+    add(folder / path, *row)
+    with pytest.raises(UnreadableRelease, match=r"\.txt:[0-9]+: "):
+        read_release(folder)
+
+
+def test_bytes_are_counted_over_all_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [path.stat().st_size for path in folder.rglob("*.txt")]
+    monkeypatch.setattr(files, "MAX_BYTES", max(sizes) + 1)
+    with pytest.raises(UnreadableRelease, match=r"more than .* bytes"):
+        read_release(folder)
 
 
 def test_a_zip_archive_and_a_folder_give_the_same(folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from server.cli import cli
 from server.kernel.faults import Fault
 from terminology.loading import code_system
-from terminology.releases import writer
+from terminology.releases import removal, writer
 from tests.unit.fhir_profiles.test_packages import MANIFEST, package
 from tests.unit.terminology.releases.made_up_loinc import write_zip
 
@@ -42,6 +42,7 @@ PATIENT = {"resourceType": "Patient", "id": "p"}
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(code_system, "MAX_LISTED_CONCEPTS", 5)
     monkeypatch.setattr(writer, "SEEN_WITHIN_S", 0)
+    monkeypatch.setattr(removal, "SEEN_WITHIN_S", 0)
 
     def run(*words: Any) -> tuple[int, list[str]]:
         said = ["terminology", *map(str, words), "--data", str(tmp_path / "data")]
@@ -110,6 +111,41 @@ def test_what_is_not_valid_is_left_out_and_said(tmp_path: Path, run: Run) -> Non
     assert lines[1] == "1 definitions written, 0 unchanged."
 
 
+LETTERS = [{"code": letter} for letter in "abcdefg"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"status": None}, id="no status"),
+        pytest.param({"url": None}, id="no url"),
+        pytest.param({"concept": 5}, id="concepts that are none"),
+        pytest.param({"concept": [*LETTERS, {"display": "X"}]}, id="no code"),
+        pytest.param({"concept": [*LETTERS, {"code": "x", "display": 5}]}, id="a display that is none"),
+        pytest.param({"concept": [*LETTERS, {"code": "x", "property": "y"}]}, id="properties that are none"),
+    ],
+)
+def test_a_large_code_system_that_is_not_valid_is_no_release(
+    tmp_path: Path, run: Run, wrong: dict[str, Any]
+) -> None:
+    resource = {name: value for name, value in {**BIG, **wrong}.items() if value is not None}
+    path = tmp_path / "n.ndjson"
+    path.write_text("\n".join(map(json.dumps, (resource, VALUE_SET))))
+    code, lines = run("import", path)
+    assert (code, lines[1:]) == (1, ["1 definitions written, 0 unchanged."])
+    assert lines[0].startswith("not valid, left out: n.ndjson:1: ")
+    assert run("list") == (0, [])
+
+
+def test_a_release_that_has_become_small_is_replaced(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "birds.json"
+    for concepts in (BIG["concept"], [{"code": "bird"}]):
+        path.write_text(json.dumps({**BIG, "concept": concepts}))
+        assert run("import", path)[0] == 0
+    ((line,),) = (run("list")[1],)
+    assert line.startswith("http://example.org/birds|1 listed 1 concepts ")
+
+
 CIRCLE = {
     **BIG,
     "concept": [{"code": f"c{n}", "property": [{"code": "parent", "valueCode": "c0"}]} for n in range(9)],
@@ -130,12 +166,6 @@ CIRCLE = {
             json.dumps({**BIG, "concept": [{"code": "x"}] * 9}).encode(),
             "'x' is there twice",
             id="a code twice",
-        ),
-        pytest.param(
-            "x.json",
-            json.dumps({**BIG, "concept": [{}] * 9}).encode(),
-            "a concept without a code",
-            id="no code",
         ),
     ],
 )

@@ -52,6 +52,18 @@ async def test_a_term_has_parts_names_and_translations(loinc: ReleasedCodeSystem
     assert old.inactive
 
 
+def test_what_panels_repeat_of_other_files_is_not_read(tmp_path: Path) -> None:
+    repeated = {
+        f"AccessoryFiles/PanelsAndForms/{name.rpartition('/')[2]}": table[:1]
+        for name, table in TABLES.items()
+        if "Answer" in name or name.endswith("/Loinc.csv")
+    }
+    tables = TABLES | repeated
+    for order in (tables, dict(reversed(tables.items()))):
+        with read_release(write_zip(tmp_path / "panels.zip", order)) as draft:
+            assert {"1-8", "3-4", "LA1-2", "LA2-0", "LL1-9"} <= draft.index.keys()
+
+
 @pytest.mark.parametrize(
     ("name", "operator", "value", "wanted"),
     [

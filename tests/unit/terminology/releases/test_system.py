@@ -202,6 +202,18 @@ async def test_case_does_not_count_where_it_is_not_to(database: Database) -> Non
     assert await system.locate_all(["c7"]) == await listed.locate_all(["c7"])
 
 
+async def test_a_code_in_other_case_is_the_same_code(database: Database) -> None:
+    system = await released(database, {**made_up(1), "caseSensitive": False})
+    assert await system.subsumes("c1", "C1")
+    assert await system.lets_through("C1", [Filter("concept", FilterOperator.IS_A, "c1")])
+
+
+async def test_displays_exist(system: ReleasedCodeSystem) -> None:
+    for value, count in (("true", system.concepts), ("false", 0)):
+        found = await system.select(Selection([Filter("display", FilterOperator.EXISTS, value)]))
+        assert len(found.concepts) == count
+
+
 async def test_too_much_is_too_costly(system: ReleasedCodeSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "MAX_AT_ONCE", 10)
     for selection in (
