@@ -78,11 +78,12 @@ async def _instance(door: Door, request: FhirRequest, library: Library) -> Editi
     stored = await reading.read(door, request.access, resource_type, resource_id)
     resource = decode_json(stored.text)
     url = resource.setdefault("url", f"{door.base_url}/{resource_type}/{resource_id}")
-    kind, version = Kind(resource_type), resource.get("version")
-    known = await library.editions(kind, url)
-    # What is open already, or lies in the tables of large code systems, need not be read again.
-    same = next((each for each in known if each.version == version), None)
-    return same or edition_of(resource)
+    if resource_type == Kind.CODE_SYSTEM and "concept" not in resource:  # its concepts may lie in tables
+        known = await library.editions(Kind.CODE_SYSTEM, url)
+        same = next((each for each in known if each.version == resource.get("version")), None)
+        if same is not None:
+            return same
+    return edition_of(resource)
 
 
 class _InstanceLibrary(Library):

@@ -55,6 +55,21 @@ async def test_by_url_and_by_instance(client: httpx.AsyncClient, stored: str) ->
     assert codes(await client.get(f"/ValueSet/{stored}/$expand?filter=gran")) == {"granite"}
 
 
+async def test_an_instance_means_itself_whatever_else_has_its_url(
+    client: httpx.AsyncClient, stored: str, create: Callable[..., Any]
+) -> None:
+    other = await create(igneous(compose={"include": [{"system": STONES, "concept": [{"code": "basalt"}]}]}))
+    assert codes(await client.get(f"/ValueSet/{other}/$expand")) == {"basalt"}
+    assert codes(await client.get(f"/ValueSet/{stored}/$expand")) == ALL
+    system = {**stones(), "concept": [{"code": "amber"}]}
+    path = f"/CodeSystem/{await create(system)}/$validate-code"
+    for code, is_there in (("amber", True), ("granite", False)):
+        answer = (await client.get(path, params={"code": code})).json()
+        assert [each["valueBoolean"] for each in answer["parameter"] if each["name"] == "result"] == [
+            is_there
+        ]
+
+
 async def test_given_whole_and_brought_along(client: httpx.AsyncClient, stored: str) -> None:
     only = igneous(url="http://example.org/x", compose={"include": [{"valueSet": [URL]}]})
     assert codes(await client.post("/ValueSet/$expand", json=parameters(valueSet=only))) == ALL
