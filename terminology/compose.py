@@ -91,7 +91,7 @@ class Composition:
         opened = await self._systems.open(leaf.include.system or "", leaf.include.version)
         active_only = leaf.active_only or self._wanted.active_only
         asked = Selection(leaf.include.filters, self._wanted.text, active_only, offset, count)
-        found = await select(leaf.include, opened, asked)
+        found = await select(leaf.include, opened, asked, self._work.effort)
         return Page([_member(opened, each) for each in found.concepts], found.total, opened)
 
     def _add(self, found: dict[tuple[str, ...], Member], member: Member) -> None:
@@ -113,6 +113,7 @@ class Composition:
                     yield member
             return
         for include in value_set.include:
+            await self._work.effort.take()
             async for member in self._of_include(include, composed):
                 if value_set.inactive is False and member.concept.inactive:
                     continue
@@ -185,7 +186,7 @@ class Composition:
         """All that a code system selects, in growing parts: the first are often enough."""
         while True:
             assert asked.limit is not None
-            found = await select(include, opened, asked)
+            found = await select(include, opened, asked, self._work.effort)
             self._work.look_at(len(found.concepts))
             told, left = asked.offset + len(found.concepts), self._work.left
             is_last = len(found.concepts) < asked.limit or told == found.total

@@ -12,6 +12,7 @@ from typing import Any
 
 from terminology.code_system import Selected, Selection
 from terminology.concept import Concept
+from terminology.effort import Effort
 from terminology.imports import Composed
 from terminology.issues import InvalidFilter, NotSupported, TooCostly
 from terminology.listed import read_designation
@@ -22,6 +23,7 @@ Json = Any
 
 MAX_LOOKED_AT = 20_000  # concepts for one expansion that cannot be left to one code system
 _COST_OF_ASKING = 4  # concepts looked at, that a question to a code system counts for
+_COST_OF_SELECTING = 100  # steps, that a selection from a code system that is not in memory counts for
 _OFTEN = 50  # questions about one include, after which all its codes are found
 _FEW = 5_000  # codes that are found for that
 
@@ -42,6 +44,7 @@ class Work:
 
     def __init__(self) -> None:
         self.looked_at = 0
+        self.effort = Effort()
 
     @property
     def left(self) -> int:
@@ -71,6 +74,7 @@ class Included:
         self._expansions: dict[int, Set[tuple[str, str]]] = {}  # by value set
         self._sets: dict[int, Set[str]] = {}  # codes, by the part of an include that they are of
         self._asked: Counter[int] = Counter()
+        self._versions_told: dict[tuple[int, str], bool] = {}  # by value set and code system
         self.merged = versions_match is True  # versions have been taken for the same
 
     async def is_narrow(self, include: Include) -> bool:
@@ -79,7 +83,7 @@ class Included:
             return False
         opened = await self._systems.open(include.system or "", include.version)
         with suppress(TooCostly, NotSupported):
-            counted = await select(include, opened, Selection(include.filters, limit=0))
+            counted = await select(include, opened, Selection(include.filters, limit=0), self._work.effort)
             return counted.total is not None and counted.total <= _FEW
         return False
 
@@ -93,6 +97,7 @@ class Included:
     async def _find_in(self, composed: Composed, member: Member) -> bool:
         self._work.look_at(1)
         value_set = composed.value_set
+        await self._work.effort.take(len(value_set.include))
         if not value_set.composed:
             if (known := self._expansions.get(id(composed))) is None:
                 known = {(each.system, each.concept.code) for each in expanded(value_set)}
@@ -107,6 +112,7 @@ class Included:
 
     async def is_excluded(self, member: Member, composed: Composed) -> bool:
         """Whether an exclude of a value set has a code."""
+        await self._work.effort.take(len(composed.value_set.exclude))
         for exclude in composed.value_set.exclude:
             exact = exclude.system == member.system and await self._tells_versions(member.system, composed)
             if await self.holds(exclude, composed, member, exact=exact):
@@ -117,10 +123,12 @@ class Included:
         """Whether an exclusion is of one version only: so it is where several are included."""
         if self._versions_match is not None:
             return not self._versions_match
-        stated = {each.version for each in composed.value_set.include if each.system == system}
-        if len(stated) < 2:
-            return False
-        return len({(await self._systems.open(system, each)).edition.version for each in stated}) > 1
+        key = (id(composed), system)
+        if (known := self._versions_told.get(key)) is None:
+            stated = {each.version for each in composed.value_set.include if each.system == system}
+            opened = [] if len(stated) < 2 else [await self._systems.open(system, each) for each in stated]
+            known = self._versions_told[key] = len({each.edition.version for each in opened}) > 1
+        return known
 
     async def holds(
         self, include: Include, composed: Composed, member: Member, *, exact: bool = False
@@ -169,17 +177,24 @@ class Included:
         if (known := self._sets.get(key)) is not None:
             return code in known
         self._work.look_at(_COST_OF_ASKING)
+        await self._work.effort.take(len(include.filters))
         self._asked[key] += 1
         if self._asked[key] == _OFTEN:
             with suppress(TooCostly, NotSupported):  # one can be asked that has no list
-                few = await select(include, opened, Selection(include.filters, limit=_FEW + 1))
+                wanted = Selection(include.filters, limit=_FEW + 1)
+                few = await select(include, opened, wanted, self._work.effort)
                 if len(few.concepts) <= _FEW:
                     self._sets[key] = {each.code for each in few.concepts}
         return await opened.system.lets_through(code, include.filters)
 
 
-async def select(include: Include, opened: Opened, asked: Selection) -> Selected:
+async def select(include: Include, opened: Opened, asked: Selection, effort: Effort) -> Selected:
     """What a code system selects for an include; a fault tells the place."""
+    hierarchy = getattr(opened.system, "hierarchy", None)
+    if hierarchy is None:
+        await effort.take(_COST_OF_SELECTING)
+    elif asked.filters or asked.text:
+        await effort.take(len(hierarchy.entries) * (1 + len(asked.filters)))
     try:
         return await opened.system.select(asked)
     except InvalidFilter as fault:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from terminology.canonical import Canonical, accepts, order_of
+from terminology.effort import Effort
 from terminology.imports import Composed
 from terminology.library import Edition
 from terminology.messages import VALIDATED
@@ -31,6 +32,7 @@ from terminology.versions import unknown_code_system
 
 Json = Any
 
+_COST_OF_ASKING = 20  # steps, that looking for a code in the code system of an include counts for
 QUIET = Options(membership_only=True)
 
 
@@ -43,6 +45,7 @@ class MembershipCheck:
         self.findings = findings
         self._answers: dict[tuple[int, Coding], tuple[bool | None, Found, Findings]] = {}
         self._quietly: MembershipCheck | None = None
+        self._effort = Effort()
 
     async def is_member(self, composed: Composed, located: Located) -> bool | None:
         """Whether a coding belongs to a value set; None: that cannot be told. Asked once of each."""
@@ -85,6 +88,7 @@ class MembershipCheck:
 
     async def _is_included(self, composed: Composed, include: Include, located: Located) -> bool | None:
         value_set = composed.value_set
+        await self._effort.take()
         if include.system is not None:
             if include.system != located.coding.system or not _is_of_version(
                 value_set, include, located.coding
@@ -102,6 +106,7 @@ class MembershipCheck:
         return True
 
     async def _is_in_system(self, value_set: ValueSet, include: Include, located: Located) -> bool | None:
+        await self._effort.take(_COST_OF_ASKING + len(include.filters))
         editions = await self.definitions.editions(include.system or "")
         agreed = agree_on_version(include, located.coding, editions, self.definitions.rules, self.findings)
         if agreed.edition is None:
@@ -162,6 +167,7 @@ class MembershipCheck:
         if self._quietly is None:
             self._quietly = MembershipCheck(self.definitions, QUIET, Findings())
             self._quietly._quietly = self._quietly
+            self._quietly._effort = self._effort
         return self._quietly
 
     async def _is_in_expansion(self, value_set: ValueSet, located: Located) -> bool:

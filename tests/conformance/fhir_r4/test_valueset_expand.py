@@ -644,3 +644,32 @@ async def test_a_filter_without_value_is_refused_with_its_place() -> None:
     with pytest.raises(TerminologyFault) as caught:
         await expand_it({"include": [{"system": TREES, "filter": [{"property": "concept", "op": "is-a"}]}]})
     assert caught.value.issues[0].expression == "ValueSet.compose.include[0].filter[0]"
+
+
+def _ways(at: int) -> Json:
+    """A value set that imports the next one 20 times; the last is an expansion without codes."""
+    if at == 8:
+        return {**value_set(f"{SOFT}-8", {}), "compose": None, "expansion": {"contains": []}}
+    return value_set(f"{SOFT}-{at}", {"include": [{"valueSet": [f"{SOFT}-{at + 1}"]}] * 20})
+
+
+_NONE_OF_THEM = {"system": TREES, "filter": [{"property": "display", "op": "=", "value": "none"}]}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "definitions"),
+    [
+        pytest.param(
+            f"{SOFT}-0",
+            [{k: v for k, v in _ways(at).items() if v is not None} for at in range(9)],
+            id="imports by many ways",
+        ),
+        pytest.param({"include": [_NONE_OF_THEM] * 2_000}, [], id="includes that find nothing"),
+    ],
+)
+async def test_work_without_a_code_is_bounded(
+    wanted: Json, definitions: list[Json], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("terminology.effort.MAX_STEPS", 5_000)
+    with pytest.raises(TooCostly):
+        await expand_it(wanted, *definitions)

@@ -9,7 +9,7 @@ import pytest
 
 from terminology.concept import Concept
 from terminology.in_request import GivenDefinitions, edition_of
-from terminology.issues import TerminologyFault
+from terminology.issues import TerminologyFault, TooCostly
 from terminology.library import Edition, Kind, Library
 from terminology.listed import ListedCodeSystem
 from terminology.validate_code import MAX_VALIDATIONS, validate_batch, validate_in_value_set
@@ -746,3 +746,11 @@ class TestBatch:
     async def test_batches_that_make_no_sense(self, validations: Sequence[Json]) -> None:
         with pytest.raises(TerminologyFault):
             await validate_batch({"validation": validations}, library(), NOW)
+
+
+async def test_includes_that_are_asked_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("terminology.effort.MAX_STEPS", 5_000)
+    many = value_set("many", *[of(COLOURS, None, "blue") for _ in range(1_000)])
+    inputs = {"valueSet": [many], "coding": [{"system": COLOURS, "code": "red"}]}
+    with pytest.raises(TooCostly):
+        await validate_in_value_set(inputs, library(), NOW)
