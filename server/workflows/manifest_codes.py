@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ai_engine.bundle import BundleInvalid, codes_of
+from ai_engine.bundle import codes_of
 from ai_engine.findings import Code
 from ai_engine.manifest import Manifest
 from fhir.model import systems
@@ -22,14 +22,3 @@ async def unknown_codes(manifest: Manifest, terms: Library) -> Sequence[Code]:
         if await (await edition.open()).locate(code.value) is None:
             found.append(code)
     return found
-
-
-async def require_known_codes(manifest: Manifest, terms: Library) -> None:
-    """Let pass a manifest whose codes exist.
-
-    Raises:
-        BundleInvalid: some do not.
-    """
-    if unknown := await unknown_codes(manifest, terms):
-        named = ", ".join(f"{code.value} ({code.scheme})" for code in unknown)
-        raise BundleInvalid(f"codes that their coding schemes do not have: {named}")

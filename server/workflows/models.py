@@ -14,7 +14,7 @@ from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
-from server.workflows.manifest_codes import require_known_codes
+from server.workflows.manifest_codes import unknown_codes
 from server.workflows.terminology import terms_of
 
 _MODEL, _RULE = table_of(ModelVersion), table_of(RoutingRule)
@@ -33,12 +33,14 @@ def shipped_bundles() -> tuple[Bundle, ...]:
 async def register_shipped(database: Database) -> None:
     """Make the shipped bundles known, each with the rule that routes studies to it; once for each version.
 
-    Raises:
-        BundleInvalid: a version that is new speaks in codes that do not exist.
+    Codes that a new version speaks in and that do not exist are told in the log: a release of a code system
+    that a site has imported must not keep the server from starting.
     """
     for bundle in shipped_bundles():
         if not await _is_registered(database, bundle):
-            await require_known_codes(bundle.manifest, terms_of(database))
+            for code in await unknown_codes(bundle.manifest, terms_of(database)):
+                named = {"model": bundle.manifest.name, "version": bundle.manifest.version}
+                log.warning("model speaks in an unknown code", **named, code=code.value, scheme=code.scheme)
         await database.transact(lambda unit, bundle=bundle: _register(unit, bundle))  # type: ignore[misc]
 
 
