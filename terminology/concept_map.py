@@ -3,16 +3,14 @@
 What differs in FHIR R5 is read too: `relationship`, `sourceScope…`, `targetScope…`, `otherMap`, `noMap`.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from terminology.canonical import Canonical, parse_canonical
+from terminology.read_before import ReadBefore
 
 Json = Any
-
-MAX_KEPT_CODES = 300_000  # by which mappings are found, of the maps that are kept as they were read
 
 UNMATCHED, DISJOINT = "unmatched", "disjoint"
 
@@ -103,43 +101,10 @@ class ConceptMap:
     target_scope: str | None
     groups: Sequence[Group]
 
-    @property
-    def weight(self) -> int:
-        """How much it holds."""
-        return 1 + sum(len(group.by_source) + len(group.by_target) for group in self.groups)
-
-
-class _Kept:
-    """Maps read before, by the identity of their resource, which they hold."""
-
-    def __init__(self) -> None:
-        self._read: OrderedDict[int, ConceptMap] = OrderedDict()
-        self._weight = 0
-
-    def get(self, resource: Json) -> ConceptMap | None:
-        """The map of this very object."""
-        if (known := self._read.get(id(resource))) is not None:
-            self._read.move_to_end(id(resource))
-        return known
-
-    def keep(self, concept_map: ConceptMap) -> None:
-        """Keep it; the longest unused make room."""
-        self._read[id(concept_map.resource)] = concept_map
-        self._weight += concept_map.weight
-        while self._weight > MAX_KEPT_CODES and len(self._read) > 1:
-            self._weight -= self._read.popitem(last=False)[1].weight
-
-
-_kept = _Kept()
-
 
 def parse_concept_map(resource: Json) -> ConceptMap:
-    """Read a ConceptMap; the one that was read last time, where it is the same object (nobody changes it)."""
-    if (known := _kept.get(resource)) is not None:
-        return known
-    concept_map = read_concept_map(resource)
-    _kept.keep(concept_map)
-    return concept_map
+    """Read a ConceptMap; the one that was read before, where it is the same object (nobody changes it)."""
+    return _READ.get(resource)
 
 
 def read_concept_map(resource: Json) -> ConceptMap:
@@ -228,3 +193,6 @@ def _unmapped(entry: Json) -> Unmapped:
         equivalence_of(entry, "equivalent" if entry.get("mode") != "fixed" else "relatedto"),
         parse_canonical(other) if other else None,
     )
+
+
+_READ = ReadBefore(read_concept_map)

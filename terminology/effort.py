@@ -8,7 +8,7 @@ import asyncio
 
 from terminology.issues import TooCostly
 
-MAX_STEPS = 500_000  # of one expansion or validation: some 5 s
+MAX_STEPS = 250_000  # of one expansion or validation: some 3 to 6 s
 
 _TURN = 1_000  # steps, some 10 ms
 

@@ -4,7 +4,6 @@ What a value set says is checked once here: a filter without a value or with an 
 that names nothing. What it says stays a value; what its codes are is told by expansion and validation.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from terminology.code_system import Filter, FilterOperator
 from terminology.concept import STANDARDS_STATUS, Designation
 from terminology.issues import InvalidDefinition, InvalidFilter
 from terminology.listed import extension_text, extension_value, read_designation
+from terminology.read_before import ReadBefore
 
 Json = Any
 
@@ -22,7 +22,6 @@ EXPANSION_PARAMETERS = (
     "http://hl7.org/fhir/StructureDefinition/valueset-expansion-parameter",
     "http://hl7.org/fhir/tools/StructureDefinition/valueset-expansion-parameter",
 )
-MAX_KEPT = 100_000  # concepts, filters and imports of the value sets that are kept parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,50 +76,15 @@ class ValueSet:
         """URL and version; the URL of a value set without one is empty."""
         return Canonical(self.url or "", self.version)
 
-    @property
-    def weight(self) -> int:
-        """How much it holds."""
-        parts = (*self.include, *self.exclude)
-        composed = sum(1 + len(each.concepts) + len(each.filters) + len(each.value_sets) for each in parts)
-        return 1 + composed + len(self.expanded)
-
-
-class _Kept:
-    """Value sets parsed before, by the identity of their resource, which they hold."""
-
-    def __init__(self) -> None:
-        self._parsed: OrderedDict[int, ValueSet] = OrderedDict()
-        self._weight = 0
-
-    def get(self, resource: Json) -> ValueSet | None:
-        """The value set of this very object."""
-        if (known := self._parsed.get(id(resource))) is not None:
-            self._parsed.move_to_end(id(resource))
-        return known
-
-    def keep(self, value_set: ValueSet) -> None:
-        """Keep it; the longest unused make room."""
-        self._parsed[id(value_set.resource)] = value_set
-        self._weight += value_set.weight
-        while self._weight > MAX_KEPT and len(self._parsed) > 1:
-            self._weight -= self._parsed.popitem(last=False)[1].weight
-
-
-_kept = _Kept()
-
 
 def parse_value_set(resource: Json) -> ValueSet:
-    """Read a ValueSet; the one that was read last time, where it is the same object (nobody changes it).
+    """Read a ValueSet; the one that was read before, where it is the same object (nobody changes it).
 
     Raises:
         InvalidFilter: a filter has no value, or an operator that is not known.
         InvalidDefinition: an include names neither a system nor a value set.
     """
-    if (known := _kept.get(resource)) is not None:
-        return known
-    value_set = read_value_set(resource)
-    _kept.keep(value_set)
-    return value_set
+    return _READ.get(resource)
 
 
 def read_value_set(resource: Json) -> ValueSet:
@@ -228,3 +192,6 @@ def _parameters(extensions: Sequence[Json]) -> Mapping[str, Sequence[Json]]:
             if name is not None and value is not None:
                 found.setdefault(name, []).append(value)
     return found
+
+
+_READ = ReadBefore(read_value_set)
