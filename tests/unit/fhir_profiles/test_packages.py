@@ -82,9 +82,8 @@ def test_what_unfolds_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest
 
 def test_too_many_or_too_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = package(tmp_path / "p.tgz", whole())
-    monkeypatch.setattr(packages, "MAX_RESOURCE_BYTES", 100)
     with pytest.raises(InvalidPackage, match="larger"):
-        list(read_package(path))
+        list(read_package(path, max_bytes=100))
     monkeypatch.setattr(packages, "MAX_MEMBERS", 1)
     with pytest.raises(InvalidPackage, match="more than 1 files"):
         list(read_package(path))
