@@ -120,6 +120,8 @@ class MembershipCheck:
         if concept is None:
             return self._is_let_pass(include, located)
         located.named = _named(include, located.coding.code, concept.code)
+        if located.named is None and not system.header.case_sensitive:
+            located.named = _named_in_any_case(include, concept.code)
         if include.concepts and located.named is None:
             return False
         if include.filters and not await system.lets_through(concept.code, include.filters):
@@ -253,6 +255,12 @@ def _is_of_version(value_set: ValueSet, include: Include, coding: Coding) -> boo
 def _named(include: Include, *codes: str | None) -> NamedConcept | None:
     """How an include names a concept, by one of the ways to write its code."""
     return next((include.concepts[code] for code in codes if code and code in include.concepts), None)
+
+
+def _named_in_any_case(include: Include, code: str) -> NamedConcept | None:
+    """How an include names a concept of a code system where case does not count."""
+    folded = code.casefold()
+    return next((each for name, each in include.concepts.items() if name.casefold() == folded), None)
 
 
 def _is_of_this_version(entry: Json, coding: Coding) -> bool:

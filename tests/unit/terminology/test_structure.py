@@ -1,5 +1,6 @@
 """The shape of what a request brings along: types of what is read, nothing more (FHIR R4 json.html)."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ Json = Any
     ],
 )
 def test_taken(resource: Json) -> None:
-    require_definition(resource, "tx-resource")
+    as_it_came = deepcopy(resource)
+    require_definition(resource, "tx-resource")  # raises where it is not taken
+    assert resource == as_it_came
 
 
 @pytest.mark.parametrize(
