@@ -49,7 +49,7 @@ from server.http.head import HeadAsGet
 from server.http.health import Readiness, check_database, check_objects, check_redis
 from server.http.metrics import Metrics
 from server.http.operation import Operation, serve_operation
-from server.http.problem import answer_by_door
+from server.http.problem import Answer, answer_by_door
 from server.http.rate_limits import LimitMiddleware
 from server.http.tracing import NO_TELEMETRY
 from server.http.unrouted import answer_unrouted
@@ -141,14 +141,6 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     answer = answer_by_door(
         {"/dicom-web": dicomweb.routes.fault_response, "/fhir": fhir.routes.fault_response}
     )
-    door = Door(
-        tokens=tokens,
-        read_audit=services.read_audit,
-        answer=answer,
-        public_base=services.public_base,
-        anonymous=None if settings.auth else system_access("anonymous"),
-        terminology_is_open=settings.open_terminology,
-    )
     floor = HttpFloor(
         answer=answer,
         hosts=settings.hosts,
@@ -178,7 +170,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
                 Middleware(LastAnswer, drain),
                 Middleware(HeadAsGet),
                 *limits.of_failures(settings.failed_logins_per_minute),
-                Middleware(Authentication, door),
+                Middleware(Authentication, _door(settings, services, tokens, answer)),
                 *limits.of_requests(settings.max_requests_per_s),
             ],
         ),
@@ -193,6 +185,18 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     app.include_router(server.viewer.routes.build_router(site))
     answer_unrouted(app, answer)
     return app
+
+
+def _door(settings: Settings, services: Services, tokens: AccessTokens, answer: Answer) -> Door:
+    """What authentication asks, and how it answers."""
+    return Door(
+        tokens=tokens,
+        read_audit=services.read_audit,
+        answer=answer,
+        public_base=services.public_base,
+        anonymous=None if settings.auth else system_access("anonymous"),
+        terminology_is_open=settings.open_terminology,
+    )
 
 
 def _dicomweb_routers(services: Services, archive: Archive, notifications: Notifications) -> list[APIRouter]:
