@@ -20,7 +20,7 @@ from fhir.binaries.content import BINARY, MAX_BINARY_BYTES, is_raw
 from fhir.binaries.receive import receive_content
 from fhir.bundles.process import MAX_BUNDLE_BYTES, process_bundle
 from fhir.capability import ServerFacts
-from fhir.exchange import HEADERS_READ, Answer, FhirRequest, Interaction
+from fhir.exchange import HEADERS_READ, Answer, FhirRequest, Interaction, Pairs
 from fhir.interactions.body import MAX_RESOURCE_BYTES
 from fhir.interactions.door import DEFAULT_POLICY, NO_DEFINITIONS, Definitions, DeletionGuard, Door, Policy
 from fhir.interactions.etag import InvalidHeader
@@ -154,9 +154,10 @@ def _handlers(
 
     async def capabilities(request: Request) -> Response:
         """The CapabilityStatement of this server, or its TerminologyCapabilities (http.html#capabilities)."""
-        _require_json(request)
+        pairs = _query_pairs(request)
+        _require_json(request, pairs)
         metadata, terminology = statements
-        if ("mode", "terminology") in _query_pairs(request):
+        if ("mode", "terminology") in pairs:
             return _json(await terminology.text())
         return _json(metadata())
 
@@ -212,8 +213,7 @@ class _Served:
         """Without a body."""
 
         async def handle(request: Request) -> Response:
-            _check(request)
-            return _response(await interaction(self._door, _read(request)))
+            return _response(await interaction(self._door, _asked(request)))
 
         return _named(handle, interaction)
 
@@ -221,31 +221,32 @@ class _Served:
         """With a resource, or the content of a Binary."""
 
         async def handle(request: Request) -> Response:
-            _check(request)
+            asked = _asked(request)
             content_type = request.headers.get("content-type")
-            if is_raw(request.path_params.get("resource_type"), content_type):
-                return _response(await interaction(self._door, await self._receive(request)))
+            if is_raw(asked.resource_type, content_type):
+                return _response(await interaction(self._door, await self._receive(request, asked)))
             require_json_body(content_type)
             text = await _body(request, limit)
-            return _response(await interaction(self._door, _read(request, body=text)))
+            return _response(await interaction(self._door, replace(asked, body=text)))
 
         return _named(handle, interaction)
 
-    async def _receive(self, request: Request) -> FhirRequest:
+    async def _receive(self, request: Request, asked: FhirRequest) -> FhirRequest:
         """The content of a Binary, taken in only from who may write one."""
-        permission = Permission.CREATE if request.method == "POST" else Permission.UPDATE
-        access_of(request.scope).reach(BINARY, permission)
+        permission = Permission.CREATE if asked.method == "POST" else Permission.UPDATE
+        asked.access.reach(BINARY, permission)
         _require_length(request, MAX_BINARY_BYTES)
         received = await receive_content(self._door.services.database, request.stream())
-        return replace(_read(request), content=received)
+        return replace(asked, content=received)
 
     def patch(self, interaction: Interaction) -> Handler:
         """With a patch, whose format the interaction judges."""
 
         async def handle(request: Request) -> Response:
-            _check(request)
-            text = await _body(request, MAX_RESOURCE_BYTES)
-            return _response(await interaction(self._door, _read(request, body=text)))
+            asked = _asked(request)
+            if request.method != "GET":
+                asked = replace(asked, body=await _body(request, MAX_RESOURCE_BYTES))
+            return _response(await interaction(self._door, asked))
 
         return _named(handle, interaction)
 
@@ -257,11 +258,11 @@ class _Served:
         """With search parameters; those of the URL count too (FHIR R4 search.html#Introduction)."""
 
         async def handle(request: Request) -> Response:
-            _check_type(request)
+            asked = _read(request)
             require_form_body(request.headers.get("content-type"))
-            pairs = [*_query_pairs(request), *_pairs(await _body(request, MAX_FORM_BYTES))]
+            pairs = [*asked.pairs, *_pairs(await _body(request, MAX_FORM_BYTES))]
             _require_json(request, pairs)
-            return _response(await interaction(self._door, _read(request, pairs)))
+            return _response(await interaction(self._door, replace(asked, pairs=pairs)))
 
         return _named(handle, interaction)
 
@@ -271,19 +272,31 @@ def _named(handler: Handler, interaction: Interaction) -> Handler:
     return handler
 
 
-def _read(request: Request, pairs: Sequence[tuple[str, str]] | None = None, body: bytes = b"") -> FhirRequest:
+def _asked(request: Request) -> FhirRequest:
+    """The request, whose answer may be JSON; its body is still to come."""
+    asked = _read(request)
+    is_whole_binary = asked.resource_id is not None or asked.method != "GET"
+    if asked.resource_type != BINARY or not is_whole_binary:  # a Binary is given and taken in its own type
+        _require_json(request, asked.pairs)
+    return asked
+
+
+def _read(request: Request) -> FhirRequest:
+    access = access_of(request.scope)  # who may not come in learns nothing, not even which types there are
     path = request.path_params
+    resource_type = path.get("resource_type")
+    if resource_type is not None:
+        require_stored_type(resource_type)
     return FhirRequest(
         request.method,
-        access_of(request.scope),
-        path.get("resource_type"),
+        access,
+        resource_type,
         path.get("resource_id"),
         path.get("version_id"),
         path.get("operation"),
-        _query_pairs(request) if pairs is None else pairs,
+        _query_pairs(request),
         _headers(request),
-        body,
-        path.get("searched_type"),
+        searched_type=path.get("searched_type"),
     )
 
 
@@ -305,23 +318,8 @@ def _response(answer: Answer) -> Response:
     return _json(answer.text, answer.status, answer.headers)
 
 
-def _check(request: Request) -> None:
-    _check_type(request)
-    path = request.path_params
-    if path.get("resource_type") != BINARY or ("resource_id" not in path and request.method == "GET"):
-        _require_json(request)  # a Binary is given and taken in its own media type
-
-
-def _check_type(request: Request) -> None:
-    access_of(request.scope)  # who may not come in learns nothing, not even which types there are
-    resource_type = request.path_params.get("resource_type")
-    if resource_type is not None:
-        require_stored_type(resource_type)
-
-
-def _require_json(request: Request, pairs: Sequence[tuple[str, str]] | None = None) -> None:
-    stated = pairs if pairs is not None else _query_pairs(request)
-    asked_format = next((value for name, value in stated if name == "_format"), None)
+def _require_json(request: Request, pairs: Pairs) -> None:
+    asked_format = next((value for name, value in pairs if name == "_format"), None)
     require_json_accepted(request.headers.get("accept"), asked_format)
 
 

@@ -51,6 +51,7 @@ from server.http.metrics import Metrics
 from server.http.operation import Operation, serve_operation
 from server.http.problem import Answer, answer_by_door
 from server.http.rate_limits import LimitMiddleware
+from server.http.short_way import ShortWay, take_plain_routes
 from server.http.tracing import NO_TELEMETRY
 from server.http.unrouted import answer_unrouted
 from server.kernel.access import system_access
@@ -156,6 +157,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     notifications = Notifications(hub, drain.wait)
     limiter = RedisRateLimiter(services.redis) if services.redis else LocalRateLimiter()
     limits = LimitMiddleware(limiter, answer)
+    fhir_router = _fhir_router(settings, services)
     app = FastAPI(
         title="Isthmus",
         version=version("isthmus"),
@@ -172,6 +174,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
                 *limits.of_failures(settings.failed_logins_per_minute),
                 Middleware(Authentication, _door(settings, services, tokens, answer)),
                 *limits.of_requests(settings.max_requests_per_s),
+                Middleware(ShortWay, take_plain_routes(fhir_router, "/fhir"), answer),
             ],
         ),
     )
@@ -180,7 +183,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     include_behind(app, "/admin/api", *_administration(services, archive))
     app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens))  # /fhir/.well-known is no resource
-    include_behind(app, "/fhir", _fhir_router(settings, services))
+    include_behind(app, "/fhir", fhir_router)
     site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
     app.include_router(server.viewer.routes.build_router(site))
     answer_unrouted(app, answer)

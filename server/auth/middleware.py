@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -184,7 +184,7 @@ def resource_metadata_url(public_base: str, prefix: str) -> str:
 
 
 def _has_token_in_query(query: bytes) -> bool:
-    if b"access_token" not in query and b"%" not in query:
+    if b"access_token" not in unquote_to_bytes(query):
         return False
     fields = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     return any(name == "access_token" for name, _ in fields)

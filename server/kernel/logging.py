@@ -144,7 +144,7 @@ def redact(_logger: object, _method: str, event: Event) -> Event:
     for name, value in event.items():
         if _names_a_secret(name):
             event[name] = REDACTED
-        elif isinstance(value, str):
+        elif isinstance(value, str) and len(value.split(None, 1)) > 1:  # a scheme and a secret are two words
             event[name] = _SECRETS_IN_TEXT.sub(rf"\1 {REDACTED}", value)
     return event
 
