@@ -1,11 +1,13 @@
 """The profiles and value sets that are stored here, as a library to validate with.
 
 A definition is found by its canonical URL, with all that it names in turn. What is read is kept, and what is
-compiled of it, until a definition is written: asked of the index at most once a second.
+compiled of it, until a definition is written: here, or elsewhere, which the index is asked at most once a
+second. What a transaction sees that has written definitions itself is kept for nobody else.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +15,7 @@ from sqlalchemy import bindparam, false, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.interactions.body import unpack
+from fhir.interactions.write import DEFINITION_CHANGED
 from fhir.model.json_codec import decode_json
 from fhir.model.profiles.library import KINDS, Library, canonicals_of
 from fhir.search.definitions import parameters_of
@@ -20,7 +23,7 @@ from fhir.search.kinds import KINDS as SEARCH_KINDS
 from fhir.search.value import bounded
 from fhir.tables import FhirResource
 from server.kernel.clock import SECOND_US
-from server.kernel.database import Database
+from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
 
 MAX_DEFINITIONS = 2_000  # of one library; US Core 6.1.0 has 100
@@ -41,13 +44,25 @@ class _Kept:
 
 
 _KEPT: WeakKeyDictionary[Database, _Kept] = WeakKeyDictionary()
+_HEARD: WeakKeyDictionary[Database, int] = WeakKeyDictionary()  # writes of definitions, here
+_WITHIN: WeakKeyDictionary[UnitOfWork, _Kept] = WeakKeyDictionary()
 
 
 async def library_with(
     database: Database, connection: AsyncConnection, profiles: Iterable[str], now_us: int
 ) -> Library:
     """A library that holds these profiles as far as they are stored, and what they need."""
-    kept = await _current(database, connection, now_us)
+    return await _holding(await _current(database, connection, now_us), connection, profiles)
+
+
+async def library_within(database: Database, unit: UnitOfWork, profiles: Iterable[str]) -> Library:
+    """The same as a transaction sees it that is about to commit; it may have written some of it."""
+    if DEFINITION_CHANGED not in unit.emitted:
+        return await library_with(database, unit.connection, profiles, unit.now_us)
+    return await _holding(_WITHIN.setdefault(unit, _Kept()), unit.connection, profiles)
+
+
+async def _holding(kept: _Kept, connection: AsyncConnection, profiles: Iterable[str]) -> Library:
     named = {("StructureDefinition", url) for url in profiles}
     if not named <= kept.asked:
         async with kept.reading:
@@ -67,15 +82,29 @@ async def _complete(kept: _Kept, connection: AsyncConnection, wanted: set[tuple[
 
 
 async def _current(database: Database, connection: AsyncConnection, now_us: int) -> _Kept:
-    kept = _KEPT.setdefault(database, _Kept())
+    if database not in _KEPT:
+        _begin(database)
+    kept, heard = _KEPT[database], _HEARD[database]
     if abs(now_us - kept.looked_us) < SECOND_US and kept.state:
         return kept
     state = tuple((await connection.execute(_STATE)).one())
     if state != kept.state or len(kept.asked) >= MAX_DEFINITIONS:
         kept = _KEPT[database] = _Kept()
         kept.state = state
-    kept.looked_us = now_us
+    if heard == _HEARD[database]:  # else what was written meanwhile may be missing: look again
+        kept.looked_us = now_us
     return kept
+
+
+def _begin(database: Database) -> None:
+    _KEPT[database], _HEARD[database] = _Kept(), 0
+
+    def hear(kinds: AbstractSet[str]) -> None:
+        if DEFINITION_CHANGED in kinds:
+            _HEARD[database] += 1
+            _KEPT[database].looked_us = 0
+
+    database.on_events(hear)
 
 
 async def _read(connection: AsyncConnection, wanted: Iterable[tuple[str, str]]) -> Sequence[Any]:

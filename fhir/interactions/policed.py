@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, false, select
 from fhir.fhirpath import Item
 from fhir.fhirpath.items import children_of, resource_item
 from fhir.interactions.door import Door
-from fhir.interactions.library import library_with
+from fhir.interactions.library import library_within
 from fhir.interactions.terms import check_profiles_with
 from fhir.interactions.write import Draft
 from fhir.model.validation.issue import InvalidResource, Issue, IssueType, Severity, error
@@ -55,7 +55,7 @@ def policed(draft: Draft, access: Access, door: Door) -> Draft:
     async def check(unit: UnitOfWork) -> None:
         issues = [*await _leading_nowhere(unit, references, access)]
         if profiles:
-            library = await library_with(door.services.database, unit.connection, profiles, unit.now_us)
+            library = await library_within(door.services.database, unit, profiles)
             found = await check_profiles_with(Library(door.sources), resource, profiles, library)
             issues += [each for each in found if each.severity is Severity.ERROR]
         if issues:

@@ -50,8 +50,9 @@ PATIENTS = select(COMPARTMENT.c.patient_id).where(COMPARTMENT.c.rid == bindparam
 FOUND_AT_ONCE = 500  # resources by one statement; databases bound the number of its values
 
 CHANGED = "resource.changed"  # the outbox event of every write; subject "Type/id"
-DEFINITION_CHANGED = "definition.changed"  # told in this process beside it, of a write of these types
+DEFINITION_CHANGED = "definition.changed"  # told in this process beside it, of these types and of profiles
 DEFINITIONS = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
+_TOLD = DEFINITIONS | {"StructureDefinition"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
     known = sorted(set(patients) - {SOMEBODY})
     named = f"{current.type}/{current.id}"
     unit.emit(CHANGED, named, {"version": version_id, "patients": known, "deleted": True})
-    if current.type in DEFINITIONS:
+    if current.type in _TOLD:
         unit.tell(DEFINITION_CHANGED)
     patient_id = min(known, default=None)
     unit.audit(AuditEntry(principal, Action.DELETE, "delete", current.type, current.id, patient_id))
@@ -258,7 +259,7 @@ def _announce(
     created = version_id == 1
     known = sorted(set(patients) - {SOMEBODY})
     unit.emit(CHANGED, f"{draft.type}/{draft.id}", {"version": version_id, "patients": known})
-    if draft.type in DEFINITIONS:
+    if draft.type in _TOLD:
         unit.tell(DEFINITION_CHANGED)
     entry = AuditEntry(
         principal=principal,

@@ -13,7 +13,7 @@ from fhir.operations import OPERATIONS
 from fhir.routes import Offer
 from server.kernel.services import Services
 from server.workflows.packages import load_package
-from tests.unit.fhir_profiles.definitions import GUIDE, PATIENT, good_patient
+from tests.unit.fhir_profiles.definitions import GUIDE, PATIENT, element, good_patient, structure
 from tests.unit.fhir_profiles.test_packages import MANIFEST, package
 
 BASE = "http://fhir.test/fhir"
@@ -167,3 +167,24 @@ async def test_one_that_is_refused_takes_nobody_along(
     statuses = [answer.status_code for answer in await asyncio.gather(*posts)]
     assert statuses == [422] * 4 + [201] * 4
     assert len(await ids("/Patient")) == 4
+
+
+async def test_a_profile_that_was_not_kept_counts_for_nobody(client: httpx.AsyncClient) -> None:
+    def bundle(most: int) -> dict[str, Any]:
+        names = structure("few-names", "Patient", element("Patient.name", min=1, max=str(most)))
+        named = good_patient(meta={"profile": [names["url"]]}, name=[{"family": "A"}, {"family": "B"}])
+        return {"resourceType": "Bundle", "type": "transaction", "entry": [entry(1, names), entry(2, named)]}
+
+    assert refused(await client.post("/", json=bundle(1))) == ["Patient.name"]
+    assert (await client.post("/", json=bundle(2))).status_code == 200
+    assert refused(await client.post("/", json=bundle(1))) == ["Patient.name"]
+
+
+async def test_a_profile_counts_as_soon_as_it_is_written(client: httpx.AsyncClient) -> None:
+    names = structure("few-names", "Patient", element("Patient.name", max="1"))
+    named = good_patient(meta={"profile": [names["url"]]}, name=[{"family": "A"}, {"family": "B"}])
+    assert (await client.post("/Patient", json=named)).status_code == 201
+    assert (await client.put("/StructureDefinition/few-names", json=names)).status_code == 201
+    assert refused(await client.post("/Patient", json=named)) == ["Patient.name"]
+    assert (await client.delete("/StructureDefinition/few-names")).status_code == 204
+    assert (await client.post("/Patient", json=named)).status_code == 201
