@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, exists, false, func, select
+from sqlalchemy import Select, and_, bindparam, exists, false, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.interactions.body import unpack
-from fhir.interactions.write import DEFINITION_CHANGED, DEFINITIONS
+from fhir.interactions.write import DEFINITION_CHANGED, DEFINITIONS, VERSION
 from fhir.model.json_codec import decode_json
 from fhir.search.definitions import parameters_of
 from fhir.search.kinds import KINDS
@@ -42,7 +42,14 @@ _STATE = select(func.count(), func.sum(R.c.version_id)).where(R.c.type.in_(sorte
 _VERSIONS = select(R.c.rid, R.c.version_id).where(
     R.c.type.in_(sorted(DEFINITIONS)), R.c.deleted == false(), ~exists().where(COMPARTMENT.c.rid == R.c.rid)
 )
-_BODY = select(R.c.version_id, R.c.body).where(R.c.rid == bindparam("rid"))
+_BODY = union_all(  # what was written over elsewhere is opened until that is looked for
+    *(
+        select(table.c.body).where(
+            table.c.rid == bindparam("rid"), table.c.version_id == bindparam("version_id")
+        )
+        for table in (R, VERSION)
+    )
+)
 
 
 @dataclass(slots=True)
@@ -136,10 +143,10 @@ class StoredDefinitions:
             self._open.move_to_end(key)
             return known[0]
         async with self._database.read() as connection:
-            row = (await connection.execute(_BODY, {"rid": rid})).one()
+            row = (await connection.execute(_BODY, {"rid": rid, "version_id": version_id})).one()
         text = unpack(row.body)
         opened = _open(kind, text) if len(text) < BESIDE_BYTES else await asyncio.to_thread(_open, kind, text)
-        self._keep((rid, row.version_id), opened, len(text))
+        self._keep(key, opened, len(text))
         return opened
 
     def _keep(self, key: tuple[int, int], opened: Any, size: int) -> None:

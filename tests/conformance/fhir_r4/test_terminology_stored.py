@@ -142,3 +142,16 @@ async def test_a_transaction_asks_what_it_has_written(client: httpx.AsyncClient)
     (found,) = (one["resource"] for one in answer.json()["entry"] if "resource" in one)
     assert told(found)["display"] == "Granite"
     assert (await client.get(lookup)).status_code == 200
+
+
+@pytest.mark.parametrize("how", ["put", "delete"])
+async def test_what_was_written_over_elsewhere_is_opened_as_it_was(
+    client: httpx.AsyncClient, elsewhere: StoredDefinitions, create: Callable[..., Any], how: str
+) -> None:
+    one = await create(stones("1"))
+    (found,) = await elsewhere.editions(Kind.CODE_SYSTEM, STONES)
+    other = {"json": {**stones("2", url="http://example.org/other"), "id": one}} if how == "put" else {}
+    assert (await client.request(how, f"/CodeSystem/{one}", **other)).is_success
+    assert await elsewhere.editions(Kind.CODE_SYSTEM, STONES) == [found]  # it has not heard of that
+    header = (await found.open()).header
+    assert (header.url, header.version) == (STONES, "1")
