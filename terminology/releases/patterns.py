@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from server.kernel.database import Database
 from terminology.code_system import Filter
 from terminology.filters import CODE_NAMES, compile_pattern
-from terminology.issues import InvalidFilter, TooCostly
+from terminology.issues import TooCostly
 from terminology.releases.conditions import CODE, CONCEPT, PROPERTY, Condition, Conditions
 from terminology.releases.draft import MAX_CODE_CHARACTERS
 
@@ -36,7 +36,7 @@ class Patterns:
         """The concepts of which a value of the property matches as a whole.
 
         Raises:
-            InvalidFilter: it is no pattern, or the property cannot be looked at.
+            InvalidFilter: it is no pattern.
             TooCostly: there are too many values, or too many match.
         """
         pattern = compile_pattern(asked.value)
@@ -55,8 +55,6 @@ class Patterns:
 
 
 def _values(release_id: int, name: str) -> Select[Any]:
-    if name == "definition":
-        raise InvalidFilter("Concepts of this code system cannot be chosen by their definition.")
     if name in CODE_NAMES:
         values, of_release = CODE.c.code, CODE.c.release_id == release_id
     elif name == "display":
