@@ -4,6 +4,7 @@ Regular expressions run in time that grows with the text alone (RE2): no pattern
 """
 
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -76,6 +77,17 @@ def compile_pattern(pattern: str) -> Any:
         raise InvalidFilter("The value of a filter with 'regex' is no regular expression (of RE2).") from None
 
 
+def with_codes(asked: Filter, written: Callable[[str], str]) -> Filter:
+    """A filter with the codes that it names as the code system writes them."""
+    if asked.operator in _AT_ONCE:
+        return replace(asked, value=written(asked.value))
+    if asked.property not in CODE_NAMES or asked.operator not in _OF_VALUES:
+        return asked
+    if asked.operator is FilterOperator.EQUALS:
+        return replace(asked, value=written(asked.value))
+    return replace(asked, value=",".join(map(written, split_list(asked.value))))
+
+
 def _exists(asked: Filter, concept: Concept, _: Hierarchy) -> bool:
     if asked.value not in ("true", "false"):
         raise InvalidFilter("The value of a filter with 'exists' is 'true' or 'false'.")
@@ -92,6 +104,8 @@ def codes_above_or_below(asked: Filter, hierarchy: Hierarchy) -> Set[str] | None
 
 
 Rule = Callable[[Filter, Concept, Hierarchy], bool]
+
+_OF_VALUES = frozenset({FilterOperator.EQUALS, FilterOperator.IN, FilterOperator.NOT_IN})
 
 _AT_ONCE: Mapping[FilterOperator, Callable[[str, Hierarchy], Set[str]]] = {
     FilterOperator.IS_A: lambda code, hierarchy: hierarchy.below(code) | {code},

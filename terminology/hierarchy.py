@@ -18,10 +18,13 @@ class Hierarchy:
 
     def find(self, code: str) -> Json | None:
         """The entry of a code."""
-        entry = self.entries.get(code)
-        if entry is None and self.folded is not None and (known := self.folded.get(code.casefold())):
-            entry = self.entries[known]
-        return entry
+        return self.entries.get(self.written(code))
+
+    def written(self, code: str) -> str:
+        """A code as the code system writes it; as it came, where it is not known."""
+        if self.folded is None or code in self.entries:
+            return code
+        return self.folded.get(code.casefold(), code)
 
     def above(self, code: str) -> set[str]:
         """All above a code."""

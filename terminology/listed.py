@@ -13,7 +13,7 @@ from typing import Any
 from terminology.canonical import parse_canonical
 from terminology.code_system import Content, Filter, Header, PropertyDefinition, Selected, Selection
 from terminology.concept import INACTIVE_STATUSES, STANDARDS_STATUS, Concept, Designation, Property
-from terminology.filters import codes_above_or_below, holds
+from terminology.filters import codes_above_or_below, holds, with_codes
 from terminology.hierarchy import Hierarchy
 from terminology.issues import InvalidDefinition
 from terminology.text import MAX_WORDS, begin_words, indexed, words_of
@@ -48,28 +48,29 @@ class ListedCodeSystem:
 
     async def subsumes(self, ancestor: str, descendant: str) -> bool:
         """Whether the first is the second, or above it."""
-        return ancestor == descendant or ancestor in self.hierarchy.above(descendant)
+        above, below = self.hierarchy.written(ancestor), self.hierarchy.written(descendant)
+        return above == below or above in self.hierarchy.above(below)
 
     async def parents(self, code: str) -> Sequence[str]:
         """The codes right above one."""
-        return tuple(self.hierarchy.parents.get(code, ()))
+        return tuple(self.hierarchy.parents.get(self.hierarchy.written(code), ()))
 
     async def children(self, code: str | None) -> Sequence[str]:
         """The codes right below one; None: those with none above them."""
         if code is None:
             return [each for each in self.hierarchy.entries if not self.hierarchy.parents.get(each)]
-        return tuple(self.hierarchy.children.get(code, ()))
+        return tuple(self.hierarchy.children.get(self.hierarchy.written(code), ()))
 
     async def lets_through(self, code: str, filters: Sequence[Filter]) -> bool:
         """Whether all filters let a code through."""
         entry = self.hierarchy.find(code)
         return entry is not None and all(
-            holds(each, self._concept(entry), self.hierarchy) for each in filters
+            holds(each, self._concept(entry), self.hierarchy) for each in self._written(filters)
         )
 
     async def select(self, selection: Selection) -> Selected:
         """The concepts that are wanted."""
-        codes, filters = self._narrowed(selection.filters)
+        codes, filters = self._narrowed(self._written(selection.filters))
         if words := words_of(selection.text or "")[:MAX_WORDS]:
             codes = [code for code in codes if begin_words(words, self._indexes[code])]
         end = None if selection.limit is None else selection.offset + selection.limit
@@ -93,6 +94,12 @@ class ListedCodeSystem:
     def _indexes(self) -> Mapping[str, str]:
         """The words of each concept, cut out once."""
         return {code: indexed(_terms(entry)) for code, entry in self.hierarchy.entries.items()}
+
+    def _written(self, filters: Sequence[Filter]) -> Sequence[Filter]:
+        """Filters with the codes that they name as the code system writes them."""
+        if self.hierarchy.folded is None:
+            return filters
+        return [with_codes(each, self.hierarchy.written) for each in filters]
 
     def _narrowed(self, filters: Sequence[Filter]) -> tuple[Sequence[str], Sequence[Filter]]:
         """The codes that the filters over the hierarchy let through, in order, and the other filters."""
@@ -141,6 +148,7 @@ def read_hierarchy(resource: Json, header: Header) -> Hierarchy:
     hierarchy = Hierarchy(folded=None if header.case_sensitive else {})
     parent_names = {"parent", *_codes_of(header, "parent")}
     child_names = {"child", *_codes_of(header, "child")}
+    links: list[tuple[str, str]] = []
     waiting: list[tuple[str | None, Json]] = [(None, each) for each in reversed(resource.get("concept", ()))]
     while waiting:
         parent, entry = waiting.pop()
@@ -151,13 +159,15 @@ def read_hierarchy(resource: Json, header: Header) -> Hierarchy:
         if hierarchy.folded is not None:
             hierarchy.folded[code.casefold()] = code
         if parent is not None:
-            hierarchy.link(parent, code)
+            links.append((parent, code))
         for each in entry.get("property", ()):
             if each.get("code") in parent_names:
-                hierarchy.link(str(each.get("valueCode")), code)
+                links.append((str(each.get("valueCode")), code))
             elif each.get("code") in child_names:
-                hierarchy.link(code, str(each.get("valueCode")))
+                links.append((code, str(each.get("valueCode"))))
         waiting += [(code, child) for child in reversed(entry.get("concept", ()))]
+    for parent, child in links:  # all codes are known by now
+        hierarchy.link(hierarchy.written(parent), hierarchy.written(child))
     return hierarchy
 
 

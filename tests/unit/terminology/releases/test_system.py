@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -210,9 +211,21 @@ async def test_case_does_not_count_where_it_is_not_to(database: Database) -> Non
 
 
 async def test_a_code_in_other_case_is_the_same_code(database: Database) -> None:
-    system = await released(database, {**made_up(1), "caseSensitive": False})
-    assert await system.subsumes("c1", "C1")
-    assert await system.lets_through("C1", [Filter("concept", FilterOperator.IS_A, "c1")])
+    resource = {**made_up(1), "caseSensitive": False}
+    listed = ListedCodeSystem(resource)
+    for system in (await released(database, resource), listed):
+        assert await system.subsumes("c1", "C1")
+        assert await system.lets_through("C1", [Filter("concept", FilterOperator.IS_A, "c1")])
+        for code in ("C0", "C9"):
+            for below in await listed.children(code):
+                assert await system.subsumes(code.lower(), below.lower())
+            assert set(await system.children(code.lower())) == set(await listed.children(code))
+            assert set(await system.parents(code.lower())) == set(await listed.parents(code))
+        for each in FILTERS:
+            if each.property in ("code", "concept") and each.operator is not FilterOperator.REGEX:
+                wanted = codes((await listed.select(Selection([each]))).concepts)
+                asked = Selection([replace(each, value=each.value.lower())])
+                assert codes((await system.select(asked)).concepts) == wanted, each
 
 
 async def test_displays_exist(system: ReleasedCodeSystem) -> None:
