@@ -11,7 +11,15 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from terminology.canonical import parse_canonical
-from terminology.code_system import Content, Filter, Header, PropertyDefinition, Selected, Selection
+from terminology.code_system import (
+    Content,
+    Filter,
+    FilterOperator,
+    Header,
+    PropertyDefinition,
+    Selected,
+    Selection,
+)
 from terminology.concept import INACTIVE_STATUSES, STANDARDS_STATUS, Concept, Designation, Property
 from terminology.filters import codes_above_or_below, holds, with_codes
 from terminology.hierarchy import Hierarchy
@@ -21,6 +29,7 @@ from terminology.text import MAX_WORDS, begin_words, indexed, words_of
 Json = Any
 
 _AT_ONCE = 500  # concepts held against filters, some 10 ms
+_PATTERNS_AT_ONCE = 20  # where one is a regular expression
 CONCEPT_PROPERTIES = "http://hl7.org/fhir/concept-properties#"
 
 
@@ -78,8 +87,10 @@ class ListedCodeSystem:
             return Selected([self._of(code) for code in codes[selection.offset : end]], len(codes))
         asked = replace(selection, filters=filters)
         found = []
+        has_pattern = any(each.operator is FilterOperator.REGEX for each in filters)
+        at_once = _PATTERNS_AT_ONCE if has_pattern else _AT_ONCE
         for at, code in enumerate(codes):
-            if at % _AT_ONCE == 0:
+            if at % at_once == 0:
                 await asyncio.sleep(0)  # others have their turn
             if self._is_wanted(concept := self._of(code), asked):
                 found.append(concept)

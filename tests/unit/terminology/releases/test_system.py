@@ -253,6 +253,9 @@ async def test_too_much_is_too_costly(system: ReleasedCodeSystem, monkeypatch: p
     monkeypatch.setattr(patterns, "MAX_MATCHES", 2)
     with pytest.raises(TooCostly, match="matches more"):
         await system.condition(Filter("code", FilterOperator.REGEX, "C.*"))
+    monkeypatch.setattr(patterns, "MAX_STEPS", 5)
+    with pytest.raises(TooCostly, match="too large"):
+        await system.condition(Filter("display", FilterOperator.REGEX, "(.*e.{40})+"))
 
 
 @pytest.mark.parametrize(
