@@ -329,6 +329,24 @@ def _codings_of(coded: Object) -> Sequence[Any]:
     return codings if type(codings) is list else ()
 
 
+def _concepts_have_their_own_codes(code_system: Object, _report: Report) -> bool:
+    """csd-1: no code of a code system is there twice, on whichever level."""
+    seen: set[str] = set()
+    waiting: list[Any] = [code_system]
+    while waiting:
+        concepts = waiting.pop().get("concept")
+        for concept in concepts if type(concepts) is list else ():
+            if type(concept) is not dict:
+                continue
+            code = concept.get("code")
+            if type(code) is str:
+                if code in seen:
+                    return False
+                seen.add(code)
+            waiting.append(concept)
+    return True
+
+
 WRITTEN_OUT: Mapping[str, tuple[frozenset[str], Holds]] = {
     "ref-1": (frozenset(("reference",)), _contained_is_found),
     "per-1": (frozenset(("start",)), _period_is_forward),
@@ -339,4 +357,5 @@ WRITTEN_OUT: Mapping[str, tuple[frozenset[str], Holds]] = {
     "dom-4": (frozenset((CONTAINED,)), _contained_have_no_version),
     "dom-5": (frozenset((CONTAINED,)), _contained_have_no_label),
     "obs-7": (frozenset(("component",)), _components_are_of_something_else),
+    "csd-1": (frozenset(("concept",)), _concepts_have_their_own_codes),
 }

@@ -267,6 +267,10 @@ HOLDING_OR_NOT = [
     of("Patient", contained=[of("Basic", id="o", subject={"reference": "#"})]),
     of("Patient", managingOrganization={"reference": "#o"}),
     of("Patient", managingOrganization={"reference": "Organization/o"}),
+    of("CodeSystem", concept=[{"code": "a", "concept": [{"code": "b"}]}, {"code": "c"}]),
+    of("CodeSystem", concept=[{"code": "a", "concept": [{"code": "b"}]}, {"code": "b"}]),
+    of("CodeSystem", concept=[{"code": "a"}, {"code": "A"}, {"display": "without"}, {"display": "code"}]),
+    of("CodeSystem", concept=[{"code": "a", "concept": [{"code": "b", "concept": [{"code": "a"}]}]}]),
 ]
 
 
@@ -345,3 +349,17 @@ def test_thousands_of_components_are_told_apart_at_once() -> None:
     assert validate(crowded) == []
     components[-1]["code"]["coding"] = codings[-1:]
     assert [issue.text[-8:] for issue in validate(crowded)] == ["(obs-7)."]
+
+
+def test_a_code_system_may_have_any_number_of_codes() -> None:
+    """csd-1 as published takes steps for each code; a code system is not wrong for having used them up."""
+    concepts = [{"code": f"c{n}", "property": [{"code": "p", "valueInteger": n}]} for n in range(120_000)]
+    system = of("CodeSystem", concept=concepts)
+    (csd_1,) = (
+        each
+        for each in invariants_at(("CodeSystem", ""), structure_of("CodeSystem").constraints)
+        if each.key == "csd-1"
+    )
+    assert csd_1.holds(system, Report())
+    concepts.append({"code": "c7"})
+    assert not csd_1.holds(system, Report())
