@@ -1,7 +1,9 @@
 """Definitions that a request brings along (`tx-resource`, and a `valueSet` or `codeSystem` given whole)."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from terminology.canonical import parse_canonical
@@ -9,6 +11,9 @@ from terminology.library import Edition, Kind
 from terminology.listed import ListedCodeSystem
 
 Json = Any
+Open = Callable[[], Awaitable[Any]]
+
+MANY_CONCEPTS = 2_000  # of one code system, which is read in a thread then: more than 10 ms of work
 
 
 class GivenDefinitions:
@@ -38,18 +43,31 @@ def edition_of(resource: Json) -> Edition:
         kind,
         resource.get("url", ""),
         resource.get("version"),
-        _once((lambda: ListedCodeSystem(resource)) if kind is Kind.CODE_SYSTEM else lambda: resource),
+        _once(partial(_read, resource)) if kind is Kind.CODE_SYSTEM else _as_it_is(resource),
         resource.get("content"),
         parse_canonical(supplements) if supplements else None,
     )
 
 
-def _once(make: Callable[[], Any]) -> Callable[[], Any]:
+async def _read(resource: Json) -> ListedCodeSystem:
+    if len(resource.get("concept", ())) <= MANY_CONCEPTS:
+        return ListedCodeSystem(resource)
+    return await asyncio.to_thread(ListedCodeSystem, resource)
+
+
+def _once(make: Open) -> Open:
     made: list[Any] = []
 
     async def open_it() -> Any:
         if not made:
-            made.append(make())
+            made.append(await make())
         return made[0]
+
+    return open_it
+
+
+def _as_it_is(resource: Json) -> Open:
+    async def open_it() -> Json:
+        return resource
 
     return open_it

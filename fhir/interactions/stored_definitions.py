@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, exists, false, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fhir.interactions.beside import beside
 from fhir.interactions.body import unpack
 from fhir.interactions.write import DEFINITION_CHANGED, DEFINITIONS, VERSION
 from fhir.model.json_codec import decode_json
@@ -34,7 +35,6 @@ LOOK_US = 2 * SECOND_US  # after which writes of other processes are looked for
 MAX_OPEN_BYTES = (
     8 << 20
 )  # JSON text of the definitions that are kept open; in memory they take ten times that
-BESIDE_BYTES = 256 << 10  # of a text that is read beside the event loop
 _AT_ONCE = 500  # resources by one statement
 
 # Both together differ after any write of a definition, in whichever order transactions commit.
@@ -145,7 +145,7 @@ class StoredDefinitions:
         async with self._database.read() as connection:
             row = (await connection.execute(_BODY, {"rid": rid, "version_id": version_id})).one()
         text = unpack(row.body)
-        opened = _open(kind, text) if len(text) < BESIDE_BYTES else await asyncio.to_thread(_open, kind, text)
+        opened = await beside(len(text), _open, kind, text)
         self._keep(key, opened, len(text))
         return opened
 

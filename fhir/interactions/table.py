@@ -1,9 +1,6 @@
 """The interactions as the door offers them: one function each, from request to answer (FHIR R4 http.html)."""
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 from fhir.audit_events.interactions import read_audit_event, search_audit_events
 from fhir.audit_events.query import CRITERIA
@@ -14,6 +11,7 @@ from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
 from fhir.interactions import search_type as searching
 from fhir.interactions.answers import answer_deleted, answer_stored, answer_written
+from fhir.interactions.beside import beside
 from fhir.interactions.create import prepare_create
 from fhir.interactions.delete import prepare_delete
 from fhir.interactions.door import Door, UnknownType
@@ -28,12 +26,6 @@ from fhir.search.definitions import compartment_types, stored_types
 from fhir.search.place import EVERY_TYPE, Place, compartment_place, system_place, type_place
 
 SERVED: Served = {AUDIT_EVENT: ServedType(read_audit_event, search_audit_events, tuple(CRITERIA))}
-
-# Larger ones are read and indexed in a thread: on the event loop a resource of some megabytes would let
-# everybody wait for seconds.
-LARGE_BODY_BYTES = 256 << 10
-
-T = TypeVar("T")
 
 
 async def read(door: Door, request: FhirRequest) -> Answer:
@@ -69,13 +61,13 @@ async def search(door: Door, request: FhirRequest) -> Answer:
 
 async def create(door: Door, request: FhirRequest) -> Answer:
     """create, with If-None-Exist conditional (FHIR R4 http.html#create)."""
-    write = with_provenance(door, request, await _prepared(prepare_create, door, request))
+    write = with_provenance(door, request, await beside(len(request.body), prepare_create, door, request))
     return await _written(door, request, await door.writes.carry_out(write))
 
 
 async def update(door: Door, request: FhirRequest) -> Answer:
     """update, guarded by If-Match; with criteria conditional (FHIR R4 http.html#update, #cond-update)."""
-    write = with_provenance(door, request, await _prepared(prepare_update, door, request))
+    write = with_provenance(door, request, await beside(len(request.body), prepare_update, door, request))
     return await _written(door, request, await door.writes.carry_out(write))
 
 
@@ -89,12 +81,6 @@ async def delete(door: Door, request: FhirRequest) -> Answer:
     """delete; with criteria conditional (FHIR R4 http.html#delete)."""
     refuse_provenance(request)
     return answer_deleted(request, await door.writes.carry_out(prepare_delete(door, request)))
-
-
-async def _prepared(prepare: Callable[[Door, FhirRequest], T], door: Door, request: FhirRequest) -> T:
-    if len(request.body) <= LARGE_BODY_BYTES:
-        return prepare(door, request)
-    return await asyncio.to_thread(prepare, door, request)
 
 
 async def _written(door: Door, request: FhirRequest, written: Written) -> Answer:

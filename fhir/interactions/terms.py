@@ -52,21 +52,25 @@ async def _answered(terms: Library, asked: Iterable[Question]) -> Answers:
     }
 
 
-async def check_codes(terms: Library, resource: Json) -> Sequence[Issue]:
-    """What is wrong with the codes of a valid resource: an error for each that its code system does not have.
+def coded_elements(resource: Json) -> Sequence[Item]:
+    """The elements of a valid resource that state a code and its system, as many as are looked up."""
+    return list(islice(_coded(resource_item(resource)), MAX_CODES_LOOKED_UP))
+
+
+async def check_codes(terms: Library, coded: Iterable[Item]) -> Sequence[Issue]:
+    """What is wrong with the codes of a resource: an error for each that its code system does not have.
 
     A display that is none of the concept's names is a warning. Only code systems of which all codes are
     known here are asked.
     """
     looked_up = _LookedUp(terms)
     issues: list[Issue] = []
-    for item in islice(_coded(resource_item(resource)), MAX_CODES_LOOKED_UP):
+    for item in coded:
         issues += await looked_up.issues_of(item)
     return issues
 
 
 def _coded(item: Item) -> Iterator[Item]:
-    """The elements that state a code and its system."""
     if _CODED & item.kind.ancestors and {"system", "code"} <= item.value.keys():
         yield item
     for child in children_of(item):

@@ -9,9 +9,10 @@ from typing import Any
 
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
+from fhir.interactions.beside import beside
 from fhir.interactions.door import Door
 from fhir.interactions.library import library_with
-from fhir.interactions.terms import check_codes, check_profiles_with
+from fhir.interactions.terms import check_codes, check_profiles_with, coded_elements
 from fhir.model.json_codec import Json, decode_json, encode_json
 from fhir.model.validation.issue import Issue, IssueType, Severity, error
 from fhir.model.validation.walker import validate as walk
@@ -44,6 +45,7 @@ class Asked:
     resource: Json | None = None  # None: the one that is stored
     mode: str | None = None
     profiles: tuple[str, ...] = ()
+    size: int = 0  # in bytes, about
 
 
 async def validate(door: Door, request: FhirRequest) -> Answer:
@@ -54,12 +56,11 @@ async def validate(door: Door, request: FhirRequest) -> Answer:
         Forbidden: the token opens nothing that the mode is about.
         NotFound: no such resource within the caller's reach.
     """
-    asked = read_asked(request)
+    asked = await beside(len(request.body), read_asked, request)
     _require_permission(request, asked)
-    resource = asked.resource
-    if resource is None:
-        resource = await _stored(door, request, asked)
-    issues = await _issues(door, request, asked, resource)
+    if asked.resource is None:
+        asked.resource, asked.size = await _stored(door, request, asked)
+    issues = await _issues(door, request, asked, asked.resource)
     entry = AuditEntry(
         request.access.principal, Action.EXECUTE, "$validate", _named(request), request.resource_id
     )
@@ -75,7 +76,7 @@ def read_asked(request: FhirRequest) -> Asked:
         InvalidJson: the body is no JSON.
     """
     given: list[tuple[str, Any]] = list(request.pairs)
-    asked = Asked()
+    asked = Asked(size=len(request.body))
     if request.body:
         require_json_body(request.headers.get("content-type"))
         body = decode_json(request.body)
@@ -122,23 +123,24 @@ def _may(access: Access, resource_type: str, permission: Permission) -> bool:
     return True
 
 
-async def _stored(door: Door, request: FhirRequest, asked: Asked) -> Json:
+async def _stored(door: Door, request: FhirRequest, asked: Asked) -> tuple[Json, int]:
+    """The resource, and its size."""
     if request.resource_id is None or request.resource_type is None:
         raise InvalidInput("A resource is needed: as the body, or as the parameter 'resource'.")
     if asked.mode in ("create", "update"):
         raise InvalidInput("With this mode a resource is needed.")
     stored = await reading.read(door, request.access, request.resource_type, request.resource_id)
-    return decode_json(stored.text)
+    return decode_json(stored.text), len(stored.text)
 
 
 async def _issues(door: Door, request: FhirRequest, asked: Asked, resource: Json) -> Sequence[Issue]:
     if asked.mode == "delete":
         text = "The resource may be deleted; nothing but the server's own rules is checked then."
         return [Issue(Severity.INFORMATION, IssueType.INFORMATIONAL, text)]
-    issues = [*_against_url(request, asked, resource), *walk(resource, with_warnings=True)]
+    issues = [*_against_url(request, asked, resource), *await beside(asked.size, _walked, resource)]
     terms = Library(door.sources)
     if not any(issue.severity is Severity.ERROR for issue in issues):
-        issues += await check_codes(terms, resource)
+        issues += await check_codes(terms, await beside(asked.size, coded_elements, resource))
     profiles = [*_claimed(resource), *asked.profiles][:MAX_PROFILES]
     if profiles and isinstance(resource.get("resourceType"), str):
         async with door.services.database.read() as connection:
@@ -149,6 +151,10 @@ async def _issues(door: Door, request: FhirRequest, asked: Asked, resource: Json
         text = "No mistake was found."
         issues.append(Issue(Severity.INFORMATION, IssueType.INFORMATIONAL, text))
     return issues
+
+
+def _walked(resource: Json) -> Sequence[Issue]:
+    return walk(resource, with_warnings=True)
 
 
 def _claimed(resource: Json) -> Sequence[str]:

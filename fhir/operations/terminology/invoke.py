@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
+from fhir.interactions.beside import beside
 from fhir.interactions.door import Door
 from fhir.model.json_codec import Json, decode_json, encode_json
 from fhir.operations.terminology.given import TX_RESOURCE, read_given
@@ -44,7 +45,7 @@ class Invoked:
         """
         for named in _types(request):
             request.access.reach(named, Permission.READ)
-        inputs = read_given(request)
+        inputs = await beside(len(request.body), read_given, request)
         library = library_of(door, inputs.pop(TX_RESOURCE, ()))
         if request.resource_id is not None:
             library = await self._of_instance(door, request, inputs, library)
@@ -76,7 +77,7 @@ class Invoked:
 async def _instance(door: Door, request: FhirRequest, library: Library) -> Edition:
     resource_type, resource_id = str(request.resource_type), str(request.resource_id)
     stored = await reading.read(door, request.access, resource_type, resource_id)
-    resource = decode_json(stored.text)
+    resource = await beside(len(stored.text), decode_json, stored.text)
     url = resource.setdefault("url", f"{door.base_url}/{resource_type}/{resource_id}")
     if resource_type == Kind.CODE_SYSTEM and "concept" not in resource:  # its concepts may lie in tables
         known = await library.editions(Kind.CODE_SYSTEM, url)
@@ -115,8 +116,7 @@ def library_of(door: Door, given: Sequence[Json] = ()) -> Library:
 def context_of(door: Door, request: FhirRequest) -> Context:
     """The surroundings of a request."""
     now = instant_text(door.services.clock() // 1_000 * 1_000)  # told to the millisecond, and kept by it
-    accepted = request.headers.get("accept-language")
-    return Context(now, lambda: f"urn:uuid:{uuid4()}", accepted, door.policy.max_expansion)
+    return Context(now, lambda: f"urn:uuid:{uuid4()}", request.headers.get("accept-language"))
 
 
 def _types(request: FhirRequest) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from fhir.interactions.door import Definitions, Policy
-from fhir.operations import OPERATIONS
+from fhir.operations import OPERATIONS, validate
 from fhir.routes import Offer
 from server.kernel.access import Access
 from server.kernel.services import Services
@@ -334,3 +335,29 @@ async def test_a_binding_by_filter_is_judged(client: httpx.AsyncClient) -> None:
     assert await errors_with("lobe") == []
     assert await errors_with("heart") == ["Observation.bodySite"]
     assert await errors_with("liver") == ["Observation.bodySite.coding[0].code", "Observation.bodySite"]
+
+
+async def test_a_large_resource_is_looked_at_in_a_thread(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the event loop everybody would wait for it."""
+    threads: list[threading.Thread] = []
+
+    def walk(*given: Any, **named: Any) -> Any:
+        threads.append(threading.current_thread())
+        return validate.walk_through(*given, **named)
+
+    monkeypatch.setattr(validate, "walk_through", validate.walk, raising=False)
+    monkeypatch.setattr(validate, "walk", walk)
+    for count in (1, 10_000):
+        concepts = [{"code": f"code-{n}", "display": f"What is number {n}"} for n in range(count)]
+        system = {
+            "resourceType": "CodeSystem",
+            "status": "active",
+            "content": "complete",
+            "concept": concepts,
+        }
+        assert issues(await client.post("/CodeSystem/$validate", json=system)) == []
+    small, large = threads
+    assert small is threading.main_thread()
+    assert large is not threading.main_thread()

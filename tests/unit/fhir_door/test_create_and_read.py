@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from fhir.interactions import table
 from fhir.interactions.authored import put_resource
+from fhir.interactions.beside import LARGE_BODY_BYTES
 from fhir.interactions.create import prepare_create
 from fhir.interactions.read import read_resource
 from server.kernel.access import Principal
@@ -99,7 +100,7 @@ async def test_a_large_resource_is_read_beside_the_event_loop(
         telecom = [{"system": "phone", "value": str(n)} for n in range(count)]
         answer = await client.post("/Patient", json={"resourceType": "Patient", "telecom": telecom})
         assert (answer.status_code, len(answer.json()["telecom"])) == (201, count)
-    assert len(answer.request.content) > table.LARGE_BODY_BYTES
+    assert len(answer.request.content) > LARGE_BODY_BYTES
     small, large = threads
     assert small is threading.main_thread()
     assert large is not threading.main_thread()
