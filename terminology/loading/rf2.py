@@ -23,7 +23,7 @@ from terminology.loading.rf2_names import (
     display_of,
     semantic_tag,
 )
-from terminology.loading.rf2_related import IS_A, Related, as_properties, read_related, rows_of
+from terminology.loading.rf2_related import IS_A, Related, add_rows, as_properties, read_related
 from terminology.releases.draft import ReleaseDraft
 from terminology.releases.spool import Spool
 from terminology.tables import TerminologyConceptState, TerminologyDescription, TerminologyMember
@@ -97,57 +97,63 @@ def header_of(named: Edition) -> Json:
 
 def _tell_concepts(concepts: Concepts, draft: ReleaseDraft) -> None:
     """Each concept, with all that belongs to it."""
-    names = Names(concepts)
+    for code in concepts.index:
+        draft.index_of(code)  # from now on they are called in the draft by their places
+    telling = _Telling(concepts, draft)
     with Spool() as spooled_names, Spool() as spooled_related:
-        names.read(spooled_names)
+        telling.names.read(spooled_names)
         read_related(concepts, spooled_related)
         all_names, all_related = _Merged(spooled_names), _Merged(spooled_related)
-        for place, code in enumerate(concepts.index):
-            own = sorted((Name(*each[1:]) for each in all_names.of(place)), key=names.rank)
-            related = [Related(*each[1:]) for each in all_related.of(place)]
-            _tell_concept(draft, concepts, place, code, (names, own, related))
+        for place in range(len(concepts.index)):
+            own = [Name(*each) for each in sorted(all_names.of(place))]
+            telling.tell(place, own, [Related(*each) for each in all_related.of(place)])
             if place % _TELL_CONCEPTS == 0:
                 concepts.files.progress("concepts", place, len(concepts.index))
 
 
-def _tell_concept(
-    draft: ReleaseDraft,
-    concepts: Concepts,
-    place: int,
-    code: str,
-    told: tuple[Names, Sequence[Name], Sequence[Related]],
-) -> None:
-    names, own, related = told
-    is_active, is_defined = bool(concepts.active[place]), bool(concepts.defined[place])
-    module, time = concepts.modules[concepts.module[place]], concepts.effective_time[place]
-    attributes = [each for each in related if each.attribute != IS_A] if is_active else []
-    tag = semantic_tag(own)
-    entry = {
-        "code": code,
-        "display": display_of(own),
-        "definition": definition_of(own),
-        "designation": list(names.designations(own)),
-        "property": [
-            {"code": "inactive", "valueBoolean": not is_active},
-            {"code": "sufficientlyDefined", "valueBoolean": is_defined},
-            {"code": "moduleId", "valueCode": module},
-            {"code": "effectiveTime", "valueString": str(time or "")},
-            *({"code": "semanticTag", "valueString": each} for each in tag),
-            *as_properties(attributes),
-        ],
-    }
-    draft.add_concept(
-        {name: value for name, value in entry.items() if value is not None},
-        parents=[each.value for each in related if each.attribute == IS_A] if is_active else (),
-        active=is_active,
-        values=[("semanticTag", each) for each in tag],
-    )
-    state = {"defined": is_defined, "module": module, "effective_time": time}
-    draft.add_row(TerminologyConceptState, number=code, **state)
-    for n, name in enumerate(own):
-        draft.add_row(TerminologyDescription, concept=code, n=n, **names.row(name))
-    for table, row in rows_of(code, attributes):
-        draft.add_row(table, **row)
+class _Telling:
+    """Tells a draft of one concept after the other."""
+
+    def __init__(self, concepts: Concepts, draft: ReleaseDraft) -> None:
+        self._concepts, self._draft = concepts, draft
+        self.names = Names(concepts, draft)
+        self._codes = list(concepts.index)
+        self._is_a = concepts.index.get(IS_A)
+        self._modules = [draft.index_of(code) for code in concepts.modules]
+
+    def tell(self, place: int, own: Sequence[Name], related: Sequence[Related]) -> None:
+        """A concept, with its names by rank and its relationships."""
+        concepts, draft, is_a = self._concepts, self._draft, self._is_a
+        is_active, is_defined = bool(concepts.active[place]), bool(concepts.defined[place])
+        module, time = concepts.module[place], concepts.effective_time[place]
+        told = related if is_active else ()
+        attributes = [each for each in told if each.attribute != is_a]
+        tag = semantic_tag(own)
+        entry = {
+            "code": self._codes[place],
+            "display": display_of(own),
+            "definition": definition_of(own),
+            "designation": list(self.names.designations(own)),
+            "property": [
+                {"code": "inactive", "valueBoolean": not is_active},
+                {"code": "sufficientlyDefined", "valueBoolean": is_defined},
+                {"code": "moduleId", "valueCode": concepts.modules[module]},
+                {"code": "effectiveTime", "valueString": str(time or "")},
+                *({"code": "semanticTag", "valueString": each} for each in tag),
+                *as_properties(self._codes, attributes),
+            ],
+        }
+        draft.add_concept(
+            {name: value for name, value in entry.items() if value is not None},
+            parents=[self._codes[each.value] for each in told if each.attribute == is_a],  # type: ignore[index]
+            active=is_active,
+            values=[("semanticTag", each) for each in tag],
+        )
+        state = (0, place, is_defined, self._modules[module], time)
+        draft.add_rows(TerminologyConceptState, place, [state])
+        names = [self.names.row(place, n, name) for n, name in enumerate(own)]
+        draft.add_rows(TerminologyDescription, place, names)
+        add_rows(draft, place, attributes)
 
 
 def _tell_members(concepts: Concepts, draft: ReleaseDraft) -> None:
@@ -177,12 +183,12 @@ class _Merged:
     """Rows of a spool, taken owner by owner."""
 
     def __init__(self, spool: Spool) -> None:
-        self._rows = spool.ordered(lambda owner: owner)
+        self._rows = spool.ordered()
         self._next = next(self._rows, None)
 
     def of(self, owner: int) -> Sequence[Any]:
         """The rows of an owner, who comes after those before."""
-        if self._next is None or self._next[0][0] != owner:
+        if self._next is None or self._next[0] != owner:
             return ()
-        found, self._next = self._next, next(self._rows, None)
+        (_, found), self._next = self._next, next(self._rows, None)
         return found

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from terminology.loading.files import ReleaseFiles, UnreadableRelease, fault
 
@@ -67,8 +68,7 @@ class ReleaseFile:
         return PurePosixPath(self.name).name
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A line; `more` has the columns after those that its kind must have, by name."""
 
     line: int
@@ -114,17 +114,22 @@ def read_rows(files: ReleaseFiles, file: ReleaseFile, kind: FileKind) -> Iterato
         raise fault(file.label, 1, f"the columns are to be: {' '.join(needed)}")
     more = columns[len(needed) :]
     width = len(columns)
+    times: set[str] = set()  # that are dates: few are different
     for line, text in lines:
         values = text.split("\t")
         if len(values) != width:
             raise fault(file.label, line, f"{width} columns expected, {len(values)} found")
         if values[2] not in ("0", "1"):
             raise fault(file.label, line, f"'active' is 0 or 1, not '{values[2][:20]}'")
-        if not _TIME.fullmatch(values[1]):
-            raise fault(file.label, line, f"'effectiveTime' is no date: '{values[1][:20]}'")
+        if values[1] not in times:
+            if not _TIME.fullmatch(values[1]):
+                raise fault(file.label, line, f"'effectiveTime' is no date: '{values[1][:20]}'")
+            if len(times) < _MAX_TIMES:
+                times.add(values[1])
         yield Row(line, values, dict(zip(more, values[len(needed) :], strict=True)) if more else _NO_MORE)
 
 
+_MAX_TIMES = 10_000
 _NO_MORE: Mapping[str, str] = {}
 
 

@@ -1,12 +1,13 @@
 """Relationships and concrete values of an RF2 release (Release File Specifications §4.2.3, §4.2.4)."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from terminology.loading.files import fault
 from terminology.loading.rf2_concepts import Concepts
 from terminology.loading.rf2_files import FileKind, ReleaseFile, Row
+from terminology.releases.draft import ReleaseDraft
 from terminology.releases.spool import Spool
 from terminology.tables import TerminologyConcreteValue, TerminologyRelation
 
@@ -19,37 +20,36 @@ _NUMBER = re.compile(r"#([+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?)")
 
 
 class Related(NamedTuple):
-    """A relationship of a concept; `number` None: the value is a concept, or text."""
+    """A relationship of a concept. A value that is a concept is its place; `number` None: it is text."""
 
-    attribute: str
-    value: str
+    attribute: int
+    value: int | str
     role_group: int
-    is_concept: bool
     number: float | None
 
 
 def read_related(concepts: Concepts, spool: Spool) -> None:
-    """Put all that are active into a spool by concept: the place of the source, then a `Related`.
+    """Put all that are active into a spool by the place of the source: the values of a `Related`.
 
     Raises:
         UnreadableRelease: one names a concept that is not there, or has no value.
     """
+    groups: dict[str, int] = {}
     for kind in (FileKind.RELATIONSHIP, FileKind.CONCRETE_VALUE):
-        is_concept = kind is FileKind.RELATIONSHIP
         for file, row in concepts.rows(kind):
             source, value, group, attribute, characteristic = row.values[4:9]
             if row.values[2] == "0" or characteristic == STATED:
                 continue
-            owner = concepts.known(file, row, source)
-            concepts.known(file, row, attribute)
-            if not (group.isascii() and group.isdigit()) or len(group) > _GROUP_DIGITS:
-                raise fault(file.label, row.line, f"'{group[:20]}' is no relationship group")
-            number: float | None = None
-            if is_concept:
-                concepts.known(file, row, value)
+            owner, attribute_at = concepts.known(file, row, source), concepts.known(file, row, attribute)
+            if group not in groups:
+                if not (group.isascii() and group.isdigit()) or len(group) > _GROUP_DIGITS:
+                    raise fault(file.label, row.line, f"'{group[:20]}' is no relationship group")
+                groups[group] = int(group)
+            if kind is FileKind.RELATIONSHIP:
+                spool.add(owner, (attribute_at, concepts.known(file, row, value), groups[group], None))
             else:
-                value, number = _concrete(file, row, value)
-            spool.add(owner, (owner, attribute, value, int(group), is_concept, number))
+                text, number = _concrete(file, row, value)
+                spool.add(owner, (attribute_at, text, groups[group], number))
 
 
 _GROUP_DIGITS = 6
@@ -66,26 +66,30 @@ def _concrete(file: ReleaseFile, row: Row, text: str) -> tuple[str, float | None
     raise fault(file.label, row.line, f"'{text[:30]}' is no concrete value")
 
 
-def as_properties(attributes: Sequence[Related]) -> Iterator[Json]:
-    """CodeSystem.concept.property of attributes, each once whatever its group."""
-    for attribute, value, is_concept, number in dict.fromkeys(
-        (each.attribute, each.value, each.is_concept, each.number) for each in attributes
+def as_properties(codes: Sequence[str], attributes: Sequence[Related]) -> Iterator[Json]:
+    """CodeSystem.concept.property of attributes, each once whatever its group; `codes` by place."""
+    for attribute, value, number in dict.fromkeys(
+        [(each.attribute, each.value, each.number) for each in attributes]
     ):
-        if is_concept:
-            yield {"code": attribute, "valueCode": value}
+        code = codes[attribute]
+        if isinstance(value, int):
+            yield {"code": code, "valueCode": codes[value]}
         elif number is not None:
-            yield {"code": attribute, "valueDecimal": number}
+            yield {"code": code, "valueDecimal": number}
         elif value in ("true", "false"):
-            yield {"code": attribute, "valueBoolean": value == "true"}
+            yield {"code": code, "valueBoolean": value == "true"}
         else:
-            yield {"code": attribute, "valueString": value}
+            yield {"code": code, "valueString": value}
 
 
-def rows_of(code: str, attributes: Sequence[Related]) -> Iterator[tuple[type[Any], Mapping[str, Any]]]:
-    """The rows of a concept's attributes, with their tables."""
-    for each in dict.fromkeys(attributes):
-        row = {"source": code, "role_group": each.role_group, "attribute": each.attribute}
-        if each.is_concept:
-            yield TerminologyRelation, row | {"target": each.value}
+def add_rows(draft: ReleaseDraft, concept: int, attributes: Sequence[Related]) -> None:
+    """Add the rows of a concept's attributes; in the draft concepts are called by their places."""
+    relations: list[Sequence[Any]] = []
+    values: list[Sequence[Any]] = []
+    for attribute, value, group, number in attributes:
+        if isinstance(value, int):
+            relations.append((0, concept, group, attribute, value))
         else:
-            yield TerminologyConcreteValue, row | {"value": each.value, "number": each.number}
+            values.append((0, concept, group, attribute, value, number))
+    draft.add_rows(TerminologyRelation, concept, relations)
+    draft.add_rows(TerminologyConcreteValue, concept, values)

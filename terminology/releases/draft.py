@@ -6,6 +6,7 @@ What comes is checked, and waits in temporary files: memory holds the codes, nam
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,8 @@ from terminology.tables import (
 from terminology.text import words_of
 
 Json = Any
+
+Dialects = tuple[tuple[int, str], ...]
 
 MAX_CODE_CHARACTERS = 500
 MAX_DISPLAY_CHARACTERS = 10_000
@@ -68,6 +71,7 @@ class ReleaseDraft:
         self.further: dict[type[Row], Spool] = {}
         self._folder = folder
         self.shapes: dict[type[Row], _Shape] = {}
+        self.dialects: dict[Dialects, int] = {}  # of descriptions: few are different
 
     def __enter__(self) -> Self:
         return self
@@ -100,13 +104,13 @@ class ReleaseDraft:
             InvalidDefinition: its code is here already, or nothing that can be kept.
         """
         code, display = _checked(entry)
-        number = self._named(code)
+        number = self.index_of(code)
         if self.names[number] is not None:
             raise InvalidDefinition(f"The code '{code}' is there twice.")
         if number >= MAX_CONCEPTS:
             raise InvalidDefinition(f"The code system has more than {MAX_CONCEPTS} concepts.")
         self.names[number] = f"{not active:d}{len(display):05d}{display}"
-        self.parents[number] = tuple(dict.fromkeys(self._named(each) for each in parents))
+        self.parents[number] = tuple(dict.fromkeys(map(self.index_of, parents)))
         self.needed.update(self.parents[number])
         names = [code, display, *(each.get("value", "") for each in entry.get("designation", ())), *terms]
         row = (number, code, entry.get("display"), active, encode_body(entry), _words(names))
@@ -122,27 +126,47 @@ class ReleaseDraft:
         `n` is counted where it is not given; `dialects` of a description are (code, "p" or "a") each. A code
         that is no concept's in the end is refused where the row cannot do without, else left out.
         """
-        shape = self.shapes.get(table)
-        if shape is None:
-            shape = self.shapes[table] = _Shape(table)
-            self.further[table] = Spool(self._folder)
+        shape = self._shape(table)
         row = [values.get(name, default) for name, default in shape.columns]
         for at in shape.references:
             if row[at] is not None:
-                row[at] = self._named(row[at])
+                row[at] = self.index_of(row[at])
         if table not in LENIENT:
             self.needed.update(row[at] for at in shape.needed)
         if shape.dialects is not None:
-            row[shape.dialects] = [(self._named(code), how) for code, how in row[shape.dialects]]
+            row[shape.dialects] = self.dialects_of(row[shape.dialects])
         self.further[table].add(row[shape.owner], row)
 
-    def _named(self, code: str) -> int:
+    def add_rows(self, table: type[Row], owner: int, rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows of one concept, faster: values in the order of the columns, the release's left to us.
+
+        Concepts are named by `index_of`, dialects by `dialects_of`. Those that must be concepts' are known
+        to be.
+        """
+        self._shape(table)
+        if rows:
+            self.further[table].add(owner, *rows)
+
+    def index_of(self, code: str) -> int:
+        """What a code is called within the draft, a concept's or not."""
         found = self.index.get(code)
         if found is None:
             found = self.index[code] = len(self.names)
             self.names.append(None)
             self.parents.append(())
         return found
+
+    def dialects_of(self, accepted: Iterable[tuple[str, str]]) -> int:
+        """What the dialects of a description, (code, "p" or "a") each, are called within the draft."""
+        told = tuple((self.index_of(code), how) for code, how in accepted)
+        return self.dialects.setdefault(told, len(self.dialects))
+
+    def _shape(self, table: type[Row]) -> "_Shape":
+        shape = self.shapes.get(table)
+        if shape is None:
+            shape = self.shapes[table] = _Shape(table)
+            self.further[table] = Spool(self._folder)
+        return shape
 
     def _add_value(self, name: str, value: str, number: int) -> None:
         key = f"{name[:MAX_CODE_CHARACTERS]}\0{value[:MAX_VALUE_CHARACTERS].replace(chr(0), '')}"
@@ -166,7 +190,7 @@ class _Shape:
         self.owner = names.index(needed[0])
         self.needed = [names.index(name) for name in needed]
         self.references = [names.index(name) for name in (*needed, *optional)]
-        self.key = [at for at, column in enumerate(columns) if column.primary_key]
+        self.key_of = itemgetter(*(at for at, column in enumerate(columns) if column.primary_key))
         self.dialects = names.index("dialects") if "dialects" in names else None
         self.n = names.index("n") if "n" in names else None
 
@@ -188,5 +212,5 @@ def _checked(entry: Json) -> tuple[str, str]:
 
 
 def _words(terms: Sequence[str]) -> str:
-    found = dict.fromkeys(word[:MAX_WORD_CHARACTERS] for term in terms for word in words_of(term))
-    return " ".join(found)[:MAX_WORDS_CHARACTERS]
+    words = words_of("\n".join(dict.fromkeys(terms)))
+    return " ".join(dict.fromkeys([word[:MAX_WORD_CHARACTERS] for word in words]))[:MAX_WORDS_CHARACTERS]

@@ -1,9 +1,8 @@
 """A draft whose concepts have their numbers: the rows of each table, by the order of its keys."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Table
@@ -11,7 +10,7 @@ from sqlalchemy import Table
 from server.kernel.rows import Row, table_of
 from terminology.issues import InvalidDefinition
 from terminology.releases.closure import Cycle, close, transposed
-from terminology.releases.draft import ReleaseDraft
+from terminology.releases.draft import Dialects, ReleaseDraft
 from terminology.tables import (
     TerminologyChild,
     TerminologyClosure,
@@ -67,13 +66,13 @@ class Numbered:
 
     def _closed(self) -> list["array[int]"]:
         """Numbers of what lies above each number."""
-        number = self._number
+        number, parents = self._number, self._draft.parents
+        by_number = [(), *(tuple(map(number.__getitem__, parents[index])) for index in self.order)]
         try:
-            above = close(self._draft.parents)
+            return close(by_number)
         except Cycle as cycle:
-            codes = ", ".join(self._codes[index] for index in cycle.nodes[:MAX_NAMED])
+            codes = ", ".join(self._codes[self.order[node - 1]] for node in cycle.nodes[:MAX_NAMED])
             raise InvalidDefinition(f"These codes lie below themselves: {codes}.") from None
-        return [array("I"), *(array("I", sorted(number[i] for i in above[index])) for index in self.order)]
 
     def _code_rows(self, release_id: int) -> Rows:
         fold = not self._draft.read_header.case_sensitive
@@ -88,7 +87,7 @@ class Numbered:
             yield release_id, code, self._number[index]
 
     def _concept_rows(self, release_id: int) -> Rows:
-        for (row,) in self._draft.concepts.ordered(self._number.__getitem__):
+        for _, (row,) in self._draft.concepts.ordered(self._number.__getitem__):
             index, code, display, active, body, words = row
             number = self._number[index]
             parents = sorted(self._number[parent] for parent in self._draft.parents[index])
@@ -118,26 +117,30 @@ class Numbered:
 
     def _further_rows(self, release_id: int, table: type[Row]) -> Rows:
         shape, number = self._draft.shapes[table], self._number
-        key_of = itemgetter(*shape.key)
-        for rows in self._draft.further[table].ordered(number.__getitem__):
-            kept: dict[Any, list[Any]] = {}
+        references, n, dialects = shape.references, shape.n, shape.dialects
+        texts = [self._dialects(told) for told in self._draft.dialects]
+        for _, rows in self._draft.further[table].ordered(number.__getitem__):
             for count, row in enumerate(rows, 1):
                 row[0] = release_id
-                for at in shape.references:
+                for at in references:
                     if row[at] is not None:
                         row[at] = number[row[at]] or None
-                if shape.n is not None and row[shape.n] is None:
-                    row[shape.n] = count
-                if shape.dialects is not None:
-                    row[shape.dialects] = self._dialects(row[shape.dialects])
-                key = key_of(row)
-                if None not in key:
-                    kept[key] = row
-            yield from (kept[key] for key in sorted(kept))
+                if n is not None and row[n] is None:
+                    row[n] = count
+                if dialects is not None:
+                    row[dialects] = texts[row[dialects]]
+            yield from _by_key(rows, shape.key_of)
 
-    def _dialects(self, told: Sequence[tuple[int, str]]) -> str:
+    def _dialects(self, told: Dialects) -> str:
         known = " ".join(f"{self._number[index]}{how}" for index, how in told if self._number[index])
         return f" {known} " if known else ""
+
+
+def _by_key(rows: Sequence[Sequence[Any]], key_of: Callable[[Any], Any]) -> Iterator[Sequence[Any]]:
+    """Rows in the order of their keys, of those with the same the last; without those that lack a key."""
+    kept = {key_of(row): row for row in rows}
+    for key in sorted(key for key in kept if None not in key):
+        yield kept[key]
 
 
 def _json(numbers: Sequence[int]) -> str:

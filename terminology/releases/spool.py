@@ -13,16 +13,17 @@ import msgspec
 Values = list[Any]
 
 _ENCODE = msgspec.msgpack.Encoder().encode
-_DECODE = msgspec.msgpack.Decoder().decode
+_DECODE = msgspec.msgpack.Decoder(list[Values]).decode
 _BUFFER_BYTES = 1 << 20
 
 
 class Spool:
-    """Rows in a temporary file, each of which belongs to an owner; memory: 12 bytes a row."""
+    """Rows in a temporary file, each of which belongs to an owner; memory: 12 bytes for each `add`."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._file = TemporaryFile(dir=folder, buffering=_BUFFER_BYTES)  # noqa: SIM115  closed by __exit__
         self._owners, self._begins = array("I"), array("Q", [0])
+        self._end = self._rows = 0
 
     def __enter__(self) -> Self:
         return self
@@ -33,26 +34,30 @@ class Spool:
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._owners)
+        return self._rows
 
-    def add(self, owner: int, values: Sequence[Any]) -> None:
-        """Put a row at the end."""
-        data = _ENCODE(values)
+    def add(self, owner: int, *rows: Sequence[Any]) -> None:
+        """Put rows of one owner at the end."""
+        data = _ENCODE(rows)
         self._file.write(data)
         self._owners.append(owner)
-        self._begins.append(self._begins[-1] + len(data))
+        self._end += len(data)
+        self._begins.append(self._end)
+        self._rows += len(rows)
 
-    def ordered(self, place: Callable[[int], int]) -> Iterator[list[Values]]:
-        """The rows of one owner after the other, by the place of the owner."""
+    def ordered(self, place: Callable[[int], int] | None = None) -> Iterator[tuple[int, list[Values]]]:
+        """The rows of one owner after the other, by the place of the owner (None: it is its place)."""
         self._file.flush()
         owners, begins, file = self._owners, self._begins, self._file.fileno()
+        places = owners if place is None else array("I", map(place, owners))
         rows: list[Values] = []
-        last = None
-        for at in sorted(range(len(owners)), key=lambda at: place(owners[at])):
-            if rows and owners[at] != last:
-                yield rows
-                rows = []
-            last = owners[at]
-            rows.append(_DECODE(os.pread(file, begins[at + 1] - begins[at], begins[at])))
+        last = -1
+        for at in sorted(range(len(owners)), key=places.__getitem__):
+            if owners[at] != last:
+                if rows:
+                    yield last, rows
+                last, rows = owners[at], []
+            begin = begins[at]
+            rows += _DECODE(os.pread(file, begins[at + 1] - begin, begin))
         if rows:
-            yield rows
+            yield last, rows
