@@ -63,7 +63,7 @@ def require_json_accepted(accept: str | None, asked_format: str | None) -> None:
         if asked_format.partition(";")[0].strip().replace(" ", "+").lower() not in _FORMAT_NAMES:
             raise NotAcceptable("This server answers in JSON only.")
         return
-    if accept is None or not accept.strip():
+    if accept is None or accept in _RANGES_WITH_JSON or not accept.strip():
         return
     if not any(_takes_json(item) for item in accept.lower().split(",")):
         raise NotAcceptable("This server answers in JSON only.")

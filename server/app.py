@@ -244,6 +244,7 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         settings.fhir_delete_multiple,
         settings.fhir_require_references,
         settings.fhir_require_profiles,
+        settings.max_expansion,
     )
     operations = (*OPERATIONS, *VERIFY_OPERATIONS)
     definitions = definitions_beside(services.database)

@@ -168,6 +168,12 @@ class Settings(BaseSettings):
         False,
         description="whether definitions are read and terminology operations answered without a token",
     )
+    max_expansion: int = Field(
+        1_000,
+        ge=1,
+        le=10_000,
+        description="codes of an expansion that nobody pages through; a larger one is too costly",
+    )
     master_key: str | None = Field(
         None,
         min_length=32,

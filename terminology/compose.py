@@ -13,7 +13,15 @@ from terminology.canonical import Canonical, accepts, order_of
 from terminology.code_system import CodeSystem, Content, Selection
 from terminology.concept import Concept
 from terminology.imports import Composed
-from terminology.included import MAX_LOOKED_AT, Included, Member, Work, expanded, select
+from terminology.included import (
+    MAX_LOOKED_AT,
+    Included,
+    Member,
+    Work,
+    cost_of_asking,
+    expanded,
+    select,
+)
 from terminology.issues import TooCostly
 from terminology.listed import ListedCodeSystem, terms_of
 from terminology.opened import Opened, OpenedSystems
@@ -157,10 +165,12 @@ class Composition:
     async def _named(self, include: Include, opened: Opened) -> Sequence[Member]:
         """The concepts that an include names, as far as its filters let them through."""
         self._work.look_at(len(include.concepts))
+        cost = cost_of_asking(opened.system, include.filters) if include.filters else 0
         codes = self._matching(include.concepts, opened.system) if self._words else list(include.concepts)
         located = await opened.system.locate_all(codes)
         found = []
         for code in codes:
+            await self._work.effort.take(cost)
             named = include.concepts[code]
             concept = located.get(code)
             if concept is None and opened.header.content is Content.FRAGMENT:

@@ -9,6 +9,7 @@ import asyncio
 from terminology.issues import TooCostly
 
 MAX_STEPS = 250_000  # of one expansion or validation: some 3 to 6 s
+MAX_STEPS_OF_BATCH = 1_000_000  # of all validations of one request
 
 _TURN = 1_000  # steps, some 10 ms
 
@@ -16,10 +17,12 @@ _TURN = 1_000  # steps, some 10 ms
 class Effort:
     """What has been done for one expansion or validation."""
 
-    __slots__ = ("_next", "_steps")
+    __slots__ = ("_limit", "_next", "steps")
 
-    def __init__(self) -> None:
-        self._steps, self._next = 0, _TURN
+    def __init__(self, limit: int | None = None) -> None:
+        """Begin; up to `limit` steps, None: `MAX_STEPS`."""
+        self._limit = MAX_STEPS if limit is None else limit
+        self.steps, self._next = 0, min(_TURN, self._limit)
 
     async def take(self, steps: int = 1) -> None:
         """Count steps: a concept held against a filter, or an include asked about a code.
@@ -27,9 +30,9 @@ class Effort:
         Raises:
             TooCostly: they are too many.
         """
-        self._steps += steps
-        if self._steps >= self._next:
-            if self._steps > MAX_STEPS:
+        self.steps += steps
+        if self.steps >= self._next:
+            if self.steps > self._limit:
                 raise TooCostly("The definitions are too large for what is asked of them: narrow them.")
-            self._next = self._steps + _TURN
+            self._next = min(self.steps + _TURN, self._limit)
             await asyncio.sleep(0)

@@ -4,6 +4,7 @@ Regular expressions run in time that grows with the text alone (RE2): no pattern
 """
 
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,9 +13,10 @@ import re2  # type: ignore[import-untyped]  # it has no types
 from terminology.code_system import Filter, FilterOperator
 from terminology.concept import Concept
 from terminology.hierarchy import Hierarchy
-from terminology.issues import InvalidFilter
+from terminology.issues import InvalidFilter, TooCostly
 
 MAX_PATTERN_CHARACTERS = 1_000
+MAX_MATCHED_CHARACTERS = 10_000  # of one text
 _MAX_PATTERN_MEMORY = 1 << 20  # bytes of one compiled pattern
 CODE_NAMES = frozenset({"code", "concept"})  # by which a filter means the concept itself
 
@@ -59,6 +61,26 @@ def split_list(value: str) -> list[str]:
     return [part.strip() for part in value.split(",")]
 
 
+@lru_cache(16)
+def _listed(value: str) -> frozenset[str]:
+    """The same, split once for all concepts."""
+    return frozenset(split_list(value))
+
+
+def steps_of(asked: Filter, characters: int) -> int:
+    """What it costs to hold a pattern against texts of so many characters, in steps of `effort`.
+
+    The worst take a step for a character, ordinary ones for ten.
+
+    Raises:
+        InvalidFilter: it is no pattern.
+    """
+    return characters * (_LEAST_PROGRAM + int(compile_pattern(asked.value).programsize)) // _PROGRAM_OF_STEP
+
+
+_LEAST_PROGRAM, _PROGRAM_OF_STEP = 50, 1_000  # instructions
+
+
 @lru_cache(256)
 def compile_pattern(pattern: str) -> Any:
     """A pattern that must match a whole value.
@@ -74,6 +96,25 @@ def compile_pattern(pattern: str) -> Any:
         return re2.compile(pattern, options)
     except re2.error:
         raise InvalidFilter("The value of a filter with 'regex' is no regular expression (of RE2).") from None
+
+
+def with_codes(asked: Filter, written: Callable[[str], str]) -> Filter:
+    """A filter with the codes that it names as the code system writes them."""
+    if asked.operator in _AT_ONCE:
+        return replace(asked, value=written(asked.value))
+    if asked.property not in CODE_NAMES or asked.operator not in _OF_VALUES:
+        return asked
+    if asked.operator is FilterOperator.EQUALS:
+        return replace(asked, value=written(asked.value))
+    return replace(asked, value=",".join(map(written, split_list(asked.value))))
+
+
+def _matches(text: str, pattern: str) -> bool:
+    if len(text) > MAX_MATCHED_CHARACTERS:
+        raise TooCostly(
+            f"Texts of more than {MAX_MATCHED_CHARACTERS} characters are not held against patterns."
+        )
+    return compile_pattern(pattern).fullmatch(text) is not None
 
 
 def _exists(asked: Filter, concept: Concept, _: Hierarchy) -> bool:
@@ -93,6 +134,8 @@ def codes_above_or_below(asked: Filter, hierarchy: Hierarchy) -> Set[str] | None
 
 Rule = Callable[[Filter, Concept, Hierarchy], bool]
 
+_OF_VALUES = frozenset({FilterOperator.EQUALS, FilterOperator.IN, FilterOperator.NOT_IN})
+
 _AT_ONCE: Mapping[FilterOperator, Callable[[str, Hierarchy], Set[str]]] = {
     FilterOperator.IS_A: lambda code, hierarchy: hierarchy.below(code) | {code},
     FilterOperator.DESCENDENT_OF: lambda code, hierarchy: hierarchy.below(code),
@@ -108,10 +151,10 @@ _AT_ONCE: Mapping[FilterOperator, Callable[[str, Hierarchy], Set[str]]] = {
 
 _RULES: Mapping[FilterOperator, Rule] = {
     FilterOperator.EQUALS: _by_text(lambda text, value: text == value),
-    FilterOperator.REGEX: _by_text(lambda text, value: compile_pattern(value).fullmatch(text) is not None),
-    FilterOperator.IN: _by_text(lambda text, value: text in split_list(value)),
-    FilterOperator.NOT_IN: lambda asked, concept, _: (
-        not set(split_list(asked.value)) & set(values_of(concept, asked.property))
+    FilterOperator.REGEX: _by_text(_matches),
+    FilterOperator.IN: _by_text(lambda text, value: text in _listed(value)),
+    FilterOperator.NOT_IN: lambda asked, concept, _: _listed(asked.value).isdisjoint(
+        values_of(concept, asked.property)
     ),
     FilterOperator.EXISTS: _exists,
     FilterOperator.IS_A: lambda asked, concept, hierarchy: (

@@ -32,7 +32,10 @@ class FragmentCodeSystem(ListedCodeSystem):
         Raises:
             NotSupported: the hierarchy is not here.
         """
-        if ancestor != descendant and not self.hierarchy.parents:
+        if (
+            self.hierarchy.written(ancestor) != self.hierarchy.written(descendant)
+            and not self.hierarchy.parents
+        ):
             raise self._refusal("hierarchy")
         return await super().subsumes(ancestor, descendant)
 

@@ -5,14 +5,16 @@ value set is not expanded for that.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from terminology.code_system import Selected, Selection
+from terminology.code_system import CodeSystem, Filter, FilterOperator, Selected, Selection
 from terminology.concept import Concept
 from terminology.effort import Effort
+from terminology.filters import steps_of
+from terminology.hierarchy import Hierarchy
 from terminology.imports import Composed
 from terminology.issues import InvalidFilter, NotSupported, TooCostly
 from terminology.listed import read_designation
@@ -24,6 +26,8 @@ Json = Any
 MAX_LOOKED_AT = 20_000  # concepts for one expansion that cannot be left to one code system
 _COST_OF_ASKING = 4  # concepts looked at, that a question to a code system counts for
 _COST_OF_SELECTING = 100  # steps, that a selection from a code system that is not in memory counts for
+_CHARACTERS = 30_000  # that a pattern is held against there, roughly; `releases.patterns` counts them
+_LONGEST = 100  # the same of one concept
 _OFTEN = 50  # questions about one include, after which all its codes are found
 _FEW = 5_000  # codes that are found for that
 
@@ -177,7 +181,7 @@ class Included:
         if (known := self._sets.get(key)) is not None:
             return code in known
         self._work.look_at(_COST_OF_ASKING)
-        await self._work.effort.take(len(include.filters))
+        await self._work.effort.take(cost_of_asking(opened.system, include.filters))
         self._asked[key] += 1
         if self._asked[key] == _OFTEN:
             with suppress(TooCostly, NotSupported):  # one can be asked that has no list
@@ -190,15 +194,44 @@ class Included:
 
 async def select(include: Include, opened: Opened, asked: Selection, effort: Effort) -> Selected:
     """What a code system selects for an include; a fault tells the place."""
-    hierarchy = getattr(opened.system, "hierarchy", None)
-    if hierarchy is None:
-        await effort.take(_COST_OF_SELECTING)
-    elif asked.filters or asked.text:
-        await effort.take(len(hierarchy.entries) * (1 + len(asked.filters)))
     try:
+        await effort.take(_cost_of_selecting(opened.system, asked))
         return await opened.system.select(asked)
     except InvalidFilter as fault:
         raise InvalidFilter(str(fault), expression=fault.issues[0].expression or include.path) from None
+
+
+def cost_of_asking(system: CodeSystem, filters: Sequence[Filter]) -> int:
+    """The steps that it takes to hold a concept against filters.
+
+    Raises:
+        InvalidFilter: one is no pattern.
+    """
+    parts, cost = _in_memory(system), len(filters)
+    for each in _patterns(filters):
+        cost += steps_of(each, max((part.lengths(each.property).most for part in parts), default=_LONGEST))
+    return cost
+
+
+def _cost_of_selecting(system: CodeSystem, asked: Selection) -> int:
+    parts = _in_memory(system)
+    cost = _COST_OF_SELECTING if getattr(system, "hierarchy", None) is None else 0
+    if asked.filters or asked.text:
+        cost += sum(len(part.entries) for part in parts) * (1 + len(asked.filters))
+    for each in _patterns(asked.filters):
+        cost += steps_of(each, sum(part.lengths(each.property).all for part in parts) or _CHARACTERS)
+    return cost
+
+
+def _patterns(filters: Sequence[Filter]) -> Sequence[Filter]:
+    return [each for each in filters if each.operator is FilterOperator.REGEX]
+
+
+def _in_memory(system: CodeSystem) -> Sequence[Hierarchy]:
+    """What of a code system, and of supplements, lies in memory; none: it has tables, or a grammar."""
+    parts = (system, *getattr(system, "supplements", ()))
+    found = (getattr(each, "hierarchy", None) for each in parts)
+    return [each for each in found if each is not None]
 
 
 def expanded(value_set: ValueSet) -> Iterator[Member]:

@@ -11,9 +11,17 @@ from functools import lru_cache
 from typing import Any
 
 from terminology.canonical import parse_canonical
-from terminology.code_system import Content, Filter, Header, PropertyDefinition, Selected, Selection
+from terminology.code_system import (
+    Content,
+    Filter,
+    FilterOperator,
+    Header,
+    PropertyDefinition,
+    Selected,
+    Selection,
+)
 from terminology.concept import INACTIVE_STATUSES, STANDARDS_STATUS, Concept, Designation, Property
-from terminology.filters import codes_above_or_below, holds
+from terminology.filters import codes_above_or_below, holds, with_codes
 from terminology.hierarchy import Hierarchy
 from terminology.issues import InvalidDefinition
 from terminology.text import MAX_WORDS, begin_words, indexed, words_of
@@ -21,6 +29,7 @@ from terminology.text import MAX_WORDS, begin_words, indexed, words_of
 Json = Any
 
 _AT_ONCE = 500  # concepts held against filters, some 10 ms
+_PATTERNS_AT_ONCE = 20  # where one is a regular expression
 CONCEPT_PROPERTIES = "http://hl7.org/fhir/concept-properties#"
 
 
@@ -49,28 +58,29 @@ class ListedCodeSystem:
 
     async def subsumes(self, ancestor: str, descendant: str) -> bool:
         """Whether the first is the second, or above it."""
-        return ancestor == descendant or ancestor in self.hierarchy.above(descendant)
+        above, below = self.hierarchy.written(ancestor), self.hierarchy.written(descendant)
+        return above == below or above in self.hierarchy.above(below)
 
     async def parents(self, code: str) -> Sequence[str]:
         """The codes right above one."""
-        return tuple(self.hierarchy.parents.get(code, ()))
+        return tuple(self.hierarchy.parents.get(self.hierarchy.written(code), ()))
 
     async def children(self, code: str | None) -> Sequence[str]:
         """The codes right below one; None: those with none above them."""
         if code is None:
             return [each for each in self.hierarchy.entries if not self.hierarchy.parents.get(each)]
-        return tuple(self.hierarchy.children.get(code, ()))
+        return tuple(self.hierarchy.children.get(self.hierarchy.written(code), ()))
 
     async def lets_through(self, code: str, filters: Sequence[Filter]) -> bool:
         """Whether all filters let a code through."""
         entry = self.hierarchy.find(code)
         return entry is not None and all(
-            holds(each, self._concept(entry), self.hierarchy) for each in filters
+            holds(each, self._concept(entry), self.hierarchy) for each in self._written(filters)
         )
 
     async def select(self, selection: Selection) -> Selected:
         """The concepts that are wanted."""
-        codes, filters = self._narrowed(selection.filters)
+        codes, filters = self._narrowed(self._written(selection.filters))
         if words := words_of(selection.text or "")[:MAX_WORDS]:
             codes = await self._with_words(words, codes)
         end = None if selection.limit is None else selection.offset + selection.limit
@@ -78,8 +88,10 @@ class ListedCodeSystem:
             return Selected([self._of(code) for code in codes[selection.offset : end]], len(codes))
         asked = replace(selection, filters=filters)
         found = []
+        has_pattern = any(each.operator is FilterOperator.REGEX for each in filters)
+        at_once = _PATTERNS_AT_ONCE if has_pattern else _AT_ONCE
         for at, code in enumerate(codes):
-            if at % _AT_ONCE == 0:
+            if at % at_once == 0:
                 await asyncio.sleep(0)  # others have their turn
             if self._is_wanted(concept := self._of(code), asked):
                 found.append(concept)
@@ -105,6 +117,12 @@ class ListedCodeSystem:
         if known is None:
             known = self._indexes[code] = indexed(_terms(self.hierarchy.entries[code]))
         return known
+
+    def _written(self, filters: Sequence[Filter]) -> Sequence[Filter]:
+        """Filters with the codes that they name as the code system writes them."""
+        if self.hierarchy.folded is None:
+            return filters
+        return [with_codes(each, self.hierarchy.written) for each in filters]
 
     def _narrowed(self, filters: Sequence[Filter]) -> tuple[Sequence[str], Sequence[Filter]]:
         """The codes that the filters over the hierarchy let through, in order, and the other filters."""
@@ -153,6 +171,7 @@ def read_hierarchy(resource: Json, header: Header) -> Hierarchy:
     hierarchy = Hierarchy(folded=None if header.case_sensitive else {})
     parent_names = {"parent", *_codes_of(header, "parent")}
     child_names = {"child", *_codes_of(header, "child")}
+    links: list[tuple[str, str]] = []
     waiting: list[tuple[str | None, Json]] = [(None, each) for each in reversed(resource.get("concept", ()))]
     while waiting:
         parent, entry = waiting.pop()
@@ -163,13 +182,15 @@ def read_hierarchy(resource: Json, header: Header) -> Hierarchy:
         if hierarchy.folded is not None:
             hierarchy.folded[code.casefold()] = code
         if parent is not None:
-            hierarchy.link(parent, code)
+            links.append((parent, code))
         for each in entry.get("property", ()):
             if each.get("code") in parent_names:
-                hierarchy.link(str(each.get("valueCode")), code)
+                links.append((str(each.get("valueCode")), code))
             elif each.get("code") in child_names:
-                hierarchy.link(code, str(each.get("valueCode")))
+                links.append((code, str(each.get("valueCode"))))
         waiting += [(code, child) for child in reversed(entry.get("concept", ()))]
+    for parent, child in links:  # all codes are known by now
+        hierarchy.link(hierarchy.written(parent), hierarchy.written(child))
     return hierarchy
 
 

@@ -4,6 +4,7 @@ For those who hold a code and a binding: validation of resources, search, manife
 """
 
 from terminology.canonical import Canonical
+from terminology.effort import Effort
 from terminology.issues import TerminologyFault
 from terminology.library import Library
 from terminology.validation.coded import Coding
@@ -21,7 +22,7 @@ async def membership(
     `system` None: the code of whichever system the value set has it from (FHIR R4 datatypes.html#code).
     """
     definitions = Definitions(library)
-    check = MembershipCheck(definitions, QUIET, Findings())
+    check = MembershipCheck(definitions, QUIET, Findings(), Effort())
     try:
         composed = await definitions.composed(await definitions.value_set(value_set))
         systems = systems_of(composed) if system is None else (system,)

@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from terminology import effort as efforts
 from terminology.canonical import Canonical, parse_canonical
 from terminology.context import Context, Inputs
+from terminology.effort import Effort
 from terminology.in_request import GivenDefinitions
 from terminology.inputs import element_of, flag_of, text_of, texts_of
 from terminology.issues import (
@@ -44,12 +46,17 @@ MAX_VALIDATIONS = 1_000  # of one $batch-validate-code
 _MEMBERSHIP_ONLY = frozenset({"CHECK_MEMBERSHIP_ONLY", "CHECK_MEMERSHIP_ONLY"})  # as clients write it
 
 
-async def validate_in_value_set(inputs: Inputs, library: Library, context: Context) -> Json:
+async def validate_in_value_set(
+    inputs: Inputs, library: Library, context: Context, effort: Effort | None = None
+) -> Json:
     """ValueSet $validate-code: output Parameters (FHIR R4 valueset-operation-validate-code.html).
+
+    `effort` is what may be done for it; None: as much as for one validation.
 
     Raises:
         InvalidInput: the parameters make no sense, or nothing to validate is among them.
         NotKnown: the value set, or a supplement that is asked for, is not here.
+        TooCostly: it takes more.
         TerminologyFault: the value set cannot be worked with.
     """
     if "context" in inputs:
@@ -64,15 +71,21 @@ async def validate_in_value_set(inputs: Inputs, library: Library, context: Conte
     without_membership = text_of(inputs, "valueSetMode", "mode") == "NO_MEMBERSHIP_CHECK"
     if without_membership:
         value_set = _of_systems(coded)
-    validation = Validation(definitions, value_set, options, of_code_system=without_membership)
+    validation = Validation(
+        definitions, value_set, options, effort or Effort(), of_code_system=without_membership
+    )
     try:
         return await validation.run(coded, infer_system=infer)
     except NotKnown as fault:
         return _failed(coded, fault.issues)
 
 
-async def validate_in_code_system(inputs: Inputs, library: Library, context: Context) -> Json:
+async def validate_in_code_system(
+    inputs: Inputs, library: Library, context: Context, effort: Effort | None = None
+) -> Json:
     """CodeSystem $validate-code: output Parameters (FHIR R4 codesystem-operation-validate-code.html).
+
+    `effort` as in `validate_in_value_set`.
 
     Raises:
         InvalidInput: the parameters make no sense, or nothing to validate is among them.
@@ -105,13 +118,15 @@ async def validate_in_code_system(inputs: Inputs, library: Library, context: Con
         composed=True,
     )
     options = _options_of(inputs, value_set, context)
-    return await Validation(definitions, value_set, options, of_code_system=True).run(coded)
+    validation = Validation(definitions, value_set, options, effort or Effort(), of_code_system=True)
+    return await validation.run(coded)
 
 
 async def validate_batch(inputs: Inputs, library: Library, context: Context) -> Json:
     """$batch-validate-code: one answer for each `validation`, in order (ecosystem; FHIR R6).
 
-    What stands outside the validations is meant for each that does not say otherwise.
+    What stands outside the validations is meant for each that does not say otherwise. All share what may be
+    done for the request: those that it does not suffice for are too costly.
 
     Raises:
         InvalidInput: there is no validation, or there are too many.
@@ -124,24 +139,27 @@ async def validate_batch(inputs: Inputs, library: Library, context: Context) -> 
     if packs := _language_packs(inputs):
         shared["useSupplement"] = [*shared.get("useSupplement", ()), *packs]
     answers = []
+    left = efforts.MAX_STEPS_OF_BATCH
     for each in validations:
+        taken = Effort(min(left, efforts.MAX_STEPS))
         try:
-            answer = await _validate({**shared, **_parameters_of(each)}, library, context)
+            answer = await _validate({**shared, **_parameters_of(each)}, library, context, taken)
         except TerminologyFault as fault:
             answer = outcome_json(fault.issues)
+        left = max(left - taken.steps, 0)
         await asyncio.sleep(0)  # others have their turn
         answers.append({"name": "validation", "resource": answer})
     return {"resourceType": "Parameters", "parameter": answers}
 
 
-async def _validate(inputs: Inputs, library: Library, context: Context) -> Json:
+async def _validate(inputs: Inputs, library: Library, context: Context, taken: Effort) -> Json:
     """One of a batch: against the value set or the code system that it names."""
     url = text_of(inputs, "url")
     if url is None and "valueSet" not in inputs:
-        return await validate_in_code_system(inputs, library, context)
+        return await validate_in_code_system(inputs, library, context, taken)
     if url is not None and await library.editions(Kind.CODE_SYSTEM, url):
-        return await validate_in_code_system(inputs, library, context)
-    return await validate_in_value_set(inputs, library, context)
+        return await validate_in_code_system(inputs, library, context, taken)
+    return await validate_in_value_set(inputs, library, context, taken)
 
 
 def _parameters_of(validation: Json) -> dict[str, Sequence[Json]]:

@@ -11,11 +11,13 @@ from typing import Any
 from terminology.canonical import Canonical, parse_canonical
 from terminology.code_system import Filter, FilterOperator
 from terminology.concept import STANDARDS_STATUS, Designation
-from terminology.issues import InvalidDefinition, InvalidFilter
+from terminology.issues import InvalidDefinition, InvalidFilter, TooCostly
 from terminology.listed import extension_text, extension_value, read_designation
 from terminology.read_before import ReadBefore
 
 Json = Any
+
+MAX_FILTERS = 100  # of one include
 
 SUPPLEMENT = "http://hl7.org/fhir/StructureDefinition/valueset-supplement"
 EXPANSION_PARAMETERS = (
@@ -141,6 +143,8 @@ def _include(entry: Json, path: str) -> Include:
         raise InvalidDefinition("An include names a system or a value set.", expression=path)
     if system is None and (entry.get("concept") or entry.get("filter")):
         raise InvalidDefinition("Concepts and filters of an include need a system.", expression=path)
+    if len(entry.get("filter", ())) > MAX_FILTERS:
+        raise TooCostly(f"An include has up to {MAX_FILTERS} filters.", expression=path)
     return Include(
         path,
         system,

@@ -13,6 +13,7 @@ from fhir.search.value import Surroundings
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import FaultKind
 from server.kernel.services import Services
+from terminology.context import MAX_EXPANSION
 from terminology.library import Source
 
 MOUNTED_AT = "/fhir"
@@ -40,6 +41,9 @@ class Policy:
     delete_multiple: bool = False  # whether a conditional delete takes all that match (http.html#3.1.0.7.1)
     require_references: bool = False  # whether references to resources of this server must lead to one
     require_profiles: bool = False  # whether a resource must obey the profiles that it claims and we know
+    max_expansion: int = (
+        MAX_EXPANSION  # codes of one that nobody pages through (operation-expand, too-costly)
+    )
 
 
 DEFAULT_POLICY = Policy()

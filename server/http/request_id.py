@@ -4,7 +4,7 @@ It stands in the answer, in every log line and in every audit entry of the reque
 """
 
 import re
-import uuid
+import secrets
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,7 +25,7 @@ class RequestId:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        request_id = accepted_id(scope) or uuid.uuid4().hex
+        request_id = accepted_id(scope) or secrets.token_hex(16)
         set_request_id(request_id)
 
         async def named(message: Message) -> None:

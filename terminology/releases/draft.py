@@ -98,7 +98,7 @@ class ReleaseDraft:
             parents: the codes right above it.
             active: False: it is not to be used any more.
             terms: words of these find it too, beside code, display and designations.
-            values: what filters know of it, by property; None: its properties.
+            values: what filters know of it, by property; None: its properties. Its definition is known too.
 
         Raises:
             InvalidDefinition: its code is here already, or nothing that can be kept.
@@ -117,7 +117,8 @@ class ReleaseDraft:
         self.concepts.add(number, row)
         if values is None:
             values = ((each.code, each.text) for each in properties_of(entry))
-        for name, value in dict.fromkeys(values):
+        defined = [("definition", text)] if (text := entry.get("definition")) else []
+        for name, value in dict.fromkeys((*values, *defined)):
             self._add_value(name, value, number)
 
     def add_row(self, table: type[Row], **values: Any) -> None:

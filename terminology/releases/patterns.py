@@ -1,10 +1,9 @@
 """Filters by regular expression over a release: its values are looked at one by one, as far as a limit.
 
-Patterns run in time that grows with the text alone (RE2), a few thousand values in a turn of the loop; what
-they came to is kept: pages and validation ask the same again, and a release never changes.
+Patterns run in time that grows with the text alone (RE2), a few values in a turn of the loop; what they came
+to is kept: pages and validation ask the same again, and a release never changes.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -14,15 +13,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.kernel.database import Database
 from terminology.code_system import Filter
-from terminology.filters import CODE_NAMES, compile_pattern
-from terminology.issues import InvalidFilter, TooCostly
+from terminology.effort import Effort
+from terminology.filters import CODE_NAMES, compile_pattern, steps_of
+from terminology.issues import TooCostly
 from terminology.releases.conditions import CODE, CONCEPT, PROPERTY, Condition, Conditions
 from terminology.releases.draft import MAX_CODE_CHARACTERS
 
 MAX_VALUES = 200_000  # that one pattern is held against
 MAX_MATCHES = 20_000
 MAX_KEPT = 16  # patterns of one release
-_AT_ONCE = 2_000  # values in one turn of the loop
+MAX_STEPS = 1_000_000  # as `effort` counts them
+_AT_ONCE = 100  # values
 
 
 class Patterns:
@@ -36,15 +37,15 @@ class Patterns:
         """The concepts of which a value of the property matches as a whole.
 
         Raises:
-            InvalidFilter: it is no pattern, or the property cannot be looked at.
+            InvalidFilter: it is no pattern.
             TooCostly: there are too many values, or too many match.
         """
-        pattern = compile_pattern(asked.value)
+        compile_pattern(asked.value)
         key = (asked.property, asked.value)
         found = self._kept.get(key)
         if found is None:
             async with self._database.read() as connection:
-                found = await _found(connection, _values(self._make.release_id, asked.property), pattern)
+                found = await _found(connection, _values(self._make.release_id, asked.property), asked)
             self._kept[key] = found
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
@@ -55,8 +56,6 @@ class Patterns:
 
 
 def _values(release_id: int, name: str) -> Select[Any]:
-    if name == "definition":
-        raise InvalidFilter("Concepts of this code system cannot be chosen by their definition.")
     if name in CODE_NAMES:
         values, of_release = CODE.c.code, CODE.c.release_id == release_id
     elif name == "display":
@@ -69,14 +68,17 @@ def _values(release_id: int, name: str) -> Select[Any]:
     return select(values).where(of_release, values.is_not(None)).distinct().limit(MAX_VALUES + 1)
 
 
-async def _found(connection: AsyncConnection, query: Select[Any], pattern: Any) -> Sequence[str]:
+async def _found(connection: AsyncConnection, query: Select[Any], asked: Filter) -> Sequence[str]:
+    pattern = compile_pattern(asked.value)
     values = list((await connection.execute(query)).scalars())
     if len(values) > MAX_VALUES:
         raise TooCostly(f"The property has more than {MAX_VALUES} values to hold the pattern against.")
     found: list[str] = []
+    effort = Effort(MAX_STEPS)
     for at in range(0, len(values), _AT_ONCE):
-        found += [value for value in values[at : at + _AT_ONCE] if pattern.fullmatch(value)]
-        await asyncio.sleep(0)
+        some = values[at : at + _AT_ONCE]
+        await effort.take(steps_of(asked, sum(map(len, some))))
+        found += [value for value in some if pattern.fullmatch(value)]
     if len(found) > MAX_MATCHES:
         raise TooCostly(f"The pattern matches more than {MAX_MATCHES} values.")
     return found

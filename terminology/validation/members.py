@@ -11,6 +11,7 @@ from typing import Any
 from terminology.canonical import Canonical, accepts, order_of
 from terminology.effort import Effort
 from terminology.imports import Composed
+from terminology.included import cost_of_asking
 from terminology.library import Edition
 from terminology.messages import VALIDATED
 from terminology.validation.coded import Coding
@@ -39,13 +40,15 @@ QUIET = Options(membership_only=True)
 class MembershipCheck:
     """Asks of the codings of one request whether they belong to value sets; the findings say why not."""
 
-    def __init__(self, definitions: Definitions, options: Options, findings: Findings) -> None:
+    def __init__(
+        self, definitions: Definitions, options: Options, findings: Findings, effort: Effort
+    ) -> None:
         self.definitions = definitions
         self.options = options
         self.findings = findings
         self._answers: dict[tuple[int, Coding], tuple[bool | None, Found, Findings]] = {}
         self._quietly: MembershipCheck | None = None
-        self._effort = Effort()
+        self._effort = effort
 
     async def is_member(self, composed: Composed, located: Located) -> bool | None:
         """Whether a coding belongs to a value set; None: that cannot be told. Asked once of each."""
@@ -106,7 +109,7 @@ class MembershipCheck:
         return True
 
     async def _is_in_system(self, value_set: ValueSet, include: Include, located: Located) -> bool | None:
-        await self._effort.take(_COST_OF_ASKING + len(include.filters))
+        await self._effort.take(_COST_OF_ASKING)
         editions = await self.definitions.editions(include.system or "")
         agreed = agree_on_version(include, located.coding, editions, self.definitions.rules, self.findings)
         if agreed.edition is None:
@@ -124,8 +127,10 @@ class MembershipCheck:
             located.named = _named_in_any_case(include, concept.code)
         if include.concepts and located.named is None:
             return False
-        if include.filters and not await system.lets_through(concept.code, include.filters):
-            return False
+        if include.filters:
+            await self._effort.take(cost_of_asking(system, include.filters))
+            if not await system.lets_through(concept.code, include.filters):
+                return False
         if not self.options.membership_only and may_be_used(located, value_set, self.options, self.findings):
             comment_on_member(located, value_set, self.findings)
         return True
@@ -167,9 +172,8 @@ class MembershipCheck:
     def _quiet(self) -> "MembershipCheck":
         """A check of the same definitions of which nobody hears, and that takes any code."""
         if self._quietly is None:
-            self._quietly = MembershipCheck(self.definitions, QUIET, Findings())
+            self._quietly = MembershipCheck(self.definitions, QUIET, Findings(), self._effort)
             self._quietly._quietly = self._quietly
-            self._quietly._effort = self._effort
         return self._quietly
 
     async def _is_in_expansion(self, value_set: ValueSet, located: Located) -> bool:

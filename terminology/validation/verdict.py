@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from terminology.canonical import order_of
+from terminology.effort import Effort
 from terminology.imports import Composed
 from terminology.issues import outcome_json
 from terminology.messages import (
@@ -50,14 +51,20 @@ class Validation:
     """Validates one code, Coding or CodeableConcept against one value set."""
 
     def __init__(
-        self, definitions: Definitions, value_set: ValueSet, options: Options, *, of_code_system: bool = False
+        self,
+        definitions: Definitions,
+        value_set: ValueSet,
+        options: Options,
+        effort: Effort,
+        *,
+        of_code_system: bool = False,
     ) -> None:
         self._definitions = definitions
         self._value_set = value_set
         self._options = options
         self._of_code_system = of_code_system  # the value set is made for it: nobody asked for one
         self._findings = Findings()
-        self._check = MembershipCheck(definitions, options, self._findings)
+        self._check = MembershipCheck(definitions, options, self._findings, effort)
 
     async def run(self, coded: Coded, *, infer_system: bool = False) -> Json:
         """Output Parameters.

@@ -116,7 +116,8 @@ def library_of(door: Door, given: Sequence[Json] = ()) -> Library:
 def context_of(door: Door, request: FhirRequest) -> Context:
     """The surroundings of a request."""
     now = instant_text(door.services.clock() // 1_000 * 1_000)  # told to the millisecond, and kept by it
-    return Context(now, lambda: f"urn:uuid:{uuid4()}", request.headers.get("accept-language"))
+    accepted = request.headers.get("accept-language")
+    return Context(now, lambda: f"urn:uuid:{uuid4()}", accepted, door.policy.max_expansion)
 
 
 def _types(request: FhirRequest) -> Sequence[str]:

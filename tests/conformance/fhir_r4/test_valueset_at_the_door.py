@@ -6,6 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir.interactions.door import Policy
+from fhir.operations import OPERATIONS
+from fhir.routes import Offer
+
 from .terms import STONES, parameters, stones
 
 Json = Any
@@ -139,3 +143,12 @@ async def test_too_many_definitions(client: httpx.AsyncClient) -> None:
     body = parameters(tx0resource=[igneous(version=str(n)) for n in range(501)], url_Uri=URL)
     answer = await client.post("/ValueSet/$expand", json=body)
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")
+
+
+@pytest.mark.parametrize("offer", [Offer(Policy(max_expansion=3), operations=OPERATIONS)])
+async def test_how_many_codes_are_told_at_once_is_for_the_server_to_say(
+    client: httpx.AsyncClient, stored: str
+) -> None:
+    answer = await client.get(f"/ValueSet/{stored}/$expand")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")
+    assert len(codes(await client.get(f"/ValueSet/{stored}/$expand?count=4"))) == 4

@@ -673,3 +673,42 @@ async def test_work_without_a_code_is_bounded(
     monkeypatch.setattr("terminology.effort.MAX_STEPS", 5_000)
     with pytest.raises(TooCostly):
         await expand_it(wanted, *definitions)
+
+
+_WORST = (
+    "([ab]*a[ab]{900})+"  # no automaton of it can be kept: all of its states are followed at each character
+)
+
+
+def _of_long_names(characters: int) -> Json:
+    concepts = [{"code": f"c{at}", "display": ("ab" * characters)[:characters]} for at in range(20)]
+    return {
+        "resourceType": "CodeSystem",
+        "url": "http://example.org/long",
+        "content": "complete",
+        "concept": concepts,
+    }
+
+
+@pytest.mark.parametrize(
+    ("times", "characters"),
+    [
+        pytest.param(3, 1_000, id="patterns over all"),
+        pytest.param(1, 10_001, id="one text"),
+    ],
+)
+async def test_patterns_count_by_the_characters_they_look_at(
+    times: int, characters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("terminology.effort.MAX_STEPS", 40_000)
+    asked = {"property": "display", "op": "regex", "value": _WORST if times > 1 else "a.*"}
+    compose = {"include": [{"system": "http://example.org/long", "filter": [asked]}] * times}
+    with pytest.raises(TooCostly):
+        await expand_it(compose, _of_long_names(characters))
+
+
+async def test_filters_of_one_include_are_bounded() -> None:
+    asked = {"property": "display", "op": "=", "value": "none"}
+    with pytest.raises(TooCostly) as caught:
+        await expand_it({"include": [{"system": TREES, "filter": [asked] * 101}]})
+    assert caught.value.issues[0].expression == "ValueSet.compose.include[0]"

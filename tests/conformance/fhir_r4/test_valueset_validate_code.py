@@ -755,3 +755,16 @@ async def test_includes_that_are_asked_are_bounded(monkeypatch: pytest.MonkeyPat
     inputs = {"valueSet": [many], "coding": [{"system": COLOURS, "code": "red"}]}
     with pytest.raises(TooCostly):
         await validate_in_value_set(inputs, library(), NOW)
+
+
+async def test_validations_of_a_batch_share_what_may_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("terminology.effort.MAX_STEPS_OF_BATCH", 5_000)
+    many = value_set("many", *[of(COLOURS, None, "blue") for _ in range(100)])
+    shared = {"valueSet": [many], "coding": [{"system": COLOURS, "code": "red"}]}
+    asked = [{"parameter": []}] * 5 + [
+        {"parameter": [{"name": "valueSet", "resource": value_set("few", of(COLOURS))}]}
+    ]
+    answer = await validate_batch({**shared, "validation": asked}, library(), NOW)
+    answers = [each["resource"] for each in answer["parameter"]]
+    assert [each["resourceType"] for each in answers] == ["Parameters"] * 2 + ["OperationOutcome"] * 4
+    assert {each["issue"][0]["code"] for each in answers[2:]} == {"too-costly"}
