@@ -111,7 +111,9 @@ class Settings(BaseSettings):
         10, ge=2, le=200, description="connections to the database of each process, at most"
     )
     database_timeout_s: float = Field(
-        30, ge=1, description="PostgreSQL: longest statement, wait for a lock, and idle transaction"
+        30,
+        ge=1,
+        description="longest statement that reads; PostgreSQL: any other, wait for a lock, idle transaction",
     )
     worker: bool = Field(True, description="whether `serve` starts a worker process beside it")
     server_workers: int = Field(

@@ -176,7 +176,8 @@ class Composition:
             if concept is None and opened.header.content is Content.FRAGMENT:
                 concept = Concept(code)  # what a fragment lacks may well be there
             if concept is not None and (
-                not include.filters or await opened.system.lets_through(concept.code, include.filters)
+                not include.filters
+                or await self._work.effort.timed(opened.system.lets_through(concept.code, include.filters))
             ):
                 found.append(_member(opened, concept, named))
         return found

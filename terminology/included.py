@@ -189,14 +189,14 @@ class Included:
                 few = await select(include, opened, wanted, self._work.effort)
                 if len(few.concepts) <= _FEW:
                     self._sets[key] = {each.code for each in few.concepts}
-        return await opened.system.lets_through(code, include.filters)
+        return await self._work.effort.timed(opened.system.lets_through(code, include.filters))
 
 
 async def select(include: Include, opened: Opened, asked: Selection, effort: Effort) -> Selected:
     """What a code system selects for an include; a fault tells the place."""
     try:
         await effort.take(_cost_of_selecting(opened.system, asked))
-        return await opened.system.select(asked)
+        return await effort.timed(opened.system.select(asked))
     except InvalidFilter as fault:
         raise InvalidFilter(str(fault), expression=fault.issues[0].expression or include.path) from None
 

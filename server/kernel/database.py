@@ -225,8 +225,8 @@ class Database:
         self._reads = PoolWatch("read", "read", "read")
         self._writes = PoolWatch("write", "commit", "rollback")
         if self.is_sqlite:
-            self._reader = _sqlite_engine(self.url, readers=limits.connections)
-            self._writer = _sqlite_engine(self.url, readers=None)
+            self._reader = _sqlite_engine(self.url, limits)
+            self._writer = _sqlite_engine(self.url, None)
             dialect = self._reader.dialect
             self._quick: QuickReader | None = QuickReader(*dialect.create_connect_args(self.url), dialect)
         else:
@@ -397,15 +397,16 @@ async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await asyncio.shield(connection.close())  # also when whoever waits is cancelled: back to the pool
 
 
-def _sqlite_engine(url: URL, *, readers: int | None) -> AsyncEngine:
-    """An engine of so many readers, or of the one writer (None)."""
+def _sqlite_engine(url: URL, of_readers: DatabaseLimits | None) -> AsyncEngine:
+    """An engine of as many readers, or of the one writer (None)."""
     arguments, options = url.get_dialect()().create_connect_args(url)
-    is_reader = readers is not None
+    is_reader = of_readers is not None
+    readers, read_s = (of_readers.connections, of_readers.statement_timeout_s) if of_readers else (1, 0)
     engine = create_async_engine(
         url,
-        creator=lambda: SqliteConnection(arguments, options, is_reader=is_reader),
+        creator=lambda: SqliteConnection(arguments, options, is_reader=is_reader, read_s=read_s),
         poolclass=AsyncAdaptedQueuePool,
-        pool_size=readers or 1,
+        pool_size=readers,
         max_overflow=0,
         pool_timeout=30,
     )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from server.kernel.database_metrics import counted
-from server.kernel.faults import Busy, StorageFull
+from server.kernel.faults import Busy, StorageFull, TookTooLong
 
 RETRYABLE = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 _BUSY = "The database is busy; retry later."
@@ -21,13 +21,14 @@ _FULL = "The database has no room left; retry later."
 
 # By SQLSTATE, or by its class of two characters.
 FAULTS: Mapping[str, type[Busy]] = {
+    "57014": TookTooLong,  # query_canceled: statement_timeout
     "08": Busy,  # connection exception
     "25006": Busy,  # read_only_sql_transaction: a standby, while a fail-over is under way
     "25P03": Busy,  # idle_in_transaction_session_timeout
     "53": Busy,  # insufficient resources, such as too_many_connections
     "53100": StorageFull,  # disk_full
     "55P03": Busy,  # lock_not_available: lock_timeout
-    "57": Busy,  # operator intervention: a shutdown, a crash, statement_timeout
+    "57": Busy,  # operator intervention: a shutdown, a crash
     "58": Busy,  # system error: the server's disk failed
 }
 
@@ -91,3 +92,5 @@ def _raise_fault_of_sqlite(cause: sqlite3.Error) -> None:
         raise counted(StorageFull(_FULL)) from cause
     if "database is locked" in message:
         raise counted(Busy(_BUSY)) from cause
+    if message == "interrupted":
+        raise counted(TookTooLong(_BUSY)) from cause

@@ -93,5 +93,9 @@ class Busy(Fault):
     kind = FaultKind.BUSY
 
 
+class TookTooLong(Busy):
+    """The database gave up on a statement that took longer than any may."""
+
+
 class StorageFull(Busy):
     """No room left for bytes (ENOSPC, EDQUOT)."""

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import AdaptedConnection
@@ -25,6 +26,7 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_MS = 15_000  # longer than any transaction of ours; the worker process writes too
 CACHED_STATEMENTS = 512  # of one connection; the server has some hundred that differ
+STEPS_BETWEEN = 1_000_000  # after which a long read looks at the clock, some 50 ms
 STEPS_HERE = 1_000  # of SQLite's virtual machine, some 50 µs; a look-up by key takes 20 to 60
 VALUES_HERE = 500  # inserted without a hand-over: a resource's index rows
 BEGIN = "BEGIN IMMEDIATE"
@@ -72,6 +74,18 @@ def read_briefly(raw: sqlite3.Connection, read: Work[T], steps: int = STEPS_HERE
         if _code(error) == sqlite3.SQLITE_INTERRUPT:
             raise TooLong from None
         raise
+    finally:
+        raw.set_progress_handler(None, 0)
+
+
+def read_within(raw: sqlite3.Connection, read: Work[T], seconds: float) -> T:
+    """Run a function that only reads; after so many seconds (0: never) it fails as interrupted."""
+    if not seconds:
+        return read(raw)
+    ends = monotonic() + seconds
+    raw.set_progress_handler(lambda: monotonic() > ends, STEPS_BETWEEN)
+    try:
+        return read(raw)
     finally:
         raw.set_progress_handler(None, 0)
 
@@ -223,7 +237,7 @@ class SqliteCursor:
             cursor = execute(raw)
             return cursor.fetchall(), cursor
 
-        rows, cursor = self._connection.run(run, here)
+        rows, cursor = self._connection.run_statement(run, here)
         self._rows = iter(rows)
         self.description, self.rowcount, self.lastrowid = (
             cursor.description,
@@ -253,13 +267,16 @@ class SqliteCursor:
 class SqliteConnection(AdaptedConnection):
     """A connection as the dialect sees it; used within the engine's greenlets.
 
-    A reader's transaction begins with its first statement: all that it reads is one snapshot.
+    A reader's transaction begins with its first statement: all that it reads is one snapshot. A statement of
+    a reader takes up to `read_s` seconds (0: any time); a writer's cannot be broken off.
     """
 
-    __slots__ = ("is_reader", "thread")
+    __slots__ = ("is_reader", "read_s", "thread")
 
-    def __init__(self, arguments: Sequence[Any], options: Mapping[str, Any], *, is_reader: bool) -> None:
-        self.is_reader = is_reader
+    def __init__(
+        self, arguments: Sequence[Any], options: Mapping[str, Any], *, is_reader: bool, read_s: float = 0
+    ) -> None:
+        self.is_reader, self.read_s = is_reader, read_s if is_reader else 0
         self.thread = SqliteThread()
         self._connection: Any = self.thread
         try:
@@ -272,8 +289,8 @@ class SqliteConnection(AdaptedConnection):
         """A new cursor."""
         return SqliteCursor(self)
 
-    def run(self, work: Work[T], here: Here | None = None) -> T:
-        """Run a function on the connection, in the caller's thread where that is allowed and possible."""
+    def run_statement(self, work: Work[T], here: Here | None) -> T:
+        """Run a statement on the connection, in the caller's thread where that is allowed and possible."""
         if here is not None and self.thread.is_idle:
             try:
                 result: T = here(self.thread, work)
@@ -282,7 +299,8 @@ class SqliteConnection(AdaptedConnection):
             else:
                 await_(_DONE)  # the engine insists on something to await
                 return result
-        return await_(self.thread.run(work))
+        seconds = self.read_s
+        return await_(self.thread.run(lambda raw: read_within(raw, work, seconds)))
 
     def begin_immediate(self) -> None:
         """Begin a transaction that writes, as soon as no other process does."""

@@ -1,14 +1,17 @@
 """A release as a `CodeSystem`: each question is one statement, or a few, over the tables."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import orjson
 from sqlalchemy import bindparam, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.kernel.database import Database
+from server.kernel.faults import TookTooLong
 from server.kernel.look_up import LookUp
 from server.kernel.one_of import one_of, one_of_numbers
 from terminology.code_system import Filter, FilterOperator, Header, Selected, Selection
@@ -211,12 +214,14 @@ class ReleasedCodeSystem:
         for condition in conditions:
             if condition.look_up is None:
                 others.append(condition.holds(literal(number)))
-            elif not await self.database.look_up(condition.look_up, {"asked": number}):
-                return False
+                continue
+            with _in_time():
+                if not await self.database.look_up(condition.look_up, {"asked": number}):
+                    return False
         if not others:
             return True
         holds = select(literal(1)).where(*others)
-        async with self.database.read() as connection:
+        async with self._read() as connection:
             return (await connection.execute(holds)).first() is not None
 
     async def select(self, selection: Selection) -> Selected:
@@ -227,7 +232,7 @@ class ReleasedCodeSystem:
         key = (tuple(selection.filters), last)
         total = None if words else self._totals.get(key)
         wanted = Wanted(self.release_id, last, words, conditions, selection.offset, selection.limit, total)
-        async with self.database.read() as connection:
+        async with self._read() as connection:
             numbers, total = await find_numbers(connection, wanted)
             concepts = [
                 self._concept(active, body)
@@ -249,7 +254,7 @@ class ReleasedCodeSystem:
         if conditions:
             first, *others = conditions
             wanted = wanted.where(c.number.in_(first.numbers), *(each.holds(c.number) for each in others))
-        async with self.database.read() as connection:
+        async with self._read() as connection:
             return list((await connection.execute(wanted.limit(limit))).scalars())
 
     async def number(self, code: str) -> int | None:
@@ -278,6 +283,17 @@ class ReleasedCodeSystem:
             asked = replace(asked, value=self._key(asked.value))
         return by_value(asked, self.make)
 
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for what filters ask.
+
+        Raises:
+            TooCostly: a statement took longer than the database lets one take.
+        """
+        with _in_time():
+            async with self.database.read() as connection:
+                yield connection
+
     async def _look_up(self, look_up: LookUp, **values: Any) -> Sequence[Any]:
         return await self.database.look_up(look_up, self._values(**values))
 
@@ -291,6 +307,16 @@ class ReleasedCodeSystem:
     def _concept(self, active: bool, body: bytes) -> Concept:
         concept = read_concept(decode_body(body), self.header, self._meanings)
         return concept if active or concept.inactive else replace(concept, inactive=True)
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    try:
+        yield
+    except TookTooLong as fault:
+        raise TooCostly(
+            "To find out which concepts are meant takes longer than the database may work for one question."
+        ) from fault
 
 
 def _slices(values: Sequence[Any]) -> Iterator[list[Any]]:

@@ -129,7 +129,7 @@ class MembershipCheck:
             return False
         if include.filters:
             await self._effort.take(cost_of_asking(system, include.filters))
-            if not await system.lets_through(concept.code, include.filters):
+            if not await self._effort.timed(system.lets_through(concept.code, include.filters)):
                 return False
         if not self.options.membership_only and may_be_used(located, value_set, self.options, self.findings):
             comment_on_member(located, value_set, self.findings)

@@ -36,6 +36,7 @@ ALSO = (
     "fhir.search.conditions.DEFAULT_COUNT",
     "fhir.subscriptions.deliver.IN_A_ROW",
     "server.app.FHIR_BODY_BYTES",
+    "terminology.effort.STEPS_OF_A_SECOND",
     "terminology.releases.find.COUNTED",
     "terminology.releases.removal.ABANDONED_S",
     "server.backup.hold.HOLD_S",

@@ -8,7 +8,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.database_limits import DatabaseLimits
-from server.kernel.faults import Busy, StorageFull
+from server.kernel.faults import Busy, StorageFull, TookTooLong
 from tests.conftest import NewDatabase
 from tests.services.postgresql import Cluster, cluster, free_port
 
@@ -47,7 +47,7 @@ async def test_a_host_that_has_no_address_is_busy() -> None:
 
 async def test_a_long_statement_is_broken_off(url: str) -> None:
     database = Database(url, DatabaseLimits(statement_timeout_s=0.1))
-    with pytest.raises(Busy, match="busy"):
+    with pytest.raises(TookTooLong, match="busy"):
         async with database.read() as connection:
             await connection.execute(text("SELECT pg_sleep(30)"))
     assert await count(database) == 0

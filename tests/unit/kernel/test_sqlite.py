@@ -16,7 +16,7 @@ import server.kernel.sqlite
 from server.kernel.bulk import insert_rows
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.database_limits import DatabaseLimits
-from server.kernel.faults import Busy
+from server.kernel.faults import Busy, TookTooLong
 from server.kernel.sqlite import VALUES_HERE, SqliteThread
 
 SLOW = text(
@@ -192,3 +192,16 @@ def _await_threads(wanted: int) -> None:
     for thread in [each for each in threading.enumerate() if each.name == "sqlite"]:
         if threading.active_count() > wanted:
             thread.join(2)
+
+
+async def test_a_read_that_takes_too_long_is_broken_off(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/numbers.db"
+    database = Database(url, DatabaseLimits(statement_timeout_s=0.01))
+    endless = text("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n")
+    with pytest.raises(TookTooLong, match="busy"):
+        async with database.read() as connection:
+            await connection.execute(endless)
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+    assert await database.transact(lambda unit: unit.execute(SLOW))  # nothing of a write is
+    await database.close()

@@ -1,19 +1,25 @@
 """A release answers as the same code system in memory does."""
 
+import asyncio
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import literal, select
 
 from server.kernel.database import Database
+from server.kernel.database_limits import DatabaseLimits
 from terminology.code_system import Filter, FilterOperator, Selection
 from terminology.concept import Concept
+from terminology.effort import Effort
 from terminology.issues import InvalidFilter, TooCostly
 from terminology.library import Kind
 from terminology.listed import ListedCodeSystem
 from terminology.releases import find, patterns
+from terminology.releases.conditions import Condition, among
 from terminology.releases.draft import ReleaseDraft
 from terminology.releases.removal import remove_release
 from terminology.releases.source import Releases
@@ -287,3 +293,35 @@ async def test_a_release_is_seen_within_a_second(database: Database) -> None:
     await remove_release(database, written.release_id)
     now[0] += 1_000_000
     assert await source.listing(Kind.CODE_SYSTEM) == []
+
+
+async def test_what_takes_the_database_too_long_is_too_costly(database: Database, database_url: str) -> None:
+    """Also asked of one code: an expression constraint may be absurd (R4 valueset-operation-expand.html)."""
+    known = await released(database, made_up(1))
+    endless = select(literal(1).label("number")).cte(recursive=True)
+    endless = endless.union_all(select(endless.c.number + 1))
+    hurried = Database(database_url, DatabaseLimits(statement_timeout_s=0.05))
+
+    async def rule(system: ReleasedCodeSystem, asked: Filter) -> Condition:
+        return among(select(endless.c.number))
+
+    system = ReleasedCodeSystem(hurried, known.release_id, known.header, counts=(40, 40), rule=rule)
+    asked = [Filter("constraint", FilterOperator.EQUALS, "*")]
+    for question in (
+        system.select(Selection(asked)),
+        system.codes(asked, active_only=False, limit=10**9),
+        system.lets_through("C1", [*asked, Filter("constraint", FilterOperator.EQUALS, "* MINUS *")]),
+    ):
+        with pytest.raises(TooCostly, match="longer"):
+            await question
+    await hurried.close()
+
+
+async def test_the_time_of_a_database_is_effort(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(step=6.0)
+    monkeypatch.setattr("terminology.effort.perf_counter", lambda: next(seconds))
+    effort = Effort()
+    for _ in range(4):
+        assert await effort.timed(asyncio.sleep(0, "told")) == "told"
+    with pytest.raises(TooCostly):
+        await effort.timed(asyncio.sleep(0))
