@@ -74,6 +74,7 @@ class StoredDefinitions:
         self._looking = asyncio.Lock()
         self._open: OrderedDict[tuple[int, int], tuple[Any, int]] = OrderedDict()
         self._open_bytes = 0
+        self._opening: dict[tuple[int, int], asyncio.Future[Any]] = {}
         database.on_events(self._hear)
 
     async def editions(self, kind: Kind, url: str) -> Sequence[Edition]:
@@ -142,6 +143,14 @@ class StoredDefinitions:
         if (known := self._open.get(key)) is not None:
             self._open.move_to_end(key)
             return known[0]
+        opening = self._opening.get(key)
+        if opening is None:  # who comes meanwhile waits for it, rather than read the same again
+            opening = self._opening[key] = asyncio.ensure_future(self._read_one(kind, key))
+            opening.add_done_callback(lambda _: self._opening.pop(key, None))
+        return await asyncio.shield(opening)
+
+    async def _read_one(self, kind: Kind, key: tuple[int, int]) -> Any:
+        rid, version_id = key
         async with self._database.read() as connection:
             row = (await connection.execute(_BODY, {"rid": rid, "version_id": version_id})).one()
         text = unpack(row.body)

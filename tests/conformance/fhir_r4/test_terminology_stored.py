@@ -1,5 +1,6 @@
 """Definitions that are stored: by canonical URL, in all versions (FHIR R4 references.html#canonical)."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -155,3 +156,24 @@ async def test_what_was_written_over_elsewhere_is_opened_as_it_was(
     assert await elsewhere.editions(Kind.CODE_SYSTEM, STONES) == [found]  # it has not heard of that
     header = (await found.open()).header
     assert (header.url, header.version) == (STONES, "1")
+
+
+async def test_what_many_ask_for_at_once_is_opened_once(
+    client: httpx.AsyncClient, services: Services, create: Callable[..., Any]
+) -> None:
+    """A large code system would lie in memory as often as it is asked for otherwise."""
+    await create(stones("1"))
+    (found,) = await StoredDefinitions(services.database).editions(Kind.CODE_SYSTEM, STONES)
+    first, *others = await asyncio.gather(*(found.open() for _ in range(10)))
+    assert all(each is first for each in others)
+
+
+async def test_who_gives_up_waiting_lets_others_have_it(
+    client: httpx.AsyncClient, services: Services, create: Callable[..., Any]
+) -> None:
+    await create(stones("1"))
+    (found,) = await StoredDefinitions(services.database).editions(Kind.CODE_SYSTEM, STONES)
+    hasty, patient = asyncio.ensure_future(found.open()), asyncio.ensure_future(found.open())
+    await asyncio.sleep(0)
+    hasty.cancel()
+    assert (await patient).header.version == "1"
