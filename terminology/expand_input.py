@@ -12,11 +12,13 @@ from terminology.canonical import Canonical, parse_canonical
 from terminology.compose import Wanted
 from terminology.context import Context, Inputs
 from terminology.inputs import flag_of, number_of, text_of, texts_of
-from terminology.issues import NotSupported
+from terminology.issues import InvalidInput, NotSupported
 from terminology.language import Languages, languages_wanted
 from terminology.value_set import ValueSet
 
 Json = Any
+
+MAX_FILTER_CHARACTERS = 1_000  # of a text filter
 
 _OF_REQUEST = frozenset(
     {"url", "valueSet", "valueSetVersion", "tx-resource", "context", "contextDirection", "filter"}
@@ -72,7 +74,7 @@ def read_expand_input(inputs: Inputs, value_set: ValueSet, context: Context) -> 
     )
     return ExpandInput(
         wanted=Wanted(
-            text_of(inputs, "filter"),
+            _filter(inputs),
             flag_of(inputs, "activeOnly") or False,
             flag_of(inputs, "excludeNotForUI") or False,
             [parse_canonical(each) for each in texts_of(inputs, "exclude-system")],
@@ -89,6 +91,14 @@ def read_expand_input(inputs: Inputs, value_set: ValueSet, context: Context) -> 
         supplements=[parse_canonical(each) for each in texts_of(inputs, "useSupplement")],
         told=list(_tell(inputs, languages)),
     )
+
+
+def _filter(inputs: Inputs) -> str | None:
+    """The text filter; bounded, as each include that is asked cuts out its words."""
+    text = text_of(inputs, "filter")
+    if text is not None and len(text) > MAX_FILTER_CHARACTERS:
+        raise InvalidInput(f"A filter has up to {MAX_FILTER_CHARACTERS} characters.", expression="filter")
+    return text
 
 
 def _designations(inputs: Inputs) -> Sequence[DesignationFilter]:

@@ -225,6 +225,13 @@ async def test_filter(compose: Json, text: str, expected: list[str]) -> None:
     assert told(answer)["filter"] == [text]
 
 
+async def test_a_filter_has_an_end() -> None:
+    assert codes(await expand_it(ALL, filter="oak " * 250)) == ["oak", "cork-oak"]
+    with pytest.raises(InvalidInput) as caught:
+        await expand_it(ALL, filter="oak " * 251)
+    assert caught.value.issues[0].expression == "filter"
+
+
 @pytest.mark.parametrize(
     ("inactive", "active_only", "there"),
     [(None, None, True), (None, False, True), (None, True, False), (False, False, False), (True, None, True)],
