@@ -7,6 +7,7 @@ insert itself, so all of them go to the driver together. SQLite's errors come as
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Table
@@ -16,6 +17,7 @@ from server.kernel import postgresql
 from server.kernel.sqlite import BEGIN, VALUES_HERE, SqliteThread, count_values
 
 Rows = postgresql.Rows
+_VALUES_AT_ONCE = 200  # of one statement that copies rows
 Batches = Sequence[tuple[str, Sequence[tuple[Any, ...]]]]  # statements and the values of each
 
 
@@ -70,8 +72,7 @@ async def copy_rows(
     """
     if connection.dialect.name == "sqlite":
         thread = await thread_of(connection)
-        statement = _insert_by_name(table, columns)
-        await thread.run(lambda raw: raw.executemany(statement, rows))
+        await thread.run(lambda raw: _copy(raw, table, columns, rows))
         return
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
@@ -102,7 +103,17 @@ def _insert(table: Table, columns: tuple[str, ...]) -> str:
     return _insert_by_name(table.name, [table.c[column].name for column in columns])
 
 
-def _insert_by_name(table: str, columns: Sequence[str]) -> str:
+def _copy(raw: sqlite3.Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Many rows with each statement: of small rows most of the time is the driver's, between two of them."""
+    at_once = max(1, _VALUES_AT_ONCE // len(columns))
+    whole = len(rows) - len(rows) % at_once
+    several = (chain.from_iterable(rows[at : at + at_once]) for at in range(0, whole, at_once))
+    raw.executemany(_insert_by_name(table, columns, at_once), map(tuple, several))
+    raw.executemany(_insert_by_name(table, columns), rows[whole:])
+
+
+def _insert_by_name(table: str, columns: Sequence[str], rows: int = 1) -> str:
     names = ", ".join(f'"{column}"' for column in columns)
-    places = ", ".join("?" * len(columns))
-    return f'INSERT INTO "{table}" ({names}) VALUES ({places})'  # noqa: S608  names of our own tables
+    row = f"({', '.join('?' * len(columns))})"
+    places = ", ".join([row] * rows)
+    return f'INSERT INTO "{table}" ({names}) VALUES {places}'  # noqa: S608  names of our own tables

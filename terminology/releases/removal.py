@@ -69,6 +69,6 @@ async def _empty(database: Database, table: Table, release_id: int) -> None:
             await unit.execute(delete(table).where(some))
             return began, last is not None
 
+        await pace.let_others_write()
         began, is_left = await database.transact(work)
-        if is_left:
-            await pace.keep(perf_counter() - began)
+        pace.ended(began)

@@ -31,7 +31,7 @@ from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
 from terminology.releases.conditions import Condition
 from terminology.releases.draft import MAX_WORD_CHARACTERS
-from terminology.releases.pace import let_others_write
+from terminology.releases.pace import Pace
 from terminology.tables import TerminologyConcept
 from terminology.text import MAX_WORDS, words_of
 
@@ -132,11 +132,13 @@ async def end_filling(database: Database) -> None:
     if not database.is_sqlite:
         return
     pages = -_PAGES_AT_ONCE  # of all segments; further calls go on with it
-    began = perf_counter()
-    while await _merge(database, pages) > 1:
-        pages = _PAGES_AT_ONCE
-        await let_others_write(perf_counter() - began)
-        began = perf_counter()
+    pace = Pace(database)
+    is_left = True
+    while is_left:
+        await pace.let_others_write()
+        began, changed = await _merge(database, pages)
+        pace.ended(began)
+        pages, is_left = _PAGES_AT_ONCE, changed > 1
     await _tell_fts5(database, crisismerge=16)
 
 
@@ -148,12 +150,13 @@ async def _tell_fts5(database: Database, **settings: int) -> None:
     await database.transact(work)
 
 
-async def _merge(database: Database, pages: int) -> int:
-    """Merge as many pages; returns how many rows of its own FTS5 has changed."""
+async def _merge(database: Database, pages: int) -> tuple[float, int]:
+    """Merge as many pages; returns when it began, and how many rows of its own FTS5 has changed."""
 
-    async def work(unit: UnitOfWork) -> int:
+    async def work(unit: UnitOfWork) -> tuple[float, int]:
+        began = perf_counter()
         before = (await unit.execute(_CHANGES)).scalar_one()
         await unit.execute(_COMMAND, {"command": "merge", "value": pages})
-        return int((await unit.execute(_CHANGES)).scalar_one() - before)
+        return began, int((await unit.execute(_CHANGES)).scalar_one() - before)
 
     return await database.transact(work)

@@ -158,6 +158,7 @@ class _Writing:
         pace = Pace(self._database)
         done = 0
         while some := list(islice(rows, pace.rows)):
+            await pace.let_others_write()
 
             async def work(unit: UnitOfWork, some: Sequence[Sequence[Any]] = some) -> float:
                 began = perf_counter()
@@ -168,9 +169,6 @@ class _Writing:
                     await text_index.index_concepts(unit.connection, self._is_ours & numbers)
                 return began
 
-            began = await self._database.transact(work)
+            pace.ended(await self._database.transact(work))
             done += len(some)
             self._progress(table.name.removeprefix("terminology_").replace("_", " "), done, max(total, done))
-            if len(some) < pace.rows:
-                break
-            await pace.keep(perf_counter() - began)

@@ -10,6 +10,8 @@ import argparse
 import asyncio
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -60,34 +62,41 @@ async def load(url: str, database: Database, concepts: int) -> None:
         began, cpu = time.perf_counter(), time.process_time()
         draft = await asyncio.to_thread(read_release, Path(folder), told)
         read_s = time.perf_counter() - began
-        waits: list[float] = []
-        other = asyncio.create_task(try_writing(url, waits))
-        with draft:
-            written = await write_release(database, draft, told)
-        other.cancel()
-        await asyncio.gather(other, return_exceptions=True)
+        async with writing_beside(url) as waits:
+            with draft:
+                written = await write_release(database, draft, told)
     whole_s, memory = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(f"{written.concepts} concepts: {whole_s:.0f} s ({read_s:.0f} s reading), {memory} MiB,", end=" ")
     print(f"CPU {time.process_time() - cpu:.0f} s")
     starts = sorted(phases.values())
     for (what, at), end in zip(phases.items(), [*starts[1:], began + whole_s], strict=True):
         print(f"  {what}: {end - at:.1f} s")
-    waits.sort()
-    print("another writer waited: " + told_times(waits))
+    print("another process waited: " + told_times(waits))
 
 
-async def try_writing(url: str, waits: list[float]) -> None:
-    """Transactions of another connection, as a server beside the import has them."""
+@asynccontextmanager
+async def writing_beside(url: str) -> AsyncIterator[list[float]]:
+    """How long transactions of another process take meanwhile: there at the end."""
+    command = (sys.executable, "-m", __spec__.name, "--beside", url)
+    other = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    waits: list[float] = []
+    try:
+        yield waits
+    finally:
+        other.terminate()
+        said, _ = await other.communicate()
+        waits += [float(line) for line in said.decode().split()]
+
+
+async def write_beside(url: str) -> None:
+    """Transactions as a server beside the import has them; prints how long each took."""
     beside = Database(url)
     nothing = delete(FLOOR).where(FLOOR.c.revision == "none")
-    try:
-        while True:
-            began = time.perf_counter()
-            await beside.transact(lambda unit: unit.execute(nothing))
-            waits.append(time.perf_counter() - began)
-            await asyncio.sleep(0.1)
-    finally:
-        await beside.close()
+    while True:
+        began = time.perf_counter()
+        await beside.transact(lambda unit: unit.execute(nothing))
+        print(time.perf_counter() - began, flush=True)
+        await asyncio.sleep(0.1)
 
 
 def told_times(times: Sequence[float]) -> str:
@@ -155,7 +164,10 @@ async def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--concepts", type=int, default=350_000)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--beside", metavar="URL", help="only write there, all the time")
     given = parser.parse_args()
+    if given.beside:
+        await write_beside(given.beside)
     async with made_database(given.database, given.keep) as url:
         await upgrade(url)
         database = Database(url)
