@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Select,
     and_,
+    except_,
     false,
     literal,
     not_,
@@ -44,7 +46,7 @@ from terminology.ecl.syntax import (
     WithState,
 )
 from terminology.issues import NotSupported
-from terminology.releases.numbers import above, numbers_in
+from terminology.releases.numbers import above, below_others, each_number
 from terminology.tables import (
     TerminologyChild,
     TerminologyClosure,
@@ -188,11 +190,12 @@ def _ends(meaning: Meaning, node: Related) -> Numbers:
 
 def _top_of_some(meaning: Meaning, of: Expression) -> Numbers:
     """The top of a set, by what lies above each: cheaper than by what lies below, unless there are many."""
-    concept, here = meaning.table(TerminologyConcept)
-    ancestors = numbers_in(concept.c.ancestors)
-    (number,) = ancestors.selected_columns
-    is_lower = ancestors.where(number.in_(meaning.part(of))).correlate(concept).exists()
-    return select(concept.c.number).where(here, concept.c.number.in_(meaning.part(of)), not_(is_lower))
+    return _but(meaning, of, below_others(meaning.release_id, meaning.part(of)))
+
+
+def _but(meaning: Meaning, of: Expression, others: Numbers) -> Numbers:
+    """Those of a set but others. Told NOT IN, PostgreSQL would look through so many for each."""
+    return _as_select(except_(meaning.part(of), others))
 
 
 def _members(meaning: Meaning, node: MemberOf) -> Numbers:
@@ -280,7 +283,9 @@ def _refined(meaning: Meaning, node: Refined) -> Numbers:
     )
 
 
-def _related_holds(meaning: Meaning, node: Related, number: Number, _: int) -> ColumnElement[bool]:
+def _related_holds(meaning: Meaning, node: Related, number: Number, level: int) -> ColumnElement[bool]:
+    if node.direction in _ENDS and isinstance(number, BindParameter):
+        return _one_is_end(meaning, node, number, level)
     if not isinstance(node.of, ConceptReference) or node.direction in _ENDS:
         return number.in_(meaning.part(node))
     other = meaning.number_of[node.of.code]
@@ -295,6 +300,24 @@ def _related_holds(meaning: Meaning, node: Related, number: Number, _: int) -> C
     else:
         found = any_row(table, here, upper == other, lower == number)
     return or_(number == other, found) if node.direction in _WITH_SELF else found
+
+
+def _one_is_end(meaning: Meaning, node: Related, number: Number, level: int) -> ColumnElement[bool]:
+    """Whether one given concept is at the top, or the bottom, of a set: without working out the whole end."""
+    if node.direction is Direction.TOP:
+        concept, here = meaning.table(TerminologyConcept)
+        each = each_number(concept.c.ancestors)
+        further = any_row(
+            concept.join(each.table, true()),
+            here,
+            concept.c.number == number,
+            meaning.holds(node.of, each.number, level + 1),
+        )
+    else:
+        closure, here = meaning.table(TerminologyClosure)
+        is_within = meaning.holds(node.of, closure.c.descendant, level + 1)
+        further = any_row(closure, here, closure.c.ancestor == number, is_within)
+    return and_(meaning.holds(node.of, number, level), not_(further))
 
 
 def _member_holds(meaning: Meaning, node: MemberOf, number: Number, level: int) -> ColumnElement[bool]:

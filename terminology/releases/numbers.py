@@ -1,8 +1,8 @@
 """Numbers of concepts, and strings, that stand in a JSON array, as rows of a statement."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, cast, select, true
+from sqlalchemy import ColumnElement, Integer, Select, TableValuedAlias, cast, select, true
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -30,10 +30,22 @@ def _on_postgresql(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     return f"json_array_elements_text(CAST({compiler.process(element.clauses, **options)} AS json))"
 
 
+class EachNumber(NamedTuple):
+    """The numbers in a JSON array as something to join with."""
+
+    table: TableValuedAlias
+    number: ColumnElement[int]
+
+
+def each_number(array: ColumnElement[str]) -> EachNumber:
+    """The numbers in a JSON array: a literal, a parameter, or a column of what it is joined with."""
+    each = _Each(array).table_valued("value")
+    return EachNumber(each, cast(each.c.value, Integer))
+
+
 def numbers_in(array: ColumnElement[str]) -> Select[Any]:
     """The numbers in a JSON array, which is a literal or a parameter."""
-    each = _Each(array).table_valued("value")
-    return select(cast(each.c.value, Integer).label("number"))
+    return select(each_number(array).number.label("number"))
 
 
 def strings_in(array: ColumnElement[str]) -> Select[Any]:
@@ -45,7 +57,16 @@ def strings_in(array: ColumnElement[str]) -> Select[Any]:
 def above(release_id: int, numbers: Select[Any], *, parents_only: bool = False) -> Select[Any]:
     """The numbers of all concepts above some (not those themselves, unless one lies above another)."""
     c = CONCEPT.c
-    each = _Each(c.parents if parents_only else c.ancestors).table_valued("value")
-    number = cast(each.c.value, Integer).label("number")
+    each = each_number(c.parents if parents_only else c.ancestors)
     of_some = (c.release_id == release_id) & c.number.in_(numbers)
-    return select(number).select_from(CONCEPT.join(each, true())).where(of_some).distinct()
+    rows = CONCEPT.join(each.table, true())
+    return select(each.number.label("number")).select_from(rows).where(of_some).distinct()
+
+
+def below_others(release_id: int, numbers: Select[Any]) -> Select[Any]:
+    """Those of some concepts above which others of them lie; all at once, not one by one."""
+    c = CONCEPT.c
+    each = each_number(c.ancestors)
+    of_some = (c.release_id == release_id) & c.number.in_(numbers)
+    rows = CONCEPT.join(each.table, true())
+    return select(c.number).select_from(rows).where(of_some, each.number.in_(numbers))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import literal, select
 
 from server.kernel.database import Database
 from server.kernel.rows import table_of
@@ -60,6 +60,10 @@ class Written:
             numbers = list(await connection.scalars(meaning.numbers(tree)))
             each = await connection.scalars(own.where(meaning.holds(tree, c.number)))
             assert len(numbers) == len(set(numbers)), "a concept comes twice"
+            codes_of = select(c.code, c.number).where(c.release_id == release_id, c.number % 7 == 1)
+            for code, number in (await connection.execute(codes_of)).all():
+                one = select(literal(1)).where(meaning.holds(tree, literal(number)))
+                assert (await connection.scalar(one) is not None) == (code in at_once), code
             return set(at_once), set(each)
 
 
@@ -119,6 +123,17 @@ def test_6_9_words_of_a_field_are_what_white_space_parts(written: Written, term:
     for text in (f'^ {refset} {{{{ M mapTarget = "{term}" }}}}', f'* : {refset} = "{term}"'):
         assert written.ask(release_id, text) == ({code}, {code})
         assert written.ask(release_id, text.replace(term, f"{term}0")) == (set(), set())
+
+
+@pytest.mark.parametrize("inner", ["<< {0}", "* MINUS {0}", "<< {0} OR {1}", "^ *", "* : * = *", "* . *"])
+@pytest.mark.parametrize("end", ["!!>", "!!<"])
+def test_6_1_the_ends_of_a_set(written: Written, end: str, inner: str) -> None:
+    for seed in range(3):
+        release_id, naive = written.release(seed)
+        for at in range(0, len(CODES) - 1, 3):
+            text = f"{end} ({inner.format(CODES[at], CODES[at + 1])})"
+            expected = naive.mean(parse(text))
+            assert written.ask(release_id, text) == (expected, expected)
 
 
 def test_keywords_may_stand_for_concepts_that_a_release_does_not_have(written: Written) -> None:
