@@ -38,7 +38,9 @@ class TerminologyRelease(Row, table=True):
     header: bytes = Field(sa_type=LargeBinary)  # the CodeSystem resource without its concepts, JSON
     concepts: int = 0
     active_concepts: int = 0  # they have the numbers 1 to this one
-    loaded_at_us: int = Field(sa_type=BigInteger)  # while it is loading: when something was last written
+    loaded_at_us: int = Field(
+        sa_type=BigInteger
+    )  # loading: when something was last written; removed: since when
 
 
 class TerminologyConcept(Row, table=True):

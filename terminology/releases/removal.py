@@ -7,7 +7,7 @@ import asyncio
 from time import perf_counter
 from typing import Any
 
-from sqlalchemy import Table, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, delete, or_, select, tuple_, update
 
 from server.kernel.clock import SECOND_US
 from server.kernel.database import Database, UnitOfWork
@@ -23,27 +23,44 @@ ABANDONED_S = 120  # an import writes several times a second, and thinks for a m
 
 async def retire_release(database: Database, release_id: int) -> None:
     """Take a release out of use, and wait until every process has heard of it."""
-    out_of_use = update(RELEASE).where(RELEASE.c.id == release_id).values(state="removed")
-    await database.transact(lambda unit: unit.execute(out_of_use))
+    await database.transact(lambda unit: take_out_of_use(unit, RELEASE.c.id == release_id))
     await asyncio.sleep(SEEN_WITHIN_S)
+
+
+async def take_out_of_use(unit: UnitOfWork, which: ColumnElement[bool]) -> int:
+    """Have nobody begin with these releases; returns how many there are."""
+    removed = update(RELEASE).where(which).values(state="removed", loaded_at_us=unit.now_us)
+    return int((await unit.execute(removed)).rowcount)
 
 
 async def remove_release(database: Database, release_id: int) -> None:
     """Take a release out of use, then delete all of it."""
-    out_of_use = update(RELEASE).where(RELEASE.c.id == release_id).values(state="removed")
-    await database.transact(lambda unit: unit.execute(out_of_use))
+    await database.transact(lambda unit: take_out_of_use(unit, RELEASE.c.id == release_id))
     for row in RELEASE_ROWS:
         await _empty(database, table_of(row), release_id)
     await database.transact(lambda unit: unit.execute(delete(RELEASE).where(RELEASE.c.id == release_id)))
 
 
-async def remove_left_over(database: Database) -> int:
-    """Remove what imports have left that did not end, and what was to be removed before; returns how many."""
+async def abandon_release(database: Database, release_id: int) -> None:
+    """Delete a release that was being written, unless it has become active after all."""
+    ours = (RELEASE.c.id == release_id) & (RELEASE.c.state == "loading")
+    if await database.transact(lambda unit: take_out_of_use(unit, ours)):
+        await remove_release(database, release_id)
+
+
+async def remove_left_over(database: Database, grace_s: float | None = None) -> int:
+    """Remove what imports have left that did not end, and what was to be removed before; returns how many.
+
+    What anybody took out of use less than `grace_s` (None: `SEEN_WITHIN_S`) ago stays: not every process may
+    have heard of it.
+    """
+    grace_us = int((SEEN_WITHIN_S if grace_s is None else grace_s) * SECOND_US)
 
     async def find(unit: UnitOfWork) -> list[int]:
-        stale = unit.now_us - ABANDONED_S * SECOND_US
-        is_left = (RELEASE.c.state == "loading") & (RELEASE.c.loaded_at_us < stale)
-        query = select(RELEASE.c.id).where(or_(RELEASE.c.state == "removed", is_left))
+        c = RELEASE.c
+        is_left = (c.state == "loading") & (c.loaded_at_us < unit.now_us - ABANDONED_S * SECOND_US)
+        is_unused = (c.state == "removed") & (c.loaded_at_us <= unit.now_us - grace_us)
+        query = select(c.id).where(or_(is_unused, is_left))
         return list((await unit.execute(query)).scalars())
 
     found = await database.transact(find)

@@ -23,7 +23,7 @@ from terminology.releases import text_index
 from terminology.releases.draft import ReleaseDraft
 from terminology.releases.numbered import Numbered
 from terminology.releases.pace import Pace
-from terminology.releases.removal import SEEN_WITHIN_S, remove_left_over, remove_release
+from terminology.releases.removal import SEEN_WITHIN_S, abandon_release, remove_left_over, take_out_of_use
 from terminology.tables import RELEASE_ROWS, TerminologyConcept, TerminologyRelease
 
 Progress = Callable[[str, int, int], None]  # what is under way, how much of it is done, of how much
@@ -80,11 +80,12 @@ async def write_release(
         progress("indexes", 2, 2)
         replaced = await _activate(database, release_id, numbered)
     except BaseException:
-        await asyncio.shield(remove_release(database, release_id))
+        await asyncio.shield(abandon_release(database, release_id))
         raise
     if replaced:
-        await asyncio.sleep(SEEN_WITHIN_S if grace_s is None else grace_s)
-        await remove_left_over(database)
+        grace_s = SEEN_WITHIN_S if grace_s is None else grace_s
+        await asyncio.sleep(grace_s)
+        await remove_left_over(database, grace_s)
     header = draft.read_header
     return Written(release_id, header.url, header.version or "", len(numbered.order), numbered.active)
 
@@ -121,10 +122,10 @@ async def _activate(database: Database, release_id: int, numbered: Numbered) -> 
         url, version = row.url, row.version
         await unit.lock([f"terminology {url}|{version}"])
         others = (c.url == url) & (c.version == version) & (c.state == "active")
-        replaced = await unit.execute(update(RELEASE).where(others).values(state="removed"))
+        replaced = await take_out_of_use(unit, others)
         counts = {"concepts": len(numbered.order), "active_concepts": numbered.active}
         await _touch(unit, release_id, state="active", **counts)
-        return bool(replaced.rowcount)
+        return bool(replaced)
 
     return await database.transact(work)
 

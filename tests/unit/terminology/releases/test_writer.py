@@ -1,5 +1,6 @@
 """A draft becomes a release, whole or not at all."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from server.kernel.database import Database
+from server.kernel.faults import Busy
 from server.kernel.rows import table_of
 from terminology.issues import InvalidDefinition
+from terminology.releases import writer
 from terminology.releases.draft import ReleaseDraft
 from terminology.releases.removal import ABANDONED_S, remove_left_over, remove_release
 from terminology.releases.writer import write_release
@@ -153,6 +156,23 @@ async def test_a_load_that_fails_leaves_the_old_release(
     assert await row_count(database) == before
 
 
+async def test_one_that_is_active_stays_although_nobody_was_told(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activate = writer._activate
+
+    async def activate_and_be_cut_off(*arguments: Any) -> bool:
+        await activate(*arguments)
+        raise Busy("The connection was lost while it committed.")
+
+    with animals() as draft:
+        await write_release(database, draft)
+    monkeypatch.setattr(writer, "_activate", activate_and_be_cut_off)
+    with animals() as draft, pytest.raises(Busy):
+        await write_release(database, draft)
+    assert await states(database) == [("1", "removed"), ("1", "active")]
+
+
 async def test_what_a_crash_has_left_is_removed_when_nobody_writes_it(database: Database) -> None:
     with animals("1") as draft:
         await write_release(database, draft)
@@ -169,6 +189,22 @@ async def test_what_a_crash_has_left_is_removed_when_nobody_writes_it(database: 
     assert await remove_left_over(database) == 1
     assert await states(database) == [("1", "active")]
     assert await row_count(database) == before
+
+
+async def test_what_was_just_replaced_stays_for_who_has_not_heard_of_it(database: Database) -> None:
+    with animals() as draft:
+        once = await write_release(database, draft)
+    with animals() as draft:
+        again = asyncio.create_task(write_release(database, draft, grace_s=3600))
+        while await states(database) != [("1", "removed"), ("1", "active")]:
+            await asyncio.sleep(0)
+    with animals("2") as draft:
+        await write_release(database, draft)  # would clear away what is left over
+    assert await states(database) == [("1", "removed"), ("1", "active"), ("2", "active")]
+    assert {row.release_id for row in await rows(database, TerminologyConcept)} >= {once.release_id}
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)
+    assert await remove_left_over(database, grace_s=0) == 1
 
 
 async def test_the_index_of_words_follows(database: Database) -> None:
