@@ -241,12 +241,16 @@ def expanded(value_set: ValueSet) -> Iterator[Member]:
         entry = waiting.pop()
         waiting += reversed(entry.get("contains", ()))
         if "code" in entry:
-            concept = Concept(
-                code=entry["code"],
-                display=entry.get("display"),
-                designations=tuple(read_designation(each) for each in entry.get("designation", ())),
-                abstract=entry.get("abstract", False),
-                inactive=entry.get("inactive", False),
-                extensions=tuple(entry.get("extension", ())),
-            )
-            yield Member(entry.get("system", ""), entry.get("version"), concept)
+            yield Member(entry.get("system", ""), entry.get("version"), read_entry(entry))
+
+
+def read_entry(entry: Json) -> Concept:
+    """One entry with a code of ValueSet.expansion.contains."""
+    return Concept(
+        code=entry["code"],
+        display=entry.get("display"),
+        designations=tuple(read_designation(each) for each in entry.get("designation", ())),
+        abstract=entry.get("abstract", False),
+        inactive=entry.get("inactive", False),
+        extensions=tuple(entry.get("extension", ())),
+    )

@@ -64,7 +64,7 @@ class ValueSet:
     composed: bool = False  # it has a `compose`; otherwise its `expansion` says which codes it has
     expanded: Mapping[tuple[str | None, str], Sequence[Json]] = field(
         default_factory=dict
-    )  # where nothing is composed: what the expansion contains, by system and code, without its headings
+    )  # where nothing is composed: what the expansion contains, by system and code, without headings
     inactive: bool | None = None  # whether inactive codes belong to it; None: it says nothing of them
     locked_date: str | None = None
     contained: Mapping[str, Json] = field(default_factory=dict)  # contained value sets by id
@@ -126,7 +126,7 @@ def _expanded(resource: Json) -> Mapping[tuple[str | None, str], Sequence[Json]]
     waiting = list((resource.get("expansion") or {}).get("contains", ()))
     while waiting:
         entry = waiting.pop()
-        if entry.get("code") and not entry.get("abstract"):
+        if entry.get("code"):
             found.setdefault((entry.get("system"), entry["code"]), []).append(entry)
         waiting += entry.get("contains", ())
     return found

@@ -5,12 +5,12 @@ of its code system and value sets beside: deprecated, withdrawn, draft, experime
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from terminology.canonical import Canonical
 from terminology.code_system import Content, Header
-from terminology.concept import STANDARDS_STATUS
+from terminology.concept import STANDARDS_STATUS, Concept
 from terminology.language import WITHDRAWN, Languages
 from terminology.messages import (
     ABSTRACT_CODE,
@@ -48,9 +48,18 @@ class Options:
     languages: Languages | None = None
 
 
-def may_be_used(located: Located, value_set: ValueSet, options: Options, findings: Findings) -> bool:
-    """Whether a concept that the value set has may be used here; why not is said."""
+def may_be_used(
+    located: Located, value_set: ValueSet, options: Options, findings: Findings, told: Concept | None = None
+) -> bool:
+    """Whether a concept that the value set has may be used here; why not is said.
+
+    `told` is how the value set's expansion has it; None: there is none.
+    """
     concept, coding = located.concept, located.coding
+    if told is not None:
+        abstract = told.abstract or (concept is not None and concept.abstract)
+        inactive = told.inactive or (concept is not None and concept.inactive)
+        concept = replace(told, abstract=abstract, inactive=inactive)
     if concept is None:
         return True
     if concept.abstract and not options.abstract:

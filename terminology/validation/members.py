@@ -11,7 +11,7 @@ from typing import Any
 from terminology.canonical import Canonical, accepts, order_of
 from terminology.effort import Effort
 from terminology.imports import Composed
-from terminology.included import cost_of_asking
+from terminology.included import cost_of_asking, read_entry
 from terminology.library import Edition
 from terminology.messages import VALIDATED
 from terminology.validation.coded import Coding
@@ -189,7 +189,7 @@ class MembershipCheck:
             comment_on_code_system(system.header, value_set, self.findings)
             await located.locate(system)
         located.named = NamedConcept(coding.code or "", entry.get("display"))
-        return may_be_used(located, value_set, self.options, self.findings)
+        return may_be_used(located, value_set, self.options, self.findings, read_entry(entry))
 
     async def _pick_version(self, value_set: ValueSet, coding: Coding) -> str | None:
         """Which of the versions that a value set includes is meant where the coding does not say.

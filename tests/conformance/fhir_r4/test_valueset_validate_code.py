@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from terminology.concept import Concept
+from terminology.expand import expand
 from terminology.in_request import GivenDefinitions, edition_of
 from terminology.issues import TerminologyFault, TooCostly
 from terminology.library import Edition, Kind, Library
@@ -70,7 +71,7 @@ async def ask(name: str, code: str | None = None, system: str | None = COLOURS, 
         pytest.param("active", "blue", True, id="active"),
         pytest.param("expanded", "red", True, id="a value set of which only the expansion is known"),
         pytest.param("expanded", "blue", False, id="not in that expansion"),
-        pytest.param("expanded", "warm", False, id="only a heading in that expansion"),
+        pytest.param("expanded", "warm", True, id="abstract in that expansion"),
     ],
 )
 async def test_membership(name: str, code: str, member: bool) -> None:
@@ -768,3 +769,36 @@ async def test_validations_of_a_batch_share_what_may_be_done(monkeypatch: pytest
     answers = [each["resource"] for each in answer["parameter"]]
     assert [each["resourceType"] for each in answers] == ["Parameters"] * 2 + ["OperationOutcome"] * 4
     assert {each["issue"][0]["code"] for each in answers[2:]} == {"too-costly"}
+
+
+_ENTRIES = [
+    {"system": UNKNOWN, "code": "plain"},
+    {"system": UNKNOWN, "code": "abstract", "abstract": True, "contains": [{"display": "heading"}]},
+    {"system": UNKNOWN, "code": "inactive", "inactive": True},
+    {"system": COLOURS, "code": "warm", "abstract": True},
+]
+
+
+@pytest.mark.parametrize(
+    ("of_expansion", "of_validation", "members"),
+    [
+        pytest.param({}, {}, {"plain", "abstract", "inactive", "warm"}, id="all"),
+        pytest.param(
+            {"excludeNotForUI": [True]}, {"abstract": [False]}, {"plain", "inactive"}, id="to choose"
+        ),
+        pytest.param(
+            {"activeOnly": [True]}, {"activeOnly": [True]}, {"plain", "abstract", "warm"}, id="active"
+        ),
+    ],
+)
+async def test_an_expansion_that_is_kept_is_told_and_valid_alike(
+    of_expansion: Json, of_validation: Json, members: set[str]
+) -> None:
+    kept = {"resourceType": "ValueSet", "status": "active", "expansion": {"contains": _ENTRIES}}
+    answer = await expand({"valueSet": [kept], **of_expansion}, library(), NOW)
+    assert {each["code"] for each in answer["expansion"]["contains"]} == members
+    for each in _ENTRIES:
+        inputs = {"valueSet": [kept], "coding": [{"system": each["system"], "code": each["code"]}]}
+        only = {"valueset-membership-only": [True]}
+        found = told(await validate_in_value_set({**inputs, **only, **of_validation}, library(), NOW))
+        assert found["result"] == (each["code"] in members), each
