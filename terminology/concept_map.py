@@ -3,9 +3,9 @@
 What differs in FHIR R5 is read too: `relationship`, `sourceScope…`, `targetScope…`, `otherMap`, `noMap`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from terminology.canonical import Canonical, parse_canonical
 from terminology.read_before import ReadBefore
@@ -57,6 +57,7 @@ class Link:
     equivalence: str
     depends_on: Sequence[Related] = ()
     products: Sequence[Related] = ()
+    advice: str | None = None  # for whoever chooses among several
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,31 @@ class Unmapped:
     other_map: Canonical | None = None
 
 
+class Mappings(Protocol):
+    """The mappings from one code system to another, wherever they lie."""
+
+    @property
+    def source(self) -> Canonical | None:
+        """The code system that they are from."""
+
+    @property
+    def target(self) -> Canonical | None:
+        """The code system that they lead to."""
+
+    @property
+    def unmapped(self) -> Unmapped | None:
+        """What stands for codes that have none."""
+
+    async def links_from(self, code: str) -> Iterable[Link]:
+        """The mappings of a code of the source."""
+
+    async def links_to(self, code: str) -> Iterable[Link]:
+        """The mappings to a code of the target."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The mappings from one code system to another."""
+    """The mappings that one group of a ConceptMap resource has."""
 
     source: Canonical | None
     target: Canonical | None
@@ -80,11 +103,11 @@ class Group:
     by_target: Mapping[str, Sequence[Json]] = field(default_factory=dict)  # by the codes of their targets
     unmapped: Unmapped | None = None
 
-    def links_from(self, code: str) -> Iterator[Link]:
+    async def links_from(self, code: str) -> Iterable[Link]:
         """The mappings of a code of the source."""
         return (link for element in self.by_source.get(code, ()) for link in _links(element))
 
-    def links_to(self, code: str) -> Iterator[Link]:
+    async def links_to(self, code: str) -> Iterable[Link]:
         """The mappings to a code of the target."""
         elements = self.by_target.get(code, ())
         return (link for element in elements for link in _links(element) if link.target == code)
@@ -94,23 +117,24 @@ class Group:
 class ConceptMap:
     """What a ConceptMap says."""
 
-    resource: Json
     canonical: Canonical
     status: str | None
     source_scope: str | None  # canonical URL of the value set that it maps from
     target_scope: str | None
-    groups: Sequence[Group]
+    groups: Sequence[Mappings]
 
 
 def parse_concept_map(resource: Json) -> ConceptMap:
-    """Read a ConceptMap; the one that was read before, where it is the same object (nobody changes it)."""
-    return _READ.get(resource)
+    """Read a ConceptMap; the one that was read before, where it is the same object (nobody changes it).
+
+    One that lies in tables comes as a `ConceptMap`, and stays what it is.
+    """
+    return resource if isinstance(resource, ConceptMap) else _READ.get(resource)
 
 
 def read_concept_map(resource: Json) -> ConceptMap:
     """What a ConceptMap says."""
     return ConceptMap(
-        resource,
         Canonical(resource.get("url", ""), resource.get("version")),
         resource.get("status"),
         _scope(resource, "source"),

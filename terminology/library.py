@@ -24,7 +24,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """One version of a definition; `open` gives a `CodeSystem`, or the JSON of a ValueSet or ConceptMap."""
+    """One version of a definition; `open` gives a `CodeSystem`, or the JSON of a ValueSet or ConceptMap.
+
+    A ConceptMap that lies in tables it gives as `concept_map.ConceptMap`.
+    """
 
     kind: Kind
     url: str

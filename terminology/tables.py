@@ -6,7 +6,7 @@ before others, short names before long ones. So a text search that reads matches
 the nearest first, and "active" is a range of numbers.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field
 
 from server.kernel.rows import Row
@@ -14,6 +14,9 @@ from server.kernel.tables import big_key
 
 Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
 CLUSTERED = {"sqlite_with_rowid": False}
+
+
+_IS_MAPPED = text("map_target IS NOT NULL")
 
 
 def _release() -> Column[int]:
@@ -132,13 +135,19 @@ class TerminologyMember(Row, table=True):
     """A concept is an active member of a reference set (both are concepts of the release).
 
     The columns that a kind of reference set has beside that: `target` is the concept of targetComponentId,
-    `fields` has the others by name, JSON ("{}": there are none).
+    `map_target` is mapTarget, `fields` has all but the first by name, JSON ("{}": there are none).
     """
 
     __tablename__ = "terminology_member"
     __table_args__ = (
         Index("ix_terminology_member_of", "release_id", "concept", "refset"),
         Index("ix_terminology_member_target", "release_id", "target", "refset", "concept"),
+        Index(
+            "ix_terminology_member_map",
+            *("release_id", "refset", "map_target", "concept"),
+            sqlite_where=_IS_MAPPED,
+            postgresql_where=_IS_MAPPED,
+        ),
         CLUSTERED,
     )
 
@@ -150,6 +159,7 @@ class TerminologyMember(Row, table=True):
     module: int | None = None
     effective_time: int = 0  # YYYYMMDD; 0: it has none
     fields: str = Field(default="{}", sa_type=Text)
+    map_target: str | None = Field(default=None, sa_type=Bytewise)  # None: it is no map
 
 
 class TerminologyConceptState(Row, table=True):

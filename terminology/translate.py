@@ -21,6 +21,7 @@ Json = Any
 
 MAX_MAPS = 1_000  # that are looked through where none is named
 MAX_CODINGS = 100  # of one CodeableConcept
+MAX_ADVICE = 20  # mappings whose conditions are told
 
 _R4: Mapping[str, str] = {}
 _SOURCE: Mapping[str, str] = {
@@ -155,10 +156,17 @@ def _message(translation: Translation, *, result: bool) -> str | None:
     if len(translation.matches) > MAX_MATCHES:
         return f"Only the first {MAX_MATCHES} matches are here."
     if result:
-        return None
+        return _advice(translation)
     if translation.depending:
         return "There are mappings that depend on other elements, whose values were not given."
     return "No mapping was found."
+
+
+def _advice(translation: Translation) -> str | None:
+    """What is said beside the mappings, for whoever chooses among them."""
+    told = list(dict.fromkeys(each.advice for each in translation.matches if each.advice))
+    more = f" (and {len(told) - MAX_ADVICE} more)" if len(told) > MAX_ADVICE else ""
+    return "; ".join(told[:MAX_ADVICE]) + more if told else None
 
 
 def _match_r4(match: Match) -> Iterator[Json]:

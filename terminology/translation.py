@@ -7,7 +7,7 @@ from typing import Any
 
 from terminology.canonical import Canonical, accepts
 from terminology.coded import Coded
-from terminology.concept_map import EQUIVALENCES, ConceptMap, Group, Link, Related
+from terminology.concept_map import EQUIVALENCES, ConceptMap, Link, Mappings, Related
 from terminology.issues import InvalidDefinition
 
 Json = Any
@@ -40,6 +40,7 @@ class Match:
     origin: Canonical
     source: Json = None
     products: Sequence[Related] = ()
+    advice: str | None = None
 
 
 @dataclass(slots=True)
@@ -69,7 +70,8 @@ class Translation:
         for group in concept_map.groups:
             if len(self.matches) > MAX_MATCHES or not _is_of_group(self.asked, group, coded):
                 continue
-            there = group.links_to(coded.code) if self.asked.reverse else group.links_from(coded.code)
+            asked = group.links_to if self.asked.reverse else group.links_from
+            there = await asked(coded.code)
             links = list(islice(there, MAX_MATCHES + 1 - len(self.matches)))
             holding = [link for link in links if _holds(link, self.asked.given)]
             self.depending += len(links) - len(holding)
@@ -78,7 +80,7 @@ class Translation:
                 await self._add_unmapped(concept_map, group, coded, seen)
 
     async def _add_unmapped(
-        self, concept_map: ConceptMap, group: Group, coded: Coded, seen: tuple[Canonical, ...]
+        self, concept_map: ConceptMap, group: Mappings, coded: Coded, seen: tuple[Canonical, ...]
     ) -> None:
         unmapped = group.unmapped
         if unmapped is None:
@@ -99,15 +101,16 @@ class Translation:
             concept = coding_of(group.target, code, unmapped.display)
             self.matches.append(Match(concept, unmapped.equivalence, concept_map.canonical))
 
-    def _match(self, concept_map: ConceptMap, group: Group, link: Link) -> Match:
+    def _match(self, concept_map: ConceptMap, group: Mappings, link: Link) -> Match:
         target = None if link.target is None else coding_of(group.target, link.target, link.target_display)
-        match = Match(target, link.equivalence, concept_map.canonical, products=link.products)
+        match = Match(target, link.equivalence, concept_map.canonical, None, link.products, link.advice)
         if not self.asked.reverse:
             return match
         source = coding_of(group.source, link.source, link.source_display)
         if self.asked.is_r5:
             return replace(match, source=source)
-        return Match(source, EQUIVALENCES[link.equivalence][0], concept_map.canonical)
+        turned = EQUIVALENCES[link.equivalence][0]
+        return Match(source, turned, concept_map.canonical, advice=link.advice)
 
 
 def is_in_scope(asked: Asked, concept_map: ConceptMap) -> bool:
@@ -124,7 +127,7 @@ def _given_sides(asked: Asked, concept_map: ConceptMap) -> Iterator[Canonical | 
     return (group.target if asked.reverse else group.source for group in concept_map.groups)
 
 
-def _is_of_group(asked: Asked, group: Group, coded: Coded) -> bool:
+def _is_of_group(asked: Asked, group: Mappings, coded: Coded) -> bool:
     given, other = (group.target, group.source) if asked.reverse else (group.source, group.target)
     if given is None or given.url != coded.system:
         return False

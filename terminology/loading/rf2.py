@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from terminology.loading.files import Progress, ReleaseFiles, UnreadableRelease
 from terminology.loading.rf2_concepts import Concepts
 from terminology.loading.rf2_edition import Edition, name_edition
 from terminology.loading.rf2_files import FileKind, find_files
+from terminology.loading.rf2_members import tell_members
 from terminology.loading.rf2_names import (
     SNOMED_CT,
     Name,
@@ -26,7 +25,7 @@ from terminology.loading.rf2_names import (
 from terminology.loading.rf2_related import IS_A, Related, add_rows, as_properties, read_related
 from terminology.releases.draft import ReleaseDraft
 from terminology.releases.spool import Spool
-from terminology.tables import TerminologyConceptState, TerminologyDescription, TerminologyMember
+from terminology.tables import TerminologyConceptState, TerminologyDescription
 
 Json = Any
 
@@ -37,7 +36,6 @@ _PROPERTIES = {
     "semanticTag": "string",
 }
 _TELL_CONCEPTS = 10_000
-_ENCODE = msgspec.json.encode
 
 
 def read_release(
@@ -63,7 +61,7 @@ def read_release(
         draft = ReleaseDraft(header_of(named), "snomed")
         try:
             _tell_concepts(concepts, draft)
-            _tell_members(concepts, draft)
+            tell_members(concepts, draft)
         except BaseException:
             draft.__exit__(None, None, None)
             raise
@@ -154,29 +152,6 @@ class _Telling:
         names = [self.names.row(place, n, name) for n, name in enumerate(own)]
         draft.add_rows(TerminologyDescription, place, names)
         add_rows(draft, place, attributes)
-
-
-def _tell_members(concepts: Concepts, draft: ReleaseDraft) -> None:
-    counted: dict[tuple[str, str], int] = {}
-    for file, row in concepts.rows(FileKind.MEMBERS):
-        _, time, active, module, refset, concept = row.values[:6]
-        if active == "0" or concept[-2:-1] != "0":  # descriptions and relationships can be members too
-            continue
-        concepts.known(file, row, refset)
-        concepts.known(file, row, concept)
-        n = counted[refset, concept] = counted.get((refset, concept), -1) + 1
-        fields = dict(row.more)
-        target = fields.pop("targetComponentId", None)
-        draft.add_row(
-            TerminologyMember,
-            refset=refset,
-            concept=concept,
-            n=n,
-            target=target if target in concepts.index else None,
-            module=module,
-            effective_time=int(time[:8] or 0),
-            fields=_ENCODE(fields).decode() if fields else "{}",
-        )
 
 
 class _Merged:

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from terminology.ecl.concepts import DEFINED, PRIMITIVE
 from terminology.loading.files import ReleaseFiles, UnreadableRelease, fault
-from terminology.loading.rf2_files import FileKind, ReleaseFile, Row, read_latest
+from terminology.loading.rf2_files import OF_CONCEPTS, FileKind, ReleaseFile, Row, read_latest
 from terminology.sctid import why_invalid
 
 Found = Mapping[FileKind, Sequence[ReleaseFile]]
 
-_BY_UUID = frozenset({FileKind.LANGUAGE, FileKind.MEMBERS})
+_BY_UUID = frozenset({FileKind.LANGUAGE, *OF_CONCEPTS})
 
 
 class Concepts:

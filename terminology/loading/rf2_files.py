@@ -38,6 +38,11 @@ class FileKind(Enum):
         "refsetId referencedComponentId sourceEffectiveTime targetEffectiveTime",
     )
     MEMBERS = ("Simple", "refsetId referencedComponentId")
+    SIMPLE_MAP = ("SimpleMap", "refsetId referencedComponentId mapTarget")
+    COMPLEX_MAP = (
+        "ComplexMap",
+        "refsetId referencedComponentId mapGroup mapPriority mapRule mapAdvice mapTarget correlationId",
+    )
 
     @property
     def columns(self) -> Sequence[str]:
@@ -46,12 +51,16 @@ class FileKind(Enum):
 
 
 # Reference sets of concepts, by the summary in the file's name.
-_OF_MEMBERS = frozenset({"Simple", "Association", "SimpleMap", "ExtendedMap", "ComplexMap"})
 _OF_REFSETS = {
     "Language": FileKind.LANGUAGE,
     "ModuleDependency": FileKind.MODULE_DEPENDENCY,
-    **dict.fromkeys(_OF_MEMBERS, FileKind.MEMBERS),
+    "Simple": FileKind.MEMBERS,
+    "Association": FileKind.MEMBERS,
+    "SimpleMap": FileKind.SIMPLE_MAP,
+    "ComplexMap": FileKind.COMPLEX_MAP,
+    "ExtendedMap": FileKind.COMPLEX_MAP,
 }
+OF_CONCEPTS = (FileKind.MEMBERS, FileKind.SIMPLE_MAP, FileKind.COMPLEX_MAP)  # whose members are concepts
 _OF_CORE = {kind.value[0]: kind for kind in FileKind if kind.value[0].startswith("sct2_")}
 
 

@@ -14,11 +14,12 @@ from sqlalchemy import select
 
 from server.kernel.rows import table_of
 from terminology.canonical import accepts
+from terminology.concept_map import ConceptMap
 from terminology.library import Edition, Kind
 from terminology.releases.source import Releases
 from terminology.releases.system import ReleasedCodeSystem
 from terminology.sctid import has_form
-from terminology.snomed.maps import MAPS, make_map
+from terminology.snomed.maps import find_map, list_maps
 from terminology.tables import TerminologyMember
 
 Json = Any
@@ -38,6 +39,7 @@ class ImplicitDefinitions:
 
     def __init__(self, releases: Releases) -> None:
         self._releases = releases
+        self._maps: dict[int, Sequence[Edition]] = {}  # by release, which does not change
 
     async def editions(self, kind: Kind, url: str) -> Sequence[Edition]:
         """The definition, if a release has what it is about."""
@@ -48,7 +50,7 @@ class ImplicitDefinitions:
             return ()
         if kind is Kind.VALUE_SET and found["what"] == "fhir_vs":
             return await _value_sets(url, found, system)
-        if kind is Kind.CONCEPT_MAP and found["what"] == "fhir_cm" and found["of"] in MAPS:
+        if kind is Kind.CONCEPT_MAP and found["what"] == "fhir_cm" and has_form(found["of"] or ""):
             return await _concept_maps(url, found["of"], system)
         return ()
 
@@ -56,9 +58,15 @@ class ImplicitDefinitions:
         """None."""
         return ()
 
-    async def listing(self, kind: Kind) -> Sequence[Edition]:  # noqa: ARG002  of the protocol
-        """None: there is no end of them."""
-        return ()
+    async def listing(self, kind: Kind) -> Sequence[Edition]:
+        """The concept maps of the newest release; of value sets there is no end."""
+        if kind is not Kind.CONCEPT_MAP or (system := await self._system(SNOMED_CT)) is None:
+            return ()
+        if system.release_id not in self._maps:
+            named = [(f"{SNOMED_CT}?fhir_cm={each}", each) for each in await list_maps(system)]
+            found = [each for url, of in named for each in await _concept_maps(url, of, system)]
+            self._maps = {system.release_id: found}
+        return self._maps[system.release_id]
 
     async def _system(self, base: str) -> ReleasedCodeSystem | None:
         """The newest release of an edition and version."""
@@ -124,10 +132,11 @@ async def _has_members(system: ReleasedCodeSystem, refset: str) -> bool:
 
 
 async def _concept_maps(url: str, refset: str, system: ReleasedCodeSystem) -> Sequence[Edition]:
-    if not await _has_members(system, refset):
+    found = await find_map(url, refset, system)
+    if found is None:
         return ()
 
-    async def opened() -> Json:
-        return await make_map(url, refset, system)
+    async def opened() -> ConceptMap:
+        return found
 
     return [Edition(Kind.CONCEPT_MAP, url, _date(system.header.version), opened)]

@@ -235,6 +235,22 @@ def _write_refsets(release: MadeUpRelease, content: Path, metadata: Path) -> Non
         stream.write(f"{_uuid(chance)}\t{DATE}\t1\t{row}\n")
 
 
+def add_concepts(folder: Path, codes: Sequence[str]) -> None:
+    """Add concepts of which nothing is said to a release that has been written."""
+    path = folder / f"Snapshot/Terminology/sct2_Concept_Snapshot_INT_{DATE}.txt"
+    with path.open("a", encoding="utf-8", newline="\r\n") as stream:
+        stream.writelines(f"{code}\t{DATE}\t1\t{CORE_MODULE}\t{PRIMITIVE}\n" for code in codes)
+
+
+def write_refset(folder: Path, name: str, columns: str, rows: Sequence[Sequence[object]]) -> Path:
+    """Write one more reference set of a release; the path of its file."""
+    chance = random.Random(name)
+    with _open(folder / "Snapshot/Refset/Content", name, columns) as stream:
+        for row in rows:
+            stream.write("\t".join(map(str, (_uuid(chance), DATE, 1, CORE_MODULE, *row))) + "\n")
+    return Path(stream.name)
+
+
 def _uuid(chance: random.Random) -> uuid.UUID:
     return uuid.UUID(int=chance.getrandbits(128))
 

@@ -23,10 +23,12 @@ from tests.benchmarks.made_up_rf2 import (
     GB_ENGLISH,
     IS_A,
     PREFERRED,
+    SAME_AS,
     SOME,
     SYNONYM,
     MadeUpRelease,
     sctid,
+    write_refset,
     write_rf2,
 )
 
@@ -215,6 +217,43 @@ def test_what_is_wrong_is_told_by_file_and_line(
     text = str(refused.value)
     assert text.startswith(f"{Path(name).name}:{line}: ")
     assert what in text
+
+
+SIMPLE_MAP = ("der2_sRefset_SimpleMapSnapshot", "refsetId referencedComponentId mapTarget")
+EXTENDED_MAP = (
+    "der2_iisssccRefset_ExtendedMapSnapshot",
+    "refsetId referencedComponentId mapGroup mapPriority mapRule mapAdvice mapTarget correlationId map",
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "line", "what"),
+    [
+        pytest.param(SIMPLE_MAP, ["J45"], 0, "", id="a simple map"),
+        pytest.param(SIMPLE_MAP, [""], 2, "empty", id="to nothing"),
+        pytest.param(SIMPLE_MAP, ["x" * 501], 2, "500", id="to a very long code"),
+        pytest.param(
+            (SIMPLE_MAP[0], SIMPLE_MAP[1].replace("map", "")), ["J45"], 1, "mapTarget", id="no column"
+        ),
+        pytest.param(
+            EXTENDED_MAP, [1, 2, "TRUE", "", "", SOME, SOME], 0, "", id="an extended map, to nothing"
+        ),
+        pytest.param(EXTENDED_MAP, ["x", 2, "TRUE", "", "J45", SOME, SOME], 2, "mapGroup", id="no group"),
+        pytest.param(
+            EXTENDED_MAP, [1, "²", "TRUE", "", "J45", SOME, SOME], 2, "mapPriority", id="no priority"
+        ),
+    ],
+)
+def test_5_2_maps(folder: Path, columns: tuple[str, str], row: list[object], line: int, what: str) -> None:
+    made = MadeUpRelease(SIZE)
+    path = write_refset(folder, *columns, [(SAME_AS, made.codes[1], *row)])
+    if not what:
+        read_release(folder).__exit__(None, None, None)
+        return
+    with pytest.raises(UnreadableRelease) as refused:
+        read_release(folder)
+    assert str(refused.value).startswith(f"{path.name}:{line}: ")
+    assert what in str(refused.value)
 
 
 def test_a_concrete_value_is_a_number_or_a_text(folder: Path) -> None:

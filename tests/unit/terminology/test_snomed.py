@@ -1,7 +1,9 @@
 """Filters, value sets and maps of a SNOMED CT release (terminology.hl7.org/SNOMEDCT.html)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -10,8 +12,9 @@ from server.kernel.database import Database
 from server.kernel.rows import table_of
 from terminology.canonical import Canonical, parse_canonical
 from terminology.code_system import Filter, FilterOperator, Selection
+from terminology.context import Context
 from terminology.issues import InvalidFilter
-from terminology.library import Kind
+from terminology.library import Kind, Library
 from terminology.loading.rf2 import read_release
 from terminology.releases.kinds import RULES
 from terminology.releases.source import Releases
@@ -20,9 +23,21 @@ from terminology.releases.writer import write_release
 from terminology.sctid import check_digit
 from terminology.snomed.implicit import SNOMED_CT, ImplicitDefinitions
 from terminology.tables import TerminologyConcept, TerminologyMember, TerminologyRelation
-from tests.benchmarks.made_up_rf2 import CORE_MODULE, DATE, METADATA, SAME_AS, MadeUpRelease, write_rf2
+from terminology.translate import translate
+from tests.benchmarks.made_up_rf2 import (
+    CORE_MODULE,
+    DATE,
+    METADATA,
+    SAME_AS,
+    MadeUpRelease,
+    add_concepts,
+    sctid,
+    write_refset,
+    write_rf2,
+)
 
 SIZE = 80
+NOW = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
 VERSION = f"{SNOMED_CT}/{CORE_MODULE}/version/{DATE}"
 UNKNOWN = "10200010" + check_digit("10200010")
 CONCEPT, MEMBER = table_of(TerminologyConcept), table_of(TerminologyMember)
@@ -193,16 +208,115 @@ async def test_implicit_value_sets_of_what_is_not_there(loaded: Loaded) -> None:
 
 
 async def test_implicit_concept_maps(loaded: Loaded) -> None:
+    made, url = loaded.made, f"{SNOMED_CT}?fhir_cm={SAME_AS}"
+    target: set[str] = set()
+    for at in made.inactive:
+        (match,) = matches(await translated(loaded.releases, url, code=made.codes[at]))
+        assert (match["equivalence"], match["source"]) == ("equal", url)
+        concept = match["concept"]
+        assert (concept["system"], concept["version"]) == (SNOMED_CT, VERSION)
+        back = await translated(loaded.releases, url, code=concept["code"], reverse=True)
+        assert made.codes[at] in {each["concept"]["code"] for each in matches(back)}
+        target.add(concept["code"])
+    assert target
+    assert told(await translated(loaded.releases, url, code=UNKNOWN))["result"] is False
     source = ImplicitDefinitions(loaded.releases)
-    url = f"{SNOMED_CT}?fhir_cm={SAME_AS}"
-    (found,) = await source.editions(Kind.CONCEPT_MAP, url)
-    concept_map = await found.open()
-    (group,) = concept_map["group"]
-    assert (group["source"], group["target"], group["sourceVersion"]) == (SNOMED_CT, SNOMED_CT, VERSION)
-    made = loaded.made
-    assert {each["code"] for each in group["element"]} == {made.codes[at] for at in made.inactive}
-    assert {each["target"][0]["equivalence"] for each in group["element"]} == {"equal"}
-    assert not await source.editions(Kind.CONCEPT_MAP, f"{SNOMED_CT}?fhir_cm={UNKNOWN}")
+    for other in (UNKNOWN, made.codes[made.refsets[0]], "x"):
+        assert not await source.editions(Kind.CONCEPT_MAP, f"{SNOMED_CT}?fhir_cm={other}")
+
+
+ICD_10, OTHER_MAP = "447562003", sctid(700_000, "10")
+MAP_COLUMNS = "refsetId referencedComponentId mapGroup mapPriority mapRule mapAdvice mapTarget correlationId"
+UNSPECIFIED, BROADER = "447561005", "447558009"
+
+
+def write_maps(folder: Path, codes: Sequence[str]) -> None:
+    """An extended map to ICD-10, and a simple one to a code system that nobody knows."""
+    add_concepts(folder, [ICD_10, OTHER_MAP])
+    rule = f"IFA {codes[3]} | Over 5 |"
+    extended = [
+        (ICD_10, codes[1], 1, 2, "OTHERWISE TRUE", "ALWAYS J45.9", "J45.9", UNSPECIFIED, SAME_AS),
+        (ICD_10, codes[1], 1, 1, rule, "IF OVER 5 CHOOSE J45.0", "J45.0", BROADER, SAME_AS),
+        (ICD_10, codes[2], 1, 1, "TRUE", "ALWAYS J45.9", "J45.9", "447557004", SAME_AS),
+        (ICD_10, codes[3], 1, 1, "TRUE", "CANNOT BE CLASSIFIED", "", UNSPECIFIED, SAME_AS),
+    ]
+    write_refset(folder, "der2_iisssccRefset_ExtendedMapSnapshot", f"{MAP_COLUMNS} mapCategoryId", extended)
+    simple = [(OTHER_MAP, codes[1], "x-1"), (OTHER_MAP, codes[2], "x-1")]
+    columns = "refsetId referencedComponentId mapTarget"
+    write_refset(folder, "der2_sRefset_SimpleMapSnapshot", columns, simple)
+
+
+@pytest.fixture
+async def mapped(database: Database, tmp_path: Path) -> Loaded:
+    made = write_rf2(tmp_path, SIZE)
+    write_maps(tmp_path, made.codes)
+    with read_release(tmp_path) as draft:
+        await write_release(database, draft)
+    releases = Releases(database, RULES)
+    (system,) = await releases.systems()
+    return Loaded(made, releases, system, database)
+
+
+async def test_map_reference_sets_are_concept_maps(mapped: Loaded) -> None:
+    codes = mapped.made.codes
+    url = f"{SNOMED_CT}?fhir_cm={ICD_10}"
+    icd_10 = "http://hl7.org/fhir/sid/icd-10"
+    answer = await translated(mapped.releases, url, code=codes[1])
+    assert told(answer)["result"] is True
+    assert [(each["equivalence"], each["concept"]) for each in matches(answer)] == [
+        ("wider", {"system": icd_10, "code": "J45.0"}),
+        ("relatedto", {"system": icd_10, "code": "J45.9"}),
+    ]
+    first, second = told(answer)["message"].split("; J45.9: ")
+    assert first.startswith(f"J45.0: group 1, priority 1, rule IFA {codes[3]} | Over 5 |; IF OVER 5")
+    assert second == "group 1, priority 2, rule OTHERWISE TRUE; ALWAYS J45.9"
+    answer = await translated(mapped.releases, url, code=codes[3])
+    assert (told(answer)["result"], matches(answer)[0]["equivalence"]) == (False, "unmatched")
+    answer = await translated(mapped.releases, url, code="J45.9", system=icd_10, reverse=True)
+    assert {(each["equivalence"], each["concept"]["code"]) for each in matches(answer)} == {
+        ("relatedto", codes[1]),
+        ("equivalent", codes[2]),
+    }
+    assert matches(answer)[0]["concept"]["display"]
+    assert not matches(await translated(mapped.releases, url, code=codes[1], targetsystem=SNOMED_CT))
+
+
+async def test_a_map_to_a_code_system_that_is_not_known(mapped: Loaded) -> None:
+    url = f"{SNOMED_CT}?fhir_cm={OTHER_MAP}"
+    answer = await translated(mapped.releases, url, code=mapped.made.codes[2])
+    assert [each["concept"] for each in matches(answer)] == [{"code": "x-1"}]
+    assert "message" not in told(answer)
+
+
+async def test_a_map_is_found_by_its_target(mapped: Loaded) -> None:
+    code, icd_10 = mapped.made.codes[2], "http://hl7.org/fhir/sid/icd-10"
+    answer = await translated(mapped.releases, None, code=code, targetsystem=icd_10)
+    assert [each["concept"]["code"] for each in matches(answer)] == ["J45.9"]
+    answer = await translated(mapped.releases, None, code="J45.9", system=icd_10, reverse=True)
+    assert {each["concept"]["code"] for each in matches(answer)} == {code, mapped.made.codes[1]}
+    answer = await translated(mapped.releases, None, code=code)
+    assert {each["source"] for each in matches(answer)} == {
+        f"{SNOMED_CT}?fhir_cm={each}" for each in (ICD_10, OTHER_MAP)
+    }
+
+
+async def translated(releases: Releases, url: str | None, **parameters: Any) -> Any:
+    """What `$translate` answers, of a code of SNOMED CT if nothing else is said."""
+    given = {"system": SNOMED_CT, **parameters, "url": url}
+    inputs = {name: [value] for name, value in given.items() if value is not None}
+    return await translate(inputs, Library([ImplicitDefinitions(releases)]), NOW)
+
+
+def told(answer: Any) -> dict[str, Any]:
+    return {
+        each["name"]: next(value for name, value in each.items() if name.startswith("value"))
+        for each in answer["parameter"]
+        if "part" not in each
+    }
+
+
+def matches(answer: Any) -> list[dict[str, Any]]:
+    return [told({"parameter": each["part"]}) for each in answer["parameter"] if each["name"] == "match"]
 
 
 def test_a_term_in_an_expression_is_no_version() -> None:

@@ -119,7 +119,7 @@ async def test_further_rows_name_concepts_by_number(database: Database) -> None:
         await write_release(database, draft)
     assert [tuple(row)[1:] for row in await rows(database, TerminologyRelation)] == [(6, 0, 5, 1)]
     assert [tuple(row)[1:] for row in await rows(database, TerminologyMember)] == [
-        (1, 6, 1, None, None, 0, "{}")
+        (1, 6, 1, None, None, 0, "{}", None)
     ]
     described = await rows(database, TerminologyDescription)
     assert [(row.concept, row.n, row.code, row.kind, row.dialects) for row in described] == [
