@@ -36,6 +36,31 @@ class NamedConcept:
     extensions: Sequence[Json] = ()
 
 
+class NamedConcepts(Mapping[str, NamedConcept]):
+    """The concepts of an include by code, each read when it is asked for: there may be 100,000."""
+
+    __slots__ = ("_entries", "_read")
+
+    def __init__(self, entries: Sequence[Json]) -> None:
+        self._entries = {each["code"]: each for each in entries if "code" in each}
+        self._read: dict[str, NamedConcept] = {}
+
+    def __getitem__(self, code: str) -> NamedConcept:
+        found = self._read.get(code)
+        if found is None:
+            found = self._read[code] = _named(self._entries[code])
+        return found
+
+    def __contains__(self, code: object) -> bool:
+        return code in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
 @dataclass(frozen=True, slots=True)
 class Include:
     """One include or exclude: what all of its parts have in common (ValueSet.compose.include)."""
@@ -149,7 +174,7 @@ def _include(entry: Json, path: str) -> Include:
         path,
         system,
         entry.get("version"),
-        {each["code"]: _named(each) for each in entry.get("concept", ()) if "code" in each},
+        NamedConcepts(entry.get("concept", ())),
         tuple(
             _filter(each, system, f"{path}.filter[{at}]") for at, each in enumerate(entry.get("filter", ()))
         ),

@@ -264,7 +264,7 @@ def _named(include: Include, *codes: str | None) -> NamedConcept | None:
 def _named_in_any_case(include: Include, code: str) -> NamedConcept | None:
     """How an include names a concept of a code system where case does not count."""
     folded = code.casefold()
-    return next((each for name, each in include.concepts.items() if name.casefold() == folded), None)
+    return next((include.concepts[name] for name in include.concepts if name.casefold() == folded), None)
 
 
 def _is_of_this_version(entry: Json, coding: Coding) -> bool:

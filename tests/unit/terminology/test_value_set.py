@@ -7,7 +7,14 @@ import pytest
 from terminology.canonical import Canonical
 from terminology.code_system import Filter, FilterOperator
 from terminology.issues import InvalidDefinition, InvalidFilter, TerminologyFault
-from terminology.value_set import EXPANSION_PARAMETERS, SUPPLEMENT, parse_value_set, read_value_set
+from terminology.value_set import (
+    EXPANSION_PARAMETERS,
+    SUPPLEMENT,
+    NamedConcept,
+    NamedConcepts,
+    parse_value_set,
+    read_value_set,
+)
 
 Json = Any
 COLOURS = "http://example.org/colours"
@@ -96,3 +103,18 @@ def test_the_same_resource_is_read_once() -> None:
     resource = of_include({"system": COLOURS})
     assert parse_value_set(resource) is parse_value_set(resource)
     assert parse_value_set(dict(resource)) is not parse_value_set(resource)
+
+
+def test_concepts_of_an_include_are_read_when_they_are_asked_for() -> None:
+    entries: list[Json] = [
+        {"code": "a", "display": "Alpha"},
+        {"display": "no code"},
+        {"code": "b"},
+        {"code": "a"},
+    ]
+    concepts = NamedConcepts(entries)
+    assert (list(concepts), len(concepts), "b" in concepts, "c" in concepts) == (["a", "b"], 2, True, False)
+    assert concepts["a"] is concepts["a"]
+    assert concepts["a"] == NamedConcept("a")  # the last one counts, as it did
+    assert concepts.get("c") is None
+    assert not NamedConcepts(())
