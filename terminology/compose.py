@@ -117,12 +117,14 @@ class Composition:
         if not value_set.composed:
             for member in expanded(value_set):
                 self._work.look_at(1)
+                await self._work.effort.take()
                 if self._is_wanted(member):
                     yield member
             return
         for include in value_set.include:
             await self._work.effort.take()
             async for member in self._of_include(include, composed):
+                await self._work.effort.take()
                 if value_set.inactive is False and member.concept.inactive:
                     continue
                 if self._is_wanted(member) and not await self._included.is_excluded(member, composed):

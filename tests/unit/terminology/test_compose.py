@@ -1,5 +1,6 @@
 """How much work an expansion is, over code systems that are too large for memory."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -193,3 +194,27 @@ async def test_a_filter_that_is_not_understood_is_told_with_its_place() -> None:
         with pytest.raises(TerminologyFault) as caught:
             await codes_of(Numbers(9), wanted)
         assert caught.value.issues[0].expression == "ValueSet.compose.include[0]"
+
+
+async def test_others_have_their_turn_however_deep_value_sets_lie() -> None:
+    """Each level passes on each code; none of that waits for anything."""
+    deep = [
+        {"resourceType": "ValueSet", "url": f"http://x.test/{at}", "status": "active", "compose": compose}
+        for at in range(15)
+        for compose in ({"include": [{"valueSet": [f"http://x.test/{at + 1}"]}, named(1)]},)
+    ]
+    last = {**deep[0], "url": "http://x.test/15", "compose": {"include": [below(4_000), named(1)]}}
+    library = Library([GivenDefinitions([*deep, last]), Kept(Numbers(10_000))])
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    answer = await expand({"url": ["http://x.test/0"], "count": [10]}, library, CONTEXT)
+    counting.cancel()
+    assert len(answer["expansion"]["contains"]) == 10
+    assert turns >= 4_000 * 15 // 1_000
