@@ -235,6 +235,7 @@ class Database:
         kept = min(KEPT_FOR_READING, limits.connections // 2)
         self._writers = asyncio.Semaphore(limits.connections - kept)
         self._wait_s = limits.wait_s
+        self._returning: set[asyncio.Future[None]] = set()  # connections for which nobody waits any more
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -244,7 +245,7 @@ class Database:
             Busy: the database is gone, or has no connection or no time left for this.
         """
         with as_faults_of_reading(), self._reads.use() as use:
-            async with _connected(self._reader) as connection:
+            async with self._connected(self._reader) as connection:
                 use.taken()
                 yield connection
 
@@ -269,7 +270,7 @@ class Database:
         """
         engine = self._reader if self.is_sqlite else self._writer.execution_options(**WHOLE_SNAPSHOT)
         with as_faults_of_reading():
-            async with _connected(engine) as connection:
+            async with self._connected(engine) as connection:
                 yield await begin_snapshot(connection)
 
     async def transact(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
@@ -299,7 +300,7 @@ class Database:
             Busy, StorageFull: as `transact`.
         """
         with as_faults(), self._writes.use() as use:
-            async with _connected(self._writer) as connection:
+            async with self._connected(self._writer) as connection:
                 use.taken()
                 now = await self._clock(connection)
                 await commit_rows(connection, {_AUDIT: [entry.as_row(now) for entry in entries]})
@@ -312,7 +313,7 @@ class Database:
         if not self.is_sqlite:
             return True
         with as_faults(), self._writes.use() as use:
-            async with _connected(self._writer) as connection:
+            async with self._connected(self._writer) as connection:
                 use.taken()
                 return await (await thread_of(connection)).run(truncate_log)
 
@@ -355,16 +356,31 @@ class Database:
     @asynccontextmanager
     async def _to_write(self) -> AsyncIterator[AsyncConnection]:
         if self.is_sqlite:  # its writer has a pool of its own
-            async with _connected(self._writer) as connection:
+            async with self._connected(self._writer) as connection:
                 yield connection
             return
         async with asyncio.timeout(self._wait_s):
             await self._writers.acquire()
         try:
-            async with _connected(self._writer) as connection:
+            async with self._connected(self._writer) as connection:
                 yield connection
         finally:
             self._writers.release()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with reaching_the_database():
+            connection = await engine.connect()
+        try:
+            yield connection
+        finally:
+            returning = asyncio.ensure_future(connection.close())
+            try:
+                await asyncio.shield(returning)  # also when whoever waits is cancelled: back to the pool
+            except asyncio.CancelledError:
+                self._returning.add(returning)
+                returning.add_done_callback(self._returning.discard)
+                raise
 
     async def _clock(self, connection: AsyncConnection) -> int:
         if self.is_sqlite:  # the database lives in this machine: its clock is ours
@@ -383,18 +399,9 @@ class Database:
         """Close every connection."""
         if self._quick is not None:
             self._quick.close()
+        await asyncio.gather(*self._returning, return_exceptions=True)
         await self._reader.dispose()
         await self._writer.dispose()
-
-
-@asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    with reaching_the_database():
-        connection = await engine.connect()
-    try:
-        yield connection
-    finally:
-        await asyncio.shield(connection.close())  # also when whoever waits is cancelled: back to the pool
 
 
 def _sqlite_engine(url: URL, of_readers: DatabaseLimits | None) -> AsyncEngine:

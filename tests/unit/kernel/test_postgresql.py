@@ -208,3 +208,20 @@ async def test_transactions_that_read_beside_themselves_do_not_starve(new_postgr
         assert await asyncio.gather(*(database.transact(work) for _ in range(6))) == [1] * 6
     finally:
         await database.close()
+
+
+async def test_a_connection_that_nobody_waits_for_is_closed_with_the_others(one: Database) -> None:
+    drivers = []
+
+    async def look() -> None:
+        async with one.snapshot() as snapshot:
+            drivers.append((await snapshot.connection.get_raw_connection()).driver_connection)
+            asking = asyncio.current_task()
+            assert asking is not None
+            asyncio.get_running_loop().call_soon(asking.cancel)  # while it is rolled back and given back
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(look())
+    await one.close()
+    (driver,) = drivers
+    assert driver.is_closed()
