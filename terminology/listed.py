@@ -7,7 +7,7 @@ Concepts keep the order of the resource. What lies below what is said by nesting
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from terminology.canonical import parse_canonical
@@ -240,13 +240,18 @@ def extension_text(element: Json, url: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Meanings:
     """The codes of the properties that mean some of FHIR's own (concept-properties)."""
 
     status: frozenset[str]
     inactive: frozenset[str]
     abstract: Sequence[frozenset[str]]  # any of them says so
+
+    @cached_property
+    def all(self) -> frozenset[str]:
+        """All of these codes."""
+        return self.status.union(self.inactive, *self.abstract)
 
 
 def meanings_of(header: Header) -> Meanings:
@@ -263,15 +268,18 @@ def read_concept(entry: Json, header: Header, meanings: Meanings | None = None) 
     """One entry of CodeSystem.concept; `meanings` are those of the header, for whoever reads many."""
     meant = meanings or meanings_of(header)
     properties = tuple(properties_of(entry))
-    status = _said(properties, meant.status) or extension_text(entry, STANDARDS_STATUS)
-    inactive = _said(properties, meant.inactive) in ("true", True) or status in INACTIVE_STATUSES
+    telling = [each for each in properties if each.code in meant.all]
+    status = _said(telling, meant.status)
+    if not status and "extension" in entry:
+        status = extension_text(entry, STANDARDS_STATUS)
+    inactive = _said(telling, meant.inactive) in ("true", True) or status in INACTIVE_STATUSES
     return Concept(
         code=entry["code"],
         display=entry.get("display"),
         definition=entry.get("definition"),
         designations=tuple([read_designation(each) for each in entry.get("designation", ())]),
         properties=properties,
-        abstract=any(_said(properties, codes) == "true" for codes in meant.abstract),
+        abstract=bool(telling) and any(_said(telling, codes) == "true" for codes in meant.abstract),
         inactive=inactive,
         status=status,
         extensions=tuple(entry.get("extension", ())),
@@ -285,12 +293,14 @@ def read_designation(entry: Json) -> Designation:
     )
 
 
-def properties_of(entry: Json) -> Iterator[Property]:
+def properties_of(entry: Json) -> Sequence[Property]:
     """The entries of CodeSystem.concept.property."""
-    for each in entry.get("property", ()):
-        for name, value in each.items():
-            if name[:5] == "value" and name != "value":
-                yield Property(each.get("code", ""), _kind_of(name), value)
+    return [
+        Property(each.get("code", ""), _kind_of(name), value)
+        for each in entry.get("property", ())
+        for name, value in each.items()
+        if name[:5] == "value" and name != "value"
+    ]
 
 
 @lru_cache(64)

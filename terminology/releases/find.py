@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from terminology.issues import TooCostly
 from terminology.releases import text_index
 from terminology.releases.conditions import Condition, Conditions
+from terminology.releases.numbers import read_numbers
 
 MAX_AT_ONCE = 20_000  # concepts, or codes, of one answer
 COUNTED = 1_000  # matches of a text filter
@@ -66,11 +67,11 @@ async def _with_words(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequ
         if (await connection.execute(counted)).scalar_one() <= FEW:
             numbers = (await connection.execute(few.numbers)).scalars()
             return await _of_few(connection, wanted, few, [each for each in numbers if each <= wanted.last])
-    is_sqlite = connection.dialect.name == "sqlite"
-    search = text_index.on_sqlite if is_sqlite else text_index.on_postgresql
     most = max(wanted.end, COUNTED) + 1
-    numbers_found = search(wanted.release_id, wanted.last, wanted.words, wanted.conditions).limit(most)
-    found = list((await connection.execute(numbers_found)).scalars())
+    numbers_found = await text_index.matching(
+        connection, wanted.release_id, wanted.last, wanted.words, wanted.conditions
+    )
+    found = await read_numbers(connection, numbers_found.limit(most))
     return found[wanted.offset : wanted.end], len(found) if len(found) < most else None
 
 

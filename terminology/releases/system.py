@@ -109,7 +109,7 @@ _BODIES = (
     select(CONCEPT.c.active, CONCEPT.c.body)
     .where(
         CONCEPT.c.release_id == bindparam("release_id", 0),
-        CONCEPT.c.number.in_(bindparam("numbers", expanding=True)),
+        one_of_numbers(CONCEPT.c.number, bindparam("numbers", "[]")),
     )
     .order_by(CONCEPT.c.number)
 )
@@ -237,7 +237,9 @@ class ReleasedCodeSystem:
             concepts = [
                 self._concept(active, body)
                 for some in _slices(numbers)
-                for active, body in (await connection.execute(_BODIES, self._values(numbers=some))).all()
+                for active, body in (
+                    await connection.execute(_BODIES, self._values(numbers=orjson.dumps(some).decode()))
+                ).all()
             ]
         if not words and total is not None:
             self._totals[key] = total

@@ -43,6 +43,17 @@ _VECTOR: ColumnElement[Any] = literal_column(
     "array_to_tsvector(array_remove(string_to_array(terminology_concept.words, ' '), ''))"
 )
 
+MAX_NAMED_WORDS = 20  # that begin with one of a filter
+_INDEXED_LETTERS = 3  # FTS5's `prefix` in the migration
+# The words from one on that begin with it: each is the first that is not before the last and one letter more,
+# "0" being the first that a word may have.
+_KNOWN = text(
+    "SELECT term FROM (WITH RECURSIVE known(term) AS ("
+    " SELECT (SELECT term FROM terminology_words_known WHERE term >= :word ORDER BY term LIMIT 1)"
+    " UNION ALL SELECT (SELECT term FROM terminology_words_known WHERE term >= known.term || '0'"
+    " ORDER BY term LIMIT 1) FROM known WHERE substr(known.term, 1, :letters) = :word LIMIT :most + 1"
+    ") SELECT term FROM known WHERE substr(term, 1, :letters) = :word LIMIT :most)"
+)
 _COMMAND = text("INSERT INTO terminology_words(terminology_words, rank) VALUES (:command, :value)")
 _CHANGES = text("SELECT total_changes()")
 _WORDS_OF = select(CONCEPT.c.number, CONCEPT.c.words).where(
@@ -59,14 +70,40 @@ def wanted_words(typed: str) -> Sequence[str]:
     return [word[:MAX_WORD_CHARACTERS] for word in words_of(typed)[:MAX_WORDS]]
 
 
-def on_sqlite(
-    release_id: int, last: int, words: Sequence[str], conditions: Sequence[Condition]
+async def matching(
+    connection: AsyncConnection,
+    release_id: int,
+    last: int,
+    words: Sequence[str],
+    conditions: Sequence[Condition],
 ) -> Select[Any]:
     """Numbers up to `last` with these words that meet the conditions, in order."""
+    if connection.dialect.name != "sqlite":
+        return _on_postgresql(release_id, last, words, conditions)
+    return _on_sqlite(release_id, last, [await _asked(connection, word) for word in words], conditions)
+
+
+async def _asked(connection: AsyncConnection, word: str) -> str:
+    """What FTS5 is to look for: words that begin with one.
+
+    Of those that begin with a few letters it has an index. Else it gathers all concepts of all such words
+    before it tells the first, but goes through those of words that are named, only as far as is asked.
+    """
+    found: Sequence[str] = ()
+    if len(word) > _INDEXED_LETTERS:
+        values = {"word": word, "letters": len(word), "most": MAX_NAMED_WORDS + 1}
+        found = (await connection.execute(_KNOWN, values)).scalars().all()
+    if 0 < len(found) <= MAX_NAMED_WORDS:
+        return "(" + " OR ".join(f'"{each}"' for each in found) + ")"
+    return f'"{word}"*'
+
+
+def _on_sqlite(
+    release_id: int, last: int, asked: Sequence[str], conditions: Sequence[Condition]
+) -> Select[Any]:
     base = release_id << _RELEASE_BITS
     number = type_coerce(_WORDS.c.rowid - literal_column(str(base)), Integer)
-    query = " AND ".join(f'"{word}"*' for word in words)
-    matches = type_coerce(literal_column("terminology_words").op("MATCH")(query), Boolean)
+    matches = type_coerce(literal_column("terminology_words").op("MATCH")(" AND ".join(asked)), Boolean)
     return (
         select(number.label("number"))
         .where(matches, _WORDS.c.rowid > base, _WORDS.c.rowid <= base + last)
@@ -75,10 +112,9 @@ def on_sqlite(
     )
 
 
-def on_postgresql(
+def _on_postgresql(
     release_id: int, last: int, words: Sequence[str], conditions: Sequence[Condition]
 ) -> Select[Any]:
-    """The same."""
     c = CONCEPT.c
     query = cast(literal(" & ".join(f"'{word}':*" for word in words)), TSQUERY)
     return (
