@@ -77,6 +77,11 @@ def structure_of(type_name: str) -> Structure:
     return msgspec.json.decode(_file().types[type_name], type=Structure)
 
 
+def is_type(type_name: str) -> bool:
+    """Whether R4 has a resource or data type of this name."""
+    return type_name in _file().types
+
+
 def resource_types() -> frozenset[str]:
     """Every concrete resource type of R4."""
     return _file().resource_types

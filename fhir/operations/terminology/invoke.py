@@ -15,6 +15,7 @@ from fhir.interactions import read as reading
 from fhir.interactions.beside import beside
 from fhir.interactions.door import Door
 from fhir.model.json_codec import Json, decode_json, encode_json
+from fhir.operations.terminology.element_context import name_by_context
 from fhir.operations.terminology.given import TX_RESOURCE, read_given
 from server.kernel.access import Permission
 from server.kernel.audit import Action, AuditEntry
@@ -41,11 +42,14 @@ class Invoked:
 
         Raises:
             Forbidden: the token may not read what it is invoked on.
+            NotKnown: nothing is known of the element that `context` names.
             TerminologyFault: the operation cannot be performed.
         """
         for named in _types(request):
             request.access.reach(named, Permission.READ)
         inputs = await beside(len(request.body), read_given, request)
+        if request.resource_type == Kind.VALUE_SET:
+            await name_by_context(door, request, inputs)
         library = library_of(door, inputs.pop(TX_RESOURCE, ()))
         if request.resource_id is not None:
             library = await self._of_instance(door, request, inputs, library)

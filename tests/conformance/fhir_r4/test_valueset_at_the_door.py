@@ -152,3 +152,84 @@ async def test_how_many_codes_are_told_at_once_is_for_the_server_to_say(
     answer = await client.get(f"/ValueSet/{stored}/$expand")
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")
     assert len(codes(await client.get(f"/ValueSet/{stored}/$expand?count=4"))) == 4
+
+
+R4_TYPES = "http://hl7.org/fhir/StructureDefinition/"
+PROFILE = "http://example.org/StructureDefinition/stone-observation"
+
+
+@pytest.fixture
+async def profiles(create: Callable[..., Any], stored: str) -> None:
+    """A profile that binds a slice, and one that is based on it."""
+    bound = {"strength": "required", "valueSet": f"{URL}|1"}
+    elements = [
+        {"id": "Observation.code", "path": "Observation.code"},
+        {"id": "Observation.code.coding:stone", "path": "Observation.code.coding", "sliceName": "stone"}
+        | {"binding": bound},
+    ]
+    definition = {
+        "resourceType": "StructureDefinition",
+        "status": "active",
+        "kind": "resource",
+        "abstract": False,
+        "type": "Observation",
+        "derivation": "constraint",
+    }
+    base = {"name": "Base", "url": PROFILE, "baseDefinition": f"{R4_TYPES}Observation"}
+    await create({**definition, **base, "differential": {"element": elements}})
+    further = {"name": "Further", "url": f"{PROFILE}-2", "baseDefinition": PROFILE}
+    await create({**definition, **further, "differential": {"element": elements[:1]}})
+
+
+@pytest.mark.parametrize(
+    ("context", "code"),
+    [
+        pytest.param(f"{R4_TYPES}Observation#Observation.status", "final", id="of R4"),
+        pytest.param(
+            f"{R4_TYPES}Observation#Observation.component.interpretation", "HX", id="of a component"
+        ),
+        pytest.param(f"{PROFILE}#Observation.code.coding:stone", "granite", id="by id"),
+        pytest.param(f"{PROFILE}#Observation.code.coding", "granite", id="by path"),
+        pytest.param(f"{PROFILE}#stone", "granite", id="by the name of a slice"),
+        pytest.param(f"{PROFILE}-2#stone", "granite", id="of what it is based on"),
+        pytest.param(f"{PROFILE}-2#Observation.status", "final", id="of the type that it is based on"),
+    ],
+)
+@pytest.mark.usefixtures("profiles")
+async def test_an_element_names_its_value_set(client: httpx.AsyncClient, context: str, code: str) -> None:
+    asked = {"context": context, "contextDirection": "incoming"}
+    assert code in codes(await client.get("/ValueSet/$expand", params=asked))
+    validated = {**asked, "code": code, "inferSystem": "true"}
+    answer = await client.get("/ValueSet/$validate-code", params=validated)
+    assert {"name": "result", "valueBoolean": True} in answer.json()["parameter"], answer.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        pytest.param({"context": f"{PROFILE}#Observation.value"}, 404, id="an element without a binding"),
+        pytest.param({"context": f"{PROFILE}-9#Observation.status"}, 404, id="nothing that is known"),
+        pytest.param({"context": f"{R4_TYPES}Nothing#Nothing.status"}, 404, id="no type"),
+        pytest.param({"context": f"{R4_TYPES}Observation#Observation"}, 404, id="no element"),
+        pytest.param({"context": PROFILE}, 400, id="no path"),
+        pytest.param({"context": f"{PROFILE}#stone", "url": URL}, 400, id="a value set too"),
+        pytest.param({"context": f"{PROFILE}#stone", "contextDirection": "up"}, 400, id="another direction"),
+    ],
+)
+@pytest.mark.usefixtures("profiles")
+async def test_contexts_that_name_no_value_set(
+    client: httpx.AsyncClient, asked: dict[str, str], status: int
+) -> None:
+    assert (await client.get("/ValueSet/$expand", params=asked)).status_code == status
+
+
+@pytest.mark.usefixtures("profiles")
+async def test_profiles_are_known_to_those_who_may_read_them(
+    client: httpx.AsyncClient, confine: Callable[..., dict[str, str]]
+) -> None:
+    headers = confine("a", permissions="r", resource_type="ValueSet")
+    of_type = {"context": f"{R4_TYPES}Observation#Observation.status"}
+    assert codes(await client.get("/ValueSet/$expand", params=of_type, headers=headers))
+    of_profile = {"context": f"{PROFILE}#stone"}
+    answer = await client.get("/ValueSet/$expand", params=of_profile, headers=headers)
+    assert answer.status_code == 404
