@@ -49,6 +49,13 @@ def edition_of(resource: Json) -> Edition:
     )
 
 
+def edition_of_code_system(opened: ListedCodeSystem) -> Edition:
+    """A code system that has been opened as an edition."""
+    header = opened.header
+    content, supplements = header.content.value, header.supplements
+    return Edition(Kind.CODE_SYSTEM, header.url, header.version, _as_it_is(opened), content, supplements)
+
+
 async def _read(resource: Json) -> ListedCodeSystem:
     if len(resource.get("concept", ())) <= MANY_CONCEPTS:
         return ListedCodeSystem(resource)
@@ -66,8 +73,8 @@ def _once(make: Open) -> Open:
     return open_it
 
 
-def _as_it_is(resource: Json) -> Open:
-    async def open_it() -> Json:
-        return resource
+def _as_it_is(value: Any) -> Open:
+    async def open_it() -> Any:
+        return value
 
     return open_it

@@ -70,12 +70,14 @@ class Door:
     deletion_guards: Mapping[str, DeletionGuard] = field(default_factory=dict)  # by resource type
     definitions: Definitions = NO_DEFINITIONS
     writes: GroupedWrites = field(init=False, compare=False)
+    stored: StoredDefinitions = field(init=False, compare=False)
     sources: Sequence[Source] = field(init=False, compare=False)  # of definitions
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "writes", GroupedWrites(self.services.database))
         stored = StoredDefinitions(self.services.database)
         sources = (*self.definitions.before, stored, *self.definitions.after)
+        object.__setattr__(self, "stored", stored)
         object.__setattr__(self, "sources", sources)
 
     @property

@@ -52,15 +52,29 @@ async def read(door: Door, access: Access, resource_type: str, resource_id: str)
         NotFound: no such resource within the caller's reach.
         Deleted: it was deleted.
     """
+    return await _answer(door, access, await _current(door, access, resource_type, resource_id), "read")
+
+
+async def read_for_operation(door: Door, access: Access, resource_type: str, resource_id: str) -> Stored:
+    """The current version, for an operation whose own audit entry tells of it.
+
+    What names a patient is audited as read, too; raises as `read`.
+    """
+    row = await _current(door, access, resource_type, resource_id)
+    if row is None or row.deleted or row.patient_id:
+        return await _answer(door, access, row, "read")
+    return _stored(row)
+
+
+async def _current(door: Door, access: Access, resource_type: str, resource_id: str) -> Any:
+    """The row of the current version within reach; None: there is none."""
     reach = access.reach(resource_type, Permission.READ)
     named = {"resource_type": resource_type, "resource_id": resource_id}
     statement = _select_current(resource_type, reach)
     if statement is _CURRENT:
-        row = next(iter(await door.services.database.look_up(_LOOK_UP, named)), None)
-    else:
-        async with door.services.database.read() as connection:
-            row = (await connection.execute(statement, named)).one_or_none()
-    return await _answer(door, access, row, "read")
+        return next(iter(await door.services.database.look_up(_LOOK_UP, named)), None)
+    async with door.services.database.read() as connection:
+        return (await connection.execute(statement, named)).one_or_none()
 
 
 async def vread(door: Door, access: Access, resource_type: str, resource_id: str, version: str) -> Stored:
@@ -119,4 +133,8 @@ async def _answer(door: Door, access: Access, row: Any, interaction: str) -> Sto
     await door.services.read_audit.record(entry)
     if row.deleted:
         raise Deleted("The resource was deleted.")
+    return _stored(row)
+
+
+def _stored(row: Any) -> Stored:
     return Stored(row.type, row.id, row.version_id, row.last_updated_us, unpack(row.body))

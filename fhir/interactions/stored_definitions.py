@@ -8,7 +8,7 @@ definition for others.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,7 +72,7 @@ class StoredDefinitions:
         self._looked_us = 0
         self._heard = 0  # of writes
         self._looking = asyncio.Lock()
-        self._open: OrderedDict[tuple[int, int], tuple[Any, int]] = OrderedDict()
+        self._open: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._open_bytes = 0
         self._opening: dict[tuple[int, int], asyncio.Future[Any]] = {}
         database.on_events(self._hear)
@@ -88,6 +88,18 @@ class StoredDefinitions:
     async def listing(self, kind: Kind) -> Sequence[Edition]:
         """Everything of a kind."""
         return [each for each in (await self._current()).entries.values() if each.kind is kind]
+
+    async def open_text(self, kind: Kind, key: Hashable, text: bytes, url: str) -> Any:
+        """A definition that has been read, as `Edition.open` gives it; kept under this key.
+
+        `url` is what it is called where it does not say.
+        """
+        if (known := self._open.get(key)) is not None:
+            self._open.move_to_end(key)
+            return known[0]
+        opened = await beside(len(text), _open, kind, text, url)
+        self._keep(key, opened, len(text))
+        return opened
 
     def _hear(self, kinds: AbstractSet[str]) -> None:
         if DEFINITION_CHANGED in kinds:
@@ -158,7 +170,7 @@ class StoredDefinitions:
         self._keep(key, opened, len(text))
         return opened
 
-    def _keep(self, key: tuple[int, int], opened: Any, size: int) -> None:
+    def _keep(self, key: Hashable, opened: Any, size: int) -> None:
         if key not in self._open:
             self._open[key] = (opened, size)
             self._open_bytes += size
@@ -166,8 +178,10 @@ class StoredDefinitions:
             self._open_bytes -= self._open.popitem(last=False)[1][1]
 
 
-def _open(kind: Kind, text: bytes) -> Any:
+def _open(kind: Kind, text: bytes, url: str | None = None) -> Any:
     resource = decode_json(text)
+    if url is not None:
+        resource.setdefault("url", url)
     return ListedCodeSystem(resource) if kind is Kind.CODE_SYSTEM else resource
 
 

@@ -14,16 +14,17 @@ from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
 from fhir.interactions.beside import beside
 from fhir.interactions.door import Door
-from fhir.model.json_codec import Json, decode_json, encode_json
+from fhir.model.json_codec import Json, encode_json
 from fhir.operations.terminology.element_context import name_by_context
 from fhir.operations.terminology.given import TX_RESOURCE, read_given
 from server.kernel.access import Permission
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import instant_text
 from terminology.context import Context, Inputs
-from terminology.in_request import GivenDefinitions, edition_of
+from terminology.in_request import GivenDefinitions, edition_of, edition_of_code_system
 from terminology.issues import InvalidInput
 from terminology.library import Edition, Kind, Library
+from terminology.listed import ListedCodeSystem
 
 Performed = Callable[[Inputs, Library, Context], Awaitable[Json]]
 
@@ -80,15 +81,19 @@ class Invoked:
 
 async def _instance(door: Door, request: FhirRequest, library: Library) -> Edition:
     resource_type, resource_id = str(request.resource_type), str(request.resource_id)
-    stored = await reading.read(door, request.access, resource_type, resource_id)
-    resource = await beside(len(stored.text), decode_json, stored.text)
-    url = resource.setdefault("url", f"{door.base_url}/{resource_type}/{resource_id}")
-    if resource_type == Kind.CODE_SYSTEM and "concept" not in resource:  # its concepts may lie in tables
-        known = await library.editions(Kind.CODE_SYSTEM, url)
-        same = next((each for each in known if each.version == resource.get("version")), None)
+    stored = await reading.read_for_operation(door, request.access, resource_type, resource_id)
+    key = (resource_type, resource_id, stored.version_id, stored.last_updated_us)
+    own_url = f"{door.base_url}/{resource_type}/{resource_id}"
+    opened = await door.stored.open_text(Kind(resource_type), key, stored.text, own_url)
+    if not isinstance(opened, ListedCodeSystem):
+        return edition_of(opened)
+    header = opened.header
+    if not opened.hierarchy.entries:  # its concepts may lie in tables
+        known = await library.editions(Kind.CODE_SYSTEM, header.url)
+        same = next((each for each in known if each.version == header.version), None)
         if same is not None:
             return same
-    return edition_of(resource)
+    return edition_of_code_system(opened)
 
 
 class _InstanceLibrary(Library):

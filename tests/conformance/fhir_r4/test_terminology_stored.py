@@ -6,11 +6,15 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from fhir.interactions import stored_definitions
 from fhir.interactions.stored_definitions import LOOK_US, StoredDefinitions
 from server.auth.terminology import VISITOR
 from server.kernel.access import Access
+from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.kernel.tables import AuditRow
 from terminology.library import Kind
 
 from .bundles import entry, transaction
@@ -177,3 +181,36 @@ async def test_who_gives_up_waiting_lets_others_have_it(
     await asyncio.sleep(0)
     hasty.cancel()
     assert (await patient).header.version == "1"
+
+
+async def test_an_instance_is_audited_by_its_operation_and_read_where_it_names_a_patient(
+    client: httpx.AsyncClient, services: Services, create: Callable[..., Any]
+) -> None:
+    patient = await create({"resourceType": "Patient"})
+    named = {"url": "http://example.org/of", "valueReference": {"reference": f"Patient/{patient}"}}
+    shared, own = await create(stones("1")), await create(stones("2", extension=[named]))
+    for one in (shared, own):
+        answer = await client.get(f"/CodeSystem/{one}/$subsumes?codeA=granite&codeB=granite")
+        assert told(answer.json()) == {"outcome": "equivalent"}
+    c = table_of(AuditRow).c
+    acts = select(c.interaction, c.resource_id, c.patient_id).where(c.interaction != "create")
+    async with services.database.read() as connection:
+        found = {tuple(row) for row in (await connection.execute(acts)).all()}
+    asked = {("$subsumes", one, None) for one in (shared, own)}
+    assert found == {*asked, ("read", own, patient)}
+
+
+async def test_an_instance_is_kept_open_until_it_is_written_over(
+    client: httpx.AsyncClient, create: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Json] = []
+    original = stored_definitions.decode_json
+    monkeypatch.setattr(stored_definitions, "decode_json", lambda text: opened.append(text) or original(text))
+    one = await create(stones("1"))
+    path = f"/CodeSystem/{one}/$validate-code?code=amber"
+    for times, is_there in ((1, False), (2, True)):
+        for _ in range(3):
+            assert told((await client.get(path)).json())["result"] is is_there
+        assert len(opened) == times
+        changed = {**stones("1"), "id": one, "concept": [{"code": "amber"}]}
+        assert (await client.put(f"/CodeSystem/{one}", json=changed)).status_code == 200
