@@ -236,7 +236,7 @@ async def _driver_of(connection: AsyncConnection) -> "Connection":
 @contextmanager
 def _as_sqlalchemy() -> Iterator[None]:
     """Raise the driver's errors as SQLAlchemy's, without the statement and its values."""
-    from asyncpg import IntegrityConstraintViolationError, InterfaceError, PostgresError
+    from asyncpg import IntegrityConstraintViolationError, InterfaceError, InternalClientError, PostgresError
 
     try:
         yield
@@ -244,5 +244,5 @@ def _as_sqlalchemy() -> Iterator[None]:
         raise IntegrityError(None, None, error) from error
     except PostgresError as error:
         raise DBAPIError(None, None, error) from error
-    except InterfaceError as error:  # the connection is closed
+    except (InterfaceError, InternalClientError) as error:  # it is closed, or about to: the server said so
         raise ConnectionError(str(error)) from error

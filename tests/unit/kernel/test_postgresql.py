@@ -225,3 +225,23 @@ async def test_a_connection_that_nobody_waits_for_is_closed_with_the_others(one:
     await one.close()
     (driver,) = drivers
     assert driver.is_closed()
+
+
+@pytest.mark.parametrize("turns", range(4))  # of the event loop, in which the driver hears of it bit by bit
+async def test_a_connection_that_the_server_ends_between_two_statements(
+    one: Database, postgresql: Cluster, turns: int
+) -> None:
+    ended = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        f" WHERE datname = '{one.url.database}' AND application_name = 'isthmus'"
+    )
+
+    async def work(unit: UnitOfWork) -> None:
+        postgresql.run_sql(ended)  # and the event loop hears nothing of it yet
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await unit.lock(["a"])
+
+    with pytest.raises(Busy):
+        await one.transact(work)
+    assert await subjects(one) == []
