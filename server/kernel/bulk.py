@@ -74,9 +74,7 @@ async def copy_rows(
         thread = await thread_of(connection)
         await thread.run(lambda raw: _copy(raw, table, columns, rows))
         return
-    driver = (await connection.get_raw_connection()).driver_connection
-    assert driver is not None
-    await driver.copy_records_to_table(table, records=rows, columns=columns)
+    await postgresql.copy_rows(connection, table, columns, rows)
 
 
 async def thread_of(connection: AsyncConnection) -> SqliteThread:

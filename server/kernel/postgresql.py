@@ -141,6 +141,15 @@ async def take_all_locks(connection: AsyncConnection) -> None:
         await driver.execute(_LOCK_ALL)
 
 
+async def copy_rows(
+    connection: AsyncConnection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Insert rows by COPY; see `server.kernel.bulk.copy_rows`."""
+    driver = await _driver_of(connection)
+    with _as_sqlalchemy():
+        await driver.copy_records_to_table(table, records=rows, columns=columns)
+
+
 async def insert_rows(connection: AsyncConnection, rows: Rows, conflict: str = "") -> None:
     """Insert rows into each table, all in one statement; see `server.kernel.bulk.insert_rows`.
 

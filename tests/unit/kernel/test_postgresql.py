@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
-from server.kernel.bulk import insert_rows
+from server.kernel.bulk import copy_rows, insert_rows
 from server.kernel.database import MAX_LOCKS, Database, DatabaseLimits, UnitOfWork
 from server.kernel.faults import Busy
 from server.kernel.postgresql import NotCommitted
@@ -245,3 +245,24 @@ async def test_a_connection_that_the_server_ends_between_two_statements(
     with pytest.raises(Busy):
         await one.transact(work)
     assert await subjects(one) == []
+
+
+async def test_what_fails_while_rows_are_copied_is_what_it_would_be_otherwise(
+    one: Database, postgresql: Cluster
+) -> None:
+    row = tuple(PATIENT_ROW.values())
+
+    async def twice(unit: UnitOfWork) -> None:
+        await copy_rows(unit.connection, PATIENT.name, [*PATIENT_ROW], [row, row])
+
+    async def cut_off(unit: UnitOfWork) -> None:
+        postgresql.run_sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            f" WHERE datname = '{one.url.database}' AND application_name = 'isthmus'"
+        )
+        await copy_rows(unit.connection, PATIENT.name, [*PATIENT_ROW], [row])
+
+    with pytest.raises(IntegrityError):
+        await one.transact(twice)
+    with pytest.raises(Busy):
+        await one.transact(cut_off)
