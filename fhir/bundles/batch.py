@@ -57,7 +57,7 @@ async def process_batch(
 async def _perform(door: Door, operations: Sequence[Operation], step: Step, *, full: bool) -> Done:
     try:
         if step.rank is Rank.READ:
-            return done_of(await perform_read(door, operations, step), full=step.asked.method == "GET")
+            return done_of(await perform_read(door, operations, step), full=step.asked.method != "HEAD")
         answer = await _WRITES[step.rank](door, with_body(step, step.asked.text))
     except Busy as busy:
         return failed(busy)

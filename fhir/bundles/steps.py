@@ -7,7 +7,7 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
 from enum import IntEnum
@@ -84,6 +84,8 @@ def step_of(asked: Asked, around: FhirRequest, base_url: str) -> Step:
     if asked.size > MAX_RESOURCE_BYTES:
         raise TooLarge(f"A resource is larger than {MAX_RESOURCE_BYTES} bytes.")
     path, pairs = _split(asked, base_url)
+    if rank is Rank.CREATE and path and path[-1].startswith("$"):
+        rank = Rank.READ  # an operation: those by which something changes are refused when they are found
     if rank in (Rank.CREATE, Rank.UPDATE, Rank.PATCH) and asked.resource is None:
         raise invalid_entry(asked.number, "This element is required.", "resource", IssueType.REQUIRED)
     kind, named = _read_path(path) if rank is Rank.READ else _write_path(rank, path, pairs)
@@ -118,10 +120,7 @@ def with_body(step: Step, text: bytes) -> FhirRequest:
     if step.rank is Rank.PATCH:
         content_type, body = _patch(step, text)
     headers = {**step.request.headers, "content-type": content_type}
-    r = step.request
-    return FhirRequest(
-        r.method, r.access, r.resource_type, r.resource_id, pairs=r.pairs, headers=headers, body=body
-    )
+    return replace(step.request, headers=headers, body=body)
 
 
 def _patch(step: Step, text: bytes) -> tuple[str, bytes]:

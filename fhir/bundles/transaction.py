@@ -68,7 +68,7 @@ async def process_transaction(
             for step in reads:
                 with naming(step):
                     answer = await perform_read(inside, operations, step)
-                    done[step.number] = done_of(answer, full=step.asked.method == "GET")
+                    done[step.number] = done_of(answer, full=step.asked.method != "HEAD")
             return done
 
         try:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.conformance.fhir_r4.bundles import bundle, entry, observation, patient, statuses
 
@@ -55,6 +56,41 @@ async def test_every_interaction_of_an_entry(client: httpx.AsyncClient, create: 
     )
     assert statuses(answer) == ["200"] * len(reads) + ["200", "204", "400", "410"]
     assert all("resource" in each for each in answer["entry"][: len(reads)])
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+async def test_operations_by_post(client: httpx.AsyncClient, create: Any, kind: str) -> None:
+    """As terminology clients before `$batch-validate-code` ask for many codes at once."""
+    one = await create(patient("1"))
+    gender = {"system": "http://hl7.org/fhir/administrative-gender", "code": "male"}
+    parameters = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "url", "valueUri": "http://hl7.org/fhir/ValueSet/administrative-gender"},
+            {"name": "coding", "valueCoding": gender},
+        ],
+    }
+    asked = bundle(
+        kind,
+        entry("POST", "ValueSet/$validate-code", parameters),
+        entry("POST", "Patient/$validate", {"resourceType": "Patient", "gender": "male"}),
+        entry("POST", f"Patient/{one}/$meta"),
+    )
+    answer = await client.post("/", json=asked)
+    assert answer.status_code == 200, answer.text
+    assert statuses(answer.json()) == ["200"] * 3
+    assert answer.json()["entry"][0]["resource"]["parameter"][0] == {"name": "result", "valueBoolean": True}
+
+
+async def test_a_bundle_asks_for_no_operation_that_changes_something(
+    client: httpx.AsyncClient, create: Any
+) -> None:
+    one = await create(patient("1"))
+    tag = {"tag": [{"system": "urn:t", "code": "t"}]}
+    parameters = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": tag}]}
+    answer = await process(client, entry("POST", f"Patient/{one}/$meta-add", parameters))
+    assert statuses(answer) == ["404"]
+    assert "tag" not in (await client.get(f"/Patient/{one}")).json()["meta"]
 
 
 async def test_references_between_entries_are_not_rewritten(client: httpx.AsyncClient) -> None:

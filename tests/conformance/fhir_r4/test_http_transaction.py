@@ -124,10 +124,10 @@ async def test_deletes_come_first_and_reads_last(client: httpx.AsyncClient, crea
             entry("POST", "", bundle("transaction")), 400, "Bundle.entry[1].request.url", id="nested"
         ),
         pytest.param(
-            entry("POST", "Patient/$validate", patient()),
-            400,
-            "Bundle.entry[1].request.url",
-            id="operation by POST",
+            entry("POST", "Patient/1/$meta-add", {"resourceType": "Parameters"}),
+            404,
+            "Bundle.entry[1]",
+            id="operation that changes something",
         ),
         pytest.param(
             entry("PUT", "Patient", patient()), 400, "Bundle.entry[1].request.url", id="PUT of nothing"
