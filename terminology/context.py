@@ -16,7 +16,7 @@ MAX_EXPANSION = 1_000  # codes of an expansion that nobody pages through
 class Context:
     """One request: what it says outside its parameters, the time, and what makes identifiers."""
 
-    now: str  # an instant (FHIR R4 datatypes.html#instant)
+    now: Callable[[], str]  # an instant (FHIR R4 datatypes.html#instant)
     new_uuid: Callable[[], str]  # "urn:uuid:…"
     accept_language: str | None = None  # RFC 9110 §12.5.4
     max_expansion: int = MAX_EXPANSION

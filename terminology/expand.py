@@ -63,7 +63,7 @@ async def expand(inputs: Inputs, library: Library, context: Context) -> Json:
     parts = {
         "extension": [*sources.reservations(too_many=too_many), *contains.declarations()],
         "identifier": context.new_uuid(),
-        "timestamp": context.now,
+        "timestamp": context.now(),
         "total": page.total,
         "offset": None if asked.count is None and asked.offset is None else asked.offset or 0,
         "parameter": [*asked.told, *sources.used(merged=composition.merged), *sources.warnings()],

@@ -63,6 +63,7 @@ class ShippedDefinitions:
         self._folder = folder
         self._kept = KeptDefinitions(max_kept_concepts)
         self._read: _Index | None = None
+        self._editions: dict[int, Edition] = {}  # by the identity of their rows, which the index keeps
 
     async def editions(self, kind: Kind, url: str) -> Sequence[Edition]:
         """All versions of a definition."""
@@ -95,6 +96,11 @@ class ShippedDefinitions:
         return self._read
 
     def _edition(self, row: Row) -> Edition:
+        if (known := self._editions.get(id(row))) is None:
+            known = self._editions[id(row)] = self._new_edition(row)
+        return known
+
+    def _new_edition(self, row: Row) -> Edition:
         async def open_it() -> Any:
             return self._kept.get((row.offset, row.line), row.concepts, lambda: self._open(row))
 

@@ -22,7 +22,7 @@ SYSTEM, LIST, SUPPLEMENT = "http://example.org/s", "http://example.org/l", "http
 EXTENSIONS = "http://hl7.org/fhir/StructureDefinition/"
 STATUS = "structuredefinition-standards-status"
 ALL: Json = {"include": [{"system": SYSTEM}]}
-CONTEXT = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:0", "de")
+CONTEXT = Context(lambda: "2026-01-01T00:00:00Z", lambda: "urn:uuid:0", "de")
 
 
 def extension(name: str, **value: Json) -> Json:

@@ -14,7 +14,7 @@ from terminology.translate import translate
 Json = Any
 
 A, B = "http://example.org/a", "http://example.org/b"
-NOW = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
+NOW = Context(lambda: "2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
 CODES = st.sampled_from([f"c{n}" for n in range(6)])
 TARGETS = st.fixed_dictionaries({"code": CODES, "equivalence": st.sampled_from(sorted(EQUIVALENCES))})
 MAPS = st.dictionaries(CODES, st.lists(TARGETS, max_size=4))

@@ -24,7 +24,7 @@ Json = Any
 
 SYSTEM = "http://example.org/made-up"
 CODES = [f"c{at}" for at in range(8)]
-CONTEXT = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
+CONTEXT = Context(lambda: "2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
 
 code = st.sampled_from(CODES)
 filters = st.one_of(

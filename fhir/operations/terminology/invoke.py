@@ -124,9 +124,12 @@ def library_of(door: Door, given: Sequence[Json] = ()) -> Library:
 
 def context_of(door: Door, request: FhirRequest) -> Context:
     """The surroundings of a request."""
-    now = instant_text(door.services.clock() // 1_000 * 1_000)  # told to the millisecond, and kept by it
-    accepted = request.headers.get("accept-language")
-    return Context(now, lambda: f"urn:uuid:{uuid4()}", accepted, door.policy.max_expansion)
+    clock, accepted = door.services.clock, request.headers.get("accept-language")
+    return Context(lambda: instant_text(clock()), _new_uuid, accepted, door.policy.max_expansion)
+
+
+def _new_uuid() -> str:
+    return f"urn:uuid:{uuid4()}"
 
 
 def _types(request: FhirRequest) -> Sequence[str]:

@@ -16,7 +16,7 @@ UNKNOWN = "http://example.org/CodeSystem/unknown"
 SUPPLEMENT = "http://example.org/CodeSystem/colours-welsh"
 SETS = "http://example.org/ValueSet/"
 
-NOW = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:00000000-0000-4000-8000-000000000000")
+NOW = Context(lambda: "2026-01-01T00:00:00Z", lambda: "urn:uuid:00000000-0000-4000-8000-000000000000")
 
 
 def code_system(url: str, version: str | None, concepts: Sequence[Json], **elements: Json) -> Json:

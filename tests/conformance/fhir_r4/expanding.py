@@ -115,7 +115,7 @@ async def expand_it(
 
 def in_context(**more: Any) -> Context:
     """A request at a time of its own."""
-    return Context(NOW, lambda: "urn:uuid:00000000-0000-4000-8000-000000000000", **more)
+    return Context(lambda: NOW, lambda: "urn:uuid:00000000-0000-4000-8000-000000000000", **more)
 
 
 def codes(answer: Json) -> list[str]:

@@ -20,7 +20,7 @@ from tests.conformance.fhir_r4.unexpandable import UNEXPANDABLE
 Json = Any
 
 LIBRARY = Library([GrammarSystems(), shipped()])
-CONTEXT = Context("2026-11-26T07:00:00Z", lambda: "urn:uuid:0", max_expansion=100_000)
+CONTEXT = Context(lambda: "2026-11-26T07:00:00Z", lambda: "urn:uuid:0", max_expansion=100_000)
 R4 = "http://hl7.org/fhir/ValueSet/"
 THO = "http://terminology.hl7.org/ValueSet/"
 CID = "http://dicom.nema.org/medical/dicom/current/output/chtml/part16/sect_CID_{}.html"

@@ -39,7 +39,7 @@ async def in_process(case: Case) -> tuple[int, Json]:
     """The status that a server would answer with, and the answer."""
     module, name = _MODULES[case.operation]
     perform = getattr(import_module(module), name)
-    context = Context(_NOW, lambda: f"urn:uuid:{uuid.uuid4()}", case.accept_language)
+    context = Context(lambda: _NOW, lambda: f"urn:uuid:{uuid.uuid4()}", case.accept_language)
     inputs: dict[str, list[Json]] = {}
     for parameter in case.request.get("parameter", ()):
         value = parameter.get("resource") or next(

@@ -17,7 +17,7 @@ from terminology.library import Edition, Kind, Library
 Json = Any
 
 NUMBERS = "http://example.org/numbers"
-CONTEXT = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
+CONTEXT = Context(lambda: "2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
 
 
 class Numbers:

@@ -37,7 +37,7 @@ from tests.benchmarks.made_up_rf2 import (
 )
 
 SIZE = 80
-NOW = Context("2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
+NOW = Context(lambda: "2026-01-01T00:00:00Z", lambda: "urn:uuid:0")
 VERSION = f"{SNOMED_CT}/{CORE_MODULE}/version/{DATE}"
 UNKNOWN = "10200010" + check_digit("10200010")
 CONCEPT, MEMBER = table_of(TerminologyConcept), table_of(TerminologyMember)
