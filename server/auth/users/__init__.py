@@ -1,0 +1,1 @@
+"""Who logs in: accounts and their roles, passwords, logins, sessions."""

@@ -1,0 +1,122 @@
+"""A login by name and password: who it is, or nobody, in the same words and time (OWASP ASVS 5 §6.3).
+
+After `FREE_TRIES` failures in a row a name is locked, each time twice as long, up to `MAX_LOCK_US`; a right
+password counts for nothing meanwhile. Names that nobody has are locked the same way. How fast one address may
+try at all is for the middleware (`server/http/rate_limits.py`).
+"""
+
+import hashlib
+from typing import Any, NoReturn
+
+from sqlalchemy import delete, insert, select, update
+
+from server.auth.tables import LoginFailure, UserAccount
+from server.auth.users.accounts import User, select_user, user_of
+from server.auth.users.names import fold_name, is_name
+from server.auth.users.passwords import hash_password, is_outdated, is_password
+from server.auth.users.sessions import begin_session
+from server.kernel.access import Principal
+from server.kernel.audit import Action, AuditEntry, Outcome
+from server.kernel.clock import SECOND_US
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Unauthenticated
+from server.kernel.rows import table_of
+
+_USER = table_of(UserAccount)
+_FAILURE = table_of(LoginFailure)
+
+FREE_TRIES = 5
+FIRST_LOCK_US = 60 * SECOND_US
+MAX_LOCK_US = 3600 * SECOND_US
+KEPT_US = 24 * 3600 * SECOND_US  # failures are forgotten this long after the last one
+MAX_TYPED = 512  # characters of a name that are looked at
+
+NOBODY = Principal("anonymous", "anonymous")
+REFUSED = "The name or the password is not right, or there were too many attempts. Try again later."
+
+
+class LoginRefused(Unauthenticated):
+    """Nobody was logged in; why is not told."""
+
+
+async def log_in(database: Database, typed_name: str, password: str) -> str:
+    """Log in; returns the text of the session's cookie.
+
+    The attempt is counted before the password is looked at: guesses that come at the same time count too.
+
+    Raises:
+        LoginRefused: there is no such user, the password is another, or the name is locked.
+    """
+    name = fold_name(typed_name[:MAX_TYPED])
+    key = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+    may_try = await _count_attempt(database, key)
+    row = await _find(database, name) if is_name(name) else None
+    password_hash = row.password_hash if row is not None else None
+    if not await is_password(password, password_hash) or not may_try or row is None:
+        await _refuse(database, user_of(row) if row is not None else None)
+    renewed = await hash_password(password) if is_outdated(row.password_hash) else None
+    return await _let_in(database, key, row, renewed)
+
+
+async def _find(database: Database, name: str) -> Any | None:
+    async with database.read() as connection:
+        return (await connection.execute(select_user(_USER.c.name == name))).first()
+
+
+async def _count_attempt(database: Database, key: str) -> bool:
+    """Count one; returns whether the name was free to try."""
+
+    async def work(unit: UnitOfWork) -> bool:
+        await unit.lock([f"login {key}"])
+        await unit.execute(delete(_FAILURE).where(_FAILURE.c.last_us < unit.now_us - KEPT_US))
+        known = (await unit.execute(select(_FAILURE).where(_FAILURE.c.name_hash == key))).first()
+        if known is None:
+            row = {"name_hash": key, "failures": 1, "last_us": unit.now_us, "locked_until_us": 0}
+            await unit.execute(insert(_FAILURE), [row])
+            return True
+        if known.locked_until_us > unit.now_us:
+            return False
+        failures = known.failures + 1
+        values = {"failures": failures, "last_us": unit.now_us, "locked_until_us": _lock_of(failures, unit)}
+        await unit.execute(update(_FAILURE).where(_FAILURE.c.name_hash == key).values(**values))
+        return True
+
+    return await database.transact(work)
+
+
+def _lock_of(failures: int, unit: UnitOfWork) -> int:
+    """Until when a name is locked after so many failures in a row."""
+    if failures < FREE_TRIES:
+        return 0
+    return unit.now_us + min(FIRST_LOCK_US << min(failures - FREE_TRIES, 10), MAX_LOCK_US)
+
+
+async def _refuse(database: Database, user: User | None) -> NoReturn:
+    """Audit the failure, under the name of a user if there is one: what was typed may be a password."""
+    principal = user.principal if user is not None else NOBODY
+    entry = AuditEntry(
+        principal,
+        Action.EXECUTE,
+        "login",
+        "user",
+        user.name if user is not None else None,
+        outcome=Outcome.MINOR_FAILURE,
+    )
+    await database.record([entry])
+    raise LoginRefused(REFUSED)
+
+
+async def _let_in(database: Database, key: str, found: Any, renewed: str | None) -> str:
+    """Begin the session of a user as they were found; who has been changed since is not let in."""
+    same = (_USER.c.id == found.id) & (_USER.c.password_hash == found.password_hash)
+
+    async def work(unit: UnitOfWork) -> str:
+        row = (await unit.execute(select_user(same))).first()
+        if row is None:
+            raise LoginRefused(REFUSED)
+        await unit.execute(delete(_FAILURE).where(_FAILURE.c.name_hash == key))
+        if renewed is not None:
+            await unit.execute(update(_USER).where(same).values(password_hash=renewed))
+        return await begin_session(unit, user_of(row))
+
+    return await database.transact(work)

@@ -1,0 +1,98 @@
+"""Sessions: that a browser's user has logged in, for as long as they are there (OWASP ASVS 5 §7).
+
+The cookie is 256 random bits, of which the database has the hash. A session ends when nothing was done in it
+for `IDLE_US`, at the latest `MAX_US` after the login; whoever logs off ends it, and with it every grant that
+was not made to outlive it.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+
+from server.auth.tables import LoginSession, OAuthGrant, UserAccount
+from server.auth.tokens import hash_secret
+from server.auth.users.accounts import User, user_of
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.clock import SECOND_US
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.rows import table_of
+from server.kernel.uids import new_secret
+
+_SESSION = table_of(LoginSession)
+_USER = table_of(UserAccount)
+_GRANT = table_of(OAuthGrant)
+
+IDLE_US = 15 * 60 * SECOND_US  # 45 CFR 164.312(a)(2)(iii), automatic logoff
+MAX_US = 12 * 3600 * SECOND_US  # a shift
+NOTED_US = 60 * SECOND_US  # a use is written when the last one is older
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A login that stands."""
+
+    id: int
+    user: User
+    authenticated_us: int  # the claim auth_time (OpenID Connect Core §2)
+
+
+async def begin_session(unit: UnitOfWork, user: User) -> str:
+    """Log a user in, in the caller's transaction; returns the cookie's text."""
+    secret = new_secret()
+    row = {
+        "token_hash": hash_secret(secret),
+        "user_id": user.id,
+        "authenticated_us": unit.now_us,
+        "used_us": unit.now_us,
+        "expires_us": unit.now_us + MAX_US,
+    }
+    await unit.execute(insert(_SESSION), [row])
+    unit.audit(AuditEntry(user.principal, Action.EXECUTE, "login", "user", user.name))
+    return secret
+
+
+async def find_session(database: Database, secret: str | None, now_us: int) -> Session | None:
+    """The session of a cookie; that it is used is noted. None: there is none, or it is over."""
+    if not secret:
+        return None
+    token_hash = hash_secret(secret)
+    statement = (
+        select(_USER, _SESSION.c.id.label("session_id"), _SESSION.c.authenticated_us, _SESSION.c.used_us)
+        .join(_USER, _USER.c.id == _SESSION.c.user_id)
+        .where(
+            _SESSION.c.token_hash == token_hash, _SESSION.c.ended_us.is_(None), _USER.c.disabled_us.is_(None)
+        )
+        .where(_SESSION.c.expires_us > now_us, _SESSION.c.used_us > now_us - IDLE_US)
+    )
+    async with database.read() as connection:
+        row = (await connection.execute(statement)).first()
+    if row is None:
+        return None
+    if row.used_us < now_us - NOTED_US:
+        await _note_use(database, row.session_id)
+    return Session(row.session_id, user_of(row), row.authenticated_us)
+
+
+async def _note_use(database: Database, session_id: int) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        stands = (_SESSION.c.id == session_id) & _SESSION.c.ended_us.is_(None)
+        await unit.execute(update(_SESSION).where(stands).values(used_us=unit.now_us))
+
+    await database.transact(work)
+
+
+async def end_session(database: Database, session: Session) -> None:
+    """Log off."""
+
+    async def work(unit: UnitOfWork) -> None:
+        stands = (_SESSION.c.id == session.id) & _SESSION.c.ended_us.is_(None)
+        ended = await unit.execute(update(_SESSION).where(stands).values(ended_us=unit.now_us))
+        bound = (
+            (_GRANT.c.session_id == session.id) & _GRANT.c.ended_us.is_(None) & _GRANT.c.is_offline.is_(False)
+        )
+        await unit.execute(update(_GRANT).where(bound).values(ended_us=unit.now_us))
+        if ended.rowcount:
+            principal = session.user.principal
+            unit.audit(AuditEntry(principal, Action.EXECUTE, "logout", "user", session.user.name))
+
+    await database.transact(work)
