@@ -40,6 +40,8 @@ from fhir.interactions.door import Policy
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.auth.middleware import Authentication, Door
+from server.auth.signing import SigningKeys
+from server.auth.token_endpoint import Issuer
 from server.auth.tokens import AccessTokens
 from server.http.body_limit import BodyLimits
 from server.http.doors import include_behind
@@ -182,12 +184,17 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     include_behind(app, ROOT, *_dicomweb_routers(services, archive, notifications))
     include_behind(app, "/admin/api", *_administration(services, archive))
     app.include_router(server.http.health.build_router(readiness, metrics))
-    app.include_router(server.auth.routes.build_router(services, tokens))  # /fhir/.well-known is no resource
+    issuer = Issuer(services.database, services.public_base, _signing_keys(settings, services))
+    app.include_router(server.auth.routes.build_router(services, tokens, issuer))  # before /fhir: .well-known
     include_behind(app, "/fhir", fhir_router)
     site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
     app.include_router(server.viewer.routes.build_router(site))
     answer_unrouted(app, answer)
     return app
+
+
+def _signing_keys(settings: Settings, services: Services) -> SigningKeys:
+    return SigningKeys(services.database, settings.keyring("signing keys"), services.clock)
 
 
 def _door(settings: Settings, services: Services, tokens: AccessTokens, answer: Answer) -> Door:

@@ -437,16 +437,19 @@ class Settings(BaseSettings):
     def subscriptions(self) -> SubscriptionPolicy:
         """Where notifications may go, and the keys of their secrets."""
         hosts = tuple(AllowedHost.parse(each) for each in self.subscription_hosts)
-        keys = [
-            _derived(master, "subscription headers")
-            for master in (self._master(), *self.previous_master_keys)
-        ]
         return SubscriptionPolicy(
             OutboundPolicy(hosts, parse_networks(self.subscription_networks)),
             self.subscription_attempts,
-            keys=Keyring(keys[0], keys[1:]),
+            keys=self.keyring("subscription headers"),
             without_token=not self.auth,
         )
+
+    def keyring(self, purpose: str) -> Keyring:
+        """What seals for one purpose, by this master key and those before it."""
+        current, *previous = (
+            _derived(master, purpose) for master in (self._master(), *self.previous_master_keys)
+        )
+        return Keyring(current, previous)
 
     def derive_key(self, purpose: str) -> bytes:
         """A 256-bit key for one purpose, from the master key, whose file is made if it is missing."""

@@ -6,7 +6,7 @@ Rule: nothing is announced that is not there. Addresses come from the configured
 from typing import Any
 
 from server.auth.assertions import ALGORITHMS
-from server.auth.token_endpoint import METHODS
+from server.auth.token_queries import METHODS
 
 Json = dict[str, Any]
 

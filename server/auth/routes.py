@@ -10,7 +10,7 @@ from server.auth.discovery import (
     smart_configuration,
 )
 from server.auth.middleware import ANONYMOUS
-from server.auth.token_endpoint import Form, Reply, answer
+from server.auth.token_endpoint import Form, Issuer, Reply, answer
 from server.auth.tokens import AccessTokens
 from server.kernel.access import FAILED_KEY
 from server.kernel.audit import Action, AuditEntry, Outcome
@@ -19,16 +19,17 @@ from server.kernel.services import Services
 
 MAX_FORM_BYTES = 64 << 10  # a signed assertion and a long scope need a tenth of it
 
+JWKS_AGE = "public, max-age=3600"  # less than a key is published before it signs
+
 _FAILED = AuditEntry(ANONYMOUS, Action.EXECUTE, "token", "client", outcome=Outcome.MINOR_FAILURE)
 
 
-def build_router(services: Services, tokens: AccessTokens) -> APIRouter:
+def build_router(services: Services, tokens: AccessTokens, issuer: Issuer) -> APIRouter:
     """The router of the authorization server."""
     router = APIRouter(tags=["authorization"])
-    base = services.public_base
 
     async def serve(endpoint: str, request: Request) -> Response:
-        reply = await answer(services.database, endpoint, await _form(request), base)
+        reply = await answer(issuer, endpoint, await _form(request))
         for token_hash in reply.revoked:
             tokens.forget(token_hash)
         if reply.is_refused_client:
@@ -38,7 +39,7 @@ def build_router(services: Services, tokens: AccessTokens) -> APIRouter:
 
     @router.post("/auth/token")
     async def token(request: Request) -> Response:
-        """Issue an access token (RFC 6749 §3.2): client_credentials."""
+        """Issue access tokens (RFC 6749 §3.2)."""
         return await serve("token", request)
 
     @router.post("/auth/introspect")
@@ -51,7 +52,12 @@ def build_router(services: Services, tokens: AccessTokens) -> APIRouter:
         """End a token (RFC 7009)."""
         return await serve("revocation", request)
 
-    _add_discovery(router, base)
+    @router.get("/auth/jwks")
+    async def jwks() -> Response:
+        """The keys that sign id_tokens (RFC 7517 §5)."""
+        return JSONResponse(await issuer.keys.jwks(), headers={"Cache-Control": JWKS_AGE})
+
+    _add_discovery(router, services.public_base)
     return router
 
 

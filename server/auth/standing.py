@@ -2,7 +2,8 @@
 
 A Subscription acts for who asked for it, long after the token of that request has expired. What a client may
 do is the client's: it stands as long as the client is in use, and reaches no further than the client's scope
-does by now. A token that an administrator issued stands for itself: when it ends, its authority does.
+does by now. What a user allowed stands as long as the grant does, too. A token that an administrator
+issued stands for itself: when it ends, its authority does.
 """
 
 from dataclasses import replace
@@ -11,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.auth.clients import select_client
 from server.auth.scopes import Scopes, access_from, intersect, parse_scopes
-from server.auth.tokens import select_token
+from server.auth.tokens import bounded_by_role, select_role, select_token
+from server.auth.users.roles import Role
 from server.kernel.access import Access, Origin, Principal
 from server.kernel.clock import now_us
 from server.kernel.patient_merge import patients_opened_by
@@ -19,13 +21,19 @@ from server.kernel.patient_merge import patients_opened_by
 
 async def access_by(connection: AsyncConnection, origin: Origin, principal: Principal) -> Access | None:
     """What the bearer of a token, which may have expired, may do by now; None: nothing any more."""
+    role = None
+    if origin.grant_id is not None:
+        role = (await connection.execute(select_role(origin.grant_id))).scalar()
+        if role is None:
+            return None
     scopes = await _scopes(connection, origin)
     if scopes is None or not scopes.resources:
         return None
     patient_ids = None
     if origin.patient_id is not None:
         patient_ids = await patients_opened_by(connection, origin.patient_id)
-    return replace(access_from(principal, scopes, patient_ids), origin=origin)
+    access = replace(access_from(principal, scopes, patient_ids), origin=origin)
+    return access if role is None else bounded_by_role(access, Role(role))
 
 
 async def _scopes(connection: AsyncConnection, origin: Origin) -> Scopes | None:

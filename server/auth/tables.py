@@ -4,7 +4,7 @@ Secrets and tokens are here only as SHA-256 hashes: they are 256 random bits, so
 Passwords, which are not random, are hashed by Argon2id. What is used once has `used_us`.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, Text, UniqueConstraint, true
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field
 
 from server.kernel.rows import Row
@@ -46,8 +46,6 @@ class AccessToken(Row, table=True):
     subject: str  # the Principal's id
     scope: str = Field(sa_type=Text)
     patient_id: str | None = None  # the launch patient; None: the token has no patient
-    # Whether the patient bounds what user/ and system/ scopes open too.
-    is_confined: bool = Field(default=True, sa_column=Column(Boolean, nullable=False, server_default=true()))
     issued_us: int = Field(sa_type=BigInteger)
     expires_us: int = Field(sa_type=BigInteger, index=True)
     revoked_us: int | None = Field(default=None, sa_type=BigInteger)  # None: not revoked

@@ -22,8 +22,6 @@ from authlib.oauth2.rfc6749 import (
     OAuth2Request,
 )
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
-from authlib.oauth2.rfc7009 import RevocationEndpoint
-from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from sqlalchemy import Connection, insert
 
 from server.auth.assertions import (
@@ -34,20 +32,12 @@ from server.auth.assertions import (
     drop_expired_jtis,
 )
 from server.auth.clients import RegisteredClient, select_client
+from server.auth.grants.token_grants import CodeGrant, RefreshGrant
 from server.auth.scopes import InvalidScope
+from server.auth.signing import Sign, SigningKeys
 from server.auth.tables import AccessToken
-from server.auth.tokens import (
-    IssuedToken,
-    TokenRecord,
-    TokenRequest,
-    hash_secret,
-    issued_entry,
-    new_token,
-    revocation,
-    select_token,
-)
-from server.kernel.access import Principal
-from server.kernel.audit import Action, AuditEntry
+from server.auth.token_queries import METHODS, Introspection, Revocation
+from server.auth.tokens import IssuedToken, TokenRequest, issued_entry, new_token
 from server.kernel.clock import SECOND_US
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
@@ -58,7 +48,6 @@ logging.getLogger("authlib").setLevel(logging.INFO)  # its grants log whole toke
 
 TOKEN_TTL_S = 300  # SMART 2.2 Backend Services: expires_in should not exceed five minutes
 MAX_FIELDS = 50  # of a form
-METHODS = ("private_key_jwt", "client_secret_basic", "client_secret_post")
 NOT_AUTHENTICATED = "The client could not be authenticated."  # one sentence for every cause: no oracle
 
 
@@ -86,19 +75,31 @@ class Reply:
         return self.body.get("error") == "invalid_client"
 
 
-async def answer(database: Database, endpoint: str, form: Form, public_base: str) -> Reply:
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who answers at these endpoints."""
+
+    database: Database
+    public_base: str
+    keys: SigningKeys
+    style_url: str | None = None  # smart_style_url of a token response
+
+
+async def answer(issuer: Issuer, endpoint: str, form: Form) -> Reply:
     """Serve one call of an endpoint ("token", "introspection", "revocation") in one transaction."""
     try:
-        request = FormRequest(f"{public_base}/auth/{endpoint}", form)
+        request = FormRequest(f"{issuer.public_base}/auth/{endpoint}", form)
     except OAuth2Error as error:
         return Reply(*error())
+    is_of_user = request.form.get("grant_type") == CodeGrant.GRANT_TYPE
+    sign = await issuer.keys.signer() if is_of_user else None
 
     async def work(unit: UnitOfWork) -> Reply:
         return await unit.connection.run_sync(
-            lambda c: TokenServer(unit, c, public_base).serve(endpoint, request)
+            lambda c: TokenServer(unit, c, issuer, sign).serve(endpoint, request)
         )
 
-    return await database.transact(work)
+    return await issuer.database.transact(work)
 
 
 class FormPayload(OAuth2Payload):
@@ -144,18 +145,21 @@ class FormRequest(OAuth2Request):
 class TokenServer(AuthorizationServer):
     """Authlib's core for one call, in one transaction."""
 
-    def __init__(self, unit: UnitOfWork, connection: Connection, public_base: str) -> None:
+    def __init__(self, unit: UnitOfWork, connection: Connection, issuer: Issuer, sign: Sign | None) -> None:
         super().__init__()
         self.unit = unit
         self.connection = connection
-        self.public_base = public_base
+        self.public_base = issuer.public_base
+        self.style_url = issuer.style_url
+        self.sign = sign
         self.revoked: list[str] = []
         self._issued: IssuedToken | None = None
-        rules = AssertionRules(f"{public_base}/auth/token", unit.now_us / SECOND_US, self._burn)
+        rules = AssertionRules(f"{self.public_base}/auth/token", unit.now_us / SECOND_US, self._burn)
         self.register_client_auth_method(ClientAssertion.CLIENT_AUTH_METHOD, ClientAssertion(rules))
-        self.register_grant(BackendServices)
-        self.register_endpoint(Introspection)
-        self.register_endpoint(Revocation)
+        for grant in (BackendServices, CodeGrant, RefreshGrant):
+            self.register_grant(grant)
+        for queries in (Introspection, Revocation):
+            self.register_endpoint(queries)
 
     def serve(self, endpoint: str, request: FormRequest) -> Reply:
         """Answer one request."""
@@ -170,10 +174,12 @@ class TokenServer(AuthorizationServer):
         row = None if "\x00" in client_id else self.connection.execute(select_client(client_id)).one_or_none()
         return None if row is None else RegisteredClient(dict(row._mapping))
 
-    def find_token(self, token: str) -> TokenRecord | None:
-        """A token in use, by its text."""
-        row = self.connection.execute(select_token(hash_secret(token), self.unit.now_us)).one_or_none()
-        return None if row is None else TokenRecord(**row._mapping)
+    def issue(self, request: TokenRequest) -> str:
+        """A new access token, kept and audited; returns its text."""
+        issued = new_token(request, self.unit.now_us)
+        self.connection.execute(insert(_TOKEN), [issued.row])
+        self.unit.audit(issued_entry(issued))
+        return issued.text
 
     def generate_token(  # noqa: PLR0913, PLR0917  Authlib's signature
         self,
@@ -231,73 +237,6 @@ class BackendServices(ClientCredentialsGrant):
             self.client.granted(self.request.payload.scope if self.request.payload else None)
         except InvalidScope as fault:
             raise InvalidScopeError(description=str(fault)) from fault
-
-
-class _TokenQueries:
-    """What introspection and revocation share: any token of ours, whatever the hint (RFC 7009 §2.1)."""
-
-    server: TokenServer
-
-    def check_params(self, request: FormRequest, client: RegisteredClient) -> None:  # noqa: ARG002  Authlib's signature
-        if not request.form.get("token"):
-            raise InvalidRequestError(description="The token parameter is required.")
-
-    def query_token(self, token_string: str, token_type_hint: str | None) -> "BoundToken | None":  # noqa: ARG002
-        record = self.server.find_token(token_string)
-        return None if record is None else BoundToken(record)
-
-
-class Introspection(_TokenQueries, IntrospectionEndpoint):
-    """RFC 7662: a client learns of its own tokens; every other token is `{"active": false}` to it."""
-
-    CLIENT_AUTH_METHODS = METHODS
-
-    def check_permission(self, token: "BoundToken", client: RegisteredClient, request: object) -> bool:  # noqa: ARG002
-        return token.check_client(client)
-
-    def introspect_token(self, token: "BoundToken") -> dict[str, Any]:
-        record = token.record
-        described = {
-            "active": True,
-            "iss": self.server.public_base,
-            "sub": record.subject,
-            "client_id": record.client_id,
-            "token_type": "Bearer",
-            "scope": record.scope,
-            "iat": record.issued_us // SECOND_US,
-            "exp": record.expires_us // SECOND_US,
-        }
-        return described if record.patient_id is None else {**described, "patient": record.patient_id}
-
-
-class Revocation(_TokenQueries, RevocationEndpoint):
-    """RFC 7009: a client ends its own tokens; what is no token in use is answered 200 all the same."""
-
-    CLIENT_AUTH_METHODS = METHODS
-
-    def revoke_token(self, token: "BoundToken", request: FormRequest) -> None:  # noqa: ARG002  Authlib's signature
-        record, server = token.record, self.server
-        server.connection.execute(revocation(record.token_hash, server.unit.now_us))
-        server.revoked.append(record.token_hash)
-        principal = Principal(record.subject, record.client_name or record.subject)
-        server.unit.audit(AuditEntry(principal, Action.UPDATE, "revoke", "token", record.token_hash[:12]))
-
-
-@dataclass(frozen=True, slots=True)
-class BoundToken:
-    """A token in use, with the questions that Authlib's endpoints ask of it."""
-
-    record: TokenRecord
-
-    def check_client(self, client: RegisteredClient) -> bool:
-        """Whether the token was issued to this client."""
-        return self.record.client_id == client.client_id
-
-    def is_expired(self) -> bool:
-        return False  # `select_token` finds none that is
-
-    def is_revoked(self) -> bool:
-        return False
 
 
 def read_form(form: Form) -> dict[str, str]:

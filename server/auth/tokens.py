@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import Select, Update, insert, select, update
 
 from server.auth.scopes import InvalidScope, Scopes, access_from, parse_scopes
-from server.auth.tables import AccessToken, OAuthClient
+from server.auth.tables import AccessToken, OAuthClient, OAuthGrant, UserAccount
+from server.auth.users.roles import Role, closed_types
 from server.kernel.access import Access, Context, Origin, Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import SECOND_US, Clock, now_us
@@ -26,6 +27,8 @@ from server.kernel.uids import new_secret
 
 _TOKEN = table_of(AccessToken)
 _CLIENT = table_of(OAuthClient)
+_GRANT = table_of(OAuthGrant)
+_USER = table_of(UserAccount)
 
 CACHE_US = 5 * SECOND_US
 CACHE_TOKENS = 10_000  # bounds memory; the longest unused leaves first
@@ -46,6 +49,7 @@ class TokenRequest:
     ttl_s: int
     client_id: str | None = None
     patient_id: str | None = None
+    grant_id: int | None = None  # of a user
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,31 @@ class TokenRecord:
     patient_id: str | None
     issued_us: int
     expires_us: int
+    grant_id: int | None
+    user_name: str | None  # for people
+    role: str | None  # of the user; None: no user stands behind it
+
+    @property
+    def principal(self) -> Principal:
+        """The bearer as audit names them: the user, else the client, else the token itself."""
+        return Principal(self.subject, self.user_name or self.client_name or self.subject)
 
     def as_access(self, patient_ids: frozenset[str] | None) -> Access:
         """What the bearer may do; `patient_ids` as in `Access`."""
-        principal = Principal(self.subject, self.client_name or self.subject)
-        origin = Origin(self.token_hash, self.client_id, self.patient_id, self.scope)
-        return replace(access_from(principal, parse_scopes(self.scope), patient_ids), origin=origin)
+        origin = Origin(self.token_hash, self.client_id, self.patient_id, self.scope, self.grant_id)
+        access = access_from(self.principal, parse_scopes(self.scope), patient_ids)
+        access = replace(access, origin=origin)
+        return access if self.role is None else bounded_by_role(access, Role(self.role))
+
+
+def bounded_by_role(access: Access, role: Role) -> Access:
+    """What a user of this role may do of it."""
+    return replace(
+        access,
+        is_confined=role is Role.PATIENT,
+        closed_types=closed_types(role),
+        may_administer=role is Role.ADMIN,
+    )
 
 
 def hash_secret(secret: str) -> str:
@@ -91,6 +114,7 @@ def new_token(request: TokenRequest, issued_us: int) -> IssuedToken:
         "subject": request.subject or f"token:{token_hash[:12]}",
         "scope": request.scopes.text,
         "patient_id": request.patient_id,
+        "grant_id": request.grant_id,
         "issued_us": issued_us,
         "expires_us": issued_us + request.ttl_s * SECOND_US,
         "revoked_us": None,
@@ -99,15 +123,25 @@ def new_token(request: TokenRequest, issued_us: int) -> IssuedToken:
 
 
 def select_token(token_hash: str, at_us: int) -> Select[Any]:
-    """A token as `TokenRecord`, unless it is expired or revoked, or its client is disabled."""
-    t, c = _TOKEN.c, _CLIENT.c
-    columns = (t.token_hash, t.client_id, t.subject, t.scope, t.patient_id, t.issued_us, t.expires_us)
+    """A token as `TokenRecord`, unless it is over, or what it stands on: its client, its grant, its user."""
+    t, c, g, u = _TOKEN.c, _CLIENT.c, _GRANT.c, _USER.c
+    told = (t.token_hash, t.client_id, t.subject, t.scope, t.patient_id, t.issued_us, t.expires_us)
+    who = (t.grant_id, c.name.label("client_name"), u.display.label("user_name"), u.role)
+    of_users = _GRANT.join(_USER, (u.id == g.user_id) & u.disabled_us.is_(None) & g.ended_us.is_(None))
     return (
-        select(*columns, c.name.label("client_name"))
+        select(*told, *who)
         .select_from(_TOKEN.outerjoin(_CLIENT, c.client_id == t.client_id))
+        .outerjoin(of_users, g.id == t.grant_id)
         .where(t.token_hash == token_hash, t.revoked_us.is_(None), t.expires_us > at_us)
         .where(c.disabled_us.is_(None), t.client_id.is_(None) | c.client_id.is_not(None))
+        .where(t.grant_id.is_(None) | g.id.is_not(None))
     )
+
+
+def select_role(grant_id: int) -> Select[Any]:
+    """The role of the user who allowed a grant, as long as both stand."""
+    stands = (_GRANT.c.id == grant_id) & _GRANT.c.ended_us.is_(None) & _USER.c.disabled_us.is_(None)
+    return select(_USER.c.role).join(_GRANT, _GRANT.c.user_id == _USER.c.id).where(stands)
 
 
 def revocation(token_hash: str, at_us: int) -> Update:

@@ -99,6 +99,7 @@ class Origin:
     client_id: str | None  # None: an administrator issued the token
     patient_id: str | None  # the launch patient
     scope: str
+    grant_id: int | None = None  # None: no user stands behind the token
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,17 @@ class Access:
     """What one request may do.
 
     `patient_ids` is the launch patient with the patients merged into it; None: the token has no patient.
-    A token with a patient confines *every* grant to that compartment, whatever its context.
+    A token with a patient confines *every* grant to that compartment, whatever its context, unless its user
+    may see others too: then the grants of the context `user` reach as far as the user (SMART 2.2, Scopes).
     """
 
     principal: Principal
     grants: tuple[Grant, ...]
     patient_ids: frozenset[str] | None = None
     origin: Origin | None = None  # None: no token, this is the server's own or everybody's
+    is_confined: bool = True  # whether the patient bounds grants of the context `user` too
+    closed_types: frozenset[str] = frozenset()  # resource types that no grant opens
+    may_administer: bool = True  # false: a user who is no administrator
 
     def reach(self, resource_type: str, permission: Permission) -> Reach:
         """How far `permission` on `resource_type` goes.
@@ -121,11 +126,12 @@ class Access:
             Forbidden: no grant opens it, or only patient grants do and the token has no patient.
         """
         granting = [grant for grant in self.grants if grant.covers(resource_type, permission)]
-        if not granting:
+        if not granting or resource_type in self.closed_types:
             raise Forbidden(f"The token grants no '{permission.value}' on {resource_type}.")
-        if self.patient_ids is not None:
+        is_of_patient = all(grant.context is Context.PATIENT for grant in granting)
+        if self.patient_ids is not None and (self.is_confined or is_of_patient):
             return Reach(self.patient_ids)
-        if all(grant.context is Context.PATIENT for grant in granting):
+        if is_of_patient:
             raise Forbidden("The token grants patient access but names no patient.")
         return EVERYONE
 
@@ -140,7 +146,7 @@ class Access:
             for grant in self.grants
             if grant.context is not Context.PATIENT
         )
-        if not is_whole or self.patient_ids is not None:
+        if not is_whole or self.patient_ids is not None or not self.may_administer:
             raise Forbidden("Administration needs the scope system/*.cruds and a token without a patient.")
 
 

@@ -201,5 +201,4 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("access_token", schema=None) as batch_op:
         batch_op.add_column(sa.Column("grant_id", sa.BigInteger(), nullable=True))
-        batch_op.add_column(sa.Column("is_confined", sa.Boolean(), server_default=sa.true(), nullable=False))
         batch_op.create_index(batch_op.f("ix_access_token_grant_id"), ["grant_id"], unique=False)

@@ -6,7 +6,7 @@ from server.auth.assertions import ALGORITHMS
 from server.auth.discovery import CAPABILITIES, GRANT_TYPES, SCOPES
 from server.auth.middleware import OPEN, PROTECTED
 from server.auth.scopes import CONTEXT_SCOPES
-from server.auth.token_endpoint import METHODS
+from server.auth.token_queries import METHODS
 from server.http.hosts import PROBED
 from server.kernel.access import Permission
 from server.kernel.audit import Action, Outcome

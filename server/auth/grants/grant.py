@@ -1,0 +1,118 @@
+"""A grant: made when a user consents, ended once for all that it bought (decision 0032)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select, update
+
+from server.auth.grants.context import LaunchContext, read_context
+from server.auth.scopes import Scopes, parse_scopes
+from server.auth.tables import AccessToken, LoginSession, OAuthGrant, UserAccount
+from server.auth.users.accounts import User, user_of
+from server.auth.users.sessions import IDLE_US
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.database import UnitOfWork
+from server.kernel.rows import table_of
+
+_GRANT = table_of(OAuthGrant)
+_USER = table_of(UserAccount)
+_SESSION = table_of(LoginSession)
+_TOKEN = table_of(AccessToken)
+
+OFFLINE, ONLINE = "offline_access", "online_access"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a user has allowed a client."""
+
+    client_id: str
+    user: User
+    session_id: int
+    scopes: Scopes
+    patient_id: str | None  # in context; None: there is none
+    context: LaunchContext
+    purpose: str | None = None  # PurposeOfUse, when it is not treatment
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant that stands."""
+
+    id: int
+    client_id: str
+    user: User
+    scopes: Scopes
+    patient_id: str | None
+    context: LaunchContext
+    is_offline: bool
+    authenticated_us: int  # when the user logged in
+    is_online: bool  # whether the session is still in use
+
+
+def new_grant(connection: Connection, allowed: Allowed, now_us: int) -> int:
+    """Make a grant; returns its id."""
+    row = {
+        "client_id": allowed.client_id,
+        "user_id": allowed.user.id,
+        "session_id": allowed.session_id,
+        "scope": allowed.scopes.text,
+        "patient_id": allowed.patient_id,
+        "context": allowed.context.to_json(),
+        "purpose": allowed.purpose,
+        "is_offline": OFFLINE in allowed.scopes.others,
+        "created_us": now_us,
+    }
+    grant_id: int = connection.execute(insert(_GRANT).values(**row).returning(_GRANT.c.id)).scalar_one()
+    return grant_id
+
+
+def find_grant(connection: Connection, grant_id: int, now_us: int) -> Grant | None:
+    """A grant that stands, of a user in use."""
+    row = connection.execute(_select_grant(grant_id)).first()
+    if row is None:
+        return None
+    is_online = row.session_ended_us is None and row.expires_us > now_us and row.used_us > now_us - IDLE_US
+    return Grant(
+        row.grant_id,
+        row.client_id,
+        user_of(row),
+        parse_scopes(row.scope),
+        row.launch_patient,
+        read_context(row.context),
+        row.is_offline,
+        row.authenticated_us,
+        is_online,
+    )
+
+
+def _select_grant(grant_id: int) -> Select[Any]:
+    return (
+        select(
+            _USER,
+            _GRANT.c.id.label("grant_id"),
+            _GRANT.c.patient_id.label("launch_patient"),
+            *(_GRANT.c[name] for name in ("client_id", "scope", "context", "is_offline")),
+            *(_SESSION.c[name] for name in ("authenticated_us", "used_us", "expires_us")),
+            _SESSION.c.ended_us.label("session_ended_us"),
+        )
+        .join(_GRANT, _GRANT.c.user_id == _USER.c.id)
+        .join(_SESSION, _SESSION.c.id == _GRANT.c.session_id)
+        .where(_GRANT.c.id == grant_id, _GRANT.c.ended_us.is_(None), _USER.c.disabled_us.is_(None))
+    )
+
+
+def end_grant(unit: UnitOfWork, connection: Connection, grant_id: int, why: str) -> Sequence[str]:
+    """End a grant with all its tokens; returns the hashes of access tokens that caches must forget.
+
+    `why` is the interaction that audit names: "revoke", "reuse".
+    """
+    stands = (_GRANT.c.id == grant_id) & _GRANT.c.ended_us.is_(None)
+    ended = update(_GRANT).where(stands).values(ended_us=unit.now_us).returning(_GRANT.c.user_id)
+    user_id = connection.execute(ended).scalar()
+    if user_id is not None:
+        user = user_of(connection.execute(select(_USER).where(_USER.c.id == user_id)).one())
+        unit.audit(AuditEntry(user.principal, Action.UPDATE, why, "grant", str(grant_id)))
+    live = (_TOKEN.c.grant_id == grant_id) & (_TOKEN.c.expires_us > unit.now_us)
+    return connection.execute(select(_TOKEN.c.token_hash).where(live)).scalars().all()
