@@ -4,19 +4,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from ai_engine.tables import ModelVersion
+from dicomweb.tables import Study
 from fhir.bundles.importing import import_files
 from fhir.interactions.door import Door, Policy
-from server.auth.clients import add_client
+from server.auth.clients import Wanted, add_client
+from server.auth.grants.context import LaunchContext
+from server.auth.launches import Prepared, prepare_launch
 from server.auth.tokens import issue_token
-from server.kernel.access import system_access
+from server.auth.users.accounts import NewUser, add_user, find_user
+from server.kernel.access import Principal, system_access
 from server.kernel.database import Database
-from server.kernel.faults import Fault, FaultKind
+from server.kernel.faults import Fault, FaultKind, NotFound
 from server.kernel.object_stores import open_store
 from server.kernel.read_audit import ReadAudit
 from server.kernel.redis import RedisLink
@@ -26,6 +30,7 @@ from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
 from server.workflows.job_registry import SUBSCRIPTIONS
 from server.workflows.packages import Loaded, load_package, publish_shipped
+from server.workflows.projection import imaging_study_id_of
 from server.workflows.terminology_import.forms import Form
 from server.workflows.terminology_import.importing import import_path
 from server.workflows.terminology_import.importing import told as told_of
@@ -35,6 +40,7 @@ from terminology.releases.writer import Progress
 SECRET_SETTINGS = frozenset(
     {"backup_key", "master_key", "previous_master_keys", "objects_secret_key", "objects_encryption_key"}
 )
+ADMINISTRATOR = Principal("system:administrator", "administrator")
 
 
 class NotUsable(Fault):
@@ -67,13 +73,58 @@ async def issue(settings: Settings, scope: str, patient: str | None, ttl_s: int)
         return await issue_token(database, scope=scope, patient=patient, ttl_s=ttl_s)
 
 
-async def register_client(settings: Settings, name: str, scope: str, jwks_file: str | None) -> list[str]:
-    """Register a Backend Services client; returns lines with its identifier and its secret, if it has one."""
-    jwks = Path(jwks_file).read_text() if jwks_file else None  # noqa: ASYNC240  a small file, before any serving
+async def register_client(settings: Settings, wanted: Wanted) -> list[str]:
+    """Register a client; returns lines with its identifier and its secret, if it has one."""
     async with open_database(settings) as database:
-        new = await add_client(database, name=name, scope=scope, jwks=jwks)
+        new = await add_client(database, wanted)
     lines = [f"client_id {new.client_id}"]
     return [*lines, f"client_secret {new.client_secret}"] if new.client_secret else lines
+
+
+async def register_user(settings: Settings, new: NewUser) -> str:
+    """Make the account of a user; returns a sentence that says so."""
+    async with open_database(settings) as database:
+        user = await add_user(database, new, ADMINISTRATOR)
+    return f"{user.name} may log in as {user.role.value}."
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a user looks at when they launch an app."""
+
+    patient_id: str | None = None
+    study_instance_uid: str | None = None
+
+
+async def prepare(settings: Settings, client_id: str, name: str, seen: Seen) -> str:
+    """Prepare an EHR launch for a user; returns the parameters that the app's launch URL gets.
+
+    Raises:
+        NotFound: there is no such client, user or study.
+        NotUsable: the study is another patient's.
+    """
+    async with open_database(settings) as database:
+        user = await find_user(database, name)
+        patient_id, context = seen.patient_id, LaunchContext()
+        if seen.study_instance_uid is not None:
+            patient_id = await _patient_of_study(database, seen)
+            study = f"ImagingStudy/{imaging_study_id_of(seen.study_instance_uid)}"
+            context = LaunchContext(fhir_context=({"reference": study, "type": "ImagingStudy"},))
+        prepared = Prepared(client_id, user.id, patient_id, context)
+        handle = await prepare_launch(database, prepared, ADMINISTRATOR)
+    return urlencode({"iss": f"{settings.base}/fhir", "launch": handle})
+
+
+async def _patient_of_study(database: Database, seen: Seen) -> str:
+    study = table_of(Study)
+    mine = study.c.study_instance_uid == seen.study_instance_uid
+    async with database.read() as connection:
+        row = (await connection.execute(select(study.c.patient_id).where(mine))).first()
+    if row is None:
+        raise NotFound("There is no such study.")
+    if row.patient_id is None or seen.patient_id not in (None, row.patient_id):
+        raise NotUsable("The study is not that patient's.")
+    return str(row.patient_id)
 
 
 async def load_definitions(

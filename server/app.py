@@ -21,6 +21,7 @@ import dicomweb.worklist.events.routes
 import dicomweb.worklist.outside.routes
 import dicomweb.worklist.routes
 import fhir.routes
+import server.auth.authorize.routes
 import server.auth.routes
 import server.http.health
 import server.viewer.routes
@@ -36,9 +37,11 @@ from dicomweb.urls import ROOT
 from dicomweb.worklist.events.report import KINDS as REPORTED_KINDS
 from dicomweb.worklist.events.routes import Notifications
 from fhir.capability import ServerFacts
+from fhir.interactions.door import Door as FhirDoor
 from fhir.interactions.door import Policy
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
+from server.auth.authorize.patients import Patients
 from server.auth.middleware import Authentication, Door
 from server.auth.signing import SigningKeys
 from server.auth.token_endpoint import Issuer
@@ -186,6 +189,8 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     app.include_router(server.http.health.build_router(readiness, metrics))
     issuer = Issuer(services.database, services.public_base, _signing_keys(settings, services))
     app.include_router(server.auth.routes.build_router(services, tokens, issuer))  # before /fhir: .well-known
+    patients = Patients(FhirDoor(services, settings.derive_key("fhir page tokens")))
+    app.include_router(server.auth.authorize.routes.build_router(services, patients))
     include_behind(app, "/fhir", fhir_router)
     site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
     app.include_router(server.viewer.routes.build_router(site))

@@ -45,6 +45,7 @@ cli = typer.Typer(
 )
 db = typer.Typer(help="The database.", no_args_is_help=True)
 client = typer.Typer(help="OAuth clients.", no_args_is_help=True)
+user = typer.Typer(help="Users who log in.", no_args_is_help=True)
 models = typer.Typer(help="Models.", no_args_is_help=True)
 viewer = typer.Typer(help="The web viewer OHIF.", no_args_is_help=True)
 backup = typer.Typer(
@@ -56,6 +57,7 @@ cli.add_typer(backup, name="backup")
 cli.add_typer(definitions, name="fhir")
 cli.add_typer(db, name="db")
 cli.add_typer(client, name="client")
+cli.add_typer(user, name="user")
 cli.add_typer(models, name="models")
 cli.add_typer(viewer, name="viewer")
 cli.add_typer(terminology, name="terminology")
@@ -191,18 +193,68 @@ def token(
 
 
 @client.command("add")
-def client_add(
+def client_add(  # noqa: PLR0913, PLR0917  one parameter an option
     name: Annotated[str, typer.Option(help="A name for people.")],
     scope: Annotated[str, typer.Option(help="The scopes it may ask for.")],
-    jwks: Annotated[str | None, typer.Option(help="A file with its public keys (private_key_jwt).")] = None,
+    redirect_uri: Annotated[
+        list[str] | None,
+        typer.Option(help="Where users of the app come back to; may be given more than once."),
+    ] = None,
+    jwks: Annotated[
+        Path | None, typer.Option(help="A file with its public keys (private_key_jwt).", exists=True)
+    ] = None,
+    confidential: Annotated[
+        bool, typer.Option("--confidential", help="An app that can keep a secret, which is shown once.")
+    ] = False,
     data: Data = None,
 ) -> None:
-    """Register a Backend Services client; without --jwks it gets a secret, shown once."""
+    """Register an app that users log in to, or without --redirect-uri a Backend Services client."""
     from server.administration import register_client
+    from server.auth.clients import Wanted
 
-    settings = load_settings(data=data)
-    for line in asyncio.run(register_client(settings, name, scope, jwks)):
+    keys = None if jwks is None else jwks.read_text()
+    wanted = Wanted(name, scope, keys, tuple(redirect_uri or ()), confidential)
+    for line in asyncio.run(register_client(load_settings(data=data), wanted)):
         typer.echo(line)
+
+
+@user.command("add")
+def user_add(  # noqa: PLR0913, PLR0917  one parameter an option
+    name: Annotated[str, typer.Argument(help="What they type to log in.")],
+    role: Annotated[str, typer.Option(help="clinician, patient, admin or auditor.")] = "clinician",
+    patient: Annotated[str | None, typer.Option(help="Of a patient: the id of their Patient.")] = None,
+    display: Annotated[str | None, typer.Option(help="Their name for people.")] = None,
+    fhir_user: Annotated[str | None, typer.Option(help="Their resource, such as Practitioner/1.")] = None,
+    data: Data = None,
+) -> None:
+    """Make an account; the password is asked for, or comes in ISTHMUS_PASSWORD."""
+    from server.administration import register_user
+    from server.auth.users.accounts import NewUser
+    from server.auth.users.roles import Role
+
+    if role not in {each.value for each in Role}:
+        raise typer.BadParameter(f"{role} is no role.", param_hint="--role")
+    password = os.environ.get("ISTHMUS_PASSWORD") or typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
+    new = NewUser(name, Role(role), display, password, fhir_user, patient)
+    typer.echo(asyncio.run(register_user(load_settings(data=data), new)))
+
+
+@cli.command()
+def launch(  # noqa: PLR0913, PLR0917  one parameter an option
+    client_id: Annotated[str, typer.Option("--client", help="The app's client_id.")],
+    user_name: Annotated[str, typer.Option("--user", help="Who launches it.")],
+    patient: Annotated[str | None, typer.Option(help="The id of the Patient in context.")] = None,
+    study: Annotated[str | None, typer.Option(help="The Study Instance UID in context.")] = None,
+    url: Annotated[str, typer.Option(help="The app's launch URL.")] = "",
+    data: Data = None,
+) -> None:
+    """Prepare an EHR launch; prints the launch URL, good for five minutes and one use."""
+    from server.administration import Seen, prepare
+
+    query = asyncio.run(prepare(load_settings(data=data), client_id, user_name, Seen(patient, study)))
+    typer.echo(f"{url}{'&' if '?' in url else '?'}{query}")
 
 
 @models.command("list")

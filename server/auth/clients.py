@@ -5,7 +5,7 @@ Secrets are made here and shown once. Keys are public: RSA of 2048 to 8192 bits 
 
 import hmac
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, KeySet, RSAKey
 from sqlalchemy import Select, insert, select, update
 
+from server.auth.redirects import is_same_uri, require_redirect_uri
 from server.auth.scopes import InvalidScope, Scopes, intersect, parse_scopes
 from server.auth.tables import OAuthClient
 from server.auth.tokens import hash_secret
@@ -29,12 +30,41 @@ _CLIENT = table_of(OAuthClient)
 
 MAX_KEYS = 32  # in one JWK Set
 MAX_NAME = 200  # characters
+MAX_REDIRECTS = 20  # URIs of one client
 RSA_BITS = range(2048, 8193)
 SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 
 
 class InvalidClientMetadata(Fault):
     """A client cannot be registered as described (RFC 7591 §3.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client shall be."""
+
+    name: str  # for people; audit and the pages show it
+    scope: str  # the most it may be granted
+    jwks: str | None = None  # the text of its JWK Set; public keys only
+    redirect_uris: Sequence[str] = ()  # of an app that users allow
+    is_confidential: bool = False  # an app that can keep a secret
+
+    @property
+    def is_app(self) -> bool:
+        """Whether users allow it, or it acts for itself."""
+        return bool(self.redirect_uris)
+
+    @property
+    def method(self) -> str:
+        """How it authenticates (RFC 7591 §2, token_endpoint_auth_method)."""
+        if self.jwks is not None:
+            return "private_key_jwt"
+        return "none" if self.is_app and not self.is_confidential else "client_secret_basic"
+
+    @property
+    def grant_types(self) -> Sequence[str]:
+        """How it gets tokens."""
+        return ["authorization_code", "refresh_token"] if self.is_app else ["client_credentials"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +107,10 @@ class RegisteredClient(ClientMixin):
             raise InvalidScope("None of these scopes is granted to this client.")
         return granted
 
+    def registered_scopes(self) -> Scopes:
+        """The most that it may ask of anybody."""
+        return parse_scopes(self._scope)
+
     def keys(self) -> KeySet:
         """The client's public keys.
 
@@ -95,7 +129,7 @@ class RegisteredClient(ClientMixin):
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         """Compared as strings, never as prefixes (RFC 9700 §2.1)."""
-        return redirect_uri in self._redirect_uris
+        return any(is_same_uri(each, redirect_uri) for each in self._redirect_uris)
 
     def check_client_secret(self, client_secret: str) -> bool:
         return self._secret_hash is not None and hmac.compare_digest(
@@ -120,39 +154,49 @@ def select_client(client_id: str) -> Select[Any]:
     return select(_CLIENT).where(_CLIENT.c.client_id == client_id, _CLIENT.c.disabled_us.is_(None))
 
 
-async def add_client(database: Database, *, name: str, scope: str, jwks: str | None = None) -> NewClient:
-    """Register a backend client (client_credentials): with keys when `jwks` is given, else with a secret.
+async def find_client(database: Database, client_id: str) -> RegisteredClient | None:
+    """A client in use; None: there is none such."""
+    if not client_id or "\x00" in client_id:
+        return None
+    async with database.read() as connection:
+        row = (await connection.execute(select_client(client_id))).one_or_none()
+    return None if row is None else RegisteredClient(dict(row._mapping))
 
-    Args:
-        database: where clients are kept.
-        name: for people; audit shows it.
-        scope: the most the client may be granted.
-        jwks: the text of its JWK Set; public keys only.
+
+async def add_client(database: Database, wanted: Wanted) -> NewClient:
+    """Register a client: an app that users allow when it has redirect URIs, else a backend client.
 
     Raises:
-        InvalidScope: the scope is not understood, or has no system/ scope.
+        InvalidScope: the scope is not understood, or of a backend client has no system/ scope.
+        InvalidRedirect: a redirect URI is none that an answer may go to.
         InvalidClientMetadata: the name is blank or too long, or a key is not acceptable.
     """
-    if not name.strip() or len(name) > MAX_NAME:
-        raise InvalidClientMetadata(f"A client needs a name of at most {MAX_NAME} characters.")
-    scopes = parse_scopes(scope)
-    if not scopes.in_context(Context.SYSTEM):
+    if not wanted.name.strip() or len(wanted.name) > MAX_NAME or not wanted.name.isprintable():
+        raise InvalidClientMetadata(f"A client needs a name of at most {MAX_NAME} printable characters.")
+    scopes = parse_scopes(wanted.scope)
+    if not wanted.is_app and not scopes.in_context(Context.SYSTEM):
         raise InvalidScope("A backend client needs a system/ scope.")
-    if jwks is not None:
-        read_jwks(jwks)
-    new = NewClient(new_id(), new_secret() if jwks is None else None)
+    if wanted.is_app and scopes.in_context(Context.SYSTEM):
+        raise InvalidScope("What users allow an app are patient/ and user/ scopes.")
+    if len(wanted.redirect_uris) > MAX_REDIRECTS:
+        raise InvalidClientMetadata(f"A client has at most {MAX_REDIRECTS} redirect URIs.")
+    for uri in wanted.redirect_uris:
+        require_redirect_uri(uri)
+    if wanted.jwks is not None:
+        read_jwks(wanted.jwks)
+    new = NewClient(new_id(), new_secret() if wanted.method in SECRET_METHODS else None)
 
     async def work(unit: UnitOfWork) -> None:
         row = {
             "client_id": new.client_id,
-            "name": name,
-            "token_endpoint_auth_method": "private_key_jwt" if jwks else "client_secret_basic",
+            "name": wanted.name,
+            "token_endpoint_auth_method": wanted.method,
             "secret_hash": hash_secret(new.client_secret) if new.client_secret else None,
-            "jwks": jwks,
+            "jwks": wanted.jwks,
             "jwks_uri": None,
             "scope": scopes.text,
-            "grant_types": '["client_credentials"]',
-            "redirect_uris": "[]",
+            "grant_types": orjson.dumps(wanted.grant_types).decode(),
+            "redirect_uris": orjson.dumps(list(wanted.redirect_uris)).decode(),
             "created_us": unit.now_us,
         }
         await unit.execute(insert(_CLIENT), [row])

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from server.app import build_app, build_services, close_services
-from server.auth.clients import add_client
+from server.auth.clients import Wanted, add_client
 from server.auth.tokens import issue_token
 from server.kernel.redis import RedisLink
 from server.serve import server_config
@@ -78,7 +78,7 @@ async def test_wrong_tokens_are_limited_by_address_and_good_ones_are_not(new_ser
 
 async def test_wrong_secrets_are_limited_and_then_not_even_tried(new_server: NewServer) -> None:
     async with new_server(failed_logins_per_minute=2) as http:
-        client = await add_client(http.services.database, name="c", scope="system/*.rs", jwks=None)
+        client = await add_client(http.services.database, Wanted(name="c", scope="system/*.rs"))
         form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": "wrong"}
         del http.headers["Authorization"]
         answers = [(await http.post("/auth/token", data=form)).status_code for _ in range(3)]

@@ -108,6 +108,19 @@ async def add_user(database: Database, new: NewUser, by: Principal) -> User:
     return await database.transact(work)
 
 
+async def find_user(database: Database, name: str) -> User:
+    """A user by name.
+
+    Raises:
+        NotFound: there is no such user.
+    """
+    async with database.read() as connection:
+        row = (await connection.execute(select_user(_USER.c.name == require_name(name)))).first()
+    if row is None:
+        raise NotFound("There is no such user.")
+    return user_of(row)
+
+
 async def set_password(database: Database, name: str, password: str, by: Principal) -> None:
     """Set a user's password; whoever is logged in as them no longer is.
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import update
 
-from server.auth.clients import add_client, disable_client
+from server.auth.clients import Wanted, add_client, disable_client
 from server.auth.scopes import parse_scopes
 from server.auth.standing import access_by
 from server.auth.tables import AccessToken, OAuthClient
@@ -74,7 +74,7 @@ async def test_client_whose_scope_was_narrowed_reaches_no_further(database: Data
 
 async def client_access(database: Database) -> Access:
     """The Access of a client's token, which has expired by now."""
-    client = await add_client(database, name="EHR", scope=SCOPE)
+    client = await add_client(database, Wanted(name="EHR", scope=SCOPE))
     asked = TokenRequest(f"client:{client.client_id}", parse_scopes(SCOPE), 300, client.client_id)
 
     async def issue(unit: UnitOfWork) -> str:

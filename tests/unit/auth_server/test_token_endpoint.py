@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 
-from server.auth.clients import InvalidClientMetadata, add_client, disable_client, read_jwks
+from server.auth.clients import InvalidClientMetadata, Wanted, add_client, disable_client, read_jwks
 from server.auth.routes import build_router
 from server.auth.scopes import InvalidScope
 from server.auth.tokens import AccessTokens
@@ -61,7 +61,7 @@ async def server(database: Database, tmp_path: Path) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def key_client(database: Database) -> str:
-    return (await add_client(database, name="Backend", scope=ALLOWED, jwks=JWKS)).client_id
+    return (await add_client(database, Wanted(name="Backend", scope=ALLOWED, jwks=JWKS))).client_id
 
 
 def form(**fields: str) -> dict[str, str]:
@@ -104,7 +104,7 @@ async def test_private_key_jwt_gets_a_token(server: Server, key_client: str, key
 
 
 async def test_secret_gets_a_token_by_basic_and_by_post(server: Server) -> None:
-    new = await add_client(server.database, name="Symmetric", scope=ALLOWED)
+    new = await add_client(server.database, Wanted(name="Symmetric", scope=ALLOWED))
     assert new.client_secret is not None
     basic = await server.post(data=form(), auth=(new.client_id, new.client_secret))
     post = await server.post(data=form(client_id=new.client_id, client_secret=new.client_secret))
@@ -203,7 +203,7 @@ async def test_every_failed_authentication_sounds_the_same(server: Server, key_c
     unknown = await server.post(data=signed_form(assertion("unknown")))
     forged = await server.post(data=signed_form(assertion(key_client, stranger)))
     assert unknown.json() == forged.json()
-    new = await add_client(server.database, name="S", scope=ALLOWED)
+    new = await add_client(server.database, Wanted(name="S", scope=ALLOWED))
     wrong = await server.post(data=form(), auth=(new.client_id, "wrong"))
     nobody = await server.post(data=form(), auth=("nobody", "wrong"))
     assert (wrong.status_code, wrong.json()) == (nobody.status_code, nobody.json())
@@ -274,7 +274,7 @@ async def test_other_grants_are_unsupported(server: Server, key_client: str, gra
 
 async def test_introspection_and_revocation(server: Server, key_client: str) -> None:
     token = (await server.post(data=signed_form(assertion(key_client)))).json()["access_token"]
-    other = await add_client(server.database, name="Other", scope=ALLOWED)
+    other = await add_client(server.database, Wanted(name="Other", scope=ALLOWED))
     auth = (other.client_id, other.client_secret or "")
 
     async def introspect(**options: Any) -> dict[str, Any]:
@@ -331,9 +331,9 @@ def test_jwks_that_are_refused(keys: Any) -> None:
 
 async def test_add_client_refuses(database: Database) -> None:
     with pytest.raises(InvalidScope):
-        await add_client(database, name="x", scope="patient/*.rs")
+        await add_client(database, Wanted(name="x", scope="patient/*.rs"))
     with pytest.raises(InvalidClientMetadata):
-        await add_client(database, name=" ", scope="system/*.rs")
+        await add_client(database, Wanted(name=" ", scope="system/*.rs"))
 
 
 async def test_discovery_says_what_there_is(server: Server) -> None:

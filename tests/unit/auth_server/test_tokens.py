@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import insert, select
 
-from server.auth.clients import add_client, disable_client
+from server.auth.clients import Wanted, add_client, disable_client
 from server.auth.scopes import InvalidScope, parse_scopes
 from server.auth.tables import AccessToken
 from server.auth.tokens import (
@@ -80,7 +80,7 @@ async def test_cache_is_bounded(database: Database, monkeypatch: pytest.MonkeyPa
 
 
 async def test_token_of_a_disabled_client_is_not_in_use(database: Database) -> None:
-    client = await add_client(database, name="EHR", scope="system/*.rs")
+    client = await add_client(database, Wanted(name="EHR", scope="system/*.rs"))
     request = TokenRequest(f"client:{client.client_id}", parse_scopes("system/*.rs"), 60, client.client_id)
 
     async def work(unit: UnitOfWork) -> str:

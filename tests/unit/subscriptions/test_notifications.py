@@ -18,7 +18,7 @@ from fhir.subscriptions.deliver import deliver, retry_delay_s, tend
 from fhir.subscriptions.match import READER, select_changed
 from fhir.subscriptions.request import KEPT, query_of
 from fhir.subscriptions.state import NOTIFICATION, STATE
-from server.auth.clients import add_client, disable_client
+from server.auth.clients import Wanted, add_client, disable_client
 from server.kernel.access import (
     EVERYONE,
     Access,
@@ -238,7 +238,7 @@ async def test_client_that_is_disabled_hears_nothing_more(
     ehr: Receiver,
 ) -> None:
     scope = "system/DiagnosticReport.rs system/Subscription.cruds"
-    ehrs = await add_client(services.database, name="EHR", scope=scope)
+    ehrs = await add_client(services.database, Wanted(name="EHR", scope=scope))
     origin = Origin("the hash of a token that has expired", ehrs.client_id, None, scope)
     every = frozenset(Permission)
     grants = tuple(Grant(Context.SYSTEM, name, every) for name in ("DiagnosticReport", "Subscription"))

@@ -1,0 +1,290 @@
+"""`/auth/authorize` and the pages after it (SMART App Launch 2.2; RFC 6749 §3.1)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from server.auth.authorize import answers, steps
+from server.auth.authorize.asked import NotAnswerable, RefusedRequest, read_asked, redirect_uri_of
+from server.auth.authorize.cookies import BROWSER, SESSION, Cookies, form_token, is_form_token
+from server.auth.authorize.pages import LOGOUT, Pages, destination, of_user
+from server.auth.authorize.patients import PatientChoice, Patients
+from server.auth.authorize.pending import NotPending, Pending, begin, find_pending, pick_patient
+from server.auth.authorize.steps import Step, next_step
+from server.auth.authorize.words import choices, told_anyway
+from server.auth.clients import find_client
+from server.auth.users.logins import LoginRefused, log_in
+from server.auth.users.sessions import Session, end_session, find_session
+from server.kernel.access import FAILED_KEY
+from server.kernel.faults import TooLarge
+from server.kernel.services import Services
+
+MAX_FORM_BYTES = 64 << 10
+MAX_FIELDS = 100
+
+Fields = Mapping[str, Sequence[str]]
+SEE_OTHER = HTTPStatus.SEE_OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of a browser: which one, and who has logged in with it."""
+
+    request: Request
+    browser: str
+    secret: str | None  # of the session
+    session: Session | None
+    page: str  # what its form tokens are for
+
+    def token(self) -> str:
+        """What the forms of its page carry."""
+        return form_token(self.browser, self.secret, self.page)
+
+    def posted(self, fields: Fields) -> bool:
+        """Whether a form came from its page."""
+        return is_form_token(_one(fields, "form_token"), self.browser, self.secret, self.page)
+
+
+class Authorization:
+    """The authorization endpoint over one installation."""
+
+    def __init__(self, services: Services, patients: Patients) -> None:
+        self._services = services
+        self._patients = patients
+        self._base = services.public_base
+        self._pages = Pages(services.public_base)
+        self._cookies = Cookies(services.public_base.startswith("https:"))
+
+    async def begin(self, request: Request) -> Response:
+        """Judge what an app asks, and lead the browser to the first page."""
+        fields = await _fields(request)
+        database = self._services.database
+        client = await find_client(database, _one(fields, "client_id"))
+        redirect_uri = redirect_uri_of(client, fields)
+        assert client is not None
+        browser = self._cookies.browser(request)
+        try:
+            asked = read_asked(client, fields, frozenset({f"{self._base}/fhir"}))
+            handle = await begin(database, asked, browser)
+        except RefusedRequest as refused:
+            state = _one(fields, "state") or None
+            return RedirectResponse(answers.refusal_url(self._base, redirect_uri, state, refused), SEE_OTHER)
+        response = RedirectResponse(self._address(handle), SEE_OTHER)
+        self._cookies.write(response, BROWSER, browser)
+        return response
+
+    async def show(self, request: Request, handle: str) -> Response:
+        """The page that a request needs next."""
+        visit = await self._visit(request, handle)
+        pending = await self._pending(visit, handle)
+        try:
+            return await self._page(visit, pending)
+        except RefusedRequest as refused:
+            return await self._refuse(pending, refused)
+
+    async def take(self, request: Request, handle: str) -> Response:
+        """What a page sent."""
+        fields = await _fields(request)
+        visit = await self._visit(request, handle)
+        pending = await self._pending(visit, handle)
+        if not visit.posted(fields):  # of an older page: the one that fits now comes instead
+            return RedirectResponse(self._address(handle), SEE_OTHER)
+        try:
+            return await self._taken(visit, pending, fields)
+        except RefusedRequest as refused:
+            return await self._refuse(pending, refused)
+
+    async def log_off(self, request: Request) -> Response:
+        """End the session, and what was allowed for as long as it lasts."""
+        visit = await self._visit(request, LOGOUT)
+        if request.method == "GET" or not visit.posted(await _fields(request)):
+            told = {} if visit.session is None else self._foot(visit)
+            text = "Nobody is logged in." if visit.session is None else "Close the apps that you used, too."
+            return self._pages.page("message", {"heading": "Log off", "text": text, **told})
+        if visit.session is not None:
+            await end_session(self._services.database, visit.session)
+        response = self._pages.message("You are logged off", "You can close this page.", HTTPStatus.OK)
+        self._cookies.drop(response, SESSION)
+        return response
+
+    async def _taken(self, visit: Visit, pending: Pending, fields: Fields) -> Response:
+        said = _one(fields, "step")
+        if said == "deny":
+            raise RefusedRequest("access_denied", "The user did not allow it.")
+        if said == Step.LOGIN.value:
+            return await self._log_in(visit, pending, fields)
+        step = next_step(pending, visit.session, self._services.clock())
+        session = visit.session
+        if session is not None and (said, step) == (Step.PATIENT.value, Step.PATIENT):
+            patient = await self._patients.one(session.user, _one(fields, "patient"))
+            if patient is not None:
+                await pick_patient(self._services.database, pending, patient.id)
+        elif session is not None and (said, step) == ("allow", Step.CONSENT):
+            chosen = frozenset(fields.get("scope", ()))
+            code = await steps.allow(self._services.database, pending, session, chosen)
+            return RedirectResponse(answers.code_url(self._base, pending.asked, code), SEE_OTHER)
+        return RedirectResponse(self._address(visit.page), SEE_OTHER)
+
+    async def _log_in(self, visit: Visit, pending: Pending, fields: Fields) -> Response:
+        name = _one(fields, "name")
+        try:
+            secret = await log_in(self._services.database, name, _one(fields, "password"))
+        except LoginRefused as refused:
+            visit.request.scope[FAILED_KEY] = True
+            return await self._login_page(visit, pending, {"problem": str(refused), "name": name})
+        response = RedirectResponse(self._address(visit.page), SEE_OTHER)
+        self._cookies.write(response, SESSION, secret)
+        return response
+
+    async def _page(self, visit: Visit, pending: Pending) -> Response:
+        step = next_step(pending, visit.session, self._services.clock())
+        if step is Step.LOGIN or visit.session is None:
+            return await self._login_page(visit, pending, {})
+        if step is Step.PATIENT:
+            return await self._patient_page(visit, pending, visit.session)
+        return await self._consent_page(visit, pending, visit.session)
+
+    async def _login_page(self, visit: Visit, pending: Pending, told: Mapping[str, Any]) -> Response:
+        status = HTTPStatus.FORBIDDEN if told else HTTPStatus.OK
+        about = {**await self._about(visit, pending), "name": "", **told}
+        return self._pages.page("login", about, status, pending.asked.bound.redirect_uri)
+
+    async def _patient_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
+        typed = visit.request.query_params.get("q", "")
+        found, more = await self._patients.search(session.user, typed) if typed else (None, False)
+        told = {"q": typed, "patients": found, "more": more}
+        about = {**await self._about(visit, pending), **self._foot(visit), **told}
+        return self._pages.page("patient", about, goes_to=pending.asked.bound.redirect_uri)
+
+    async def _consent_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
+        scopes = steps.offered(pending.asked.scopes, session)
+        redirect_uri = pending.asked.bound.redirect_uri
+        told = {
+            "lines": choices(scopes),
+            "told": told_anyway(scopes),
+            "patient": await self._patient(pending, session),
+            "destination": destination(redirect_uri),
+        }
+        about = {**await self._about(visit, pending), **self._foot(visit), **told}
+        return self._pages.page("consent", about, goes_to=redirect_uri)
+
+    async def _patient(self, pending: Pending, session: Session) -> PatientChoice | None:
+        patient_id = steps.patient_of(pending, session)
+        if patient_id is None or not steps.needs_patient(pending.asked.scopes):
+            return None
+        patient = await self._patients.one(session.user, patient_id)
+        if patient is None:
+            raise RefusedRequest("access_denied", "The patient is not here.")
+        return patient
+
+    async def _about(self, visit: Visit, pending: Pending) -> dict[str, Any]:
+        client = await find_client(self._services.database, pending.asked.client_id)
+        if client is None:
+            raise NotPending("The app is no longer registered.")
+        return {"app": client.name, "action": self._address(visit.page), "form_token": visit.token()}
+
+    def _foot(self, visit: Visit) -> dict[str, Any]:
+        assert visit.session is not None
+        return of_user(visit.session.user, visit.browser, visit.secret or "")
+
+    async def _refuse(self, pending: Pending, refused: RefusedRequest) -> Response:
+        await steps.refuse(self._services.database, pending)
+        asked = pending.asked
+        url = answers.refusal_url(self._base, asked.bound.redirect_uri, asked.state, refused)
+        return RedirectResponse(url, SEE_OTHER)
+
+    async def _visit(self, request: Request, page: str) -> Visit:
+        secret = self._cookies.read(request, SESSION)
+        session = await find_session(self._services.database, secret, self._services.clock())
+        browser = self._cookies.read(request, BROWSER) or ""
+        return Visit(request, browser, secret if session else None, session, page)
+
+    async def _pending(self, visit: Visit, handle: str) -> Pending:
+        return await find_pending(self._services.database, handle, visit.browser)
+
+    def _address(self, handle: str) -> str:
+        return f"{self._base}/auth/request/{handle}"
+
+    def style(self) -> Response:
+        """The style sheet of the pages."""
+        return Response(self._pages.style(), media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+    def trouble(self, fault: NotAnswerable | NotPending) -> Response:
+        """The page of what cannot be answered to an app."""
+        return self._pages.message("This does not work", str(fault), fault.status)
+
+
+def build_router(services: Services, patients: Patients) -> APIRouter:
+    """The routes of this file."""
+    router = APIRouter(tags=["authorization"])
+    authorization = Authorization(services, patients)
+
+    async def shown(answer: Callable[[], Any]) -> Response:
+        try:
+            response: Response = await answer()
+        except (NotAnswerable, NotPending) as fault:
+            return authorization.trouble(fault)
+        return response
+
+    @router.get("/auth/authorize")
+    @router.post("/auth/authorize")
+    async def authorize(request: Request) -> Response:
+        """Ask a user for access (RFC 6749 §3.1)."""
+        return await shown(lambda: authorization.begin(request))
+
+    @router.get("/auth/request/{handle}")
+    async def show(request: Request, handle: str) -> Response:
+        """The page on which a user answers an app."""
+        return await shown(lambda: authorization.show(request, handle))
+
+    @router.post("/auth/request/{handle}")
+    async def take(request: Request, handle: str) -> Response:
+        """What a user answers."""
+        return await shown(lambda: authorization.take(request, handle))
+
+    @router.get("/auth/logout")
+    @router.post("/auth/logout")
+    async def log_off(request: Request) -> Response:
+        """Log off."""
+        return await authorization.log_off(request)
+
+    @router.get("/auth/style.css")
+    async def style() -> Response:
+        """The style sheet of the pages."""
+        return authorization.style()
+
+    return router
+
+
+async def _fields(request: Request) -> Fields:
+    """The parameters of a request, each as often as it came."""
+    encoded = request.scope["query_string"] if request.method == "GET" else await _body(request)
+    try:
+        text = encoded.decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise NotAnswerable("The request cannot be read.") from None
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            raise TooLarge(f"A form may have {MAX_FORM_BYTES} bytes.")
+    return bytes(body)
+
+
+def _one(fields: Fields, name: str) -> str:
+    """A field that came once; "" where it did not."""
+    values = fields.get(name, ())
+    return values[0] if len(values) == 1 else ""

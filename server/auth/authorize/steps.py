@@ -1,0 +1,132 @@
+"""From a pending request to its answer: who it is, which patient, what is allowed (SMART 2.2, App Launch)."""
+
+from collections.abc import Collection
+from enum import Enum
+
+from server.auth.authorize.asked import RefusedRequest
+from server.auth.authorize.pending import Pending, answer_once
+from server.auth.grants.code import new_code
+from server.auth.grants.context import LaunchContext
+from server.auth.grants.grant import OFFLINE, ONLINE, Allowed, new_grant
+from server.auth.launches import may_use
+from server.auth.scopes import Scopes, intersect
+from server.auth.users.roles import Role, scopes_of
+from server.auth.users.sessions import Session
+from server.kernel.access import Context
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.clock import SECOND_US
+from server.kernel.database import Database, UnitOfWork
+
+CHOOSABLE = frozenset({OFFLINE, ONLINE})  # of the scopes that open no resource
+
+
+class Step(Enum):
+    """The page that comes next."""
+
+    LOGIN = "login"
+    PATIENT = "patient"
+    CONSENT = "consent"
+
+
+def next_step(pending: Pending, session: Session | None, now_us: int) -> Step:
+    """The page that a request needs.
+
+    Raises:
+        RefusedRequest: it cannot be granted to this user, or not without asking somebody whom the app
+            does not want asked.
+    """
+    asked = pending.asked
+    if session is None or must_log_in_again(pending, session, now_us):
+        if asked.prompt == "none":
+            raise RefusedRequest("login_required", "The user has to log in.")
+        return Step.LOGIN
+    require_suitable(pending, session)
+    is_picked = patient_of(pending, session) is not None or not needs_patient(asked.scopes)
+    step = Step.CONSENT if is_picked else Step.PATIENT
+    if asked.prompt == "none":
+        raise RefusedRequest("interaction_required", "The user has to be asked.")
+    return step
+
+
+def must_log_in_again(pending: Pending, session: Session, now_us: int) -> bool:
+    """Whether the app wants a fresher login than this one (OpenID Connect Core §3.1.2.1)."""
+    asked = pending.asked
+    if asked.prompt is not None and "login" in asked.prompt and session.authenticated_us < pending.begun_us:
+        return True
+    age_us = now_us - session.authenticated_us
+    is_new = session.authenticated_us >= pending.begun_us
+    return asked.max_age_s is not None and not is_new and age_us > asked.max_age_s * SECOND_US
+
+
+def require_suitable(pending: Pending, session: Session) -> None:
+    """Let pass a user whom the launch is for, and who has something to give.
+
+    Raises:
+        RefusedRequest: another one.
+    """
+    user, launch = session.user, pending.launch
+    if launch is not None and not may_use(launch.prepared, user):
+        raise RefusedRequest("access_denied", "The launch was prepared for another user.")
+    if user.role is Role.PATIENT and pending.patient_id not in (None, user.patient_id):
+        raise RefusedRequest("access_denied", "The launch is about another patient.")
+    if not offered(pending.asked.scopes, session):
+        raise RefusedRequest("access_denied", "The user can grant none of these scopes.")
+
+
+def needs_patient(scopes: Scopes) -> bool:
+    """Whether a patient has to be in context: `patient/` scopes open nothing without one."""
+    return bool(scopes.in_context(Context.PATIENT)) or "launch/patient" in scopes.others
+
+
+def patient_of(pending: Pending, session: Session) -> str | None:
+    """The patient in context, as far as it is known; a patient's own record is."""
+    return session.user.patient_id if session.user.role is Role.PATIENT else pending.patient_id
+
+
+def offered(scopes: Scopes, session: Session) -> Scopes:
+    """What of the scopes this user has to give; those that open no resource are theirs to give."""
+    allowed = Scopes(scopes_of(session.user.role).resources, scopes.others)
+    return intersect(scopes, allowed)
+
+
+async def allow(database: Database, pending: Pending, session: Session, chosen: Collection[str]) -> str:
+    """Grant what was chosen; returns the code for the app.
+
+    Raises:
+        RefusedRequest: nothing was chosen.
+        NotPending: the request was answered before.
+    """
+    scopes = _chosen(offered(pending.asked.scopes, session), chosen)
+    if not scopes.resources and "openid" not in scopes.others:
+        raise RefusedRequest("access_denied", "The user allowed nothing.")
+    patient_id = patient_of(pending, session) if needs_patient(scopes) else None
+    context = LaunchContext() if pending.launch is None else pending.launch.prepared.context
+    allowed = Allowed(pending.asked.client_id, session.user, session.id, scopes, patient_id, context)
+
+    async def work(unit: UnitOfWork) -> str:
+        await answer_once(unit, pending)
+        code = await unit.connection.run_sync(
+            lambda c: new_code(c, new_grant(c, allowed, unit.now_us), pending.asked.bound, unit.now_us)
+        )
+        principal, client_id = session.user.principal, pending.asked.client_id
+        unit.audit(AuditEntry(principal, Action.EXECUTE, "authorize", "client", client_id, patient_id))
+        return code
+
+    return await database.transact(work)
+
+
+async def refuse(database: Database, pending: Pending) -> None:
+    """Take a request out of use that is not granted."""
+
+    async def work(unit: UnitOfWork) -> None:
+        await answer_once(unit, pending)
+
+    await database.transact(work)
+
+
+def _chosen(scopes: Scopes, chosen: Collection[str]) -> Scopes:
+    """What was offered and chosen; what only says who and where is no choice."""
+    return Scopes(
+        tuple(each for each in scopes.resources if each.text in chosen),
+        tuple(each for each in scopes.others if each not in CHOOSABLE or each in chosen),
+    )
