@@ -42,6 +42,7 @@ from fhir.interactions.door import Policy
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.auth.authorize.patients import Patients
+from server.auth.discovery import oauth_uris
 from server.auth.middleware import Authentication, Door
 from server.auth.signing import SigningKeys
 from server.auth.token_endpoint import Issuer
@@ -246,9 +247,7 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
         base=f"{base}/fhir",
         software_version=version("isthmus"),
         date=instant_text(services.clock()),
-        oauth_uris={"token": f"{base}/auth/token", "introspect": f"{base}/auth/introspect"}
-        if settings.auth
-        else {},
+        oauth_uris=oauth_uris(base) if settings.auth else {},
         cors=bool(settings.cors_origins),
     )
     policy = Policy(

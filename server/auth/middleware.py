@@ -23,7 +23,7 @@ from server.kernel.read_audit import ReadAudit
 
 Answer = Callable[[Scope, Fault], ASGIApp]  # the response of a fault, in the format of the door
 
-PROTECTED = ("/fhir", "/dicom-web", "/admin/api")
+PROTECTED = ("/fhir", "/dicom-web", "/admin/api", "/auth/userinfo")
 OPEN = ("/fhir/metadata", "/fhir/.well-known")  # below a protected prefix, yet for everyone
 
 ANONYMOUS = Principal("anonymous", "anonymous")

@@ -12,7 +12,8 @@ from server.auth.discovery import (
 from server.auth.middleware import ANONYMOUS
 from server.auth.token_endpoint import Form, Issuer, Reply, answer
 from server.auth.tokens import AccessTokens
-from server.kernel.access import FAILED_KEY
+from server.auth.userinfo import claims_of
+from server.kernel.access import FAILED_KEY, access_of
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.faults import NotFound, TooLarge
 from server.kernel.services import Services
@@ -56,6 +57,12 @@ def build_router(services: Services, tokens: AccessTokens, issuer: Issuer) -> AP
     async def jwks() -> Response:
         """The keys that sign id_tokens (RFC 7517 §5)."""
         return JSONResponse(await issuer.keys.jwks(), headers={"Cache-Control": JWKS_AGE})
+
+    @router.get("/auth/userinfo")
+    @router.post("/auth/userinfo")
+    async def userinfo(request: Request) -> Response:
+        """Who the user of a token is (OpenID Connect Core §5.3)."""
+        return JSONResponse(await claims_of(issuer, access_of(request.scope)))
 
     _add_discovery(router, services.public_base)
     return router

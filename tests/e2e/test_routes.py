@@ -28,6 +28,14 @@ PUBLIC = {
     ("POST", "/auth/token"),
     ("POST", "/auth/introspect"),
     ("POST", "/auth/revoke"),
+    ("GET", "/auth/jwks"),
+    ("GET", "/auth/authorize"),
+    ("POST", "/auth/authorize"),
+    ("GET", "/auth/request/{handle}"),
+    ("POST", "/auth/request/{handle}"),
+    ("GET", "/auth/logout"),
+    ("POST", "/auth/logout"),
+    ("GET", "/auth/style.css"),
 }
 
 STUDY = "/dicom-web/studies/{study}"

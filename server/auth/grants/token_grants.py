@@ -22,6 +22,7 @@ from server.auth.grants.refresh import find_refresh_token, new_refresh_token, us
 from server.auth.scopes import InvalidScope, Scopes, intersect, parse_scopes
 from server.auth.signing import ID_TOKEN_S
 from server.auth.tokens import TokenRequest
+from server.auth.users.claims import identity
 from server.kernel.clock import SECOND_US
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class CodeGrant(_UserGrant):
         grant, now_s = self.grant, self.server.unit.now_us // SECOND_US
         claims = {
             "iss": self.server.public_base,
-            "sub": grant.user.principal.id,
+            **identity(grant.user, grant.scopes.others, self.server.public_base),
             "aud": grant.client_id,
             "iat": now_s,
             "exp": now_s + ID_TOKEN_S,
@@ -133,10 +134,6 @@ class CodeGrant(_UserGrant):
         }
         if self._code.nonce is not None:
             claims["nonce"] = self._code.nonce
-        if grant.user.fhir_user is not None and {"fhirUser", "profile"} & set(grant.scopes.others):
-            claims["fhirUser"] = f"{self.server.public_base}/fhir/{grant.user.fhir_user}"
-        if "profile" in grant.scopes.others:
-            claims["name"] = grant.user.display
         return claims
 
 

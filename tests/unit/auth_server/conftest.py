@@ -1,11 +1,14 @@
 """A clock that the test moves."""
 
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
+from argon2 import PasswordHasher
 from joserfc.jwk import RSAKey
 
 from server.auth import signing
+from server.auth.users import passwords
 from server.kernel.clock import SECOND_US, now_us
 
 
@@ -32,6 +35,15 @@ def signing_keys_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return RSAKey.import_key({**_one_key(), "kid": kid, "use": "sig", "alg": signing.ALGORITHM})
 
     monkeypatch.setattr(signing, "_new_key", new_key)
+
+
+@pytest.fixture(autouse=True)
+def passwords_are_quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """To make guessing slow is for real ones."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    passwords._nobodys.cache_clear()
+    yield
+    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture

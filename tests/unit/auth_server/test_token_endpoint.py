@@ -20,8 +20,11 @@ from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from server.auth.clients import InvalidClientMetadata, Wanted, add_client, disable_client, read_jwks
 from server.auth.routes import build_router
 from server.auth.scopes import InvalidScope
+from server.auth.signing import SigningKeys
+from server.auth.token_endpoint import Issuer
 from server.auth.tokens import AccessTokens
 from server.kernel.database import Database
+from server.kernel.envelope import Keyring
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
@@ -53,7 +56,8 @@ async def server(database: Database, tmp_path: Path) -> AsyncIterator[Server]:
     services = Services(database, objects, ReadAudit(database), BASE)
     tokens = AccessTokens(database)
     app = FastAPI()
-    add_router(app, build_router(services, tokens))
+    issuer = Issuer(database, BASE, SigningKeys(database, Keyring(b"k" * 32)))
+    add_router(app, build_router(services, tokens, issuer))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as client:
         yield Server(client, database, tokens)
     await objects.close()
@@ -266,10 +270,18 @@ async def test_form_over_the_limit_is_413(server: Server) -> None:
         await server.post(content=b"a" * 70_000)
 
 
-@pytest.mark.parametrize("grant", ["password", "authorization_code", "refresh_token", ""])
-async def test_other_grants_are_unsupported(server: Server, key_client: str, grant: str) -> None:
+@pytest.mark.parametrize(
+    ("grant", "error"),
+    [
+        ("password", "unsupported_grant_type"),
+        ("", "unsupported_grant_type"),
+        ("authorization_code", "unauthorized_client"),
+        ("refresh_token", "unauthorized_client"),
+    ],
+)
+async def test_other_grants_are_refused(server: Server, key_client: str, grant: str, error: str) -> None:
     body = signed_form(assertion(key_client), grant_type=grant)
-    assert refused(await server.post(data=body), "unsupported_grant_type")
+    assert refused(await server.post(data=body), error)
 
 
 async def test_introspection_and_revocation(server: Server, key_client: str) -> None:
@@ -340,7 +352,7 @@ async def test_discovery_says_what_there_is(server: Server) -> None:
     smart = (await server.http.get("/fhir/.well-known/smart-configuration")).json()
     assert smart["token_endpoint"] == TOKEN_URL
     assert smart["token_endpoint_auth_signing_alg_values_supported"] == ["RS384", "ES384"]
-    assert "authorization_endpoint" not in smart
+    assert {"launch-ehr", "launch-standalone", "sso-openid-connect"} <= set(smart["capabilities"])
     metadata = (await server.http.get("/.well-known/oauth-authorization-server")).json()
     assert metadata["issuer"] == BASE
     door = (await server.http.get("/.well-known/oauth-protected-resource/dicom-web")).json()

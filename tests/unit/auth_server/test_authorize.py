@@ -1,0 +1,413 @@
+"""The authorization endpoint and its pages, as a browser has them (RFC 6749 §4.1, RFC 9700, SMART 2.2)."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from server.app import build_app, build_services
+from server.auth.clients import Wanted, add_client
+from server.auth.grants.context import LaunchContext
+from server.auth.launches import Prepared, prepare_launch
+from server.auth.tokens import issue_token
+from server.auth.users.accounts import NewUser, User, add_user, find_user
+from server.auth.users.roles import Role
+from server.kernel.access import Principal
+from server.kernel.database import Database
+from server.settings import Settings
+from tests.unit.auth_server.test_user_grants import CHALLENGE, VERIFIER
+
+BASE, BACK = "http://127.0.0.1:8080", "https://app.test/back?v=1"
+SCOPE = "openid fhirUser launch launch/patient offline_access patient/*.rs user/Patient.rs"
+PASSWORD = "correct horse battery"
+ADMIN = Principal("system:administrator", "administrator")
+
+
+class Browser:
+    """A browser without script, and the app that sends it."""
+
+    def __init__(self, app: Any, database: Database, client_id: str) -> None:
+        self.app, self.database, self.client_id = app, database, client_id
+        self.http = self.new()
+
+    def new(self) -> httpx.AsyncClient:
+        """Another browser."""
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=BASE)
+
+    async def ask(self, **changes: str | None) -> httpx.Response:
+        """What the app sends the browser with; None takes a parameter away."""
+        asked: dict[str, str | None] = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": BACK,
+            "scope": SCOPE,
+            "state": "s 1",
+            "aud": f"{BASE}/fhir",
+            "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+            **changes,
+        }
+        query = {name: value for name, value in asked.items() if value is not None}
+        return await self.http.get("/auth/authorize", params=query)
+
+    async def page(self, response: httpx.Response) -> tuple[str, str]:
+        """The URL that a redirect leads to, and the page there."""
+        assert response.status_code == 303, response.text
+        url = response.headers["location"]
+        shown = await self.http.get(url)
+        assert shown.status_code == 200, (shown.status_code, shown.headers.get("location"))
+        return url, shown.text
+
+    async def send(self, url: str, page: str, step: str, **fields: Any) -> httpx.Response:
+        """The form of a page."""
+        data = {"form_token": form_token(page), "step": step, **fields}
+        return await self.http.post(url, data=data)
+
+    async def log_in(self, name: str = "ada", **asked: str | None) -> tuple[str, str]:
+        """The page after the login."""
+        url, page = await self.page(await self.ask(**asked))
+        return await self.page(await self.send(url, page, "login", name=name, password=PASSWORD))
+
+    async def at_consent(self, **asked: str | None) -> tuple[str, str]:
+        """The last page."""
+        url, page = await self.log_in(**asked)
+        return await self.page(await self.send(url, page, "patient", patient="p1"))
+
+    async def tokens(self, response: httpx.Response) -> dict[str, Any]:
+        """What the app gets for the code that a redirect brings."""
+        said = answer(response)
+        form = {
+            "grant_type": "authorization_code",
+            "code": said["code"],
+            "redirect_uri": BACK,
+            "code_verifier": VERIFIER,
+            "client_id": self.client_id,
+        }
+        body: dict[str, Any] = (await self.http.post("/auth/token", data=form)).json()
+        return body
+
+
+def form_token(page: str) -> str:
+    found = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def heading(page: str) -> str:
+    found = re.search("<h1>(.*?)</h1>", page)
+    assert found is not None, page
+    return found[1]
+
+
+def answer(response: httpx.Response) -> dict[str, str]:
+    """What the app is told."""
+    assert response.status_code == 303, response.text
+    url = httpx.URL(response.headers["location"])
+    assert (url.host, url.path) == ("app.test", "/back")
+    return dict(url.params.items())
+
+
+@pytest.fixture
+async def browser(new_sqlite: Callable[[bool], str], tmp_path: Path) -> AsyncIterator[Browser]:
+    settings = Settings(data=tmp_path, worker=False, database_url=new_sqlite(True))
+    services = build_services(settings)
+    app, database = build_app(settings, services), services.database
+    await add_user(database, NewUser("ada", Role.CLINICIAN, "Dr Ada", PASSWORD, "Practitioner/ada"), ADMIN)
+    await add_user(database, NewUser("pat", Role.PATIENT, "Pat", PASSWORD, patient_id="p1"), ADMIN)
+    await add_user(database, NewUser("aud", Role.AUDITOR, "Aud", PASSWORD), ADMIN)
+    new = await add_client(database, Wanted("Growth <Chart>", SCOPE, redirect_uris=[BACK]))
+    browser = Browser(app, database, new.client_id)
+    token = await issue_token(database, scope="system/*.cruds")
+    for number, family in (("p1", "Lovelace"), ("p2", "Nightingale")):
+        patient = {"resourceType": "Patient", "id": number, "name": [{"family": family, "given": ["A<b>"]}]}
+        patient["identifier"] = [{"system": "urn:s", "value": f"MRN-{number}"}]
+        headers = {"Authorization": f"Bearer {token}"}
+        stored = await browser.http.put(f"/fhir/Patient/{number}", json=patient, headers=headers)
+        assert stored.status_code == 201
+    yield browser
+    await browser.http.aclose()
+    await services.database.close()
+
+
+async def test_from_login_to_tokens(browser: Browser) -> None:
+    url, page = await browser.page(await browser.ask())
+    assert heading(page) == "Log in"
+    url, page = await browser.page(await browser.send(url, page, "login", name="ada", password=PASSWORD))
+    assert heading(page) == "Choose a patient"
+    found = (await browser.http.get(url, params={"q": "love"})).text
+    assert re.findall('name="patient" value="(.*?)"', found) == ["p1"]
+    url, page = await browser.page(await browser.send(url, page, "patient", patient="p1"))
+    assert heading(page) == "Allow Growth &lt;Chart&gt;?"
+    assert "A&lt;b&gt; Lovelace" in page
+    allowed = await browser.send(url, page, "allow", scope=["patient/*.rs", "offline_access"])
+    said = answer(allowed)
+    assert {name: said[name] for name in ("v", "state", "iss")} == {"v": "1", "state": "s 1", "iss": BASE}
+    tokens = await browser.tokens(allowed)
+    assert (tokens["patient"], "refresh_token" in tokens, "id_token" in tokens) == ("p1", True, True)
+    assert tokens["scope"].split() == [
+        "openid",
+        "fhirUser",
+        "launch",
+        "launch/patient",
+        "offline_access",
+        "patient/*.rs",
+    ]
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    seen = [
+        (await browser.http.get(f"/fhir/Patient/{each}", headers=headers)).status_code
+        for each in ("p1", "p2")
+    ]
+    assert seen == [200, 404]
+    assert (await browser.http.get("/auth/userinfo", headers=headers)).json() == {
+        "sub": "user:ada",
+        "fhirUser": f"{BASE}/fhir/Practitioner/ada",
+    }
+
+
+@pytest.mark.parametrize("typed", ["MRN-p2", "night", "a nightingale"])
+async def test_the_picker_finds_by_name_and_identifier(browser: Browser, typed: str) -> None:
+    url, _ = await browser.log_in()
+    found = (await browser.http.get(url, params={"q": typed})).text
+    assert re.findall('name="patient" value="(.*?)"', found) == ["p2"]
+
+
+@pytest.mark.parametrize("typed", ["%", "a,b|c$", "x" * 5000, "_", "<script>", "Patient?name=x"])
+async def test_the_picker_takes_anything(browser: Browser, typed: str) -> None:
+    url, _ = await browser.log_in()
+    shown = await browser.http.get(url, params={"q": typed})
+    assert shown.status_code == 200
+    assert "<script>" not in shown.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_id": None},
+        {"client_id": "nobody"},
+        {"client_id": "\x00"},
+        {"redirect_uri": None},
+        {"redirect_uri": "https://app.test/back"},
+        {"redirect_uri": "https://app.test/back?v=1#"},
+        {"redirect_uri": "https://evil.test/?https://app.test/back?v=1"},
+        {"redirect_uri": "https://app.test.evil.test/back?v=1"},
+    ],
+)
+async def test_nothing_goes_to_where_it_may_not(browser: Browser, changes: dict[str, str | None]) -> None:
+    response = await browser.ask(**changes)
+    assert (response.status_code, "location" in response.headers) == (400, False)
+    assert heading(response.text) == "This does not work"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_type": None}, "unsupported_response_type"),
+        ({"response_mode": "fragment"}, "invalid_request"),
+        ({"aud": None}, "invalid_request"),
+        ({"aud": "https://elsewhere/fhir"}, "invalid_request"),
+        ({"code_challenge": None}, "invalid_request"),
+        ({"code_challenge_method": None}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+        ({"code_challenge": "short"}, "invalid_request"),
+        ({"scope": None}, "invalid_scope"),
+        ({"scope": "system/*.rs"}, "invalid_scope"),
+        ({"scope": "nonsense"}, "invalid_scope"),
+        ({"request": "x"}, "request_not_supported"),
+        ({"request_uri": "https://x"}, "request_uri_not_supported"),
+        ({"prompt": "none"}, "login_required"),
+        ({"prompt": "select_account"}, "invalid_request"),
+        ({"max_age": "-1"}, "invalid_request"),
+        ({"state": "x" * 5000}, "invalid_request"),
+        ({"launch": "made up"}, "invalid_request"),
+    ],
+)
+async def test_what_an_app_is_told(browser: Browser, changes: dict[str, str | None], error: str) -> None:
+    response = await browser.ask(**changes)
+    if "error" not in httpx.URL(response.headers["location"]).params:
+        response = await browser.http.get(response.headers["location"])
+    said = answer(response)
+    assert (said["error"], said["iss"], "code" in said) == (error, BASE, False)
+
+
+async def test_a_parameter_that_comes_twice_is_refused(browser: Browser) -> None:
+    first = await browser.ask()
+    assert first.status_code == 303
+    query = f"{first.request.url.query.decode()}&scope=openid"
+    assert answer(await browser.http.get(f"/auth/authorize?{query}"))["error"] == "invalid_request"
+    twice = f"{first.request.url.query.decode()}&redirect_uri=https%3A%2F%2Fevil.test"
+    assert (await browser.http.get(f"/auth/authorize?{twice}")).status_code == 400
+
+
+async def test_authorize_by_post(browser: Browser) -> None:
+    url = (await browser.ask()).request.url
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = await browser.http.post("/auth/authorize", content=url.query, headers=headers)
+    assert heading((await browser.page(response))[1]) == "Log in"
+
+
+async def test_another_browser_has_no_use_for_the_page(browser: Browser) -> None:
+    url, _ = await browser.page(await browser.ask())
+    async with browser.new() as other:
+        shown = await other.get(url)
+    assert (shown.status_code, heading(shown.text)) == (404, "This does not work")
+
+
+async def test_a_form_from_elsewhere_does_nothing(browser: Browser) -> None:
+    url, page = await browser.at_consent()
+    for forged in ("", "0" * 64, "\u00e4"):
+        data = {"form_token": forged, "step": "allow", "scope": "patient/*.rs"}
+        assert (await browser.http.post(url, data=data)).headers["location"] == url
+    assert answer(await browser.send(url, page, "allow", scope="patient/*.rs"))["code"]
+
+
+async def test_the_form_of_another_login_does_nothing(browser: Browser) -> None:
+    url, page = await browser.page(await browser.ask())
+    await browser.send(url, page, "login", name="ada", password=PASSWORD)
+    again = await browser.send(url, page, "allow", scope="patient/*.rs")
+    assert again.headers["location"] == url
+
+
+async def test_steps_cannot_be_skipped(browser: Browser) -> None:
+    url, page = await browser.log_in()
+    assert (await browser.send(url, page, "allow", scope="patient/*.rs")).headers["location"] == url
+    assert heading((await browser.http.get(url)).text) == "Choose a patient"
+
+
+@pytest.mark.parametrize("patient", ["p9", "", "../Patient/p1", "p1\x00"])
+async def test_a_patient_that_is_not_there(browser: Browser, patient: str) -> None:
+    url, page = await browser.log_in()
+    _, page = await browser.page(await browser.send(url, page, "patient", patient=patient))
+    assert heading(page) == "Choose a patient"
+
+
+async def test_a_request_is_answered_once(browser: Browser) -> None:
+    url, page = await browser.at_consent()
+    assert answer(await browser.send(url, page, "allow", scope="patient/*.rs"))["code"]
+    assert (await browser.send(url, page, "allow", scope="patient/*.rs")).status_code == 404
+
+
+async def test_denied(browser: Browser) -> None:
+    url, page = await browser.at_consent()
+    assert answer(await browser.send(url, page, "deny"))["error"] == "access_denied"
+
+
+async def test_scopes_that_were_not_offered_are_not_granted(browser: Browser) -> None:
+    url, page = await browser.at_consent(scope="openid patient/Observation.rs")
+    allowed = await browser.send(
+        url, page, "allow", scope=["patient/*.rs", "user/*.cruds", "patient/Observation.rs"]
+    )
+    assert (await browser.tokens(allowed))["scope"] == "openid patient/Observation.rs"
+
+
+async def test_a_patient_picks_nobody(browser: Browser) -> None:
+    url, page = await browser.log_in("pat")
+    assert heading(page).startswith("Allow")
+    tokens = await browser.tokens(
+        await browser.send(url, page, "allow", scope=["patient/*.rs", "user/Patient.rs"])
+    )
+    assert tokens["patient"] == "p1"
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    seen = [
+        (await browser.http.get(f"/fhir/Patient/{each}", headers=headers)).status_code
+        for each in ("p1", "p2")
+    ]
+    assert seen == [200, 404]
+
+
+async def test_a_role_without_these_scopes(browser: Browser) -> None:
+    url, page = await browser.page(await browser.ask(scope="patient/*.rs"))
+    logged_in = await browser.send(url, page, "login", name="aud", password=PASSWORD)
+    assert answer(await browser.http.get(logged_in.headers["location"]))["error"] == "access_denied"
+
+
+async def test_the_next_app_needs_no_login_unless_it_wants_one(browser: Browser) -> None:
+    await browser.log_in()
+    assert heading((await browser.page(await browser.ask()))[1]) == "Choose a patient"
+    for asked in ({"prompt": "login"}, {"max_age": "0"}):
+        assert heading((await browser.page(await browser.ask(**asked)))[1]) == "Log in"
+    silent = await browser.http.get((await browser.ask(prompt="none")).headers["location"])
+    assert answer(silent)["error"] == "interaction_required"
+
+
+async def launch(browser: Browser, user: User | None = None, patient: str | None = "p2") -> str:
+    context = LaunchContext("e1", ({"reference": "ImagingStudy/s1"},), "reconcile", need_patient_banner=False)
+    prepared = Prepared(browser.client_id, user.id if user else None, patient, context)
+    return await prepare_launch(browser.database, prepared, ADMIN)
+
+
+async def test_ehr_launch(browser: Browser) -> None:
+    handle = await launch(browser, await find_user(browser.database, "ada"))
+    url, page = await browser.log_in(launch=handle, scope="launch patient/*.rs")
+    assert heading(page).startswith("Allow")
+    assert "Nightingale" in page
+    tokens = await browser.tokens(await browser.send(url, page, "allow", scope="patient/*.rs"))
+    told = ("patient", "encounter", "intent", "need_patient_banner", "fhirContext")
+    assert [tokens[name] for name in told] == [
+        "p2",
+        "e1",
+        "reconcile",
+        False,
+        [{"reference": "ImagingStudy/s1"}],
+    ]
+
+
+async def test_a_launch_is_good_once(browser: Browser) -> None:
+    handle = await launch(browser)
+    await browser.page(await browser.ask(launch=handle))
+    assert answer(await browser.ask(launch=handle))["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize(("for_whom", "patient"), [("ada", "p1"), (None, "p2")])
+async def test_a_launch_is_for_its_user_and_patient(
+    browser: Browser, for_whom: str | None, patient: str
+) -> None:
+    user = await find_user(browser.database, for_whom) if for_whom else None
+    url, page = await browser.page(await browser.ask(launch=await launch(browser, user, patient)))
+    logged_in = await browser.send(url, page, "login", name="pat", password=PASSWORD)
+    assert answer(await browser.http.get(logged_in.headers["location"]))["error"] == "access_denied"
+
+
+async def test_log_off(browser: Browser) -> None:
+    await browser.log_in()
+    page = (await browser.http.get("/auth/logout")).text
+    assert "Dr Ada" in page
+    assert heading((await browser.http.post("/auth/logout")).text) == "Log off"  # no form of ours
+    done = await browser.http.post("/auth/logout", data={"form_token": form_token(page)})
+    assert heading(done.text) == "You are logged off"
+    assert heading((await browser.page(await browser.ask()))[1]) == "Log in"
+
+
+async def test_what_pages_are_sent_with(browser: Browser) -> None:
+    asked = await browser.ask()
+    cookie = asked.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=lax", "Path=/"))
+    page = await browser.http.get(asked.headers["location"])
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'self'; form-action 'self' https://app.test;")
+    assert "frame-ancestors 'none'" in policy
+    assert page.headers["cache-control"] == "no-store"
+    assert "<script" not in page.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/fhir/.well-known/smart-configuration", "/.well-known/openid-configuration"]
+)
+async def test_what_discovery_names_is_there(browser: Browser, path: str) -> None:
+    told = (await browser.http.get(path)).json()
+    named = [value for name, value in told.items() if name.endswith("_endpoint") or name == "jwks_uri"]
+    assert len(named) == 6
+    for url in named:
+        statuses = {(await browser.http.request(each, url)).status_code for each in ("GET", "POST")}
+        assert statuses.isdisjoint({404, 500}), url
+    uris = (await browser.http.get("/fhir/metadata")).text
+    assert f"{BASE}/auth/authorize" in uris
+
+
+async def test_the_cookie_opens_no_door(browser: Browser) -> None:
+    await browser.log_in()
+    for path in ("/fhir/Patient/p1", "/dicom-web/studies", "/admin/api/jobs", "/auth/userinfo"):
+        assert (await browser.http.get(path)).status_code == 401
