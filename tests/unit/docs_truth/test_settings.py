@@ -9,7 +9,7 @@ import typer.main
 from server.cli import cli
 from server.settings import PREFIX, Settings
 
-NOT_SETTINGS = {"ISTHMUS_TOKEN"}  # of the command `store`
+NOT_SETTINGS = {"ISTHMUS_TOKEN", "ISTHMUS_PASSWORD"}  # of the commands `store` and `user add`
 ROW = re.compile(r"^\| `(ISTHMUS_\w+)` \| `(\w+)` \| ([^|]*) \|")
 
 
