@@ -38,6 +38,8 @@ PUBLIC = {
     ("GET", "/auth/style.css"),
 }
 
+OF_THE_BEARER = {("GET", "/auth/userinfo"), ("POST", "/auth/userinfo")}  # tells of nobody else
+
 STUDY = "/dicom-web/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
@@ -240,7 +242,7 @@ async def two_patients(
 
 
 async def test_every_route_has_a_line(system: Any) -> None:
-    assert routes_of(system.app) == PUBLIC | set(CONFINED) | WRITES
+    assert routes_of(system.app) == PUBLIC | OF_THE_BEARER | set(CONFINED) | WRITES
 
 
 def test_every_websocket_has_its_isolation_test(system: Any) -> None:
@@ -257,7 +259,7 @@ def test_every_websocket_has_its_isolation_test(system: Any) -> None:
 async def test_routes_without_a_token_are_401(system: Any) -> None:
     transport = httpx.ASGITransport(system.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as anyone:
-        for method, route in [*CONFINED, *WRITES]:
+        for method, route in [*CONFINED, *WRITES, *OF_THE_BEARER]:
             answer = await anyone.request(method, route)
             assert answer.status_code == 401, route
             assert answer.headers["www-authenticate"].startswith("Bearer")
