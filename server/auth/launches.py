@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.auth.clients import RegisteredClient, select_client
 from server.auth.grants.context import LaunchContext, read_context
@@ -78,12 +79,12 @@ async def redeem_launch(unit: UnitOfWork, handle: str, client_id: str) -> Redeem
         .returning(_LAUNCH.c.id)
     )
     launch_id = (await unit.execute(fresh)).scalar()
-    return None if launch_id is None else await find_launch(unit, launch_id)
+    return None if launch_id is None else await find_launch(unit.connection, launch_id)
 
 
-async def find_launch(unit: UnitOfWork, launch_id: int) -> Redeemed:
+async def find_launch(connection: AsyncConnection, launch_id: int) -> Redeemed:
     """A launch that was redeemed."""
-    row = (await unit.execute(select(_LAUNCH).where(_LAUNCH.c.id == launch_id))).one()
+    row = (await connection.execute(select(_LAUNCH).where(_LAUNCH.c.id == launch_id))).one()
     prepared = Prepared(row.client_id, row.user_id, row.patient_id, read_context(row.context))
     return Redeemed(row.id, prepared)
 

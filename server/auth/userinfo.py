@@ -3,6 +3,7 @@
 from typing import Any
 
 from server.auth.grants.grant import find_grant
+from server.auth.scopes import parse_scopes
 from server.auth.token_endpoint import Issuer
 from server.auth.users.claims import identity
 from server.kernel.access import Access
@@ -22,6 +23,7 @@ async def claims_of(issuer: Issuer, access: Access) -> dict[str, Any]:
     grant_id = origin.grant_id
     async with issuer.database.read() as connection:
         grant = await connection.run_sync(lambda c: find_grant(c, grant_id, now_us()))
-    if grant is None or "openid" not in grant.scopes.others:
+    scopes = parse_scopes(origin.scope).others  # of this token, which may be fewer than the grant's
+    if grant is None or "openid" not in scopes:
         raise Forbidden("The token does not have the scope openid.")
-    return identity(grant.user, grant.scopes.others, issuer.public_base)
+    return identity(grant.user, scopes, issuer.public_base)

@@ -73,22 +73,19 @@ async def begin(database: Database, asked: Asked, browser: str) -> str:
     return handle
 
 
-async def find_pending(database: Database, handle: str, browser: str | None) -> Pending:
+async def find_pending(database: Database, handle: str, browser: str, now_us: int) -> Pending:
     """The request of a handle.
 
     Raises:
         NotPending: this browser has none such.
     """
-
-    async def work(unit: UnitOfWork) -> Pending:
-        mine = (_REQUEST.c.handle_hash == hash_secret(handle)) & (_REQUEST.c.expires_us > unit.now_us)
-        row = (await unit.execute(select(_REQUEST).where(mine, _REQUEST.c.used_us.is_(None)))).first()
-        if row is None or not hmac.compare_digest(row.browser_hash, hash_secret(browser or "")):
+    mine = (_REQUEST.c.handle_hash == hash_secret(handle)) & (_REQUEST.c.expires_us > now_us)
+    async with database.read() as connection:
+        row = (await connection.execute(select(_REQUEST).where(mine, _REQUEST.c.used_us.is_(None)))).first()
+        if row is None or not hmac.compare_digest(row.browser_hash, hash_secret(browser)):
             raise NotPending("This page is no longer of use. Go back to the app and begin again.")
-        launch = None if row.launch_id is None else await find_launch(unit, row.launch_id)
-        return Pending(row.id, _read(row), launch, row.patient_id, row.expires_us - PENDING_US)
-
-    return await database.transact(work)
+        launch = None if row.launch_id is None else await find_launch(connection, row.launch_id)
+    return Pending(row.id, _read(row), launch, row.patient_id, row.expires_us - PENDING_US)
 
 
 async def pick_patient(database: Database, pending: Pending, patient_id: str) -> None:

@@ -205,7 +205,7 @@ class Authorization:
         return Visit(request, browser, secret if session else None, session, page)
 
     async def _pending(self, visit: Visit, handle: str) -> Pending:
-        return await find_pending(self._services.database, handle, visit.browser)
+        return await find_pending(self._services.database, handle, visit.browser, self._services.clock())
 
     def _address(self, handle: str) -> str:
         return f"{self._base}/auth/request/{handle}"

@@ -44,7 +44,7 @@ class _UserGrant(BaseGrant, TokenEndpointMixin):
 
     def validate_token_request(self) -> None:
         """Authenticate the client, and let the request be judged."""
-        client = self.authenticate_token_endpoint_client()
+        client = self._unnamed_client() or self.authenticate_token_endpoint_client()
         assert isinstance(client, RegisteredClient)
         self.request.client = client
         if not client.check_grant_type(self.GRANT_TYPE):
@@ -52,6 +52,10 @@ class _UserGrant(BaseGrant, TokenEndpointMixin):
         if self.request.form.get("client_id", client.client_id) != client.client_id:
             raise InvalidRequestError(description="client_id is not that of the client.")
         self._judge(client)
+
+    def _unnamed_client(self) -> RegisteredClient | None:
+        """The client of a request that names none."""
+        return None
 
     def _judge(self, client: RegisteredClient) -> None:
         raise NotImplementedError
@@ -141,6 +145,16 @@ class RefreshGrant(_UserGrant):
     """`refresh_token`: the token once, for the scopes of the grant or fewer."""
 
     GRANT_TYPE = "refresh_token"
+
+    def _unnamed_client(self) -> RegisteredClient | None:
+        """A public app may name its refresh token only (SMART 2.2): by its id it proves nothing."""
+        form, server = self.request.form, self.server
+        if self.request.headers or not {"client_id", "client_secret", "client_assertion"}.isdisjoint(form):
+            return None
+        row = find_refresh_token(server.connection, form.get("refresh_token", ""))
+        grant = None if row is None else find_grant(server.connection, row.grant_id, server.unit.now_us)
+        client = None if grant is None else server.query_client(grant.client_id)
+        return client if client is not None and client.method == "none" else None
 
     def _judge(self, client: RegisteredClient) -> None:
         server, form = self.server, self.request.form

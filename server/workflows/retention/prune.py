@@ -10,7 +10,17 @@ from sqlalchemy import Column, ColumnElement, FromClause, Table, delete, select
 
 from dicomweb.worklist.state import FINAL_STATES
 from dicomweb.worklist.tables import Workitem, WorkitemAttempt
-from server.auth.tables import AccessToken, ClientAssertionJti
+from server.auth.tables import (
+    AccessToken,
+    AuthorizationCode,
+    AuthorizationRequest,
+    ClientAssertionJti,
+    Launch,
+    LoginFailure,
+    LoginSession,
+    OAuthGrant,
+    RefreshToken,
+)
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.audit_months import delete_outside_months, drop_audit_months
 from server.kernel.database import UnitOfWork
@@ -28,12 +38,15 @@ EXPIRED_US = DAY_US  # so long an expired token stays, for who looks into what h
 _EVENT, _AUDIT = table_of(OutboxEvent), table_of(AuditRow)
 _ATTEMPT, _WORKITEM = table_of(WorkitemAttempt), table_of(Workitem)
 _TOKEN, _JTI = table_of(AccessToken), table_of(ClientAssertionJti)
+_GRANT, _SESSION, _REFRESH = table_of(OAuthGrant), table_of(LoginSession), table_of(RefreshToken)
+_OF_LOGINS = [table_of(each) for each in (AuthorizationRequest, AuthorizationCode, RefreshToken, Launch)]
+_FAILURE = table_of(LoginFailure)
 
 
 async def prune(services: Services) -> int:
     """Take a bite of everything that is old enough; returns how many rows or months went."""
     taken = 0
-    for bite in (_outbox, _attempts, _tokens, _assertions, _audit):
+    for bite in (_outbox, _attempts, _tokens, _assertions, _logins, _grants, _sessions, _audit):
         taken += await services.database.transact(partial(bite, services.retention))
     return taken
 
@@ -84,6 +97,30 @@ async def _tokens(_: RetentionPolicy, unit: UnitOfWork) -> int:
 async def _assertions(_: RetentionPolicy, unit: UnitOfWork) -> int:
     expired = _JTI.c.expires_us < unit.now_us - EXPIRED_US
     return await _delete_oldest(unit, "prune-assertions", _JTI.c.id, _JTI.c.expires_us, expired)
+
+
+async def _logins(_: RetentionPolicy, unit: UnitOfWork) -> int:
+    """What logins left behind: requests, codes, refresh tokens and launches that are over, failures."""
+    taken, old_us = 0, unit.now_us - EXPIRED_US
+    for table in _OF_LOGINS:
+        expires = table.c.expires_us
+        taken += await _delete_oldest(unit, "prune-logins", table.c.id, expires, expires < old_us)
+    last = _FAILURE.c.last_us
+    return taken + await _delete_oldest(unit, "prune-logins", _FAILURE.c.name_hash, last, last < old_us)
+
+
+async def _grants(_: RetentionPolicy, unit: UnitOfWork) -> int:
+    """Grants of which no token is left, in use or kept so that its reuse is noticed."""
+    tokens = [select(each.c.id).where(each.c.grant_id == _GRANT.c.id).exists() for each in (_TOKEN, _REFRESH)]
+    is_old = (_GRANT.c.created_us < unit.now_us - EXPIRED_US) & ~tokens[0] & ~tokens[1]
+    return await _delete_oldest(unit, "prune-grants", _GRANT.c.id, _GRANT.c.created_us, is_old)
+
+
+async def _sessions(_: RetentionPolicy, unit: UnitOfWork) -> int:
+    """Sessions that are over; grants know from theirs when their user logged in."""
+    has_grant = select(_GRANT.c.id).where(_GRANT.c.session_id == _SESSION.c.id).exists()
+    is_old = (_SESSION.c.expires_us < unit.now_us - EXPIRED_US) & ~has_grant
+    return await _delete_oldest(unit, "prune-sessions", _SESSION.c.id, _SESSION.c.expires_us, is_old)
 
 
 async def _audit(policy: RetentionPolicy, unit: UnitOfWork) -> int:

@@ -242,6 +242,16 @@ async def test_a_refresh_token_is_for_its_client(flow: Flow) -> None:
     assert stolen.body["error"] == "invalid_grant"
 
 
+async def test_a_public_app_need_not_name_itself_to_refresh(flow: Flow) -> None:
+    """As SMART Health IT's own client does."""
+    first = (await flow.redeem(await flow.code())).body
+    body = urlencode({"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}).encode()
+    form = Form("application/x-www-form-urlencoded", body, ())
+    assert (await answer(flow.issuer, "token", form)).status == 200
+    again = await answer(flow.issuer, "token", form)
+    assert (again.status, again.body["error"]) == (400, "invalid_grant")
+
+
 @pytest.mark.parametrize(
     ("asked", "got"),
     [

@@ -10,7 +10,7 @@ from dicomweb.worklist.attempts import claim, fail_attempt
 from dicomweb.worklist.schedule import arm
 from dicomweb.worklist.tables import WorkitemAttempt
 from dicomweb.worklist.workitem import NewWorkitem, Reason, SeriesReference
-from server.auth.tables import AccessToken, ClientAssertionJti
+from server.auth.tables import AccessToken, ClientAssertionJti, LoginSession, OAuthGrant, RefreshToken
 from server.auth.tokens import issue_token
 from server.kernel import audit_months
 from server.kernel.audit_months import Month, make_audit_months
@@ -92,6 +92,47 @@ async def test_expired_tokens_and_assertions_go_a_day_later(services: Services) 
     assert await prune(services) == 2
     assert len(await rows_of(services, AccessToken)) == 2
     assert [row.jti for row in await rows_of(services, ClientAssertionJti)] == ["0.5"]
+
+
+async def test_what_logins_leave_behind_goes_and_what_stands_stays(services: Services) -> None:
+    now = now_us()
+
+    async def fill(unit: UnitOfWork) -> None:
+        """A session, a grant and its refresh token: over for two days, and just now."""
+        for number, then_us in ((1, now - 2 * DAY_US), (2, now)):
+            session = {"id": number, "token_hash": f"s{number}", "user_id": 1, "expires_us": then_us}
+            session |= {"authenticated_us": then_us, "used_us": then_us}
+            grant = {"id": number, "client_id": "c", "user_id": 1, "session_id": number, "scope": "openid"}
+            refresh = {"token_hash": f"r{number}", "grant_id": number, "expires_us": then_us}
+            await unit.execute(insert(table_of(LoginSession)), [session])
+            await unit.execute(
+                insert(table_of(OAuthGrant)),
+                [{**grant, "context": "{}", "is_offline": True, "created_us": then_us}],
+            )
+            await unit.execute(insert(table_of(RefreshToken)), [refresh])
+
+    await services.database.transact(fill)
+    assert await prune(services) == 3  # the token, then its grant, then the session of that
+    for kind in (LoginSession, OAuthGrant, RefreshToken):
+        assert [row.id for row in await rows_of(services, kind)][-1] == 2
+        assert len(await rows_of(services, kind)) == 1
+
+
+async def test_a_grant_keeps_its_session(services: Services) -> None:
+    """A refresh token is good for months; who logged in when is asked of the session."""
+    now = now_us()
+
+    async def fill(unit: UnitOfWork) -> None:
+        old = now - 30 * DAY_US
+        session = {"id": 1, "token_hash": "s", "user_id": 1, "expires_us": old, "used_us": old}
+        grant = {"id": 1, "client_id": "c", "user_id": 1, "session_id": 1, "scope": "openid", "context": "{}"}
+        refresh = {"token_hash": "r", "grant_id": 1, "expires_us": now + DAY_US}
+        await unit.execute(insert(table_of(LoginSession)), [{**session, "authenticated_us": old}])
+        await unit.execute(insert(table_of(OAuthGrant)), [{**grant, "is_offline": True, "created_us": old}])
+        await unit.execute(insert(table_of(RefreshToken)), [refresh])
+
+    await services.database.transact(fill)
+    assert await prune(services) == 0
 
 
 async def test_attempts_at_ended_workitems_go_and_others_stay(services: Services) -> None:
