@@ -10,17 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from ai_engine.tables import ModelVersion
-from dicomweb.tables import Study
 from fhir.bundles.importing import import_files
 from fhir.interactions.door import Door, Policy
 from server.auth.clients import Wanted, add_client
-from server.auth.grants.context import LaunchContext
-from server.auth.launches import Prepared, prepare_launch
 from server.auth.tokens import issue_token
-from server.auth.users.accounts import NewUser, add_user, find_user
+from server.auth.users.accounts import NewUser, add_user
 from server.kernel.access import Principal, system_access
 from server.kernel.database import Database
-from server.kernel.faults import Fault, FaultKind, NotFound
+from server.kernel.faults import Fault, FaultKind
 from server.kernel.object_stores import open_store
 from server.kernel.read_audit import ReadAudit
 from server.kernel.redis import RedisLink
@@ -29,8 +26,9 @@ from server.kernel.services import Services
 from server.migrations import HEAD, current_revision, upgrade
 from server.settings import Settings
 from server.workflows.job_registry import SUBSCRIPTIONS
+from server.workflows.launches.prepare import Wanted as Launch
+from server.workflows.launches.prepare import prepare
 from server.workflows.packages import Loaded, load_package, publish_shipped
-from server.workflows.projection import imaging_study_id_of
 from server.workflows.terminology_import.forms import Form
 from server.workflows.terminology_import.importing import import_path
 from server.workflows.terminology_import.importing import told as told_of
@@ -88,43 +86,11 @@ async def register_user(settings: Settings, new: NewUser) -> str:
     return f"{user.name} may log in as {user.role.value}."
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a user looks at when they launch an app."""
-
-    patient_id: str | None = None
-    study_instance_uid: str | None = None
-
-
-async def prepare(settings: Settings, client_id: str, name: str, seen: Seen) -> str:
-    """Prepare an EHR launch for a user; returns the parameters that the app's launch URL gets.
-
-    Raises:
-        NotFound: there is no such client, user or study.
-        NotUsable: the study is another patient's.
-    """
+async def prepare_launch(settings: Settings, wanted: Launch) -> str:
+    """Prepare an EHR launch; returns the parameters that the app's launch URL gets."""
     async with open_database(settings) as database:
-        user = await find_user(database, name)
-        patient_id, context = seen.patient_id, LaunchContext()
-        if seen.study_instance_uid is not None:
-            patient_id = await _patient_of_study(database, seen)
-            study = f"ImagingStudy/{imaging_study_id_of(seen.study_instance_uid)}"
-            context = LaunchContext(fhir_context=({"reference": study, "type": "ImagingStudy"},))
-        prepared = Prepared(client_id, user.id, patient_id, context)
-        handle = await prepare_launch(database, prepared, ADMINISTRATOR)
+        handle = await prepare(database, wanted, ADMINISTRATOR)
     return urlencode({"iss": f"{settings.base}/fhir", "launch": handle})
-
-
-async def _patient_of_study(database: Database, seen: Seen) -> str:
-    study = table_of(Study)
-    mine = study.c.study_instance_uid == seen.study_instance_uid
-    async with database.read() as connection:
-        row = (await connection.execute(select(study.c.patient_id).where(mine))).first()
-    if row is None:
-        raise NotFound("There is no such study.")
-    if row.patient_id is None or seen.patient_id not in (None, row.patient_id):
-        raise NotUsable("The study is not that patient's.")
-    return str(row.patient_id)
 
 
 async def load_definitions(

@@ -21,6 +21,7 @@ import dicomweb.worklist.events.routes
 import dicomweb.worklist.outside.routes
 import dicomweb.worklist.routes
 import fhir.routes
+import server.auth.administration.routes
 import server.auth.authorize.routes
 import server.auth.routes
 import server.http.health
@@ -28,6 +29,7 @@ import server.viewer.routes
 import server.workflows.changes.routes
 import server.workflows.corrections.routes
 import server.workflows.deletion.routes
+import server.workflows.launches.routes
 import server.workflows.retention.routes
 import server.workflows.routes
 import server.workflows.storage.routes
@@ -186,9 +188,10 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     )
     archive = dicomweb.routes.open_archive(services)
     include_behind(app, ROOT, *_dicomweb_routers(services, archive, notifications))
-    include_behind(app, "/admin/api", *_administration(services, archive))
-    app.include_router(server.http.health.build_router(readiness, metrics))
     issuer = Issuer(services.database, services.public_base, _signing_keys(settings, services))
+    accounts = server.auth.administration.routes.build_router(services, tokens, issuer.keys)
+    include_behind(app, "/admin/api", *_administration(services, archive), accounts)
+    app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens, issuer))  # before /fhir: .well-known
     patients = Patients(FhirDoor(services, settings.derive_key("fhir page tokens")))
     app.include_router(server.auth.authorize.routes.build_router(services, patients))
@@ -236,6 +239,7 @@ def _administration(services: Services, archive: Archive) -> list[APIRouter]:
         server.workflows.changes.routes.build_router(services),
         server.workflows.corrections.routes.build_router(services, archive),
         server.workflows.deletion.routes.build_router(services),
+        server.workflows.launches.routes.build_router(services),
         server.workflows.retention.routes.build_router(services),
         server.workflows.subscriptions.routes.build_router(services),
     ]

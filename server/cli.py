@@ -251,9 +251,11 @@ def launch(  # noqa: PLR0913, PLR0917  one parameter an option
     data: Data = None,
 ) -> None:
     """Prepare an EHR launch; prints the launch URL, good for five minutes and one use."""
-    from server.administration import Seen, prepare
+    from server.administration import prepare_launch
+    from server.workflows.launches.prepare import Wanted
 
-    query = asyncio.run(prepare(load_settings(data=data), client_id, user_name, Seen(patient, study)))
+    wanted = Wanted(client_id, user_name, patient, study)
+    query = asyncio.run(prepare_launch(load_settings(data=data), wanted))
     typer.echo(f"{url}{'&' if '?' in url else '?'}{query}")
 
 

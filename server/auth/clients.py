@@ -31,6 +31,7 @@ _CLIENT = table_of(OAuthClient)
 MAX_KEYS = 32  # in one JWK Set
 MAX_NAME = 200  # characters
 MAX_REDIRECTS = 20  # URIs of one client
+ADMINISTRATOR = Principal("system:administrator", "administrator")
 RSA_BITS = range(2048, 8193)
 SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 
@@ -163,7 +164,7 @@ async def find_client(database: Database, client_id: str) -> RegisteredClient | 
     return None if row is None else RegisteredClient(dict(row._mapping))
 
 
-async def add_client(database: Database, wanted: Wanted) -> NewClient:
+async def add_client(database: Database, wanted: Wanted, by: Principal = ADMINISTRATOR) -> NewClient:
     """Register a client: an app that users allow when it has redirect URIs, else a backend client.
 
     Raises:
@@ -200,20 +201,20 @@ async def add_client(database: Database, wanted: Wanted) -> NewClient:
             "created_us": unit.now_us,
         }
         await unit.execute(insert(_CLIENT), [row])
-        unit.audit(_administered(Action.CREATE, new.client_id))
+        unit.audit(AuditEntry(by, Action.CREATE, "client", "client", new.client_id))
 
     await database.transact(work)
     return new
 
 
-async def disable_client(database: Database, client_id: str) -> bool:
+async def disable_client(database: Database, client_id: str, by: Principal = ADMINISTRATOR) -> bool:
     """Take a client out of use, and every token of it with it; False: it was not in use."""
 
     async def work(unit: UnitOfWork) -> bool:
         in_use = (_CLIENT.c.client_id == client_id) & _CLIENT.c.disabled_us.is_(None)
         disabled = await unit.execute(update(_CLIENT).where(in_use).values(disabled_us=unit.now_us))
         if disabled.rowcount:
-            unit.audit(_administered(Action.UPDATE, client_id))
+            unit.audit(AuditEntry(by, Action.UPDATE, "client", "client", client_id))
         return bool(disabled.rowcount)
 
     return await database.transact(work)
@@ -249,9 +250,3 @@ def _check_key(key: Key, written: Mapping[str, Any]) -> None:
     if isinstance(key, ECKey) and key.curve_name == "P-384":
         return
     raise InvalidClientMetadata("A key must be RSA of 2048 to 8192 bits (RS384) or P-384 (ES384).")
-
-
-def _administered(action: Action, client_id: str) -> AuditEntry:
-    return AuditEntry(
-        Principal("system:administrator", "administrator"), action, "client", "client", client_id
-    )

@@ -179,6 +179,10 @@ class AccessTokens:
         """Drop a token from the cache, because it was revoked."""
         self._cache.pop(token_hash, None)
 
+    def forget_all(self) -> None:
+        """Empty the cache, because what some tokens stood on has ended."""
+        self._cache.clear()
+
     async def _find(self, token_hash: str, now: int) -> tuple[TokenRecord, Access] | None:
         async with self._database.read() as connection:
             row = (await connection.execute(select_token(token_hash, now))).one_or_none()

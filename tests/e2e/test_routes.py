@@ -1,5 +1,6 @@
 """Every route, asked with the token of another patient (DESIGN §8); a new route fails until it has a line."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,6 +145,25 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("GET", "/admin/api/holds"): ("/admin/api/holds", FORBIDDEN),
     ("POST", "/admin/api/holds"): ("/admin/api/holds", FORBIDDEN),
     ("POST", "/admin/api/holds/{number}/release"): ("/admin/api/holds/none/release", FORBIDDEN),
+    ("POST", "/admin/api/launches"): ("/admin/api/launches", FORBIDDEN),
+    ("POST", "/admin/api/signing-keys"): ("/admin/api/signing-keys", FORBIDDEN),
+    **{
+        (method, f"/admin/api{path}"): (f"/admin/api{re.sub('{[a-z_]+}', '1', path)}", FORBIDDEN)
+        for method, path in (
+            ("GET", "/users"),
+            ("POST", "/users"),
+            ("POST", "/users/{name}/disable"),
+            ("POST", "/users/{name}/password"),
+            ("GET", "/users/{name}/sessions"),
+            ("DELETE", "/users/{name}/sessions"),
+            ("DELETE", "/users/{name}/sessions/{session}"),
+            ("GET", "/users/{name}/grants"),
+            ("DELETE", "/users/{name}/grants/{grant}"),
+            ("GET", "/clients"),
+            ("POST", "/clients"),
+            ("POST", "/clients/{client_id}/disable"),
+        )
+    },
     ("POST", "/admin/api/workitems/{workitem}/rerun"): ("/admin/api/workitems/{workitem}/rerun", FORBIDDEN),
 }
 

@@ -11,6 +11,7 @@ from server.auth.scopes import Scopes, parse_scopes
 from server.auth.tables import AccessToken, LoginSession, OAuthGrant, UserAccount
 from server.auth.users.accounts import User, user_of
 from server.auth.users.sessions import IDLE_US
+from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
@@ -103,16 +104,18 @@ def _select_grant(grant_id: int) -> Select[Any]:
     )
 
 
-def end_grant(unit: UnitOfWork, connection: Connection, grant_id: int, why: str) -> Sequence[str]:
+def end_grant(
+    unit: UnitOfWork, connection: Connection, grant_id: int, why: str, by: Principal | None = None
+) -> Sequence[str]:
     """End a grant with all its tokens; returns the hashes of access tokens that caches must forget.
 
-    `why` is the interaction that audit names: "revoke", "reuse".
+    `why` is the interaction that audit names: "revoke", "reuse". `by` None: it is told as the user's.
     """
     stands = (_GRANT.c.id == grant_id) & _GRANT.c.ended_us.is_(None)
     ended = update(_GRANT).where(stands).values(ended_us=unit.now_us).returning(_GRANT.c.user_id)
     user_id = connection.execute(ended).scalar()
     if user_id is not None:
         user = user_of(connection.execute(select(_USER).where(_USER.c.id == user_id)).one())
-        unit.audit(AuditEntry(user.principal, Action.UPDATE, why, "grant", str(grant_id)))
+        unit.audit(AuditEntry(by or user.principal, Action.UPDATE, why, "grant", str(grant_id)))
     live = (_TOKEN.c.grant_id == grant_id) & (_TOKEN.c.expires_us > unit.now_us)
     return connection.execute(select(_TOKEN.c.token_hash).where(live)).scalars().all()

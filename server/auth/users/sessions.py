@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 from server.auth.tables import LoginSession, OAuthGrant, UserAccount
 from server.auth.tokens import hash_secret
 from server.auth.users.accounts import User, user_of
+from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import SECOND_US
 from server.kernel.database import Database, UnitOfWork
@@ -85,14 +86,18 @@ async def end_session(database: Database, session: Session) -> None:
     """Log off."""
 
     async def work(unit: UnitOfWork) -> None:
-        stands = (_SESSION.c.id == session.id) & _SESSION.c.ended_us.is_(None)
-        ended = await unit.execute(update(_SESSION).where(stands).values(ended_us=unit.now_us))
-        bound = (
-            (_GRANT.c.session_id == session.id) & _GRANT.c.ended_us.is_(None) & _GRANT.c.is_offline.is_(False)
-        )
-        await unit.execute(update(_GRANT).where(bound).values(ended_us=unit.now_us))
-        if ended.rowcount:
-            principal = session.user.principal
-            unit.audit(AuditEntry(principal, Action.EXECUTE, "logout", "user", session.user.name))
+        await end_login(unit, session.id, session.user, session.user.principal)
 
     await database.transact(work)
+
+
+async def end_login(unit: UnitOfWork, session_id: int, user: User, by: Principal) -> bool:
+    """End a login of a user, with the grants that do not outlive it; False: it is none, or has ended."""
+    stands = (_SESSION.c.id == session_id) & (_SESSION.c.user_id == user.id) & _SESSION.c.ended_us.is_(None)
+    ended = await unit.execute(update(_SESSION).where(stands).values(ended_us=unit.now_us))
+    if not ended.rowcount:
+        return False
+    bound = (_GRANT.c.session_id == session_id) & _GRANT.c.ended_us.is_(None) & _GRANT.c.is_offline.is_(False)
+    await unit.execute(update(_GRANT).where(bound).values(ended_us=unit.now_us))
+    unit.audit(AuditEntry(by, Action.EXECUTE, "logout", "user", user.name))
+    return True

@@ -42,6 +42,7 @@ ALSO = (
     "server.backup.hold.HOLD_S",
     "server.app.FORM_BODY_BYTES",
     "server.app.CLOSE_S",
+    "server.auth.administration.lists.PAGE",
     "server.auth.assertions.LEEWAY_S",
     "server.auth.token_endpoint.TOKEN_TTL_S",
     "server.auth.tokens.CACHE_TOKENS",

@@ -1,0 +1,1 @@
+"""What administrators do with users, clients and keys: by `/admin/api` and by commands."""

@@ -1,0 +1,1 @@
+"""Launches that an EHR prepares with what its user looks at."""
