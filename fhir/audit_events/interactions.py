@@ -52,7 +52,7 @@ async def search_audit_events(door: Door, request: FhirRequest) -> Answer:
     _require_open(access, Permission.SEARCH)
     strict = read_preferences([request.headers.get("prefer", "")]).strict
     query = parse_audit_query(request.pairs, around, strict=strict)
-    pages = pager(door.page_secret, access, AUDIT_EVENT, query.understood)
+    pages = pager(door.page_secret, access.principal, {}, AUDIT_EVENT, query.understood)
     page = await _read_page(door.services.database, query, pages)
     act = AuditEntry(access.principal, Action.EXECUTE, "search-type", AUDIT_EVENT)
     await door.services.read_audit.record(act)

@@ -9,7 +9,7 @@ from fhir.history.query import HistoryQuery, parse_history
 from fhir.history.render import render_history
 from fhir.history.sql import select_history
 from fhir.interactions.door import Door
-from fhir.interactions.reaches import Reaches, reaches_of
+from fhir.interactions.reaches import Reaches, patients_of_all, reaches_of
 from fhir.negotiation import read_preferences
 from fhir.search.order import After
 from fhir.search.page import pager
@@ -35,7 +35,7 @@ async def history(door: Door, request: FhirRequest) -> Answer:
     strict = read_preferences([request.headers.get("prefer", "")]).strict
     named = (request.resource_type, request.resource_id)
     query = parse_history(named, request.pairs, around, strict=strict)
-    pages = pager(door.page_secret, access, query.path, query.understood)
+    pages = pager(door.page_secret, access.principal, reaches, query.path, query.understood)
     after = None if query.page is None else pages.read(query.page)
     async with door.services.database.read() as connection:
         before_us = None if query.resource_id else await settled_before_us(connection)
@@ -46,7 +46,7 @@ async def history(door: Door, request: FhirRequest) -> Answer:
     more = len(rows) > query.count and bool(shown)
     last = shown[-1] if more else None
     next_page = last and pages.token(After((last.last_updated_us, last.version_id), last.rid))
-    await door.services.read_audit.record(_audit_entry(access, request, rows))
+    await door.services.read_audit.record(_audit_entry(request, reaches, rows))
     return Answer(text=render_history(door.base_url, query, shown, next_page, before_us or around.now_us))
 
 
@@ -61,12 +61,12 @@ def _reaches(access: Access, request: FhirRequest) -> Reaches:
     return {request.resource_type: access.reach(request.resource_type, Permission.READ)}
 
 
-def _audit_entry(access: Access, request: FhirRequest, rows: Sequence[Any]) -> AuditEntry:
+def _audit_entry(request: FhirRequest, reaches: Reaches, rows: Sequence[Any]) -> AuditEntry:
     level = "system" if request.resource_type is None else "instance" if request.resource_id else "type"
     action = Action.READ if level == "instance" else Action.EXECUTE
     named = request.resource_type or "Resource"
-    entry = AuditEntry(access.principal, action, f"history-{level}", named, request.resource_id)
+    entry = AuditEntry(request.access.principal, action, f"history-{level}", named, request.resource_id)
     if level == "instance" and rows:
         return replace(entry, patient_id=rows[0].patient_id)
-    patients = access.patient_ids
+    patients = patients_of_all(reaches)
     return replace(entry, patient_id=min(patients)) if patients else entry

@@ -21,9 +21,9 @@ from fhir.model.validation.report import MAX_ISSUES
 from fhir.search.definitions import SearchType, parameters_of, stored_types
 from fhir.search.reach import within_reach
 from fhir.tables import FhirResource, SearchReference
-from server.kernel.access import Access, Reach
+from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import Fault, FaultKind
+from server.kernel.faults import Fault, FaultKind, Forbidden
 from server.kernel.rows import table_of
 from terminology.library import Library
 
@@ -151,7 +151,7 @@ async def _leading_nowhere(unit: UnitOfWork, references: References, access: Acc
         by_type.setdefault(resource_type, []).append(resource_id)
     there: dict[tuple[str, str], int] = {}
     for resource_type, ids in by_type.items():
-        kept = within_reach(Reach(access.patient_ids), resource_type)
+        kept = within_reach(_reach_of_target(access, resource_type), resource_type)
         statement = _THERE if kept is None else _THERE.where(kept)
         for at in range(0, len(ids), _ASKED_AT_ONCE):
             asked = {"type": resource_type, "ids": ids[at : at + _ASKED_AT_ONCE]}
@@ -163,3 +163,11 @@ async def _leading_nowhere(unit: UnitOfWork, references: References, access: Acc
         for named, (place, version) in references.items()
         if named not in there or (version is not None and not 0 < version <= there[named])
     ]
+
+
+def _reach_of_target(access: Access, resource_type: str) -> Reach:
+    """As far as the caller reads; among what it may not read at all, its patients' record."""
+    try:
+        return access.reach(resource_type, Permission.READ)
+    except Forbidden:
+        return Reach(access.patient_ids)

@@ -32,6 +32,16 @@ def reaches_of(access: Access, resource_type: str | None = None) -> Reaches:
     return reaches
 
 
+def patients_of_all(reaches: Reaches) -> frozenset[str] | None:
+    """The patients to whom all of these reaches are confined; None: one of them reaches everyone."""
+    patients: set[str] = set()
+    for reach in reaches.values():
+        if reach.patient_ids is None:
+            return None
+        patients |= reach.patient_ids
+    return frozenset(patients)
+
+
 def predicate_of(reaches: Reaches) -> ColumnElement[bool]:
     """A row of the resource table is of one of these types, and within reach."""
     alike: dict[tuple[Reach, bool], list[str]] = {}

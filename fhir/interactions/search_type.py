@@ -9,6 +9,7 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.bundle import Page, entry_of, render_searchset
 from fhir.interactions.door import Door
 from fhir.interactions.included import read_included
+from fhir.interactions.reaches import patients_of_all
 from fhir.interactions.searched_codes import SearchedCodes
 from fhir.search.codes import resolve_codes
 from fhir.search.matches import read_matches
@@ -18,7 +19,7 @@ from fhir.search.place import Place
 from fhir.search.query import SearchQuery, parse_query
 from fhir.search.sql import SHOWN, Reaches, prepare_count
 from fhir.search.value import Surroundings
-from server.kernel.access import Access, Permission, Reach
+from server.kernel.access import Access, Permission, Principal, Reach
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database
 from server.kernel.faults import Forbidden
@@ -54,10 +55,10 @@ async def search(door: Door, access: Access, place: Place, pairs: Pairs, *, stri
         query.criteria.append(place.compartment)
     await resolve_codes(query, SearchedCodes(door))
     around = door.surroundings()
-    pages = pager(door.page_secret, access, place.path, query.understood)
+    pages = pager(door.page_secret, access.principal, reaches, place.path, query.understood)
     search = Search(query, access, reaches, around, pages)
     page = await _read_page(door.services.database, search)
-    await door.services.read_audit.record(_audit_entry(access, place))
+    await door.services.read_audit.record(_audit_entry(access.principal, reaches, place))
     return render_searchset(door.base_url, query, page, around.now_us)
 
 
@@ -104,10 +105,10 @@ def _position(row: ResultRow[Any]) -> After:
     return After(tuple(row[len(SHOWN) :]), row.rid)
 
 
-def _audit_entry(access: Access, place: Place) -> AuditEntry:
-    patients = access.patient_ids
+def _audit_entry(principal: Principal, reaches: Reaches, place: Place) -> AuditEntry:
+    patients = patients_of_all(reaches)
     one = next(iter(patients)) if patients is not None and len(patients) == 1 else None
     if place.compartment is not None and place.compartment.compartment_type == "Patient":
         one = place.compartment.compartment_id
-    entry = AuditEntry(access.principal, Action.EXECUTE, place.interaction, place.resource_type)
+    entry = AuditEntry(principal, Action.EXECUTE, place.interaction, place.resource_type)
     return replace(entry, patient_id=one)

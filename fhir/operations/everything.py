@@ -78,7 +78,7 @@ async def everything(door: Door, request: FhirRequest) -> Answer:
     asked = read_asked(read_inputs(request), around)
     reaches = _chosen(reaches_of(access), asked)
     path = "/".join(each for each in (request.resource_type, request.resource_id, "$everything") if each)
-    pages = pager(door.page_secret, access, path, asked.understood)
+    pages = pager(door.page_secret, access.principal, reaches, path, asked.understood)
     part = _part_of(request, reaches, around)
     async with door.services.database.read() as connection:
         patient_id = await _require_reached(connection, request)

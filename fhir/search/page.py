@@ -1,22 +1,21 @@
 """Page tokens: where the next page begins, signed and bound to the search and to the caller's reach.
 
 There is no result cache on the server: a token holds the sort values and the rid of the last entry. It is
-refused for another search, another caller or another patient.
+refused for another search, another caller or another reach.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from fhir.search.order import After
 from fhir.search.value import InvalidSearch
-from server.kernel.access import Access
+from server.kernel.access import Principal, Reach
 
 _SIGNATURE_BYTES = 16
 _MAX_TOKEN_CHARACTERS = 8_192
@@ -56,8 +55,14 @@ class Pager:
         return hmac.digest(self.secret, self.binding + b"\x00" + payload, "sha256")[:_SIGNATURE_BYTES]
 
 
-def pager(secret: bytes, access: Access, resource_type: str, understood: Sequence[tuple[str, str]]) -> Pager:
-    """The pager of a search by a caller."""
-    patients: Any = None if access.patient_ids is None else sorted(access.patient_ids)
-    bound = orjson.dumps([resource_type, list(understood), access.principal.id, patients])
+def pager(
+    secret: bytes,
+    principal: Principal,
+    reaches: Mapping[str, Reach],
+    path: str,
+    understood: Sequence[tuple[str, str]],
+) -> Pager:
+    """The pager of a search by a caller who reaches so far in each type that is searched."""
+    patients = {name: reach.patient_ids and sorted(reach.patient_ids) for name, reach in reaches.items()}
+    bound = orjson.dumps([path, list(understood), principal.id, patients], option=orjson.OPT_SORT_KEYS)
     return Pager(secret, hashlib.sha256(bound).digest())

@@ -1,6 +1,7 @@
 """What stands beside a Subscription, read and written; everything in the caller's transaction."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,9 +27,10 @@ from fhir.subscriptions.request import (
     settled,
 )
 from fhir.tables import Notification, SubscriptionState
-from server.kernel.access import Access, Principal
+from server.kernel.access import Access, Permission, Principal
 from server.kernel.database import UnitOfWork
 from server.kernel.envelope import Keyring, MasterKeyMissing
+from server.kernel.faults import Forbidden
 from server.kernel.rows import table_of
 from server.kernel.sealed_text import open_text, seal_text
 from server.kernel.subscription_policy import SubscriptionPolicy
@@ -78,14 +80,17 @@ async def find_standing(connection: AsyncConnection, *conditions: Any) -> Sequen
 def subscribe(draft: Draft, access: Access, policy: SubscriptionPolicy) -> Draft:
     """The Subscription as it is stored: active or off, without secrets; its row is written with it.
 
-    It is part of the record of the patients that its author is confined to, whatever its criteria say.
+    It is part of the record of the patients that its notifications are confined to.
 
     Raises:
         SubscriptionRefused: it cannot be served as asked.
         AuthorityEnded: the caller may not search and read what it asks for.
+        Forbidden: the caller may write it of a patient only, and it asks for everyone's.
     """
     subscribed = read_subscription(draft.resource, policy.outbound, access)
-    reach_of(access, subscribed.resource_type)
+    reach = reach_of(access, subscribed.resource_type)
+    if reach.is_everyone and not _may_write_nobodys(access):
+        raise Forbidden("The token's patient does not cover what the Subscription asks for.")
     changed = settled(draft.resource, subscribed)
     texts = {name: None if value is None else encode_json(value) for name, value in changed.items()}
     text = with_members(draft.text, texts)
@@ -93,8 +98,17 @@ def subscribe(draft: Draft, access: Access, policy: SubscriptionPolicy) -> Draft
     async def keep(unit: UnitOfWork, written: Draft, rid: int, version_id: int) -> None:
         await _keep(unit, (rid, written.id, version_id), subscribed, access, policy.keys)
 
-    patients = access.patient_ids or frozenset()
+    patients = reach.patient_ids or frozenset()
     return replace(draft, resource=decode_json(text), text=text, patients=patients, beside=keep)
+
+
+def _may_write_nobodys(access: Access) -> bool:
+    """Whether no grant that writes Subscriptions is confined to a patient."""
+    confined = False
+    for permission in (Permission.CREATE, Permission.UPDATE):
+        with suppress(Forbidden):
+            confined = confined or not access.reach(SUBSCRIPTION, permission).is_everyone
+    return not confined
 
 
 async def _keep(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from fhir.interactions.door import Policy
 from fhir.operations import OPERATIONS
 from fhir.routes import Offer
+from server.kernel.access import Access, Context
 from server.kernel.services import Services
 from server.workflows.packages import load_package
+from tests.unit.fhir_door.conftest import access, grant
 from tests.unit.fhir_profiles.definitions import GUIDE, PATIENT, element, good_patient, structure
 from tests.unit.fhir_profiles.test_packages import MANIFEST, package
 
@@ -55,6 +58,20 @@ async def test_a_reference_that_leads_somewhere(
 ) -> None:
     one = await create(good_patient())
     assert (await client.post("/Observation", json=observation(form.format(id=one)))).status_code == 201
+
+
+async def test_a_reference_leads_as_far_as_the_scope_of_its_type(
+    client: httpx.AsyncClient, create: Callable[..., Any], rights: dict[str, Access]
+) -> None:
+    """A clinician's token with a patient in context reads other Patients by `user/` scopes, or not."""
+    ada, ben = [await create(good_patient()) for _ in range(2)]
+    for context, status in ((Context.USER, 201), (Context.PATIENT, 422)):
+        grants = (grant("Observation", "c", Context.USER), grant("Patient", "r", context))
+        rights["doctor"] = replace(access("doctor", *grants, patients=frozenset({ada})), is_confined=False)
+        asked = client.post(
+            "/Observation", json=observation(f"Patient/{ben}"), headers={"x-rights": "doctor"}
+        )
+        assert (await asked).status_code == status
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A patient's token and every route of the studies service: nothing of another patient (DESIGN §8)."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -8,9 +9,9 @@ from fastapi.routing import APIRoute
 
 from dicomweb.routes import build_router
 from dicomweb.tables import Study
-from server.kernel.access import Access
+from server.kernel.access import Access, Context, Grant
 from server.kernel.services import Services
-from tests.conformance.ps3_18.kit import MULTIPART, confined_to, ct_file, multipart, place
+from tests.conformance.ps3_18.kit import ALL, MULTIPART, confined_to, ct_file, multipart, place
 from tests.conformance.ps3_18.test_10_5_store import rows
 
 MINE, OTHERS, NOBODYS, CONFLICT = place(1), place(2), place(3), place(4)
@@ -129,6 +130,24 @@ async def test_store(patient: httpx.AsyncClient, template: str) -> None:
         response = await patient.post(url(template, where), content=body, headers={"Content-Type": MULTIPART})
         assert response.status_code == 409
         assert response.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0x0124]
+
+
+@pytest.mark.parametrize(("context", "is_open"), [(Context.PATIENT, False), (Context.USER, True)])
+async def test_token_of_a_clinician_with_a_patient(
+    patient: httpx.AsyncClient, accesses: dict[str, Access], context: Context, is_open: bool
+) -> None:
+    """Studies by the scope of studies (SMART App Launch 2.2, Scopes), whatever other scopes open."""
+    others = Context.USER if context is Context.PATIENT else Context.PATIENT
+    grants = (Grant(context, "ImagingStudy", ALL), Grant(others, "Task", ALL), Grant(others, "Patient", ALL))
+    accesses["patient"] = replace(accesses["patient"], grants=grants, is_confined=False)
+    found = (await patient.get("/dicom-web/studies", params={"count": "true"})).json()
+    assert [each["0020000D"]["Value"][0] for each in found].count(OTHERS.study) == is_open
+    for template in (f"{STUDY}/metadata", INSTANCE, f"{INSTANCE}/rendered"):
+        answer = await patient.get(url(template, OTHERS))
+        assert answer.status_code == (200 if is_open else 404), template
+    another = multipart(ct_file(place(2, instance=2), PatientID="P2", PatientName="Other^Patient"))
+    stored = await patient.post("/dicom-web/studies", content=another, headers={"Content-Type": MULTIPART})
+    assert stored.status_code == (200 if is_open else 409)
 
 
 @pytest.mark.parametrize(("method", "template"), sorted(SEARCHES | RETRIEVALS | STORES))

@@ -196,6 +196,38 @@ async def test_confined_subscriber_hears_of_its_patient_only(
     assert [each.path for each in ehr.told] == [f"/hook/DiagnosticReport/{hers}"]
 
 
+@pytest.mark.parametrize(
+    ("writes", "searches", "status", "readers"),
+    [
+        (Context.USER, Context.USER, 201, ()),
+        (Context.USER, Context.PATIENT, 201, ("ada",)),
+        (Context.PATIENT, Context.USER, 403, ()),
+        (Context.PATIENT, Context.PATIENT, 201, ("ada",)),
+    ],
+)
+async def test_subscription_is_of_the_record_that_it_tells_of(
+    client: httpx.AsyncClient,
+    rights: dict[str, Access],
+    subscribe: Any,
+    write: Write,
+    writes: Context,
+    searches: Context,
+    status: int,
+    readers: tuple[str, ...],
+) -> None:
+    """Of a clinician's token with a patient in context each type has its own reach (SMART 2.2, Scopes)."""
+    ada = frozenset({await write({"resourceType": "Patient"})})
+    everything = frozenset(Permission)
+    grants = (Grant(writes, "Subscription", everything), Grant(searches, "DiagnosticReport", everything))
+    rights["doctor"] = Access(Principal("user:doctor", "doctor"), grants, ada, is_confined=False)
+    rights["ada"] = Access(Principal("user:ada", "ada"), (Grant(Context.PATIENT, "*", everything),), ada)
+    answer = await subscribe("DiagnosticReport?status=final", rights="doctor")
+    assert answer.status_code == status, answer.text
+    if status == 201:
+        seen = await client.get(f"/Subscription/{answer.json()['id']}", headers={"x-rights": "ada"})
+        assert seen.status_code == (200 if "ada" in readers else 404)
+
+
 async def test_what_no_longer_fulfils_the_criteria_is_not_sent(
     client: httpx.AsyncClient, subscribe: Any, write: Write, background: Any, ehr: Receiver
 ) -> None:

@@ -1,6 +1,7 @@
 """The worklist's routes over HTTP: what they answer, and what a patient's token must never see."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,25 @@ async def test_link_of_the_study_outweighs_the_workitems(client: Client, databas
     opened = await armed_uid(database, "1.2", patient_id=None)
     assert await uids(client(patient("p1"))) == [opened]
     assert (await client(patient("p1")).post(CANCEL.format(closed))).status_code == 404
+
+
+async def test_token_of_a_clinician_with_a_patient(client: Client, database: Database) -> None:
+    """Workitems by the scope of workitems (SMART App Launch 2.2, Scopes), whatever other scopes open."""
+    made = [await armed_uid(database, f"1.{n}", patient_id=f"p{n}") for n in (1, 2)]
+    for context, other, opened in (
+        (Context.PATIENT, Context.USER, made[:1]),
+        (Context.USER, Context.PATIENT, made[::-1]),
+    ):
+        grants = tuple(
+            Grant(each, resource_type, frozenset(Permission))
+            for each, resource_type in ((context, "Task"), (other, "ImagingStudy"))
+        )
+        mixed = client(replace(patient("p1"), grants=grants, is_confined=False))
+        assert await uids(mixed) == opened
+        status = 200 if made[1] in opened else 404
+        assert (await mixed.get(f"/dicom-web/workitems/{made[1]}")).status_code == status
+        cancelled = await mixed.post(CANCEL.format(made[1]))
+        assert cancelled.status_code == (202 if made[1] in opened else 404)
 
 
 async def test_merged_patients_are_one_compartment(client: Client, database: Database) -> None:
