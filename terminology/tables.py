@@ -50,7 +50,7 @@ class TerminologyConcept(Row, table=True):
     """A concept; `body` has all that CodeSystem.concept says of it, `releases.bodies` reads it.
 
     What lies above it stands here, what lies below it in tables of its own: there is far more of that.
-    `words` has a text index, which on SQLite is to be told of each row: `releases.text_index`.
+    `words` has a text index of its own, which is to be filled: `releases.text_index`, `releases.word_blocks`.
     """
 
     __tablename__ = "terminology_concept"

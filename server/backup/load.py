@@ -21,7 +21,7 @@ from server.kernel.key_positions import set_positions
 from server.kernel.object_store import is_our_name
 from server.kernel.snapshot import take_its_time
 from server.kernel.tables import JobRow
-from terminology.releases.text_index import CONCEPT, index_concepts
+from terminology.releases.text_index import CONCEPT, index_all
 
 Row = list[Any]
 Change = Callable[[Row], None]
@@ -46,7 +46,7 @@ class Load:
         for dump in self._manifest.tables:
             await self._fill_table(unit.connection, dump)
         if any(dump.name == CONCEPT.name for dump in self._manifest.tables):
-            await index_concepts(unit.connection)
+            await index_all(unit.connection)
         await set_positions(
             unit.connection,
             {

@@ -126,6 +126,14 @@ def is_plain(node: Expression) -> bool:
     return isinstance(node, ConceptReference | AnyConcept)
 
 
+def is_in_order(node: Expression) -> bool:
+    """Whether an index has the concepts that are meant in the order of their numbers."""
+    return is_plain(node) and (
+        (isinstance(node, MemberOf) and not node.fields)
+        or (isinstance(node, Related) and node.direction not in _UP)
+    )
+
+
 def _reference(meaning: Meaning, node: ConceptReference) -> Numbers:
     return select(literal(meaning.number_of[node.code]).label("number"))
 

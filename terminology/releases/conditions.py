@@ -41,6 +41,7 @@ class Condition:
     numbers: Select[Any]  # its one column has them, each once
     holds: Callable[[Number], ColumnElement[bool]]  # whether one number is among them
     look_up: LookUp | None = None  # the same with a parameter `asked`: a row if it is; for what is kept
+    is_in_order: bool = False  # an index has `numbers` in order: those from one to another are read at once
 
 
 def among(numbers: Select[Any]) -> Condition:
@@ -66,7 +67,7 @@ class Conditions:
         """One concept."""
         c = CONCEPT.c  # a table to select from: SQLite merges a union of such in the order of numbers
         numbers = select(c.number).where(c.release_id == self.release_id, c.number == number)
-        return Condition(numbers, lambda each: each == number)
+        return Condition(numbers, lambda each: each == number, is_in_order=True)
 
     def but(self, condition: Condition) -> Condition:
         """All others."""
@@ -77,7 +78,11 @@ class Conditions:
         """What is in one of two."""
         both = union_all(first.numbers, second.numbers).subquery()
         (column,) = both.c
-        return Condition(select(column), lambda number: or_(first.holds(number), second.holds(number)))
+        return Condition(
+            select(column),
+            lambda number: or_(first.holds(number), second.holds(number)),
+            is_in_order=first.is_in_order and second.is_in_order,
+        )
 
     def below(self, number: int) -> Condition:
         """All below a concept."""
@@ -86,6 +91,7 @@ class Conditions:
         return Condition(
             select(c.descendant).where(of_ancestor),
             lambda each: select(literal(1)).where(of_ancestor, c.descendant == each).exists(),
+            is_in_order=True,
         )
 
     def right_below(self, number: int) -> Condition:
@@ -95,6 +101,7 @@ class Conditions:
         return Condition(
             select(c.child).where(of_parent),
             lambda each: select(literal(1)).where(of_parent, c.child == each).exists(),
+            is_in_order=True,
         )
 
     def leaves(self) -> Condition:
@@ -136,6 +143,7 @@ class Conditions:
         return Condition(
             numbers if len(given) == 1 else numbers.distinct(),
             lambda each: select(literal(1)).where(of_value, c.concept == each).exists(),
+            is_in_order=len(given) == 1,
         )
 
     def stated(self, name: str) -> Condition:

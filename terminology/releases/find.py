@@ -15,6 +15,7 @@ from terminology.issues import TooCostly
 from terminology.releases import text_index
 from terminology.releases.conditions import Condition, Conditions
 from terminology.releases.numbers import read_numbers
+from terminology.releases.word_blocks import Sought
 
 MAX_AT_ONCE = 20_000  # concepts, or codes, of one answer
 COUNTED = 1_000  # matches of a text filter
@@ -62,17 +63,25 @@ def _too_many() -> TooCostly:
 
 
 async def _with_words(connection: AsyncConnection, wanted: Wanted) -> tuple[Sequence[int], int | None]:
-    for few in wanted.conditions:
-        counted = select(func.count()).select_from(few.numbers.limit(FEW + 1).subquery())
-        if (await connection.execute(counted)).scalar_one() <= FEW:
-            numbers = (await connection.execute(few.numbers)).scalars()
-            return await _of_few(connection, wanted, few, [each for each in numbers if each <= wanted.last])
+    conditions: list[tuple[Condition, float]] = []
+    for each in wanted.conditions:
+        count, mean = await _first(connection, each)
+        if count <= FEW:
+            numbers = (await connection.execute(each.numbers)).scalars()
+            return await _of_few(connection, wanted, each, [n for n in numbers if n <= wanted.last])
+        conditions.append((each, min(1.0, count / (2 * mean))))
     most = max(wanted.end, COUNTED) + 1
-    numbers_found = await text_index.matching(
-        connection, wanted.release_id, wanted.last, wanted.words, wanted.conditions
-    )
-    found = await read_numbers(connection, numbers_found.limit(most))
+    sought = Sought(wanted.release_id, wanted.last, wanted.words, most)
+    numbers_found = await text_index.matching(connection, sought, conditions)
+    found = await read_numbers(connection, numbers_found)
     return found[wanted.offset : wanted.end], len(found) if len(found) < most else None
+
+
+async def _first(connection: AsyncConnection, condition: Condition) -> tuple[int, float]:
+    """How many concepts meet a condition, if few do, and the mean of the first numbers."""
+    (number,) = condition.numbers.limit(FEW + 1).subquery().c
+    count, mean = (await connection.execute(select(func.count(), func.avg(number)))).one()
+    return count, float(mean or 0)
 
 
 async def _of_few(

@@ -36,6 +36,8 @@ async def take_out_of_use(unit: UnitOfWork, which: ColumnElement[bool]) -> int:
 async def remove_release(database: Database, release_id: int) -> None:
     """Take a release out of use, then delete all of it."""
     await database.transact(lambda unit: take_out_of_use(unit, RELEASE.c.id == release_id))
+    for table in text_index.tables(database):
+        await _empty(database, table, release_id)
     for row in RELEASE_ROWS:
         await _empty(database, table_of(row), release_id)
     await database.transact(lambda unit: unit.execute(delete(RELEASE).where(RELEASE.c.id == release_id)))

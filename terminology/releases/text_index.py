@@ -2,7 +2,7 @@
 
 SQLite streams the matches of FTS5 in the order of rowids, which is that of the numbers within a release. Its
 index is filled here and not by triggers, within which FTS5 writes a segment for each single row.
-PostgreSQL gathers them by a GIN index, and sorts. Of a few concepts the words themselves are looked at.
+PostgreSQL has `word_blocks`. Of a few concepts the words themselves are looked at.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Select,
+    Table,
     bindparam,
-    cast,
     column,
     insert,
     literal,
@@ -23,15 +23,16 @@ from sqlalchemy import (
     text,
     type_coerce,
 )
-from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Boolean, Integer
 
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
+from terminology.releases import word_blocks
 from terminology.releases.conditions import Condition
 from terminology.releases.draft import MAX_WORD_CHARACTERS
 from terminology.releases.pace import Pace
+from terminology.releases.word_blocks import Sought
 from terminology.tables import TerminologyConcept
 from terminology.text import MAX_WORDS, words_of
 
@@ -39,10 +40,6 @@ CONCEPT = table_of(TerminologyConcept)
 
 _WORDS = table("terminology_words", column("rowid", Integer), column("words"), column("terminology_words"))
 _RELEASE_BITS = 32  # of the rowid, below which the number stands
-_VECTOR: ColumnElement[Any] = literal_column(
-    "array_to_tsvector(array_remove(string_to_array(terminology_concept.words, ' '), ''))"
-)
-
 MAX_NAMED_WORDS = 20  # that begin with one of a filter
 _INDEXED_LETTERS = 3  # FTS5's `prefix` in the migration
 # The words from one on that begin with it: each is the first that is not before the last and one letter more,
@@ -71,16 +68,16 @@ def wanted_words(typed: str) -> Sequence[str]:
 
 
 async def matching(
-    connection: AsyncConnection,
-    release_id: int,
-    last: int,
-    words: Sequence[str],
-    conditions: Sequence[Condition],
+    connection: AsyncConnection, sought: Sought, conditions: Sequence[tuple[Condition, float]]
 ) -> Select[Any]:
-    """Numbers up to `last` with these words that meet the conditions, in order."""
+    """Numbers with these words that meet the conditions, in order; of more than are sought the first.
+
+    With each condition: about which share of the first numbers meets it.
+    """
     if connection.dialect.name != "sqlite":
-        return _on_postgresql(release_id, last, words, conditions)
-    return _on_sqlite(release_id, last, [await _asked(connection, word) for word in words], conditions)
+        return word_blocks.matching(sought, conditions)
+    asked = [await _asked(connection, word) for word in sought.words]
+    return _on_sqlite(sought, asked, [condition for condition, _ in conditions])
 
 
 async def _asked(connection: AsyncConnection, word: str) -> str:
@@ -98,30 +95,16 @@ async def _asked(connection: AsyncConnection, word: str) -> str:
     return f'"{word}"*'
 
 
-def _on_sqlite(
-    release_id: int, last: int, asked: Sequence[str], conditions: Sequence[Condition]
-) -> Select[Any]:
-    base = release_id << _RELEASE_BITS
+def _on_sqlite(sought: Sought, asked: Sequence[str], conditions: Sequence[Condition]) -> Select[Any]:
+    base = sought.release_id << _RELEASE_BITS
     number = type_coerce(_WORDS.c.rowid - literal_column(str(base)), Integer)
     matches = type_coerce(literal_column("terminology_words").op("MATCH")(" AND ".join(asked)), Boolean)
     return (
         select(number.label("number"))
-        .where(matches, _WORDS.c.rowid > base, _WORDS.c.rowid <= base + last)
+        .where(matches, _WORDS.c.rowid > base, _WORDS.c.rowid <= base + sought.last)
         .where(*(each.holds(number) for each in conditions))
         .order_by(_WORDS.c.rowid)
-    )
-
-
-def _on_postgresql(
-    release_id: int, last: int, words: Sequence[str], conditions: Sequence[Condition]
-) -> Select[Any]:
-    c = CONCEPT.c
-    query = cast(literal(" & ".join(f"'{word}':*" for word in words)), TSQUERY)
-    return (
-        select(c.number)
-        .where(c.release_id == release_id, c.number <= last, type_coerce(_VECTOR.op("@@")(query), Boolean))
-        .where(*(each.holds(c.number) for each in conditions))
-        .order_by(c.number)
+        .limit(sought.most)
     )
 
 
@@ -137,8 +120,16 @@ async def of_few(
     return sorted(found)
 
 
-async def index_concepts(connection: AsyncConnection, of_concepts: ColumnElement[bool] | None = None) -> None:
-    """Put concepts that have just been inserted into SQLite's index; None: all that there are."""
+async def index_all(connection: AsyncConnection) -> None:
+    """Put all concepts that there are into the index, which is empty."""
+    if connection.dialect.name == "sqlite":
+        await index_concepts(connection, None)
+    else:
+        await word_blocks.fill_all(connection)
+
+
+async def index_concepts(connection: AsyncConnection, of_concepts: ColumnElement[bool] | None) -> None:
+    """Put concepts that have just been inserted into SQLite's index; None: all."""
     if connection.dialect.name == "sqlite":
         await connection.execute(insert(_WORDS).from_select(["rowid", "words"], _indexed(of_concepts)))
 
@@ -155,6 +146,11 @@ def _indexed(of_concepts: ColumnElement[bool] | None) -> Select[Any]:
     rowid = CONCEPT.c.release_id.op("<<")(literal_column(str(_RELEASE_BITS))).op("|")(CONCEPT.c.number)
     query = select(rowid.label("rowid"), CONCEPT.c.words).order_by(*CONCEPT.primary_key.columns)
     return query if of_concepts is None else query.where(of_concepts)
+
+
+def tables(database: Database) -> Sequence[Table]:
+    """What the index has of a release, by release: PostgreSQL's; SQLite's is told of each concept."""
+    return () if database.is_sqlite else (word_blocks.WORDS,)
 
 
 async def begin_filling(database: Database) -> None:

@@ -24,6 +24,7 @@ from terminology.releases.draft import ReleaseDraft
 from terminology.releases.numbered import Numbered
 from terminology.releases.pace import Pace
 from terminology.releases.removal import SEEN_WITHIN_S, abandon_release, remove_left_over, take_out_of_use
+from terminology.releases.word_blocks import count_blocks, fill_block
 from terminology.tables import RELEASE_ROWS, TerminologyConcept, TerminologyRelease
 
 Progress = Callable[[str, int, int], None]  # what is under way, how much of it is done, of how much
@@ -74,6 +75,7 @@ async def write_release(
         for table, total, rows in numbered.tables(release_id):
             await writing.write(table, total, rows)
         progress("indexes", 0, 2)
+        await writing.index_words(len(numbered.order))
         await text_index.end_filling(database)
         progress("indexes", 1, 2)
         await _analyze(database)
@@ -131,11 +133,10 @@ async def _activate(database: Database, release_id: int, numbered: Numbered) -> 
 
 
 async def _analyze(database: Database) -> None:
-    """Have PostgreSQL do at once what it would do in a minute: know the tables, and put words in order."""
+    """Have PostgreSQL do at once what it would do in a minute: know the tables."""
     if not database.is_sqlite:
-        analyze = [f"ANALYZE {table_of(row).name}" for row in RELEASE_ROWS]
-        for each in (*analyze, "SELECT gin_clean_pending_list('ix_terminology_concept_words')"):
-            statement = text(each)
+        for table in [*(table_of(row) for row in RELEASE_ROWS), *text_index.tables(database)]:
+            statement = text(f"ANALYZE {table.name}")
             await database.transact(lambda unit, statement=statement: unit.execute(statement))  # type: ignore[misc]
 
 
@@ -173,3 +174,15 @@ class _Writing:
             pace.ended(await self._database.transact(work))
             done += len(some)
             self._progress(table.name.removeprefix("terminology_").replace("_", " "), done, max(total, done))
+
+    async def index_words(self, last: int) -> None:
+        """Fill PostgreSQL's index of words, when all concepts are there."""
+        if self._database.is_sqlite:
+            return
+        for block in range(count_blocks(last)):
+
+            async def work(unit: UnitOfWork, block: int = block) -> None:
+                await _touch(unit, self._release_id)
+                await fill_block(unit.connection, self._release_id, block)
+
+            await self._database.transact(work)

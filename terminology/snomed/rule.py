@@ -14,7 +14,7 @@ from server.kernel.database import Database
 from server.kernel.look_up import LookUp
 from terminology.code_system import Filter, FilterOperator
 from terminology.ecl.concepts import DEFINED, PRIMITIVE
-from terminology.ecl.evaluate import Meaning
+from terminology.ecl.evaluate import Meaning, is_in_order
 from terminology.ecl.parse import parse
 from terminology.ecl.resolve import find_numbers
 from terminology.ecl.syntax import (
@@ -86,7 +86,9 @@ async def _condition(system: ReleasedCodeSystem, tree: Expression, text: str) ->
         )
     asked = bindparam("asked", 0, type_=Integer)
     look_up = LookUp(select(literal(1).label("found")).where(meaning.holds(tree, asked)))
-    return Condition(meaning.numbers(tree), lambda number: meaning.holds(tree, number), look_up)
+    return Condition(
+        meaning.numbers(tree), lambda number: meaning.holds(tree, number), look_up, is_in_order(tree)
+    )
 
 
 def expression_of(asked: Filter) -> Expression | None:

@@ -17,7 +17,7 @@ def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:
     """All but what no table class can say: the job library's tables, partitions, the indexes of words."""
     made_by_hand = {
         "table": ("procrastinate_", "audit_entry_", "fhir_search_words", "terminology_words"),
-        "index": ("ix_fhir_search_text_", "ix_terminology_concept_words"),
+        "index": ("ix_fhir_search_text_",),
     }
     return not (name or "").startswith(made_by_hand.get(kind, ("-",)))
 
