@@ -12,6 +12,9 @@ from sqlalchemy.engine import make_url
 from ai_engine.tables import ModelVersion
 from fhir.bundles.importing import import_files
 from fhir.interactions.door import Door, Policy
+from server.audit.seal import SEALS
+from server.audit.verify import describe as describe_verdict
+from server.audit.verify import parse_noted, verify_trail
 from server.auth.clients import Wanted, add_client
 from server.auth.tokens import issue_token
 from server.auth.users.accounts import NewUser, add_user
@@ -91,6 +94,20 @@ async def prepare_launch(settings: Settings, wanted: Launch) -> str:
     async with open_database(settings) as database:
         handle = await prepare(database, wanted, ADMINISTRATOR)
     return urlencode({"iss": f"{settings.base}/fhir", "launch": handle})
+
+
+async def verify_audit(settings: Settings, seal: str | None) -> tuple[list[str], bool]:
+    """Check the audit trail against its seals; lines that say what came of it, and whether all is well.
+
+    Raises:
+        NotUsable: `seal` is no seal as one is logged.
+    """
+    noted = None if seal is None else parse_noted(seal)
+    if seal is not None and noted is None:
+        raise NotUsable("A seal that was noted is its number, a colon, and 64 hexadecimal digits.")
+    async with open_database(settings) as database:
+        verdict = await verify_trail(database, settings.keyring(SEALS), noted)
+    return describe_verdict(verdict), verdict.finding is None
 
 
 async def load_definitions(

@@ -43,6 +43,7 @@ from fhir.interactions.door import Door as FhirDoor
 from fhir.interactions.door import Policy
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
+from server.audit.seal import SEALS
 from server.auth.authorize.patients import Patients
 from server.auth.discovery import oauth_uris
 from server.auth.middleware import Authentication, Door
@@ -125,6 +126,7 @@ def build_services(settings: Settings) -> Services:
         redis=redis,
         retention=settings.retention,
         subscriptions=settings.subscriptions,
+        audit_keys=settings.keyring(SEALS),
     )
 
 

@@ -51,9 +51,11 @@ viewer = typer.Typer(help="The web viewer OHIF.", no_args_is_help=True)
 backup = typer.Typer(
     cls=DirectoryGroup, help="Back up to a folder: `isthmus backup DIR`.", no_args_is_help=True
 )
+audit = typer.Typer(help="The audit trail.", no_args_is_help=True)
 terminology = typer.Typer(help="Code systems, value sets and concept maps.", no_args_is_help=True)
 definitions = typer.Typer(help="FHIR resources and definitions.", no_args_is_help=True)
 cli.add_typer(backup, name="backup")
+cli.add_typer(audit, name="audit")
 cli.add_typer(definitions, name="fhir")
 cli.add_typer(db, name="db")
 cli.add_typer(client, name="client")
@@ -426,6 +428,22 @@ def db_upgrade(data: Data = None) -> None:
     from server.administration import upgrade_database
 
     typer.echo(asyncio.run(upgrade_database(load_settings(data=data))))
+
+
+@audit.command("verify")
+def audit_verify(
+    seal: Annotated[
+        str | None, typer.Option(help="A seal that was noted, NUMBER:MAC, which must be in the chain.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Check the trail against its seals; names the first entry that was changed, removed or added."""
+    from server.administration import verify_audit
+
+    lines, passed = asyncio.run(verify_audit(load_settings(data=data), seal))
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(0 if passed else 1)
 
 
 @backup.command("to")

@@ -12,6 +12,7 @@ import ai_engine.tables
 import dicomweb.tables
 import dicomweb.worklist.tables
 import fhir.tables
+import server.audit.tables
 import server.auth.tables
 import server.kernel.tables
 import terminology.tables
@@ -22,6 +23,7 @@ TABLES = (  # importing them fills the metadata
     dicomweb.tables,
     dicomweb.worklist.tables,
     fhir.tables,
+    server.audit.tables,
     server.auth.tables,
     server.kernel.tables,
     terminology.tables,

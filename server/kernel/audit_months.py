@@ -4,7 +4,7 @@ A partition is made before its month begins; rows of a month that has none lie i
 move when it is made. Months are UTC's. SQLite has one table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -65,13 +65,13 @@ async def drop_audit_months(unit: UnitOfWork, before_us: int) -> list[Month]:
     return ended
 
 
-async def delete_outside_months(unit: UnitOfWork, before_us: int, limit: int) -> int:
-    """Delete some old entries that lie in no month, from before there were any; returns how many."""
+async def delete_outside_months(unit: UnitOfWork, before_us: int, limit: int) -> Sequence[int]:
+    """Delete the oldest entries that lie in no month, from before there were any; returns their times."""
     statement = text(
         "DELETE FROM audit_entry_default WHERE sequence IN (SELECT sequence FROM audit_entry_default"
-        " WHERE recorded_us < :before ORDER BY recorded_us LIMIT :limit)"
+        " WHERE recorded_us < :before ORDER BY recorded_us LIMIT :limit) RETURNING recorded_us"
     )
-    return (await unit.execute(statement, {"before": before_us, "limit": limit})).rowcount
+    return (await unit.execute(statement, {"before": before_us, "limit": limit})).scalars().all()
 
 
 async def _make_missing(unit: UnitOfWork) -> int:

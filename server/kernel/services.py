@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from server.kernel.cache import Cache, LocalCache
 from server.kernel.clock import Clock, now_us
 from server.kernel.database import Database
+from server.kernel.envelope import Keyring
 from server.kernel.object_store import ObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.redis import RedisLink
@@ -31,3 +32,4 @@ class Services:
     redis: RedisLink | None = None  # None: there is none
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     subscriptions: SubscriptionPolicy = field(default_factory=SubscriptionPolicy)
+    audit_keys: Keyring | None = field(default=None, repr=False)  # None: the audit trail is not sealed

@@ -12,6 +12,7 @@ from dicomweb.store.reindex import refresh_index
 from fhir.binaries.stored import sweep_uploads
 from fhir.interactions.reindex import refresh_search
 from fhir.subscriptions.deliver import tend
+from server.audit.chain import seal_settled
 from server.kernel.audit_months import make_audit_months
 from server.kernel.job_metrics import observe_run
 from server.kernel.job_queues import job_queue
@@ -74,8 +75,13 @@ async def _make_audit_months(services: Services) -> int:
     return await make_audit_months(services.database)
 
 
+async def _seal_audit(services: Services) -> int:
+    return await seal_settled(services.database, services.audit_keys) if services.audit_keys else 0
+
+
 CARE = (
     Care(Recurring("make-audit-months", 3600), _make_audit_months),
+    Care(Recurring("seal-audit", 60), _seal_audit),
     Care(Recurring("refresh-index", 300), refresh_index),
     Care(Recurring("refresh-search", 300), refresh_search),
     Care(Recurring("pack-objects", 30), pack_settled),

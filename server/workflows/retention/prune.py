@@ -10,6 +10,7 @@ from sqlalchemy import Column, ColumnElement, FromClause, Table, delete, select
 
 from dicomweb.worklist.state import FINAL_STATES
 from dicomweb.worklist.tables import Workitem, WorkitemAttempt
+from server.audit.chain import let_go
 from server.auth.tables import (
     AccessToken,
     AuthorizationCode,
@@ -46,9 +47,9 @@ _FAILURE = table_of(LoginFailure)
 async def prune(services: Services) -> int:
     """Take a bite of everything that is old enough; returns how many rows or months went."""
     taken = 0
-    for bite in (_outbox, _attempts, _tokens, _assertions, _logins, _grants, _sessions, _audit):
+    for bite in (_outbox, _attempts, _tokens, _assertions, _logins, _grants, _sessions):
         taken += await services.database.transact(partial(bite, services.retention))
-    return taken
+    return taken + await services.database.transact(partial(_audit, services))
 
 
 async def forget_deleted(services: Services) -> int:
@@ -123,22 +124,33 @@ async def _sessions(_: RetentionPolicy, unit: UnitOfWork) -> int:
     return await _delete_oldest(unit, "prune-sessions", _SESSION.c.id, _SESSION.c.expires_us, is_old)
 
 
-async def _audit(policy: RetentionPolicy, unit: UnitOfWork) -> int:
-    """On PostgreSQL whole months, once they are over; on SQLite entry by entry."""
-    if policy.audit_days is None:
+async def _audit(services: Services, unit: UnitOfWork) -> int:
+    """On PostgreSQL whole months, once they are over; on SQLite entry by entry. The seals follow."""
+    if services.retention.audit_days is None:
         return 0
-    cutoff_us = unit.now_us - policy.audit_days * DAY_US
-    if unit.connection.dialect.name == "sqlite":
-        return await _delete_oldest(
-            unit, "prune-audit", _AUDIT.c.sequence, _AUDIT.c.recorded_us, _AUDIT.c.recorded_us < cutoff_us
-        )
+    cutoff_us = unit.now_us - services.retention.audit_days * DAY_US
+    take = _audit_entries if unit.connection.dialect.name == "sqlite" else _audit_months
+    taken, before_us = await take(unit, cutoff_us)
+    if taken and services.audit_keys is not None:
+        await let_go(unit, services.audit_keys, before_us)
+    return taken
+
+
+async def _audit_entries(unit: UnitOfWork, cutoff_us: int) -> tuple[int, int]:
+    """How many went, and before when there is nothing to be relied on."""
+    key, at = _AUDIT.c.sequence, _AUDIT.c.recorded_us
+    return await _delete_oldest(unit, "prune-audit", key, at, at < cutoff_us), cutoff_us
+
+
+async def _audit_months(unit: UnitOfWork, cutoff_us: int) -> tuple[int, int]:
     months = await drop_audit_months(unit, cutoff_us)
     for month in months:
         unit.audit(_entry("prune-audit", 1, f"{month.year:04}-{month.number:02}"))
-    entries = await delete_outside_months(unit, cutoff_us, ROWS_AT_ONCE)
-    if entries:
-        unit.audit(_entry("prune-audit", entries))
-    return len(months) + entries
+    times = await delete_outside_months(unit, cutoff_us, ROWS_AT_ONCE)
+    if times:
+        unit.audit(_entry("prune-audit", len(times)))
+    before_us = max([*(month.next.begins_us for month in months), *(at_us + 1 for at_us in times)], default=0)
+    return len(months) + len(times), before_us
 
 
 async def _delete_oldest(
