@@ -16,6 +16,7 @@ from server.audit.seal import SEALS
 from server.audit.verify import describe as describe_verdict
 from server.audit.verify import parse_noted, verify_trail
 from server.auth.clients import Wanted, add_client
+from server.auth.registration.tokens import issue_registration_token
 from server.auth.tokens import issue_token
 from server.auth.users.accounts import NewUser, add_user
 from server.kernel.access import Principal, system_access
@@ -80,6 +81,12 @@ async def register_client(settings: Settings, wanted: Wanted) -> list[str]:
         new = await add_client(database, wanted)
     lines = [f"client_id {new.client_id}"]
     return [*lines, f"client_secret {new.client_secret}"] if new.client_secret else lines
+
+
+async def new_registration_token(settings: Settings, ttl_s: int) -> str:
+    """A token that opens one registration."""
+    async with open_database(settings) as database:
+        return await issue_registration_token(database, ttl_s, ADMINISTRATOR)
 
 
 async def register_user(settings: Settings, new: NewUser) -> str:

@@ -23,6 +23,7 @@ import dicomweb.worklist.routes
 import fhir.routes
 import server.auth.administration.routes
 import server.auth.authorize.routes
+import server.auth.registration.routes
 import server.auth.routes
 import server.http.health
 import server.viewer.routes
@@ -195,6 +196,10 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     include_behind(app, "/admin/api", *_administration(services, archive), accounts)
     app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens, issuer))  # before /fhir: .well-known
+    registration = server.auth.registration.routes.build_router(
+        services, tokens, is_open=settings.open_registration
+    )
+    app.include_router(registration)
     patients = Patients(FhirDoor(services, settings.derive_key("fhir page tokens")))
     app.include_router(server.auth.authorize.routes.build_router(services, patients))
     include_behind(app, "/fhir", fhir_router)

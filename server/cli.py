@@ -124,6 +124,9 @@ def serve(  # noqa: PLR0913, PLR0917  one parameter an option
     data: Data = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Require no token (loopback only).")] = False,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Start no worker process.")] = False,
+    open_registration: Annotated[
+        bool, typer.Option("--open-registration", help="Apps register without a token (loopback only).")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(help="Server processes; more than one needs PostgreSQL.")
     ] = None,
@@ -138,6 +141,7 @@ def serve(  # noqa: PLR0913, PLR0917  one parameter an option
         data=data,
         auth=False if no_auth else None,
         worker=False if no_worker else None,
+        open_registration=True if open_registration else None,
         server_workers=workers,
     )
     run(settings)
@@ -192,6 +196,17 @@ def token(
     from server.administration import issue
 
     typer.echo(asyncio.run(issue(load_settings(data=data), scope, patient, ttl)))
+
+
+@cli.command("registration-token")
+def registration_token(
+    ttl: Annotated[int, typer.Option(help="Seconds until it expires.")] = 3600,
+    data: Data = None,
+) -> None:
+    """Make a token with which one app may register itself (RFC 7591)."""
+    from server.administration import new_registration_token
+
+    typer.echo(asyncio.run(new_registration_token(load_settings(data=data), ttl)))
 
 
 @client.command("add")

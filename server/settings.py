@@ -170,6 +170,9 @@ class Settings(BaseSettings):
         False,
         description="whether definitions are read and terminology operations answered without a token",
     )
+    open_registration: bool = Field(
+        False, description="whether apps register without a token; refused unless the host is loopback"
+    )
     max_expansion: int = Field(
         1_000,
         ge=1,
@@ -325,6 +328,12 @@ class Settings(BaseSettings):
     def _open_only_on_loopback(self) -> "Settings":
         if not self.auth and not self.is_loopback:
             raise ValueError("auth can be off only when host is a loopback address")
+        return self
+
+    @model_validator(mode="after")
+    def _registered_only_on_loopback(self) -> "Settings":
+        if self.open_registration and not self.is_loopback:
+            raise ValueError("open_registration needs a loopback address as host")
         return self
 
     @model_validator(mode="after")

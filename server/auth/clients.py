@@ -49,6 +49,7 @@ class Wanted:
     jwks: str | None = None  # the text of its JWK Set; public keys only
     redirect_uris: Sequence[str] = ()  # of an app that users allow
     is_confidential: bool = False  # an app that can keep a secret
+    secret_method: str = "client_secret_basic"  # noqa: S105  how it sends it, if it has one
 
     @property
     def is_app(self) -> bool:
@@ -60,7 +61,12 @@ class Wanted:
         """How it authenticates (RFC 7591 §2, token_endpoint_auth_method)."""
         if self.jwks is not None:
             return "private_key_jwt"
-        return "none" if self.is_app and not self.is_confidential else "client_secret_basic"
+        return "none" if self.is_app and not self.is_confidential else self.secret_method
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether a secret is made for it."""
+        return self.method in SECRET_METHODS
 
     @property
     def grant_types(self) -> Sequence[str]:
@@ -168,6 +174,23 @@ async def add_client(database: Database, wanted: Wanted, by: Principal = ADMINIS
     """Register a client: an app that users allow when it has redirect URIs, else a backend client.
 
     Raises:
+        InvalidScope, InvalidRedirect, InvalidClientMetadata: it cannot be as asked.
+    """
+    new = NewClient(new_id(), new_secret() if wanted.has_secret else None)
+    row = {**client_row(wanted, new.client_secret), "client_id": new.client_id}
+
+    async def work(unit: UnitOfWork) -> None:
+        await unit.execute(insert(_CLIENT), [{**row, "created_us": unit.now_us}])
+        unit.audit(AuditEntry(by, Action.CREATE, "client", "client", new.client_id))
+
+    await database.transact(work)
+    return new
+
+
+def client_row(wanted: Wanted, secret: str | None) -> dict[str, Any]:
+    """The columns of a client that its registrar decides.
+
+    Raises:
         InvalidScope: the scope is not understood, or of a backend client has no system/ scope.
         InvalidRedirect: a redirect URI is none that an answer may go to.
         InvalidClientMetadata: the name is blank or too long, or a key is not acceptable.
@@ -185,26 +208,16 @@ async def add_client(database: Database, wanted: Wanted, by: Principal = ADMINIS
         require_redirect_uri(uri)
     if wanted.jwks is not None:
         read_jwks(wanted.jwks)
-    new = NewClient(new_id(), new_secret() if wanted.method in SECRET_METHODS else None)
-
-    async def work(unit: UnitOfWork) -> None:
-        row = {
-            "client_id": new.client_id,
-            "name": wanted.name,
-            "token_endpoint_auth_method": wanted.method,
-            "secret_hash": hash_secret(new.client_secret) if new.client_secret else None,
-            "jwks": wanted.jwks,
-            "jwks_uri": None,
-            "scope": scopes.text,
-            "grant_types": orjson.dumps(wanted.grant_types).decode(),
-            "redirect_uris": orjson.dumps(list(wanted.redirect_uris)).decode(),
-            "created_us": unit.now_us,
-        }
-        await unit.execute(insert(_CLIENT), [row])
-        unit.audit(AuditEntry(by, Action.CREATE, "client", "client", new.client_id))
-
-    await database.transact(work)
-    return new
+    return {
+        "name": wanted.name,
+        "token_endpoint_auth_method": wanted.method,
+        "secret_hash": None if secret is None else hash_secret(secret),
+        "jwks": wanted.jwks,
+        "jwks_uri": None,
+        "scope": scopes.text,
+        "grant_types": orjson.dumps(wanted.grant_types).decode(),
+        "redirect_uris": orjson.dumps(list(wanted.redirect_uris)).decode(),
+    }
 
 
 async def disable_client(database: Database, client_id: str, by: Principal = ADMINISTRATOR) -> bool:

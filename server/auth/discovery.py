@@ -42,7 +42,7 @@ CAPABILITIES = (  # SMART 2.2, conformance capability sets
     "permission-v1",
     "permission-v2",
 )
-OAUTH_URIS = {"authorize": "authorize", "token": "token", "introspect": "introspect", "revoke": "revoke"}
+OAUTH_URIS = {name: name for name in ("authorize", "token", "register", "introspect", "revoke")}
 RESOURCE_NAMES = {
     "/fhir": "FHIR R4",
     "/dicom-web": "DICOMweb",
@@ -89,6 +89,7 @@ def _endpoints(public_base: str) -> Json:
         "token_endpoint": f"{public_base}/auth/token",
         "introspection_endpoint": f"{public_base}/auth/introspect",
         "revocation_endpoint": f"{public_base}/auth/revoke",
+        "registration_endpoint": f"{public_base}/auth/register",
         "userinfo_endpoint": f"{public_base}/auth/userinfo",
         "jwks_uri": f"{public_base}/auth/jwks",
         **{f"{each}_endpoint_auth_methods_supported": list(names) for each, names in methods.items()},

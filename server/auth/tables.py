@@ -28,6 +28,9 @@ class OAuthClient(Row, table=True):
     scope: str = Field(sa_type=Text)  # the most it may be granted
     grant_types: str = Field(sa_type=Text)  # JSON list
     redirect_uris: str = Field(default="[]", sa_type=Text)  # JSON list
+    registration_hash: str | None = (
+        None  # of the token by which it manages itself (RFC 7592); None: it cannot
+    )
     created_us: int = Field(sa_type=BigInteger)
     disabled_us: int | None = Field(default=None, sa_type=BigInteger)  # None: the client is in use
 

@@ -35,6 +35,12 @@ class PasswordBody(Body, frozen=True):
     password: str
 
 
+class TokenBody(Body, frozen=True):
+    """An initial access token (RFC 7591 §3)."""
+
+    ttl_s: int = 3600
+
+
 class ClientBody(Body, frozen=True):
     """A client, by the names of RFC 7591 §2 as far as they have one."""
 

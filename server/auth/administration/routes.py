@@ -20,8 +20,15 @@ from server.auth.administration.lists import (
     select_sessions,
     select_users,
 )
-from server.auth.administration.requests import ClientBody, PasswordBody, UserBody, read_body
+from server.auth.administration.requests import (
+    ClientBody,
+    PasswordBody,
+    TokenBody,
+    UserBody,
+    read_body,
+)
 from server.auth.clients import Wanted, add_client, disable_client
+from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import SigningKeys
 from server.auth.tokens import AccessTokens
 from server.auth.users.accounts import NewUser, add_user, disable_user, find_user, set_password
@@ -156,6 +163,14 @@ def _add_clients(router: APIRouter, administration: Administration) -> None:
         told = {"client_id": new.client_id, "client_secret": new.client_secret}
         shown = {name: value for name, value in told.items() if value is not None}
         return JSONResponse(shown, 201, {"Cache-Control": "no-store"})
+
+    @router.post("/registration-tokens", status_code=201)
+    async def add_token(request: Request) -> Response:
+        """Make an initial access token, for one registration at `/auth/register`."""
+        by, said = administrator(request), read_body(await request.body() or b"{}", TokenBody)
+        text = await issue_registration_token(database, said.ttl_s, by)
+        told = {"token": text, "expires_in": said.ttl_s}
+        return JSONResponse(told, 201, {"Cache-Control": "no-store"})
 
     @router.post("/clients/{client_id}/disable", status_code=204)
     async def disable(request: Request, client_id: str) -> Response:
