@@ -15,6 +15,7 @@ from fhir.interactions.door import Door, Policy
 from server.audit.seal import SEALS
 from server.audit.verify import describe as describe_verdict
 from server.audit.verify import parse_noted, verify_trail
+from server.auth.client_keys import require_jwks_uri
 from server.auth.clients import Wanted, add_client
 from server.auth.registration.tokens import issue_registration_token
 from server.auth.tokens import issue_token
@@ -77,6 +78,8 @@ async def issue(settings: Settings, scope: str, patient: str | None, ttl_s: int)
 
 async def register_client(settings: Settings, wanted: Wanted) -> list[str]:
     """Register a client; returns lines with its identifier and its secret, if it has one."""
+    if wanted.jwks_uri is not None:
+        require_jwks_uri(wanted.jwks_uri, settings.jwks_outbound)
     async with open_database(settings) as database:
         new = await add_client(database, wanted)
     lines = [f"client_id {new.client_id}"]

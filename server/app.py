@@ -46,6 +46,7 @@ from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.audit.seal import SEALS
 from server.auth.authorize.patients import Patients
+from server.auth.client_keys import ClientKeys
 from server.auth.discovery import oauth_uris
 from server.auth.middleware import Authentication, Door
 from server.auth.signing import SigningKeys
@@ -191,13 +192,20 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     )
     archive = dicomweb.routes.open_archive(services)
     include_behind(app, ROOT, *_dicomweb_routers(services, archive, notifications))
-    issuer = Issuer(services.database, services.public_base, _signing_keys(settings, services))
-    accounts = server.auth.administration.routes.build_router(services, tokens, issuer.keys)
+    issuer = Issuer(
+        services.database,
+        services.public_base,
+        _signing_keys(settings, services),
+        client_keys=ClientKeys(settings.jwks_outbound, services.clock),
+    )
+    accounts = server.auth.administration.routes.build_router(
+        services, tokens, issuer.keys, settings.jwks_outbound
+    )
     include_behind(app, "/admin/api", *_administration(services, archive), accounts)
     app.include_router(server.http.health.build_router(readiness, metrics))
     app.include_router(server.auth.routes.build_router(services, tokens, issuer))  # before /fhir: .well-known
     registration = server.auth.registration.routes.build_router(
-        services, tokens, is_open=settings.open_registration
+        services, tokens, settings.jwks_outbound, is_open=settings.open_registration
     )
     app.include_router(registration)
     patients = Patients(FhirDoor(services, settings.derive_key("fhir page tokens")))

@@ -110,6 +110,14 @@ def read_key(path: Path | None) -> str | None:
     return None if path is None else path.read_text().strip()
 
 
+def read_keys(path: Path) -> str:
+    """The text of a file with keys; one that cannot be read ends the program with its name."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise typer.BadParameter(f"{path} cannot be read.", param_hint="--jwks") from problem
+
+
 def finish(outcome: "Outcome") -> None:
     """Print what came of a command, and end with its exit code."""
     for line in outcome.lines:
@@ -218,7 +226,8 @@ def client_add(  # noqa: PLR0913, PLR0917  one parameter an option
         typer.Option(help="Where users of the app come back to; may be given more than once."),
     ] = None,
     jwks: Annotated[
-        Path | None, typer.Option(help="A file with its public keys (private_key_jwt).", exists=True)
+        str | None,
+        typer.Option(help="A file with its public keys, or the https URL where they are (private_key_jwt)."),
     ] = None,
     confidential: Annotated[
         bool, typer.Option("--confidential", help="An app that can keep a secret, which is shown once.")
@@ -229,8 +238,10 @@ def client_add(  # noqa: PLR0913, PLR0917  one parameter an option
     from server.administration import register_client
     from server.auth.clients import Wanted
 
-    keys = None if jwks is None else jwks.read_text()
-    wanted = Wanted(name, scope, keys, tuple(redirect_uri or ()), confidential)
+    is_url = jwks is not None and "://" in jwks
+    keys = None if jwks is None or is_url else read_keys(Path(jwks))
+    uri = jwks if is_url else None
+    wanted = Wanted(name, scope, keys, tuple(redirect_uri or ()), confidential, jwks_uri=uri)
     for line in asyncio.run(register_client(load_settings(data=data), wanted)):
         typer.echo(line)
 

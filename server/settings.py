@@ -228,6 +228,12 @@ class Settings(BaseSettings):
     subscription_attempts: int = Field(
         25, ge=1, le=10_000, description="tries of a notification until its Subscription is given up"
     )
+    jwks_hosts: tuple[str, ...] = Field(
+        (), description="hosts that keys of clients may be fetched from (jwks_uri); default: none"
+    )
+    jwks_networks: tuple[str, ...] = Field(
+        (), description="networks of private addresses that these hosts may have; default: none"
+    )
     scrub_mib_per_minute: int = Field(
         512, ge=0, description="how much the scrub reads of what is stored; 0: it does not run"
     )
@@ -301,14 +307,14 @@ class Settings(BaseSettings):
                 raise ValueError("each must be scheme://host[:port] in lower case, or *")
         return values
 
-    @field_validator("subscription_hosts")
+    @field_validator("subscription_hosts", "jwks_hosts")
     @classmethod
     def _are_hosts(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
             AllowedHost.parse(value)
         return values
 
-    @field_validator("subscription_networks")
+    @field_validator("subscription_networks", "jwks_networks")
     @classmethod
     def _are_networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         parse_networks(values)
@@ -452,6 +458,12 @@ class Settings(BaseSettings):
             keys=self.keyring("subscription headers"),
             without_token=not self.auth,
         )
+
+    @property
+    def jwks_outbound(self) -> OutboundPolicy:
+        """Where the keys of clients may be fetched."""
+        hosts = tuple(AllowedHost.parse(each) for each in self.jwks_hosts)
+        return OutboundPolicy(hosts, parse_networks(self.jwks_networks))
 
     def keyring(self, purpose: str) -> Keyring:
         """What seals for one purpose, by this master key and those before it."""

@@ -50,6 +50,7 @@ class Wanted:
     redirect_uris: Sequence[str] = ()  # of an app that users allow
     is_confidential: bool = False  # an app that can keep a secret
     secret_method: str = "client_secret_basic"  # noqa: S105  how it sends it, if it has one
+    jwks_uri: str | None = None  # where its JWK Set is instead of in `jwks`
 
     @property
     def is_app(self) -> bool:
@@ -59,7 +60,7 @@ class Wanted:
     @property
     def method(self) -> str:
         """How it authenticates (RFC 7591 §2, token_endpoint_auth_method)."""
-        if self.jwks is not None:
+        if self.jwks is not None or self.jwks_uri is not None:
             return "private_key_jwt"
         return "none" if self.is_app and not self.is_confidential else self.secret_method
 
@@ -206,6 +207,8 @@ def client_row(wanted: Wanted, secret: str | None) -> dict[str, Any]:
         raise InvalidClientMetadata(f"A client has at most {MAX_REDIRECTS} redirect URIs.")
     for uri in wanted.redirect_uris:
         require_redirect_uri(uri)
+    if wanted.jwks is not None and wanted.jwks_uri is not None:
+        raise InvalidClientMetadata("A client has jwks or jwks_uri (RFC 7591 section 2).")
     if wanted.jwks is not None:
         read_jwks(wanted.jwks)
     return {
@@ -213,7 +216,7 @@ def client_row(wanted: Wanted, secret: str | None) -> dict[str, Any]:
         "token_endpoint_auth_method": wanted.method,
         "secret_hash": None if secret is None else hash_secret(secret),
         "jwks": wanted.jwks,
-        "jwks_uri": None,
+        "jwks_uri": wanted.jwks_uri,
         "scope": scopes.text,
         "grant_types": orjson.dumps(wanted.grant_types).decode(),
         "redirect_uris": orjson.dumps(list(wanted.redirect_uris)).decode(),

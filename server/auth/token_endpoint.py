@@ -31,6 +31,7 @@ from server.auth.assertions import (
     burn_jti,
     drop_expired_jtis,
 )
+from server.auth.client_keys import ClientKeys
 from server.auth.clients import RegisteredClient, select_client
 from server.auth.grants.token_grants import CodeGrant, RefreshGrant
 from server.auth.scopes import InvalidScope
@@ -40,6 +41,7 @@ from server.auth.token_queries import METHODS, Introspection, Revocation
 from server.auth.tokens import IssuedToken, TokenRequest, issued_entry, new_token
 from server.kernel.clock import SECOND_US
 from server.kernel.database import Database, UnitOfWork
+from server.kernel.outbound_policy import OutboundPolicy
 from server.kernel.rows import table_of
 
 _TOKEN = table_of(AccessToken)
@@ -83,6 +85,15 @@ class Issuer:
     public_base: str
     keys: SigningKeys
     style_url: str | None = None  # smart_style_url of a token response
+    client_keys: ClientKeys = field(default_factory=lambda: ClientKeys(OutboundPolicy()))  # at a jwks_uri
+
+
+@dataclass(frozen=True, slots=True)
+class Beforehand:
+    """What a call may need that is not had inside a transaction."""
+
+    sign: Sign | None  # of id_tokens; None: there will be none
+    key_sets: Mapping[str, str]  # JWK Sets by the `jwks_uri` they are published at
 
 
 async def answer(issuer: Issuer, endpoint: str, form: Form) -> Reply:
@@ -93,10 +104,11 @@ async def answer(issuer: Issuer, endpoint: str, form: Form) -> Reply:
         return Reply(*error())
     is_of_user = request.form.get("grant_type") == CodeGrant.GRANT_TYPE
     sign = await issuer.keys.signer() if is_of_user else None
+    key_sets = await issuer.client_keys.of_request(issuer.database, request.form)  # before the transaction
 
     async def work(unit: UnitOfWork) -> Reply:
         return await unit.connection.run_sync(
-            lambda c: TokenServer(unit, c, issuer, sign).serve(endpoint, request)
+            lambda c: TokenServer(unit, c, issuer, Beforehand(sign, key_sets)).serve(endpoint, request)
         )
 
     return await issuer.database.transact(work)
@@ -145,13 +157,16 @@ class FormRequest(OAuth2Request):
 class TokenServer(AuthorizationServer):
     """Authlib's core for one call, in one transaction."""
 
-    def __init__(self, unit: UnitOfWork, connection: Connection, issuer: Issuer, sign: Sign | None) -> None:
+    def __init__(
+        self, unit: UnitOfWork, connection: Connection, issuer: Issuer, beforehand: Beforehand
+    ) -> None:
         super().__init__()
         self.unit = unit
         self.connection = connection
         self.public_base = issuer.public_base
         self.style_url = issuer.style_url
-        self.sign = sign
+        self.sign = beforehand.sign
+        self._key_sets = beforehand.key_sets
         self.revoked: list[str] = []
         self._issued: IssuedToken | None = None
         rules = AssertionRules(f"{self.public_base}/auth/token", unit.now_us / SECOND_US, self._burn)
@@ -172,7 +187,12 @@ class TokenServer(AuthorizationServer):
 
     def query_client(self, client_id: str) -> RegisteredClient | None:  # type: ignore[override]  # None is Authlib's "unknown"
         row = None if "\x00" in client_id else self.connection.execute(select_client(client_id)).one_or_none()
-        return None if row is None else RegisteredClient(dict(row._mapping))
+        if row is None:
+            return None
+        kept = dict(row._mapping)
+        if row.jwks_uri is not None:
+            kept["jwks"] = self._key_sets.get(row.jwks_uri)
+        return RegisteredClient(kept)
 
     def issue(self, request: TokenRequest) -> str:
         """A new access token, kept and audited; returns its text."""

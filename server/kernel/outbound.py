@@ -8,8 +8,8 @@ environment used, and of the answer nothing is read but its beginning.
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ CONNECT_S = 5.0
 ANSWER_S = 10.0  # for the request to be taken, and again for its answer to begin
 MAX_REPLY_BYTES = 64 << 10  # of an answer's body; the rest is left unread
 
+_OK = 200
 _FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError)
 
 
@@ -90,6 +91,32 @@ class Outbound:
             DestinationRefused: the settings do not let us connect there.
             Unreachable: nothing answered, or not in HTTP, or TLS could not be verified.
         """
+        async with self._answer(method, url, headers, body) as answer:
+            await _read_beginning(answer)
+            return int(answer.status)
+
+    async def read(self, url: str, media_type: str, max_bytes: int) -> bytes:
+        """What GET of a URL answers 200 with.
+
+        Raises:
+            DestinationRefused: the settings do not let us connect there.
+            Unreachable: nothing answered as above, or with another status, or with more bytes.
+        """
+        async with self._answer("GET", url, [("Accept", media_type)], b"") as answer:
+            if answer.status != _OK:
+                raise Unreachable(f"the answer was {answer.status}")
+            body = bytearray()
+            async for chunk in answer.aiter_stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise Unreachable(f"the answer was longer than {max_bytes} bytes")
+            return bytes(body)
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> AsyncIterator[httpcore.Response]:
+        """The answer to one request, to be read within."""
         assert self._pool is not None
         self._policy.require_allowed(url)
         limits = {"connect": CONNECT_S, "read": ANSWER_S, "write": ANSWER_S, "pool": CONNECT_S}
@@ -99,9 +126,7 @@ class Outbound:
                 stream = self._pool.stream(
                     method, url, headers=sent, content=body, extensions={"timeout": limits}
                 )
-                answer = await stack.enter_async_context(stream)
-                await _read_beginning(answer)
-                return int(answer.status)
+                yield await stack.enter_async_context(stream)
         except (*_FAILURES, TimeoutError) as error:
             raise Unreachable(_described(error)) from error
 

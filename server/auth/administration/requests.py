@@ -48,6 +48,7 @@ class ClientBody(Body, frozen=True):
     scope: str
     redirect_uris: tuple[str, ...] = ()
     jwks: dict[str, object] | None = None
+    jwks_uri: str | None = None
     confidential: bool = False
 
 

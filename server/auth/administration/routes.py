@@ -4,7 +4,7 @@ Every route needs an administrator. Acts are audited in their own transactions, 
 What an act ends, it ends at once in this process: its cache of tokens is emptied.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import orjson
@@ -27,6 +27,7 @@ from server.auth.administration.requests import (
     UserBody,
     read_body,
 )
+from server.auth.client_keys import require_jwks_uri
 from server.auth.clients import Wanted, add_client, disable_client
 from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import SigningKeys
@@ -35,6 +36,7 @@ from server.auth.users.accounts import NewUser, add_user, disable_user, find_use
 from server.kernel.access import Principal, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import NotFound
+from server.kernel.outbound_policy import OutboundPolicy
 from server.kernel.services import Services
 
 After = Annotated[int, Query(ge=0, lt=2**63)]  # a key of the database
@@ -48,6 +50,7 @@ class Administration:
     services: Services
     tokens: AccessTokens
     keys: SigningKeys
+    outbound: OutboundPolicy  # where the keys of clients may be fetched
 
     async def page(self, request: Request, name: str, statement: Select[Any]) -> Response:
         """A list, audited."""
@@ -56,10 +59,12 @@ class Administration:
         return JSONResponse(await read_page(self.services.database, name, statement))
 
 
-def build_router(services: Services, tokens: AccessTokens, keys: SigningKeys) -> APIRouter:
+def build_router(
+    services: Services, tokens: AccessTokens, keys: SigningKeys, outbound: OutboundPolicy
+) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["administration"])
-    administration = Administration(services, tokens, keys)
+    administration = Administration(services, tokens, keys, outbound)
     _add_users(router, administration)
     _add_sessions(router, administration)
     _add_clients(router, administration)
@@ -159,6 +164,9 @@ def _add_clients(router: APIRouter, administration: Administration) -> None:
         by, said = administrator(request), read_body(await request.body(), ClientBody)
         keys = None if said.jwks is None else orjson.dumps(said.jwks).decode()
         wanted = Wanted(said.client_name, said.scope, keys, said.redirect_uris, said.confidential)
+        if said.jwks_uri is not None:
+            require_jwks_uri(said.jwks_uri, administration.outbound)
+            wanted = replace(wanted, jwks_uri=said.jwks_uri)
         new = await add_client(database, wanted, by)
         told = {"client_id": new.client_id, "client_secret": new.client_secret}
         shown = {name: value for name, value in told.items() if value is not None}

@@ -36,6 +36,7 @@ class Metadata(msgspec.Struct, frozen=True):
     client_name: str | None = None
     scope: str = ""
     jwks: dict[str, Any] | None = None
+    jwks_uri: str | None = None
     client_id: str | None = None  # of an update
     client_secret: str | None = None  # of an update
 
@@ -75,15 +76,16 @@ def wanted_of(metadata: Metadata) -> Wanted:
     if not metadata.redirect_uris:
         raise InvalidRedirect("redirect_uris must have a redirect URI.")
     is_by_keys = method == "private_key_jwt"
-    if is_by_keys and metadata.jwks is None:
-        raise InvalidClientMetadata("private_key_jwt needs jwks.")
+    if is_by_keys and metadata.jwks is None and metadata.jwks_uri is None:
+        raise InvalidClientMetadata("private_key_jwt needs jwks or jwks_uri.")
     return Wanted(
         metadata.client_name or _name_from(metadata.redirect_uris[0]),
         _scope(metadata.scope),
-        orjson.dumps(metadata.jwks).decode() if is_by_keys else None,
+        orjson.dumps(metadata.jwks).decode() if is_by_keys and metadata.jwks is not None else None,
         metadata.redirect_uris,
         is_confidential=method in SECRET_METHODS,
         secret_method=method if method in SECRET_METHODS else "client_secret_basic",
+        jwks_uri=metadata.jwks_uri if is_by_keys else None,
     )
 
 

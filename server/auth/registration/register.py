@@ -118,6 +118,8 @@ def told(registered: Registration, access_token: str, public_base: str) -> dict[
         "registration_access_token": access_token,
         "registration_client_uri": f"{public_base}/auth/register/{row['client_id']}",
     }
+    if row["jwks_uri"] is not None:
+        said["jwks_uri"] = row["jwks_uri"]
     if row["jwks"] is not None:
         said["jwks"] = orjson.loads(row["jwks"])
     if registered.secret is not None:

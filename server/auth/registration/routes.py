@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from server.auth.client_keys import require_jwks_uri
 from server.auth.clients import InvalidClientMetadata
 from server.auth.middleware import ANONYMOUS, AmbiguousToken, InvalidToken, MissingToken, bearer_token
 from server.auth.redirects import InvalidRedirect
-from server.auth.registration.metadata import read_metadata
+from server.auth.registration.metadata import Metadata, read_metadata
 from server.auth.registration.register import (
     Registration,
     find_registration,
@@ -24,6 +25,7 @@ from server.auth.tokens import AccessTokens
 from server.kernel.access import FAILED_KEY, Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.faults import Fault
+from server.kernel.outbound_policy import OutboundPolicy
 from server.kernel.services import Services
 
 _FAILED = AuditEntry(ANONYMOUS, Action.EXECUTE, "client", "client", outcome=Outcome.MINOR_FAILURE)
@@ -36,6 +38,7 @@ class Registrar:
 
     services: Services
     tokens: AccessTokens
+    outbound: OutboundPolicy  # where keys may be fetched
     is_open: bool  # whether nobody has to show an initial access token
 
     async def answer(self, request: Request, fault: Fault) -> Response:
@@ -59,7 +62,7 @@ class Registrar:
         if token is None and not self.is_open:
             raise MissingToken("Registration needs an initial access token.")
         by = ANONYMOUS if token is None else await self._holder(token)
-        metadata = read_metadata(await _json(request))
+        metadata = self._read(await _json(request))
         made = await register(self.services.database, metadata, token, by)
         if made is None:
             raise InvalidToken("The registration token is not valid, or no longer.")
@@ -79,11 +82,17 @@ class Registrar:
             self.tokens.forget_all()
             return Response(status_code=204, headers=_NO_STORE)
         if request.method == "PUT":
-            metadata = read_metadata(await _json(request), is_update=True)
+            metadata = self._read(await _json(request), is_update=True)
             registered = await replace_registration(database, registered, metadata)
         else:
             await self._audit_read(registered)
         return JSONResponse(told(registered, token, self.services.public_base), headers=_NO_STORE)
+
+    def _read(self, body: bytes, *, is_update: bool = False) -> Metadata:
+        metadata = read_metadata(body, is_update=is_update)
+        if metadata.jwks_uri is not None:
+            require_jwks_uri(metadata.jwks_uri, self.outbound)
+        return metadata
 
     async def _holder(self, token: str) -> Principal:
         if not await is_registration_token(self.services.database, token, self.services.clock()):
@@ -97,10 +106,12 @@ class Registrar:
         await self.services.read_audit.record(entry)
 
 
-def build_router(services: Services, tokens: AccessTokens, *, is_open: bool) -> APIRouter:
+def build_router(
+    services: Services, tokens: AccessTokens, outbound: OutboundPolicy, *, is_open: bool
+) -> APIRouter:
     """The routes of registration."""
     router = APIRouter(tags=["authorization"])
-    registrar = Registrar(services, tokens, is_open)
+    registrar = Registrar(services, tokens, outbound, is_open)
     faults = (
         MissingToken,
         InvalidToken,
