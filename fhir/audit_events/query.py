@@ -178,7 +178,7 @@ def _reference(name: str, value: str, only_type: str | None) -> tuple[str, str]:
 
 
 def _read_principals(trail: TrailQuery, _name: str, values: Sequence[str], _around: Surroundings) -> None:
-    trail.columns.append(OneOf("principal", frozenset(_codes(values, ("",)))))
+    trail.agents.append(frozenset(_codes(values, ("",))))
 
 
 def _read_actions(trail: TrailQuery, _name: str, values: Sequence[str], _around: Surroundings) -> None:

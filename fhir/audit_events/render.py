@@ -1,8 +1,8 @@
 """An entry of the audit trail as an AuditEvent (FHIR R4 auditevent.html; IHE Basic Audit Log Patterns). Pure.
 
-In the shape of BALP's patterns: an agent who asked, the patient and what was asked for as entities, the id of
-the request as one more. No profile is claimed: BALP wants the client's network address, which the trail does
-not keep.
+In the shape of BALP 1.1's patterns: who asked, the client and this server as agents, the patient and what was
+asked for as entities, the id of the request as one more. No profile is claimed: BALP wants network addresses
+and the text of queries, which may name patients; the trail keeps neither.
 """
 
 import re
@@ -23,6 +23,9 @@ ACTIONS = "http://hl7.org/fhir/audit-event-action"
 _ENTITY_TYPE = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _OBJECT_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 _SOURCE_TYPE = "http://terminology.hl7.org/CodeSystem/security-source-type"
+_RESOURCE = {"system": _OBJECT_ROLE, "code": "4", "display": "Domain Resource"}
+_QUERY = {"system": _OBJECT_ROLE, "code": "24", "display": "Query"}
+_SEARCHES = frozenset({"search", "search-type", "search-system", "search-compartment", "qido", "ups-search"})
 _BALP_ENTITY_TYPE = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 
 # Interactions of R4's value set; others are words of ours, which have no system.
@@ -36,6 +39,35 @@ REST_INTERACTIONS = frozenset(
 AUTHENTICATION = frozenset({"token", "revoke", "denied", "client"})  # interactions that are about who asks
 REST_TYPE = {"system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation"}
 AUTHENTICATION_TYPE = {"system": DICOM, "code": "110114", "display": "User Authentication"}
+
+USER = "user:"  # how the principals begin that are users
+TOKENS = "urn:isthmus:token:"  # and then the beginning of the hash by which the trail names a token
+_OAUTH_AGENT = {
+    "system": "https://profiles.ihe.net/ITI/BALP/CodeSystem/UserAgentTypes",
+    "code": "UserOauthAgent",
+}
+_PURPOSE = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+_PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+_SOURCE = {"system": DICOM, "code": "110153", "display": "Source Role ID"}
+_DESTINATION = {"system": DICOM, "code": "110152", "display": "Destination Role ID"}
+_APPLICATION = {"system": DICOM, "code": "110150", "display": "Application"}
+_KEEPER = {
+    "system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type",
+    "code": "custodian",
+    "display": "Custodian",
+}
+# As BALP's Create, Read, Update, Delete and Query name them: by which way the data, or the question, goes.
+_CLIENT_AND_SERVER = {
+    "R": (_DESTINATION, _SOURCE),
+    "C": (_SOURCE, _DESTINATION),
+    "U": (_SOURCE, _DESTINATION),
+    "D": (_APPLICATION, _KEEPER),
+    "E": (_SOURCE, _DESTINATION),
+}
+_RECIPIENT = {"system": _PARTICIPATION, "code": "IRCP", "display": "information recipient"}
+_AUTHOR = {"system": _PARTICIPATION, "code": "AUT", "display": "author (originator)"}
+_CUSTODIAN = {"system": _PARTICIPATION, "code": "CST", "display": "custodian"}
+_USER_OF = {"R": _RECIPIENT, "C": _AUTHOR, "U": _AUTHOR, "D": _CUSTODIAN, "E": _RECIPIENT}
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
@@ -56,6 +88,9 @@ class Entry:
     patient_id: str | None
     request_id: str | None
     occurrences: int
+    client: str | None = None
+    token: str | None = None
+    purpose: str | None = None
 
     @property
     def id(self) -> str:
@@ -76,19 +111,33 @@ def audit_event(entry: Entry) -> dict[str, Any]:
         action=entry.action,
         recorded=recorded,
         outcome=entry.outcome,
-        agent=[
-            {
-                "who": {"identifier": {"value": entry.principal}},
-                "altId": entry.principal,
-                "requestor": True,
-            }
-        ],
+        agent=list(_agents(entry)),
         source={
             "observer": {"display": "Isthmus"},
             "type": [{"system": _SOURCE_TYPE, "code": "4", "display": "Application Server"}],
         },
         entity=list(_entities(entry)),
     )
+
+
+def _agents(entry: Entry) -> Iterator[dict[str, Any]]:
+    """Who asked, the client through which they did, and this server."""
+    client, server = _CLIENT_AND_SERVER[entry.action]
+    is_user = entry.principal.startswith(USER)
+    types = [_USER_OF[entry.action]] if is_user else [client]
+    yield elements(
+        type={"coding": [*types, _OAUTH_AGENT] if entry.token else types},
+        who={"identifier": {"value": entry.principal}},
+        altId=entry.principal,
+        name=entry.principal.removeprefix(USER) if is_user else None,
+        requestor=True,
+        policy=[f"{TOKENS}{entry.token}"] if entry.token else None,
+        purposeOfUse=[{"coding": [{"system": _PURPOSE, "code": entry.purpose}]}] if entry.purpose else None,
+    )
+    if entry.client not in (None, entry.principal):
+        who = {"identifier": {"value": entry.client}}
+        yield {"type": {"coding": [client]}, "who": who, "altId": entry.client, "requestor": False}
+    yield {"type": {"coding": [server]}, "who": {"display": "Isthmus"}, "requestor": False}
 
 
 def subtype_of(interaction: str) -> Mapping[str, str]:
@@ -108,7 +157,7 @@ def _entities(entry: Entry) -> Iterator[dict[str, Any]]:
     yield {
         **_what(entry),
         "type": {"system": _ENTITY_TYPE, "code": "2", "display": "System Object"},
-        "role": {"system": _OBJECT_ROLE, "code": "4", "display": "Domain Resource"},
+        "role": _QUERY if entry.interaction in _SEARCHES else _RESOURCE,
     }
     if entry.request_id:
         yield {

@@ -75,11 +75,18 @@ class TokenRecord:
     grant_id: int | None
     user_name: str | None  # for people
     role: str | None  # of the user; None: no user stands behind it
+    purpose: str | None  # PurposeOfUse, when the user said one
 
     @property
     def principal(self) -> Principal:
         """The bearer as audit names them: the user, else the client, else the token itself."""
-        return Principal(self.subject, self.user_name or self.client_name or self.subject)
+        return Principal(
+            self.subject,
+            self.user_name or self.client_name or self.subject,
+            None if self.client_id is None else f"client:{self.client_id}",
+            self.token_hash[:12],
+            self.purpose,
+        )
 
     def as_access(self, patient_ids: frozenset[str] | None) -> Access:
         """What the bearer may do; `patient_ids` as in `Access`."""
@@ -126,7 +133,7 @@ def select_token(token_hash: str, at_us: int) -> Select[Any]:
     """A token as `TokenRecord`, unless it is over, or what it stands on: its client, its grant, its user."""
     t, c, g, u = _TOKEN.c, _CLIENT.c, _GRANT.c, _USER.c
     told = (t.token_hash, t.client_id, t.subject, t.scope, t.patient_id, t.issued_us, t.expires_us)
-    who = (t.grant_id, c.name.label("client_name"), u.display.label("user_name"), u.role)
+    who = (t.grant_id, c.name.label("client_name"), u.display.label("user_name"), u.role, g.purpose)
     of_users = _GRANT.join(_USER, (u.id == g.user_id) & u.disabled_us.is_(None) & g.ended_us.is_(None))
     return (
         select(*told, *who)

@@ -6,7 +6,7 @@ Scopes become grants in `server/auth/scopes.py`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -46,6 +46,9 @@ class Principal:
 
     id: str  # stable: "client:demo", "user:ada", "token:…", "system:worker"
     display: str
+    client: str | None = field(default=None, compare=False)  # "client:…", through which they ask; None: none
+    token: str | None = field(default=None, compare=False)  # the beginning of its hash; None: without one
+    purpose: str | None = field(default=None, compare=False)  # PurposeOfUse (v3 ActReason); None: not told
 
 
 @dataclass(frozen=True, slots=True)

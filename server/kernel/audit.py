@@ -49,6 +49,9 @@ class AuditEntry:
         return {
             "recorded_us": recorded_us,
             "principal": self.principal.id,
+            "client": self.principal.client,
+            "token": self.principal.token,
+            "purpose": self.principal.purpose,
             "action": self.action.value,
             "outcome": self.outcome.value,
             "interaction": self.interaction,

@@ -57,6 +57,7 @@ class TrailQuery:
     keys: list[Sequence[EntryKey]] = field(default_factory=list)
     spans: list[Sequence[Span]] = field(default_factory=list)
     columns: list[OneOf] = field(default_factory=list)
+    agents: list[frozenset[str]] = field(default_factory=list)  # one of these asked, or was asked through
     about: list[Sequence[About]] = field(default_factory=list)
     newest_first: bool = True
 
@@ -89,6 +90,7 @@ def _conditions(query: TrailQuery) -> list[ColumnElement[bool]]:
         terms.append(or_(false(), *named))
     terms += [or_(false(), *map(_within, spans)) for spans in query.spans]
     terms += [_one_of(each) for each in query.columns]
+    terms += [or_(c.principal.in_(sorted(each)), c.client.in_(sorted(each))) for each in query.agents]
     terms += [or_(false(), *map(_is_about, about)) for about in query.about]
     return terms
 

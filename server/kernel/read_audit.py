@@ -1,7 +1,8 @@
 """Audit of reads: durable before the first byte leaves, many requests per commit.
 
-Retrievals of the same study by the same principal are coalesced for `WINDOW_US`: the first is written at
-once, the later ones are counted and written as one entry when the window ends or the server stops.
+Retrievals of the same study by the same principal, client and purpose are coalesced for `WINDOW_US`: the
+first is written at once, the later ones are counted and written as one entry when the window ends or the
+server stops.
 """
 
 import asyncio
@@ -60,7 +61,9 @@ class ReadAudit:
 
     async def record_retrieval(self, entry: AuditEntry) -> None:
         """Write one retrieval, or count it when the same one was written within the window."""
-        key = (entry.principal.id, entry.interaction, entry.resource_type, entry.resource_id or "")
+        who = entry.principal
+        by = (who.id, who.client or "", who.purpose or "")
+        key = (*by, entry.interaction, entry.resource_type, entry.resource_id or "")
         window = self._windows.get(key)
         if window is not None and window.ends_us > self._clock():
             window.unwritten += 1

@@ -71,6 +71,9 @@ class AuditRow(Row, table=True):
     patient_id: str | None = None
     request_id: str | None = None
     occurrences: int = 1
+    client: str | None = None  # "client:…", through which the principal asked
+    token: str | None = None  # the beginning of the hash of the access token
+    purpose: str | None = None  # PurposeOfUse, a code of v3 ActReason
 
 
 class PatientIdentity(Row, table=True):

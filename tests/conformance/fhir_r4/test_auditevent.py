@@ -14,12 +14,18 @@ from fhir.interactions.door import DEFAULT_POLICY
 from fhir.model.validation.walker import require_valid
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
-from server.kernel.access import Principal
+from server.auth.tokens import bounded_by_role
+from server.auth.users.roles import Role
+from server.kernel.access import Access, Context, Grant, Permission, Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.clock import now_us
 from server.kernel.services import Services
 
 STUDY = "1.2.826.0.1.3680043.8.498.1"
+
+BOB = Principal("user:bob", "Bob", "client:app", "0123456789ab", "BTG")
+PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
 
 
 def acts(ada: str) -> list[AuditEntry]:
@@ -33,6 +39,7 @@ def acts(ada: str) -> list[AuditEntry]:
         AuditEntry(viewer, Action.EXECUTE, "denied", "door", "/fhir", outcome=Outcome.MINOR_FAILURE),
         AuditEntry(ehr, Action.EXECUTE, "token", "token", "0123456789ab"),
         AuditEntry(ehr, Action.READ, "list-jobs", "Administration"),
+        AuditEntry(BOB, Action.READ, "read", "Patient", "ben", "ben"),
     ]
 
 
@@ -66,6 +73,50 @@ def test_every_act_is_a_valid_audit_event(entry: AuditEntry, as_r4b: Callable[..
     assert resource["outcome"] == entry.outcome.value
 
 
+def test_agents_of_a_users_act() -> None:
+    """The user with token and purpose, the client, the server (BALP 1.1 Read, OAUTHaccessTokenUse)."""
+    user, client, server = audit_event(Entry(**acts("ada")[7].as_row(1), sequence=1))["agent"]
+    assert [(each["system"], each["code"]) for each in user["type"]["coding"]] == [
+        (PARTICIPATION, "IRCP"),
+        ("https://profiles.ihe.net/ITI/BALP/CodeSystem/UserAgentTypes", "UserOauthAgent"),
+    ]
+    assert (user["who"]["identifier"]["value"], user["altId"], user["name"]) == (
+        "user:bob",
+        "user:bob",
+        "bob",
+    )
+    assert user["requestor"] is True
+    assert user["policy"] == ["urn:isthmus:token:0123456789ab"]
+    assert user["purposeOfUse"][0]["coding"][0]["code"] == "BTG"
+    assert client["who"]["identifier"]["value"] == client["altId"] == "client:app"
+    assert not client["requestor"]
+    assert not server["requestor"]
+
+
+@pytest.mark.parametrize(
+    ("action", "codes"),
+    [
+        pytest.param(Action.CREATE, ["110153", "110152"], id="Create"),
+        pytest.param(Action.READ, ["110152", "110153"], id="Read"),
+        pytest.param(Action.UPDATE, ["110153", "110152"], id="Update"),
+        pytest.param(Action.DELETE, ["110150", "custodian"], id="Delete"),
+        pytest.param(Action.EXECUTE, ["110153", "110152"], id="Query"),
+    ],
+)
+def test_client_and_server_of_an_act(action: Action, codes: list[str]) -> None:
+    """BALP 1.1: agent:client.type and agent:server.type of the profile of each act."""
+    act = AuditEntry(Principal("client:ehr", "EHR"), action, "x", "Patient")
+    agents = audit_event(Entry(**act.as_row(1), sequence=1))["agent"]
+    assert [each["type"]["coding"][0]["code"] for each in agents] == codes
+    assert [each["requestor"] for each in agents] == [True, False]
+
+
+def test_text_of_a_query_is_not_told() -> None:
+    (entity,) = audit_event(Entry(**acts("ada")[1].as_row(1), sequence=1))["entity"]
+    assert entity["role"]["code"] == "24"
+    assert "query" not in entity
+
+
 def test_study_is_named_by_its_uid_and_repetitions_are_counted() -> None:
     row = {**acts("ada")[3].as_row(1), "sequence": 1}
     patient, study = audit_event(Entry(**row))["entity"]
@@ -85,7 +136,7 @@ async def test_one_is_read_by_the_id_that_a_search_tells(
     assert [each["id"] for each in await found(client, f"_id={one['id']}")] == [one["id"]]
     for other in (f"{one['id']}0", "1-1", "none", f"{one['id']}/_history/2"):
         assert (await client.get(f"/AuditEvent/{other}")).status_code == 404
-    assert len(trail) == 7
+    assert len(trail) == 8
 
 
 @pytest.mark.parametrize(
@@ -121,13 +172,34 @@ async def test_it_is_searched(
     client: httpx.AsyncClient, trail: list[AuditEntry], query: str, matches: list[str]
 ) -> None:
     assert await interactions(client, f"{query}&altid=client:ehr,client:viewer") == matches
-    assert len(trail) == 7
+    assert len(trail) == 8
+
+
+async def test_acts_are_found_by_user_and_by_client(
+    client: httpx.AsyncClient, trail: list[AuditEntry]
+) -> None:
+    for query in ("altid=user:bob", "agent:identifier=client:app", "altid=client:app&altid=user:bob"):
+        assert await interactions(client, query) == ["read"], query
+    assert await interactions(client, "altid=client:app&altid=client:ehr") == []
+    assert len(trail) == 8
+
+
+async def test_roles_that_do_not_audit_see_none_of_it(
+    client: httpx.AsyncClient, trail: list[AuditEntry], rights: dict[str, Access]
+) -> None:
+    everything = (Grant(Context.USER, "*", frozenset(Permission)),)
+    for role in Role:
+        allowed = Access(Principal("user:x", "X"), everything, None)
+        rights[role.value] = bounded_by_role(allowed, role)
+        answer = await client.get("/AuditEvent?altid=user:bob", headers={"x-rights": role.value})
+        assert answer.status_code == (200 if role in (Role.ADMIN, Role.AUDITOR) else 403), role
+    assert len(trail) == 8
 
 
 async def test_compartment_of_a_patient(client: httpx.AsyncClient, trail: list[AuditEntry]) -> None:
     answer = await client.get("/Patient/ada/AuditEvent?_total=accurate")
     assert answer.json()["total"] == 3
-    assert len(trail) == 7
+    assert len(trail) == 8
 
 
 async def test_pages_hold_every_entry_once(client: httpx.AsyncClient, services: Services) -> None:
@@ -191,7 +263,7 @@ async def test_confined_callers_see_none_of_it(
         assert (await client.get(url, headers=headers)).status_code == 403
     for rights in ("nothing", "reader"):
         assert (await client.get("/AuditEvent", headers={"x-rights": rights})).status_code == 403
-    assert len(trail) == 7
+    assert len(trail) == 8
 
 
 async def test_nobody_writes_one(client: httpx.AsyncClient, trail: list[AuditEntry]) -> None:
@@ -208,7 +280,7 @@ async def test_nobody_writes_one(client: httpx.AsyncClient, trail: list[AuditEnt
         answer = await client.request(method, url, **sent)  # type: ignore[arg-type]
         assert answer.status_code == 405, (method, answer.text)
     assert (await client.get(place)).status_code == 200
-    assert len(trail) == 7
+    assert len(trail) == 8
 
 
 def test_capabilities_say_that_it_is_only_read() -> None:

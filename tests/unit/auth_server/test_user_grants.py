@@ -35,11 +35,13 @@ from server.auth.users.accounts import NewUser, User, add_user, disable_user
 from server.auth.users.roles import Role
 from server.auth.users.sessions import IDLE_US, Session, begin_session, end_session, find_session
 from server.kernel.access import Access, Permission, Principal
+from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import now_us
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.envelope import Keyring
 from server.kernel.faults import Forbidden
 from server.kernel.rows import table_of
+from server.kernel.tables import AuditRow
 
 BASE, REDIRECT = "https://isthmus.test", "https://app.test/cb"
 ADMIN = Principal("system:administrator", "administrator")
@@ -334,6 +336,23 @@ async def test_how_far_a_users_token_reaches(
     access = await flow.access((await flow.redeem(await flow.code())).body)
     assert access is not None
     assert access.reach(resource_type, Permission.READ).patient_ids == patients
+
+
+async def test_audit_names_user_client_token_and_purpose(database: Database) -> None:
+    flow = await make_flow(database)
+    body = (await flow.redeem(await flow.code())).body
+    await database.transact(lambda unit: unit.execute(update(table_of(OAuthGrant)).values(purpose="BTG")))
+    access = await flow.access(body)
+    assert access is not None
+    assert access.origin is not None
+    await database.record([AuditEntry(access.principal, Action.READ, "read", "Patient", "p1", "p1")])
+    async with database.read() as connection:
+        audit = table_of(AuditRow)
+        row = (await connection.execute(select(audit).where(audit.c.interaction == "read"))).one()
+    assert row.principal == access.principal.id
+    assert row.principal.startswith("user:")
+    assert (row.client, row.purpose) == (f"client:{access.origin.client_id}", "BTG")
+    assert row.token == access.origin.token_hash[:12]
 
 
 @pytest.mark.parametrize("role", list(Role))
