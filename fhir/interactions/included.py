@@ -12,6 +12,7 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.model.validation.issue import Issue, IssueType, Severity
 from fhir.search.conditions import SearchQuery
 from fhir.search.included import prepare_included
+from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import Database
 from server.kernel.faults import Forbidden
@@ -34,7 +35,7 @@ _TOO_FAR = Issue(
 
 
 async def read_included(
-    database: Database, access: Access, query: SearchQuery, rids: Sequence[int]
+    database: Database, access: Access, query: SearchQuery, rids: Sequence[int], around: Surroundings
 ) -> tuple[Rows, list[Issue]]:
     """The rows that the includes of a query add to the matches `rids`, and what is to be said about them."""
     if not rids or not query.includes:
@@ -45,7 +46,7 @@ async def read_included(
         new: dict[int, ResultRow[Any]] = {}
         for include in includes:
             reach_of = partial(_reach, access, query.resource_type)
-            prepared = prepare_included(include, starts, reach_of, MAX_INCLUDED + 1)
+            prepared = prepare_included(include, starts, reach_of, MAX_INCLUDED + 1, around)
             rows = [] if prepared is None else await database.look_up(*prepared)
             new.update({r.rid: r for r in rows if r.rid not in matches and r.rid not in found})
         found.update(new)
@@ -63,8 +64,8 @@ ACCOMPANYING: Mapping[str, str] = {"ImagingStudy": "Endpoint"}
 def _reach(access: Access, searched_type: str, resource_type: str) -> Reach | None:
     """How far the caller may look among resources of a type; None: not at all."""
     try:
-        return access.reach(resource_type, Permission.SEARCH)
+        return access.narrow_reach(resource_type, Permission.SEARCH)
     except Forbidden:
         if ACCOMPANYING.get(searched_type) == resource_type:
-            return access.reach(searched_type, Permission.SEARCH)
+            return Reach(access.narrow_reach(searched_type, Permission.SEARCH).within)
         return None

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, and_, false, or_
 
-from fhir.search.compartment import SHARED_TYPES
 from fhir.search.definitions import stored_types
+from fhir.search.lowering import alike
 from fhir.search.reach import R, within_reach
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.faults import Forbidden
@@ -36,19 +36,17 @@ def patients_of_all(reaches: Reaches) -> frozenset[str] | None:
     """The patients to whom all of these reaches are confined; None: one of them reaches everyone."""
     patients: set[str] = set()
     for reach in reaches.values():
-        if reach.patient_ids is None:
+        within = reach.within
+        if within is None:
             return None
-        patients |= reach.patient_ids
+        patients |= within
     return frozenset(patients)
 
 
 def predicate_of(reaches: Reaches) -> ColumnElement[bool]:
     """A row of the resource table is of one of these types, and within reach."""
-    alike: dict[tuple[Reach, bool], list[str]] = {}
-    for name, reach in reaches.items():
-        alike.setdefault((reach, name in SHARED_TYPES), []).append(name)
     terms = []
-    for (reach, _), names in alike.items():
+    for reach, names in alike(reaches):
         kept = within_reach(reach, names[0])
         terms.append(R.c.type.in_(names) if kept is None else and_(R.c.type.in_(names), kept))
     return or_(*terms) if terms else false()

@@ -10,6 +10,7 @@ from fhir.interactions.body import unpack
 from fhir.interactions.door import Door
 from fhir.model.json_codec import Json, decode_json
 from fhir.search.compartment import SHARED_TYPES, SOMEBODY
+from fhir.search.narrowed import within_narrowed
 from fhir.search.reach import AUDITED_PATIENT, R, within_reach
 from fhir.tables import FhirResourceVersion
 from server.kernel.access import Access, Permission, Reach
@@ -68,9 +69,9 @@ async def read_for_operation(door: Door, access: Access, resource_type: str, res
 
 async def _current(door: Door, access: Access, resource_type: str, resource_id: str) -> Any:
     """The row of the current version within reach; None: there is none."""
-    reach = access.reach(resource_type, Permission.READ)
+    reach = access.narrow_reach(resource_type, Permission.READ)
     named = {"resource_type": resource_type, "resource_id": resource_id}
-    statement = _select_current(resource_type, reach)
+    statement = _select_current(resource_type, reach, door)
     if statement is _CURRENT:
         return next(iter(await door.services.database.look_up(_LOOK_UP, named)), None)
     async with door.services.database.read() as connection:
@@ -80,17 +81,21 @@ async def _current(door: Door, access: Access, resource_type: str, resource_id: 
 async def vread(door: Door, access: Access, resource_type: str, resource_id: str, version: str) -> Stored:
     """One version, current or superseded; a superseded one only where it was within the caller's reach too.
 
+    Criteria are met by current versions, so what is open by them only has no others.
+
     Raises:
         NotFound: no such version within the caller's reach.
         Deleted: that version is the deletion.
     """
-    reach = access.reach(resource_type, Permission.READ)
+    reach = access.narrow_reach(resource_type, Permission.READ)
     if not version.isascii() or not version.isdigit() or len(version) > 9:
         raise NotFound("No such version.")
     number = int(version)
     named = {"resource_type": resource_type, "resource_id": resource_id}
     async with door.services.database.read() as connection:
-        row = (await connection.execute(_select_current(resource_type, reach), named)).one_or_none()
+        row = (await connection.execute(_select_current(resource_type, reach, door), named)).one_or_none()
+        if row is not None and row.version_id != number and reach.narrowed:
+            row = None
         if row is not None and row.version_id != number:
             row = (
                 await connection.execute(_select_version(row.rid, number, resource_type, reach))
@@ -105,9 +110,13 @@ async def read_resource(connection: AsyncConnection, resource_type: str, resourc
     return None if body is None else decode_json(unpack(body))
 
 
-def _select_current(resource_type: str, reach: Reach) -> Select[Any]:
+def _select_current(resource_type: str, reach: Reach, door: Door) -> Select[Any]:
     """The statement, to be executed with the type and the id."""
-    kept = within_reach(reach, resource_type)
+    kept = (
+        within_narrowed(reach, resource_type, door.surroundings())
+        if reach.narrowed
+        else within_reach(reach, resource_type)
+    )
     return _CURRENT if kept is None else _CURRENT.where(kept)
 
 

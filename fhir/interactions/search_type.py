@@ -72,7 +72,7 @@ def reaches_of(access: Access, types: Sequence[str], *, all_of_them: bool) -> Re
     refused: Forbidden | None = None
     for name in types:
         try:
-            reaches[name] = access.reach(name, Permission.SEARCH)
+            reaches[name] = access.narrow_reach(name, Permission.SEARCH)
         except Forbidden as fault:
             refused = fault
     if refused is not None and (all_of_them or not reaches):
@@ -94,7 +94,9 @@ async def _read_page(database: Database, search: Search) -> Page:
     more = len(found) > query.count
     if total is None and after is None and not more:
         total = len(matches)
-    included, issues = await read_included(database, search.access, query, [row.rid for row in matches])
+    included, issues = await read_included(
+        database, search.access, query, [row.rid for row in matches], search.around
+    )
     entries = [entry_of(row, "match", query.subset) for row in matches]
     entries += [entry_of(row, "include", query.subset) for row in included]
     next_page = search.pager.token(_position(matches[-1])) if more and matches else None

@@ -233,7 +233,7 @@ class Criteria:
     def _reach(self, resource_type: str) -> Reach:
         if self.access is None:
             raise UnsupportedSearch("Chained search parameters are not supported here.")
-        return self.access.reach(resource_type, Permission.SEARCH)
+        return self.access.narrow_reach(resource_type, Permission.SEARCH)
 
 
 def modifiers_of(parameter: SearchParameter) -> frozenset[str]:

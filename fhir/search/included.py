@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, literal, literal_column, or_, select
 from sqlalchemy.types import NULLTYPE
 
-from fhir.search.compartment import SHARED_TYPES
 from fhir.search.conditions import Include
 from fhir.search.definitions import stored_types
-from fhir.search.linked import REFERENCE, OfNobodyElse, OfPatients
+from fhir.search.linked import REFERENCE
+from fhir.search.lowering import Lowering, alike
 from fhir.search.reach import R
-from fhir.search.shape import Slot
+from fhir.search.shape import Shape
 from fhir.search.sql import SHOWN, STEPS_OF_SEARCH, Named
-from fhir.search.value import Values
+from fhir.search.value import Surroundings, Values
 from server.kernel.access import Reach
 from server.kernel.look_up import LookUp
 
@@ -30,11 +30,10 @@ ReachOf = Callable[[str], Reach | None]  # of a resource type; None: the caller 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """Types within one reach; `slot` None: nothing is kept out."""
+    """Types within one reach, which these keep."""
 
     types: tuple[str, ...]
-    shared: bool
-    slot: Slot | None
+    kept: tuple[Shape, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,13 @@ class _IncludeOf:
 
 
 def prepare_included(
-    include: Include, rids: Sequence[int], reach_of: ReachOf, limit: int
+    include: Include, rids: Sequence[int], reach_of: ReachOf, limit: int, around: Surroundings
 ) -> tuple[LookUp, Named] | None:
     """What one `_include` or `_revinclude` adds to the resources `rids`; None: no type of it is open."""
     size = 1 << (len(rids) - 1).bit_length()
-    values: list[Any] = [*rids, *[rids[0]] * (size - len(rids))]
-    opened = tuple(_grouped(_types(include), reach_of, values))
+    lowering = Lowering(around, [*rids, *[rids[0]] * (size - len(rids))])
+    opened = tuple(_grouped(_types(include), reach_of, lowering))
+    values = lowering.values
     if not opened:
         return None
     values.append(limit)
@@ -72,21 +72,10 @@ def _types(include: Include) -> Sequence[str]:
     return sorted(stored_types() if is_any else targets & stored_types())
 
 
-def _grouped(types: Sequence[str], reach_of: ReachOf, values: list[Any]) -> Sequence[_Open]:
-    """The open types by reach, whose patients join the values."""
-    alike: dict[tuple[Reach, bool], list[str]] = {}
-    for name in types:
-        reach = reach_of(name)
-        if reach is not None:
-            alike.setdefault((reach, name in SHARED_TYPES), []).append(name)
-    groups = []
-    for (reach, shared), names in alike.items():
-        slot = None
-        if reach.patient_ids is not None:
-            slot = Slot("patients", len(values), len(reach.patient_ids))
-            values += sorted(reach.patient_ids)
-        groups.append(_Open(tuple(names), shared, slot))
-    return groups
+def _grouped(types: Sequence[str], reach_of: ReachOf, lowering: Lowering) -> Sequence[_Open]:
+    """The open types by reach, whose patients and criteria join the values."""
+    reaches = {name: reach for name in types if (reach := reach_of(name)) is not None}
+    return [_Open(names, tuple(lowering.reach(names[0], reach))) for reach, names in alike(reaches)]
 
 
 @lru_cache(maxsize=KEPT_STATEMENTS)
@@ -106,10 +95,7 @@ def _is_open(group: _Open, values: Values) -> ColumnElement[bool]:
     terms: list[ColumnElement[bool]] = []
     if len(group.types) < len(stored_types()):
         terms.append(R.c.type.in_([literal(name) for name in group.types]))
-    if group.slot is not None:
-        terms.append(OfNobodyElse(group.slot).holds(R, values))
-        if not group.shared:
-            terms.append(OfPatients(group.slot).holds(R, values))
+    terms += [shape.holds(R, values) for shape in group.kept]
     return and_(True, *terms)
 
 

@@ -26,6 +26,7 @@ from fhir.search.extract import datatypes_of
 from fhir.search.full_text import read_words
 from fhir.search.kinds import KINDS
 from fhir.search.linked import Chained, OfCompartment, OfNobodyElse, OfPatients, OneOfTypes, ReferredTo
+from fhir.search.narrowing import narrowing
 from fhir.search.near import read_near
 from fhir.search.reference import Form as ReferenceForm
 from fhir.search.shape import (
@@ -53,7 +54,7 @@ from fhir.search.value import (
     UnsupportedSearch,
     split_escaped,
 )
-from server.kernel.access import Reach
+from server.kernel.access import Narrowed, Reach
 
 MAX_BOUND = 10_000  # variables of a statement: `:above` of one URI compares with each of its beginnings
 
@@ -91,10 +92,7 @@ class Lowering:
 
     def reaches(self, reaches: Mapping[str, Reach]) -> Iterable[Shape]:
         """What keeps resources of these types, and no others, within reach of each."""
-        alike: dict[tuple[Reach, bool], list[str]] = {}
-        for name, reach in reaches.items():
-            alike.setdefault((reach, name in SHARED_TYPES), []).append(name)
-        groups = [(tuple(names), tuple(self.reach(names[0], reach))) for (reach, _), names in alike.items()]
+        groups = [(names, tuple(self.reach(names[0], reach))) for reach, names in alike(reaches)]
         if not groups:
             return (Always(truth=False),)
         if len(groups) == 1:
@@ -103,9 +101,22 @@ class Lowering:
 
     def reach(self, resource_type: str, reach: Reach) -> Iterable[Shape]:
         """What keeps resources of this type within reach."""
-        if reach.patient_ids is None:
+        if not reach.narrowed:
+            return self._of_patients(resource_type, reach.patient_ids)
+        parts = [
+            AllOf((*self._of_patients(resource_type, part.patient_ids), *self._criteria(resource_type, part)))
+            for part in reach.parts
+        ]
+        return (AnyOf(tuple(parts)),)
+
+    def _criteria(self, resource_type: str, part: Narrowed) -> Iterable[Shape]:
+        for name, value in part.criteria:
+            yield self.condition(resource_type, narrowing(resource_type, name, value))
+
+    def _of_patients(self, resource_type: str, patient_ids: frozenset[str] | None) -> Iterable[Shape]:
+        if patient_ids is None:
             return ()
-        patients = self._slot(Term("patients", tuple(sorted(reach.patient_ids))))
+        patients = self._slot(Term("patients", tuple(sorted(patient_ids))))
         if resource_type in SHARED_TYPES:
             return (OfNobodyElse(patients),)
         return OfPatients(patients), OfNobodyElse(patients)
@@ -159,6 +170,14 @@ class Lowering:
         slot = Slot(term.form, len(self.values), len(term.values))
         self.values += term.values
         return slot
+
+
+def alike(reaches: Mapping[str, Reach]) -> Iterable[tuple[Reach, tuple[str, ...]]]:
+    """The types that one predicate keeps within reach; criteria are of the parameters of one type."""
+    found: dict[tuple[Reach, bool, str], list[str]] = {}
+    for name, reach in reaches.items():
+        found.setdefault((reach, name in SHARED_TYPES, name if reach.narrowed else ""), []).append(name)
+    return [(reach, tuple(names)) for (reach, *_), names in found.items()]
 
 
 def _asked(criterion: Criterion, text: str, around: Surroundings) -> Asked:

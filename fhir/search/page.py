@@ -63,6 +63,9 @@ def pager(
     understood: Sequence[tuple[str, str]],
 ) -> Pager:
     """The pager of a search by a caller who reaches so far in each type that is searched."""
-    patients = {name: reach.patient_ids and sorted(reach.patient_ids) for name, reach in reaches.items()}
-    bound = orjson.dumps([path, list(understood), principal.id, patients], option=orjson.OPT_SORT_KEYS)
+    opened = {
+        name: [[part.patient_ids and sorted(part.patient_ids), part.criteria] for part in reach.parts]
+        for name, reach in reaches.items()
+    }
+    bound = orjson.dumps([path, list(understood), principal.id, opened], option=orjson.OPT_SORT_KEYS)
     return Pager(secret, hashlib.sha256(bound).digest())

@@ -25,7 +25,12 @@ AUDITED_PATIENT = (
 
 
 def within_reach(reach: Reach, resource_type: str) -> ColumnElement[bool] | None:
-    """The predicate that keeps rows of R of this type within reach; None: nothing is kept out."""
+    """The predicate that keeps rows of R of this type within reach; None: nothing is kept out.
+
+    A reach that criteria narrow has another: `fhir/search/narrowed.py`.
+    """
+    if reach.narrowed:
+        raise ValueError("the reach is narrowed by criteria")
     if reach.patient_ids is None:
         return None
     ours = sorted(reach.patient_ids)

@@ -1,20 +1,22 @@
 """SMART scopes as values (SMART App Launch 2.2, Scopes and Launch Context), and what they open.
 
 Both syntaxes are read: version 2 (`patient/Observation.rs`, permissions in the order c r u d s) and version 1
-(`patient/Observation.read`). Rule: a scope that is not understood whole is refused, never widened; so a
-granular scope (`?category=…`) is refused as long as `Grant` cannot carry its restriction.
+(`patient/Observation.read`). Rule: a scope that is not understood whole is refused, never widened; so are
+granular scopes (`?category=…`) that the search cannot hold a caller to, and those that write.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
-from server.kernel.access import Access, Context, Grant, Permission, Principal
+from server.kernel.access import Access, Context, Criteria, Grant, Permission, Principal
 from server.kernel.faults import Fault
 
 MAX_SCOPE_TEXT = 8192  # characters of one scope parameter; every R4 type asked for singly stays under it
 
 _ALL = "cruds"
+_HELD_TO_CRITERIA = frozenset({Permission.READ, Permission.SEARCH})
 _VERSION_1: Mapping[str, str] = {"read": "rs", "write": "cud", "*": _ALL}  # SMART 2.2, Scopes for v1 clients
 
 _RESOURCE_SCOPE = re.compile(r"(patient|user|system)/([A-Z][A-Za-z]{0,63}|\*)\.([a-z]+|\*)(\?.*)?", re.ASCII)
@@ -47,10 +49,11 @@ class ResourceScope:
     resource_type: str  # or "*"
     permissions: frozenset[Permission]
     text: str
+    criteria: Criteria = ()  # sorted; of a granular scope
 
     def as_grant(self) -> Grant:
         """The grant this scope gives."""
-        return Grant(self.context, self.resource_type, self.permissions)
+        return Grant(self.context, self.resource_type, self.permissions, self.criteria)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def parse_scopes(text: str) -> Scopes:
 def intersect(requested: Scopes, allowed: Scopes) -> Scopes:
     """The part of what was asked for that is allowed, in the syntax asked; empty when there is none."""
     parts = (part for asked in requested.resources for part in _allowed_parts(asked, allowed.resources))
-    unique = {(part.context, part.resource_type, part.permissions): part for part in parts}
+    unique = {(part.context, part.resource_type, part.permissions, part.criteria): part for part in parts}
     return Scopes(
         tuple(unique.values()), tuple(other for other in requested.others if other in allowed.others)
     )
@@ -109,9 +112,33 @@ def _resource_scope(token: str) -> ResourceScope:
     if match is None:
         raise InvalidScope(f"The scope {token} is not known.")
     context, resource_type, permissions, query = match.groups()
-    if query is not None:
-        raise InvalidScope(f"The scope {token} is restricted by a query; such scopes are not offered yet.")
-    return ResourceScope(Context(context), resource_type, _permissions(token, permissions), token)
+    opened = _permissions(token, permissions)
+    criteria = () if query is None else _criteria(token, resource_type, opened, query[1:])
+    return ResourceScope(Context(context), resource_type, opened, token, criteria)
+
+
+def _criteria(token: str, resource_type: str, opened: frozenset[Permission], query: str) -> Criteria:
+    """What a granular scope opens only (SMART 2.2, Finer-grained resource constraints)."""
+    from fhir.search.narrowed import why_not_held  # here: definitions are read by who needs them
+    from fhir.search.narrowing import MAX_CRITERIA, MAX_CRITERIA_TEXT
+
+    if not opened <= _HELD_TO_CRITERIA:
+        raise InvalidScope(f"The scope {token} writes; criteria go with the permissions 'r' and 's'.")
+    if len(query) > MAX_CRITERIA_TEXT:
+        raise InvalidScope(f"The criteria of a scope are longer than {MAX_CRITERIA_TEXT} characters.")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
+    except ValueError:
+        pairs = []
+    if not pairs:  # of an empty query too: without criteria it would be the whole type
+        raise InvalidScope(f"The scope {token} has a query without criteria.")
+    if len(pairs) > MAX_CRITERIA:
+        raise InvalidScope(f"The scope {token} has more than {MAX_CRITERIA} criteria.")
+    criteria = tuple(sorted(pairs))
+    why_not = why_not_held(resource_type, criteria)
+    if why_not is not None:
+        raise InvalidScope(f"The scope {token} cannot be held to. {why_not}")
+    return criteria
 
 
 def _permissions(token: str, text: str) -> frozenset[Permission]:
@@ -123,14 +150,28 @@ def _permissions(token: str, text: str) -> frozenset[Permission]:
 
 def _allowed_parts(asked: ResourceScope, allowed: Iterable[ResourceScope]) -> Iterator[ResourceScope]:
     same_context = [scope for scope in allowed if scope.context is asked.context]
+    yield from _granular_parts(asked, [scope for scope in same_context if scope.criteria])
+    same_context = [scope for scope in same_context if not scope.criteria]
     opened = _united(scope for scope in same_context if scope.resource_type in ("*", asked.resource_type))
     if asked.permissions & opened:
         yield _narrowed(asked, asked.resource_type, asked.permissions & opened)
-    if asked.resource_type == "*":
+    if asked.resource_type == "*" and not asked.criteria:
         for resource_type in dict.fromkeys(scope.resource_type for scope in same_context):
             more = _united(scope for scope in same_context if scope.resource_type == resource_type) - opened
             if asked.permissions & more:
                 yield _narrowed(asked, resource_type, asked.permissions & (more | opened))
+
+
+def _granular_parts(asked: ResourceScope, allowed: Iterable[ResourceScope]) -> Iterator[ResourceScope]:
+    """What granular scopes allow of it: of a granular one only the same criteria."""
+    for scope in allowed:
+        permissions = asked.permissions & scope.permissions
+        if not permissions or asked.resource_type not in ("*", scope.resource_type):
+            continue
+        if asked.criteria == scope.criteria:
+            yield _narrowed(asked, asked.resource_type, permissions)
+        elif not asked.criteria:
+            yield _narrowed(scope, scope.resource_type, permissions)
 
 
 def _united(scopes: Iterable[ResourceScope]) -> frozenset[Permission]:
@@ -140,8 +181,9 @@ def _united(scopes: Iterable[ResourceScope]) -> frozenset[Permission]:
 def _narrowed(asked: ResourceScope, resource_type: str, permissions: frozenset[Permission]) -> ResourceScope:
     if (resource_type, permissions) == (asked.resource_type, asked.permissions):
         return asked
-    text = f"{asked.context.value}/{resource_type}.{permission_text(permissions)}"
-    return ResourceScope(asked.context, resource_type, permissions, text)
+    _, question, query = asked.text.partition("?")
+    text = f"{asked.context.value}/{resource_type}.{permission_text(permissions)}{question}{query}"
+    return ResourceScope(asked.context, resource_type, permissions, text, asked.criteria)
 
 
 def permission_text(permissions: Iterable[Permission]) -> str:

@@ -5,7 +5,7 @@ No context means deny: an empty `Access` grants nothing, and a patient-context g
 Scopes become grants in `server/auth/scopes.py`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -51,13 +51,17 @@ class Principal:
     purpose: str | None = field(default=None, compare=False)  # PurposeOfUse (v3 ActReason); None: not told
 
 
+Criteria = tuple[tuple[str, str], ...]  # search parameters of the type with their values; all have to match
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One resource type (or "*") opened for some permissions."""
+    """One resource type (or "*") opened for some permissions; `criteria` open only what matches them."""
 
     context: Context
     resource_type: str
     permissions: frozenset[Permission]
+    criteria: Criteria = ()
 
     def covers(self, resource_type: str, permission: Permission) -> bool:
         """Whether this grant opens `permission` on `resource_type`."""
@@ -65,13 +69,40 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What matches criteria, of the record of these patients; None: of every patient's."""
+
+    patient_ids: frozenset[str] | None
+    criteria: Criteria
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
     """The patients whose data a permission opens; `patient_ids` None means every patient's.
 
-    Ids are those of FHIR Patient resources, without the type.
+    Ids are those of FHIR Patient resources, without the type. `narrowed` is open besides; only
+    `Access.narrow_reach` returns such a reach, to who puts the criteria into the SQL.
     """
 
     patient_ids: frozenset[str] | None
+    narrowed: tuple[Narrowed, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Narrowed, ...]:
+        """What is open, each part with its criteria; none: nothing is."""
+        if self.narrowed and not self.patient_ids:
+            return self.narrowed
+        return (Narrowed(self.patient_ids, ()), *self.narrowed)
+
+    @property
+    def within(self) -> frozenset[str] | None:
+        """The patients beyond whose records nothing is open; None: there are none."""
+        found: set[str] = set()
+        for part in self.parts:
+            if part.patient_ids is None:
+                return None
+            found |= part.patient_ids
+        return frozenset(found)
 
     @property
     def is_everyone(self) -> bool:
@@ -123,12 +154,41 @@ class Access:
     may_administer: bool = True  # false: a user who is no administrator
 
     def reach(self, resource_type: str, permission: Permission) -> Reach:
-        """How far `permission` on `resource_type` goes.
+        """How far `permission` on `resource_type` goes, without what grants open by criteria only.
 
         Raises:
             Forbidden: no grant opens it, or only patient grants do and the token has no patient.
         """
-        granting = [grant for grant in self.grants if grant.covers(resource_type, permission)]
+        return self._reach([g for g in self.grants if not g.criteria], resource_type, permission)
+
+    def narrow_reach(self, resource_type: str, permission: Permission) -> Reach:
+        """As `reach`, with what grants open by criteria: for who puts `Reach.narrowed` into the SQL.
+
+        Raises:
+            Forbidden: no grant opens it, or only patient grants do and the token has no patient.
+        """
+        if not any(grant.criteria for grant in self.grants):  # as a rule
+            return self.reach(resource_type, permission)
+        narrowing: dict[Criteria, list[Grant]] = {}
+        for grant in self.grants:
+            if grant.criteria and grant.covers(resource_type, permission):
+                narrowing.setdefault(grant.criteria, []).append(grant)
+        try:
+            whole = self.reach(resource_type, permission)
+        except Forbidden:
+            if not narrowing:
+                raise
+            whole = Reach(frozenset())
+        if whole.is_everyone:
+            return whole
+        parts = (
+            Narrowed(self._reach(grants, resource_type, permission).patient_ids, criteria)
+            for criteria, grants in narrowing.items()
+        )
+        return Reach(whole.patient_ids, tuple(parts))
+
+    def _reach(self, grants: Sequence[Grant], resource_type: str, permission: Permission) -> Reach:
+        granting = [grant for grant in grants if grant.covers(resource_type, permission)]
         if not granting or resource_type in self.closed_types:
             raise Forbidden(f"The token grants no '{permission.value}' on {resource_type}.")
         is_of_patient = all(grant.context is Context.PATIENT for grant in granting)
@@ -145,7 +205,7 @@ class Access:
             Forbidden: the token is not an administrator's.
         """
         is_whole = any(
-            grant.resource_type == "*" and grant.permissions == frozenset(Permission)
+            grant.resource_type == "*" and grant.permissions == frozenset(Permission) and not grant.criteria
             for grant in self.grants
             if grant.context is not Context.PATIENT
         )

@@ -199,7 +199,7 @@ async def ask(database: Database, each: Search, number: int) -> int:
     """Everything of a search but HTTP and the Bundle's text; how many it finds."""
     query = parse_query(each.resource_type, pairs(each, number), access=ACCESS)
     found = await read_matches(database, query, EVERYONE, AROUND, None)
-    await read_included(database, ACCESS, query, [row.rid for row in found[: query.count]])
+    await read_included(database, ACCESS, query, [row.rid for row in found[: query.count]], AROUND)
     return len(found)
 
 

@@ -95,7 +95,11 @@ def test_every_query_is_sql_or_a_fault(
         statements += [
             prepared[0].select
             for include in query.includes
-            if (prepared := prepare_included(include, [1, 2], {"Patient": reach, "Device": reach}.get, 10))
+            if (
+                prepared := prepare_included(
+                    include, [1, 2], {"Patient": reach, "Device": reach}.get, 10, AROUND
+                )
+            )
             is not None
         ]
     except (InvalidSearch, UnsupportedSearch):

@@ -84,7 +84,13 @@ def _words(scope: ResourceScope) -> str:
     acts = [word for needed, word in _ACTS if letters & needed]
     thing = _THINGS.get(scope.resource_type) or _spaced(scope.resource_type)
     said = " and ".join(filter(None, (", ".join(acts[:-1]), acts[-1]))) if acts else "nothing of"
-    return f"{said.capitalize()} {thing} {_WHOSE[scope.context]}"
+    only = " and ".join(f"{name} {_value(value)}" for name, value in scope.criteria)
+    return f"{said.capitalize()} {thing} {_WHOSE[scope.context]}{only and ', only with ' + only}"
+
+
+def _value(text: str) -> str:
+    """The codes of a criterion, without the systems that they are of."""
+    return " or ".join(each.rpartition("|")[2] or each for each in text.split(","))
 
 
 def _spaced(name: str) -> str:

@@ -150,6 +150,16 @@ async def test_token_of_a_clinician_with_a_patient(
     assert stored.status_code == (200 if is_open else 409)
 
 
+async def test_granular_scope_opens_no_studies(
+    patient: httpx.AsyncClient, accesses: dict[str, Access]
+) -> None:
+    """Criteria of FHIR are not those of DICOM: denied rather than widened (SMART App Launch 2.2, Scopes)."""
+    granular = Grant(Context.PATIENT, "ImagingStudy", ALL, (("modality", "CT"),))
+    accesses["patient"] = replace(accesses["patient"], grants=(granular,))
+    for template in ("/studies", f"{STUDY}/metadata", INSTANCE):
+        assert (await patient.get(url(template, MINE))).status_code == 403
+
+
 @pytest.mark.parametrize(("method", "template"), sorted(SEARCHES | RETRIEVALS | STORES))
 async def test_no_token_no_answer(client: httpx.AsyncClient, method: str, template: str) -> None:
     response = await client.request(method, url(template, MINE), headers={"Authorization": ""})

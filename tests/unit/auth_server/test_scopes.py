@@ -1,12 +1,15 @@
 """SMART App Launch 2.2: scopes and what they open."""
 
+from dataclasses import replace
+
 import pytest
 
 from server.auth.scopes import InvalidScope, access_from, intersect, parse_scopes
-from server.kernel.access import Context, Permission, Principal, Reach
+from server.kernel.access import EVERYONE, Context, Narrowed, Permission, Principal, Reach
 from server.kernel.faults import Forbidden
 
 ADA = Principal("user:ada", "Ada")
+GRANULAR = "patient/Observation.rs?category=http://x.test|lab"
 
 
 def letters(permissions: frozenset[Permission]) -> str:
@@ -46,7 +49,22 @@ def test_parse_resource_scope(text: str, context: Context, resource_type: str, p
         pytest.param("patient/observation.r", id="type in lower case"),
         pytest.param("practitioner/Observation.r", id="unknown context"),
         pytest.param("patient/*Observation.r", id="wildcard in a type"),
-        pytest.param("patient/Observation.rs?category=laboratory", id="granular"),
+        pytest.param("patient/Observation.cruds?category=laboratory", id="granular and writing"),
+        pytest.param("patient/*.rs?category=laboratory", id="granular of every type"),
+        pytest.param("patient/Widget.rs?category=laboratory", id="granular of no type"),
+        pytest.param("patient/Observation.rs?colour=red", id="granular by no parameter"),
+        pytest.param("patient/Observation.rs?category:not=laboratory", id="granular with a modifier"),
+        pytest.param("patient/Observation.rs?category:missing=true", id="granular by what is missing"),
+        pytest.param("patient/Observation.rs?subject.name=x", id="granular by a chain"),
+        pytest.param("patient/Observation.rs?_has:Observation:subject:status=x", id="granular by a reverse"),
+        pytest.param("patient/Observation.rs?_filter=status%20eq%20final", id="granular by a filter"),
+        pytest.param("patient/Observation.rs?_lastUpdated=gt2020", id="granular by time"),
+        pytest.param("patient/Observation.rs?code-value-quantity=x$1", id="granular by a composite"),
+        pytest.param("patient/Observation.rs?category=", id="granular without a value"),
+        pytest.param("patient/Observation.rs?category", id="granular without a sign"),
+        pytest.param("patient/Observation.rs?category=%ff", id="granular, not UTF-8"),
+        pytest.param("patient/Observation.rs?" + "&".join(["category=a"] * 6), id="many criteria"),
+        pytest.param("patient/Observation.rs?category=" + "a" * 500, id="long criteria"),
         pytest.param("patient/Observation.rs?", id="empty query"),
         pytest.param("system/*.reads", id="version 1 word with more"),
         pytest.param('system/*."r', id="character outside RFC 6749"),
@@ -59,6 +77,30 @@ def test_parse_resource_scope(text: str, context: Context, resource_type: str, p
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(InvalidScope):
         parse_scopes(text)
+
+
+def test_granular_scope_opens_nothing_to_who_does_not_ask_for_criteria() -> None:
+    """SMART 2.2, Finer-grained resource constraints: who cannot hold a caller to them is not asked."""
+    access = access_from(ADA, parse_scopes(GRANULAR), frozenset({"p1"}))
+    with pytest.raises(Forbidden):
+        access.reach("Observation", Permission.READ)
+    criteria = (("category", "http://x.test|lab"),)
+    narrowed = (Narrowed(frozenset({"p1"}), criteria),)
+    assert access.narrow_reach("Observation", Permission.READ) == Reach(frozenset(), narrowed)
+    with pytest.raises(Forbidden):
+        access.narrow_reach("Condition", Permission.READ)
+    with pytest.raises(Forbidden):
+        access_from(ADA, parse_scopes(GRANULAR), None).narrow_reach("Observation", Permission.READ)
+
+
+def test_scopes_of_one_type_are_united() -> None:
+    user = GRANULAR.replace("patient/", "user/")
+    both = access_from(ADA, parse_scopes(f"patient/Observation.rs {user}"), frozenset({"p1"}))
+    reach = replace(both, is_confined=False).narrow_reach("Observation", Permission.SEARCH)
+    assert (reach.patient_ids, [part.patient_ids for part in reach.narrowed]) == ({"p1"}, [None])
+    assert (reach.within, both.narrow_reach("Observation", Permission.SEARCH).within) == (None, {"p1"})
+    whole = access_from(ADA, parse_scopes(f"user/Observation.rs {user}"), None)
+    assert whole.narrow_reach("Observation", Permission.SEARCH) == EVERYONE
 
 
 def test_parse_keeps_order_and_drops_repeats() -> None:
@@ -91,6 +133,14 @@ def test_parse_nothing_is_false() -> None:
         pytest.param("system/Task.r", "system/Patient.r", "", id="other type"),
         pytest.param("openid launch", "openid", "openid", id="context scopes"),
         pytest.param("system/Patient.r", "", "", id="nothing allowed"),
+        pytest.param(GRANULAR, "patient/*.cruds", GRANULAR, id="granular of a wildcard"),
+        pytest.param(GRANULAR, "patient/Observation.r", GRANULAR.replace("rs", "r"), id="granular narrowed"),
+        pytest.param(GRANULAR, GRANULAR, GRANULAR, id="granular of the same"),
+        pytest.param("patient/Observation.rs", GRANULAR, GRANULAR, id="type of a granular one"),
+        pytest.param("patient/*.cruds", GRANULAR, GRANULAR, id="wildcard of a granular one"),
+        pytest.param(GRANULAR, "patient/Observation.rs?category=vital-signs", "", id="other criteria"),
+        pytest.param(GRANULAR, "user/Observation.rs", "", id="granular of another context"),
+        pytest.param("patient/Condition.rs", GRANULAR, "", id="granular of another type"),
     ],
 )
 def test_intersect_never_widens(requested: str, allowed: str, granted: str) -> None:
