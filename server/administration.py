@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy import select
@@ -15,12 +16,15 @@ from fhir.interactions.door import Door, Policy
 from server.audit.seal import SEALS
 from server.audit.verify import describe as describe_verdict
 from server.audit.verify import parse_noted, verify_trail
+from server.auth.administration.lists import read_page, select_clients, select_users
 from server.auth.client_keys import require_jwks_uri
 from server.auth.clients import Wanted, add_client
 from server.auth.registration.tokens import issue_registration_token
+from server.auth.signing import PUBLISHED_US, SigningKeys
 from server.auth.tokens import issue_token
 from server.auth.users.accounts import NewUser, add_user
 from server.kernel.access import Principal, system_access
+from server.kernel.clock import SECOND_US
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.object_stores import open_store
@@ -43,6 +47,7 @@ from terminology.releases.writer import Progress
 SECRET_SETTINGS = frozenset(
     {"backup_key", "master_key", "previous_master_keys", "objects_secret_key", "objects_encryption_key"}
 )
+T = TypeVar("T")
 ADMINISTRATOR = Principal("system:administrator", "administrator")
 
 
@@ -90,6 +95,39 @@ async def new_registration_token(settings: Settings, ttl_s: int) -> str:
     """A token that opens one registration."""
     async with open_database(settings) as database:
         return await issue_registration_token(database, ttl_s, ADMINISTRATOR)
+
+
+async def administer(settings: Settings, act: Callable[[Database, Principal], Awaitable[T]]) -> T:
+    """Do something on the database, as the administrator that the data folder makes its holder."""
+    async with open_database(settings) as database:
+        return await act(database, ADMINISTRATOR)
+
+
+async def rotate_key(settings: Settings) -> str:
+    """Make the key that signs id_tokens next; returns a sentence that says so."""
+    async with open_database(settings) as database:
+        kid = await SigningKeys(database, settings.keyring("signing keys")).rotate(ADMINISTRATOR)
+    return f"{kid} signs in {PUBLISHED_US // SECOND_US // 3600} hours."
+
+
+async def list_accounts(settings: Settings, of_clients: bool) -> list[str]:
+    """One line a user or a client, those out of use too."""
+    select_page, told = (select_clients, _client_line) if of_clients else (select_users, _user_line)
+    lines, after = [], 0
+    async with open_database(settings) as database:
+        while after is not None:
+            page = await read_page(database, "rows", select_page(after))
+            lines += [told(row) + (" (disabled)" if row["disabled"] else "") for row in page["rows"]]
+            after = page["after"]
+    return lines
+
+
+def _user_line(row: dict[str, Any]) -> str:
+    return f"{row['name']} {row['role']} {row['display']}"
+
+
+def _client_line(row: dict[str, Any]) -> str:
+    return f"{row['client_id']} {row['token_endpoint_auth_method']} {row['name']}"
 
 
 async def register_user(settings: Settings, new: NewUser) -> str:

@@ -46,6 +46,7 @@ cli = typer.Typer(
 db = typer.Typer(help="The database.", no_args_is_help=True)
 client = typer.Typer(help="OAuth clients.", no_args_is_help=True)
 user = typer.Typer(help="Users who log in.", no_args_is_help=True)
+keys = typer.Typer(help="Keys that sign id_tokens.", no_args_is_help=True)
 models = typer.Typer(help="Models.", no_args_is_help=True)
 viewer = typer.Typer(help="The web viewer OHIF.", no_args_is_help=True)
 backup = typer.Typer(
@@ -60,6 +61,7 @@ cli.add_typer(definitions, name="fhir")
 cli.add_typer(db, name="db")
 cli.add_typer(client, name="client")
 cli.add_typer(user, name="user")
+cli.add_typer(keys, name="keys")
 cli.add_typer(models, name="models")
 cli.add_typer(viewer, name="viewer")
 cli.add_typer(terminology, name="terminology")
@@ -108,6 +110,14 @@ def load_settings(**given: Any) -> Settings:
 def read_key(path: Path | None) -> str | None:
     """The passphrase in a file; None: no file is named."""
     return None if path is None else path.read_text().strip()
+
+
+def read_password() -> str:
+    """A new password, from ISTHMUS_PASSWORD or as it is typed twice."""
+    typed: str = os.environ.get("ISTHMUS_PASSWORD") or typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
+    return typed
 
 
 def read_keys(path: Path) -> str:
@@ -262,11 +272,74 @@ def user_add(  # noqa: PLR0913, PLR0917  one parameter an option
 
     if role not in {each.value for each in Role}:
         raise typer.BadParameter(f"{role} is no role.", param_hint="--role")
-    password = os.environ.get("ISTHMUS_PASSWORD") or typer.prompt(
-        "Password", hide_input=True, confirmation_prompt=True
-    )
+    password = read_password()
     new = NewUser(name, Role(role), display, password, fhir_user, patient)
     typer.echo(asyncio.run(register_user(load_settings(data=data), new)))
+
+
+@user.command("list")
+def user_list(data: Data = None) -> None:
+    """List the accounts of users."""
+    from server.administration import list_accounts
+
+    for line in asyncio.run(list_accounts(load_settings(data=data), of_clients=False)):
+        typer.echo(line)
+
+
+@user.command("disable")
+def user_disable(
+    name: Annotated[str, typer.Argument(help="Who may not log in any more.")], data: Data = None
+) -> None:
+    """Take an account out of use, with all that was allowed in its name."""
+    from server.administration import administer
+    from server.auth.users.accounts import disable_user
+
+    asyncio.run(administer(load_settings(data=data), lambda database, by: disable_user(database, name, by)))
+
+
+@user.command("password")
+def user_password(
+    name: Annotated[str, typer.Argument(help="Whose password it is.")], data: Data = None
+) -> None:
+    """Set a password, asked for or in ISTHMUS_PASSWORD; ends the user's sessions and grants."""
+    from server.administration import administer
+    from server.auth.users.accounts import set_password
+
+    new = read_password()
+    asyncio.run(
+        administer(load_settings(data=data), lambda database, by: set_password(database, name, new, by))
+    )
+
+
+@client.command("list")
+def client_list(data: Data = None) -> None:
+    """List the registered clients."""
+    from server.administration import list_accounts
+
+    for line in asyncio.run(list_accounts(load_settings(data=data), of_clients=True)):
+        typer.echo(line)
+
+
+@client.command("disable")
+def client_disable(
+    client_id: Annotated[str, typer.Argument(help="Its client_id.")], data: Data = None
+) -> None:
+    """Take a client out of use, with every token of it."""
+    from server.administration import administer
+    from server.auth.clients import disable_client
+    from server.kernel.faults import NotFound
+
+    settings = load_settings(data=data)
+    if not asyncio.run(administer(settings, lambda database, by: disable_client(database, client_id, by))):
+        raise NotFound("There is no such client in use.")
+
+
+@keys.command("rotate")
+def keys_rotate(data: Data = None) -> None:
+    """Make the key that signs id_tokens next, and retire those before it."""
+    from server.administration import rotate_key
+
+    typer.echo(asyncio.run(rotate_key(load_settings(data=data))))
 
 
 @cli.command()

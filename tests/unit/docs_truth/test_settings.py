@@ -63,7 +63,7 @@ def option_rows() -> list[tuple[str, str]]:
     ]
 
 
-COMMAND_ROW = re.compile(r"^\| `(isthmus [a-z -]+)` \| `([A-Za-z-]+)` \|", re.MULTILINE)
+COMMAND_ROW = re.compile(r"^\| `(isthmus [a-z -]+)` \| `([A-Za-z_-]+)` \|", re.MULTILINE)
 
 
 def test_every_command_and_option_stands_in_the_page(page: str) -> None:

@@ -1,0 +1,64 @@
+"""Users, clients and keys by the command line (DESIGN §4)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from server.cli import cli
+from server.kernel.faults import Fault
+
+PASSWORD = "correct horse battery"
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(new_sqlite: Callable[[bool], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command that succeeds; returns what it prints."""
+    monkeypatch.setenv("ISTHMUS_DATABASE_URL", new_sqlite(True))
+    monkeypatch.setenv("ISTHMUS_DATA", str(tmp_path))
+    monkeypatch.setenv("ISTHMUS_PASSWORD", PASSWORD)
+
+    def made(*words: str) -> str:
+        result = CliRunner().invoke(cli, words)
+        if isinstance(result.exception, Fault):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return made
+
+
+def test_users(run: Run) -> None:
+    run("user", "add", "Ada", "--display", "Dr Ada")
+    run("user", "add", "bob", "--role", "admin")
+    assert run("user", "list") == "ada clinician Dr Ada\nbob admin bob\n"
+    assert run("user", "password", "ADA") == ""
+    run("user", "disable", "ada")
+    assert run("user", "list").splitlines()[0] == "ada clinician Dr Ada (disabled)"
+    for command in ("disable", "password"):
+        with pytest.raises(Fault, match="no such user"):
+            run("user", command, "ada")
+
+
+def test_clients(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    added = ("client", "add", "--name", "Lab", "--scope", "system/*.rs")
+    client_id = run(*added).split()[1]
+    with pytest.raises(Fault, match="jwks_uri"):
+        run(*added, "--jwks", "https://keys.test/jwks")  # jwks_hosts does not list it
+    assert CliRunner().invoke(cli, [*added, "--jwks", str(tmp_path / "none")]).exit_code == 2
+    monkeypatch.setenv("ISTHMUS_JWKS_HOSTS", '["keys.test"]')
+    by_keys = run(*added, "--jwks", "https://keys.test/jwks").split()[1]
+    run("client", "disable", client_id)
+    lines = [f"{client_id} client_secret_basic Lab (disabled)", f"{by_keys} private_key_jwt Lab"]
+    assert run("client", "list").splitlines() == lines
+    with pytest.raises(Fault, match="no such client"):
+        run("client", "disable", client_id)
+
+
+def test_keys_and_registration_tokens(run: Run) -> None:
+    assert run("keys", "rotate").endswith(" signs in 24 hours.\n")
+    assert len(run("registration-token", "--ttl", "60").strip()) == 43
+    with pytest.raises(Fault, match="lifetime"):
+        run("registration-token", "--ttl", "0")
