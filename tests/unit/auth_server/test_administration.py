@@ -14,7 +14,9 @@ from server.auth.tokens import issue_token
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
 from server.workflows.launches.requests import InvalidLaunch, read_launch
+from server.workflows.projection import imaging_study_id_of
 from tests.unit.auth_server import test_authorize as pages
+from tests.unit.worklist.kit import store_study
 
 Browser = pages.Browser
 browser = pages.browser  # the fixture: an app, its users and patients
@@ -116,6 +118,22 @@ async def test_launches_of_what_is_not_there(browser: Any, admin: httpx.AsyncCli
     ):
         answer = await admin.post("/admin/api/launches", json={"client_id": browser.client_id, **said})
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
+async def test_a_study_brings_its_patient_and_nobody_elses(browser: Any, admin: httpx.AsyncClient) -> None:
+    await store_study(browser.database, "1.2.3", "p1")
+    await store_study(browser.database, "1.2.4", None)
+    told = await launched(browser, admin, study="1.2.3")
+    assert told["patient"] == "p1"
+    shown = f"ImagingStudy/{imaging_study_id_of('1.2.3')}"
+    assert told["fhirContext"] == [{"reference": shown, "type": "ImagingStudy"}]
+    for said in (
+        {"study": "1.2.3", "patient": "p2"},
+        {"study": "1.2.4"},
+        {"study": "1.2.4", "patient": "p2"},
+    ):
+        refused = await admin.post("/admin/api/launches", json={"client_id": browser.client_id, **said})
+        assert (refused.status_code, refused.json()["detail"]) == (400, "The study is not that patient's.")
 
 
 async def test_an_account_from_its_making_to_its_end(browser: Any, admin: httpx.AsyncClient) -> None:
