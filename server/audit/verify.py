@@ -155,6 +155,8 @@ def describe(verdict: Verdict) -> list[str]:
         )
     if verdict.finding is not None:
         return [*lines, f"BROKEN: {verdict.finding}"]
-    if chain is not None and chain.last:
+    if chain is None:
+        return [*lines, "There is no chain: nothing was sealed yet, or all of it was taken away."]
+    if chain.last:
         lines.append(f"last seal {chain.last}:{chain.head.hex()}")
     return [*lines, "The trail is as it was sealed."]

@@ -74,6 +74,7 @@ async def test_nothing_sealed_yet(database: Database) -> None:
     await database.record([ENTRY])
     verdict = await verify(database)
     assert (verdict.finding, verdict.seals, verdict.unsealed) == (None, 0, 1)
+    assert describe(verdict)[-1].startswith("There is no chain")
 
 
 Tamper = Callable[[Database, list[tuple[int, int]]], Awaitable[None]]
