@@ -64,7 +64,10 @@ def pager(
 ) -> Pager:
     """The pager of a search by a caller who reaches so far in each type that is searched."""
     opened = {
-        name: [[part.patient_ids and sorted(part.patient_ids), part.criteria] for part in reach.parts]
+        name: [
+            [None if part.patient_ids is None else sorted(part.patient_ids), part.criteria]
+            for part in reach.parts
+        ]
         for name, reach in reaches.items()
     }
     bound = orjson.dumps([path, list(understood), principal.id, opened], option=orjson.OPT_SORT_KEYS)
