@@ -154,17 +154,6 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     answer = answer_by_door(
         {"/dicom-web": dicomweb.routes.fault_response, "/fhir": fhir.routes.fault_response}
     )
-    floor = HttpFloor(
-        answer=answer,
-        hosts=settings.hosts,
-        limits=BodyLimits(
-            {"/dicom-web": settings.max_request_mib * MIB, "/fhir": FHIR_BODY_BYTES}, FORM_BODY_BYTES
-        ),
-        tracing=settings.tracing is not None,
-        prefix=settings.prefix,
-        https=services.public_base.startswith("https:"),
-        origins=settings.cors_origins,
-    )
     hub = EventHub(services.database, services.wakeups, REPORTED_KINDS)
     notifications = Notifications(hub, drain.wait)
     limiter = RedisRateLimiter(services.redis) if services.redis else LocalRateLimiter()
@@ -179,7 +168,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
         telemetry=NO_TELEMETRY,
         lifespan=_lifespan(settings, services, hub),
         middleware=build_middleware(
-            floor,
+            _floor(settings, services, answer),
             [
                 Middleware(LastAnswer, drain),
                 Middleware(HeadAsGet),
@@ -192,24 +181,14 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     )
     archive = dicomweb.routes.open_archive(services)
     include_behind(app, ROOT, *_dicomweb_routers(services, archive, notifications))
-    issuer = Issuer(
-        services.database,
-        services.public_base,
-        _signing_keys(settings, services),
-        client_keys=ClientKeys(settings.jwks_outbound, services.clock),
-    )
+    issuer = _issuer(settings, services)
     accounts = server.auth.administration.routes.build_router(
         services, tokens, issuer.keys, settings.jwks_outbound
     )
     include_behind(app, "/admin/api", *_administration(services, archive), accounts)
     app.include_router(server.http.health.build_router(readiness, metrics))
-    app.include_router(server.auth.routes.build_router(services, tokens, issuer))  # before /fhir: .well-known
-    registration = server.auth.registration.routes.build_router(
-        services, tokens, settings.jwks_outbound, is_open=settings.open_registration
-    )
-    app.include_router(registration)
-    patients = Patients(FhirDoor(services, settings.derive_key("fhir page tokens")))
-    app.include_router(server.auth.authorize.routes.build_router(services, patients))
+    for router in _authorization(settings, services, tokens, issuer):
+        app.include_router(router)  # before /fhir, where .well-known is no resource
     include_behind(app, "/fhir", fhir_router)
     site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
     app.include_router(server.viewer.routes.build_router(site))
@@ -217,8 +196,42 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     return app
 
 
-def _signing_keys(settings: Settings, services: Services) -> SigningKeys:
-    return SigningKeys(services.database, settings.keyring("signing keys"), services.clock)
+def _floor(settings: Settings, services: Services, answer: Answer) -> HttpFloor:
+    """What stands before every door."""
+    limits = {"/dicom-web": settings.max_request_mib * MIB, "/fhir": FHIR_BODY_BYTES}
+    return HttpFloor(
+        answer=answer,
+        hosts=settings.hosts,
+        limits=BodyLimits(limits, FORM_BODY_BYTES),
+        tracing=settings.tracing is not None,
+        prefix=settings.prefix,
+        https=services.public_base.startswith("https:"),
+        origins=settings.cors_origins,
+    )
+
+
+def _issuer(settings: Settings, services: Services) -> Issuer:
+    """Who issues tokens, and signs who a user is."""
+    return Issuer(
+        services.database,
+        services.public_base,
+        SigningKeys(services.database, settings.keyring("signing keys"), services.clock),
+        client_keys=ClientKeys(settings.jwks_outbound, services.clock),
+    )
+
+
+def _authorization(
+    settings: Settings, services: Services, tokens: AccessTokens, issuer: Issuer
+) -> list[APIRouter]:
+    """The routes of the authorization server."""
+    patients = Patients(FhirDoor(services, settings.derive_key("fhir page tokens")))
+    return [
+        server.auth.routes.build_router(services, tokens, issuer),
+        server.auth.registration.routes.build_router(
+            services, tokens, settings.jwks_outbound, is_open=settings.open_registration
+        ),
+        server.auth.authorize.routes.build_router(services, patients),
+    ]
 
 
 def _door(settings: Settings, services: Services, tokens: AccessTokens, answer: Answer) -> Door:

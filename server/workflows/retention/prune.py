@@ -21,6 +21,7 @@ from server.auth.tables import (
     LoginSession,
     OAuthGrant,
     RefreshToken,
+    RegistrationToken,
 )
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.audit_months import delete_outside_months, drop_audit_months
@@ -40,7 +41,10 @@ _EVENT, _AUDIT = table_of(OutboxEvent), table_of(AuditRow)
 _ATTEMPT, _WORKITEM = table_of(WorkitemAttempt), table_of(Workitem)
 _TOKEN, _JTI = table_of(AccessToken), table_of(ClientAssertionJti)
 _GRANT, _SESSION, _REFRESH = table_of(OAuthGrant), table_of(LoginSession), table_of(RefreshToken)
-_OF_LOGINS = [table_of(each) for each in (AuthorizationRequest, AuthorizationCode, RefreshToken, Launch)]
+_OF_LOGINS = [
+    table_of(each)
+    for each in (AuthorizationRequest, AuthorizationCode, RefreshToken, Launch, RegistrationToken)
+]
 _FAILURE = table_of(LoginFailure)
 
 
@@ -101,7 +105,7 @@ async def _assertions(_: RetentionPolicy, unit: UnitOfWork) -> int:
 
 
 async def _logins(_: RetentionPolicy, unit: UnitOfWork) -> int:
-    """What logins left behind: requests, codes, refresh tokens and launches that are over, failures."""
+    """What logins left behind: requests, codes, tokens and launches that are over, failures."""
     taken, old_us = 0, unit.now_us - EXPIRED_US
     for table in _OF_LOGINS:
         expires = table.c.expires_us

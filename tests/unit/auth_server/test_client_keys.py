@@ -105,9 +105,24 @@ def test_uris_that_are_not_taken(uri: str, listed: tuple[str, ...]) -> None:
         require_jwks_uri(uri, OutboundPolicy(tuple(map(AllowedHost.parse, listed))))
 
 
-def test_uris_that_are_taken() -> None:
-    require_jwks_uri("https://keys.test/jwks", OutboundPolicy((AllowedHost.parse("keys.test"),)))
-    require_jwks_uri("http://127.0.0.1:9/jwks", HERE)
+@pytest.mark.parametrize(
+    ("uri", "policy"),
+    [
+        ("https://keys.test/jwks", OutboundPolicy((AllowedHost.parse("keys.test"),))),
+        ("http://127.0.0.1:9/jwks", HERE),
+    ],
+)
+def test_uris_that_are_taken(uri: str, policy: OutboundPolicy) -> None:
+    assert is_taken(uri, policy)
+    assert not is_taken(uri, OutboundPolicy())
+
+
+def is_taken(uri: str, policy: OutboundPolicy) -> bool:
+    try:
+        require_jwks_uri(uri, policy)
+    except InvalidClientMetadata:
+        return False
+    return True
 
 
 async def posted(issuer: Issuer, text: str) -> Reply:

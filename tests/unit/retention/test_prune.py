@@ -10,7 +10,14 @@ from dicomweb.worklist.attempts import claim, fail_attempt
 from dicomweb.worklist.schedule import arm
 from dicomweb.worklist.tables import WorkitemAttempt
 from dicomweb.worklist.workitem import NewWorkitem, Reason, SeriesReference
-from server.auth.tables import AccessToken, ClientAssertionJti, LoginSession, OAuthGrant, RefreshToken
+from server.auth.tables import (
+    AccessToken,
+    ClientAssertionJti,
+    LoginSession,
+    OAuthGrant,
+    RefreshToken,
+    RegistrationToken,
+)
 from server.auth.tokens import issue_token
 from server.kernel import audit_months
 from server.kernel.audit_months import Month, make_audit_months
@@ -110,10 +117,12 @@ async def test_what_logins_leave_behind_goes_and_what_stands_stays(services: Ser
                 [{**grant, "context": "{}", "is_offline": True, "created_us": then_us}],
             )
             await unit.execute(insert(table_of(RefreshToken)), [refresh])
+            initial = {"token_hash": f"i{number}", "created_us": then_us, "expires_us": then_us}
+            await unit.execute(insert(table_of(RegistrationToken)), [initial])
 
     await services.database.transact(fill)
-    assert await prune(services) == 3  # the token, then its grant, then the session of that
-    for kind in (LoginSession, OAuthGrant, RefreshToken):
+    assert await prune(services) == 4  # the tokens, then the grant of one, then the session of that
+    for kind in (LoginSession, OAuthGrant, RefreshToken, RegistrationToken):
         assert [row.id for row in await rows_of(services, kind)][-1] == 2
         assert len(await rows_of(services, kind)) == 1
 
