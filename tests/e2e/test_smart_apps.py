@@ -1,4 +1,4 @@
-"""SMART Health IT's client in Python launches against a server; the one in JavaScript: `test_smart_browser`."""
+"""SMART Health IT's client in Python launches against a server; that in JavaScript: `test_smart_browser`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
