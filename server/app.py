@@ -230,7 +230,7 @@ def _authorization(
         server.auth.registration.routes.build_router(
             services, tokens, settings.jwks_outbound, is_open=settings.open_registration
         ),
-        server.auth.authorize.routes.build_router(services, patients),
+        server.auth.authorize.routes.build_router(services, patients, tokens),
     ]
 
 

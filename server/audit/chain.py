@@ -92,12 +92,13 @@ async def seal_before(database: Database, keys: Keyring, before_us: int) -> int:
 
     async def work(unit: UnitOfWork) -> int:
         await unit.lock([LOCK])
-        if (await _own_chain(unit, keys) or Chain()).to != chain.to:  # another process was first
+        own = await _own_chain(unit, keys) or Chain()
+        if own.to != chain.to:  # another process was first
             return 0
         seal = draft.seal(unit.now_us)
         key_id, mac = seal.signed_by(keys.current)
         await unit.execute(insert(_SEAL), _values(replace(seal, key_id=key_id, mac=mac)))
-        grown = replace(chain, last=seal.number, to_us=seal.to_us, to_sequence=seal.to_sequence, head=mac)
+        grown = replace(own, last=seal.number, to_us=seal.to_us, to_sequence=seal.to_sequence, head=mac)
         await _write_chain(unit, keys, grown)
         log.info("audit sealed", seal=f"{seal.number}:{mac.hex()}", entries=len(rows))
         return len(rows)

@@ -63,6 +63,14 @@ class ClientAssertion(JWTBearerClientAssertion):
         except InvalidClientMetadata as fault:
             raise InvalidClientError from fault
 
+    def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the assertion says, not yet believed."""
+        try:
+            said: tuple[dict[str, Any], dict[str, Any]] = super().extract_assertion(assertion)
+        except RecursionError as error:  # objects in objects in objects
+            raise InvalidClientError from error
+        return said
+
     def process_assertion_claims(self, assertion: str, resolve_key: KeySet) -> dict[str, Any]:
         """Verify signature and claims."""
         try:

@@ -236,6 +236,18 @@ async def disable_client(database: Database, client_id: str, by: Principal = ADM
     return await database.transact(work)
 
 
+def write_jwks(keys: Any) -> str:
+    """The text of a JWK Set that came as JSON.
+
+    Raises:
+        InvalidClientMetadata: no JWK Set is like that.
+    """
+    try:
+        return orjson.dumps(keys).decode()
+    except orjson.JSONEncodeError as error:  # numbers of more than 64 bits, lists in lists in lists
+        raise InvalidClientMetadata("The JWK Set cannot be read.") from error
+
+
 def read_jwks(text: str) -> KeySet:
     """Read a JWK Set of public signature keys (RFC 7517 §5).
 

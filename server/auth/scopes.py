@@ -92,12 +92,19 @@ def parse_scopes(text: str) -> Scopes:
 
 
 def intersect(requested: Scopes, allowed: Scopes) -> Scopes:
-    """The part of what was asked for that is allowed, in the syntax asked; empty when there is none."""
+    """The part of what was asked for that is allowed, in the syntax asked; empty when there is none.
+
+    Raises:
+        InvalidScope: it is longer than a scope parameter may be, since a wildcard became the types allowed.
+    """
     parts = (part for asked in requested.resources for part in _allowed_parts(asked, allowed.resources))
     unique = {(part.context, part.resource_type, part.permissions, part.criteria): part for part in parts}
-    return Scopes(
+    found = Scopes(
         tuple(unique.values()), tuple(other for other in requested.others if other in allowed.others)
     )
+    if len(found.text) > MAX_SCOPE_TEXT:
+        raise InvalidScope(f"What is allowed of the scope is longer than {MAX_SCOPE_TEXT} characters.")
+    return found
 
 
 def access_from(principal: Principal, scopes: Scopes, patient_ids: frozenset[str] | None) -> Access:
@@ -129,6 +136,8 @@ def _criteria(token: str, resource_type: str, opened: frozenset[Permission], que
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
+        pairs = []
+    if any("\x00" in text for pair in pairs for text in pair):
         pairs = []
     if not pairs:  # of an empty query too: without criteria it would be the whole type
         raise InvalidScope(f"The scope {token} has a query without criteria.")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.auth.clients import select_client
-from server.auth.scopes import Scopes, access_from, intersect, parse_scopes
+from server.auth.scopes import InvalidScope, Scopes, access_from, intersect, parse_scopes
 from server.auth.tokens import bounded_by_role, select_role, select_token
 from server.auth.users.roles import Role
 from server.kernel.access import Access, Origin, Principal
@@ -42,4 +42,7 @@ async def _scopes(connection: AsyncConnection, origin: Origin) -> Scopes | None:
         stands = (await connection.execute(select_token(origin.token_hash, now_us()))).first()
         return granted if stands is not None else None
     client = (await connection.execute(select_client(origin.client_id))).first()
-    return intersect(granted, parse_scopes(client.scope)) if client is not None else None
+    try:
+        return intersect(granted, parse_scopes(client.scope)) if client is not None else None
+    except InvalidScope:
+        return None

@@ -7,13 +7,14 @@ scopes are cut to the client's, every failed authentication sounds the same, two
 
 import base64
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 from authlib.oauth2.rfc6749 import (
     AuthorizationServer,
+    ClientMixin,
     InvalidClientError,
     InvalidRequestError,
     InvalidScopeError,
@@ -184,6 +185,17 @@ class TokenServer(AuthorizationServer):
             reply = self.create_endpoint_response(endpoint, request)  # type: ignore[no-untyped-call]  # untyped stub
         assert isinstance(reply, Reply)
         return reply
+
+    def authenticate_client(
+        self, request: OAuth2Request, methods: Collection[str], endpoint: str = "token"
+    ) -> ClientMixin:
+        """The client of a request, which names no other one beside its credentials (RFC 7521 §4.2)."""
+        client = super().authenticate_client(request, methods, endpoint)
+        assert isinstance(request, FormRequest)
+        assert isinstance(client, RegisteredClient)
+        if request.form.get("client_id", client.client_id) != client.client_id:
+            raise InvalidRequestError(description="client_id is not that of the client.")
+        return client
 
     def query_client(self, client_id: str) -> RegisteredClient | None:  # type: ignore[override]  # None is Authlib's "unknown"
         row = None if "\x00" in client_id else self.connection.execute(select_client(client_id)).one_or_none()

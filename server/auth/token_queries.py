@@ -64,7 +64,9 @@ class _TokenQueries:
         if refresh is None or refresh.used_us is not None or refresh.expires_us <= now_us:
             return None
         grant = find_grant(connection, refresh.grant_id, now_us)
-        return None if grant is None else BoundToken(grant.client_id, None, grant, refresh.expires_us)
+        if grant is None or not (grant.is_offline or grant.is_online):
+            return None
+        return BoundToken(grant.client_id, None, grant, refresh.expires_us)
 
 
 class Introspection(_TokenQueries, IntrospectionEndpoint):
@@ -95,8 +97,7 @@ class Introspection(_TokenQueries, IntrospectionEndpoint):
     def _of_grant(self, grant: Grant) -> dict[str, Any]:
         """SMART 2.2, Token Introspection: the launch context, and who the user is."""
         told: dict[str, Any] = {"sub": grant.user.principal.id, "scope": grant.scopes.text}
-        if grant.patient_id is not None:
-            told |= {"patient": grant.patient_id, **grant.context.as_parameters(self.server.style_url)}
+        told |= grant.told_context(self.server.style_url)
         if grant.user.fhir_user is not None and "fhirUser" in grant.scopes.others:
             told["fhirUser"] = f"{self.server.public_base}/fhir/{grant.user.fhir_user}"
         return told

@@ -97,9 +97,13 @@ class TokenRecord:
 
 
 def bounded_by_role(access: Access, role: Role) -> Access:
-    """What a user of this role may do of it."""
+    """What a user of this role may do of it; a patient without a patient may see no record at all."""
+    patient_ids = access.patient_ids
+    if role is Role.PATIENT and patient_ids is None:
+        patient_ids = frozenset()
     return replace(
         access,
+        patient_ids=patient_ids,
         is_confined=role is Role.PATIENT,
         closed_types=closed_types(role),
         may_administer=role is Role.ADMIN,
@@ -164,6 +168,7 @@ class AccessTokens:
         self._database = database
         self._clock = clock
         self._cache: OrderedDict[str, tuple[TokenRecord, Access, int]] = OrderedDict()
+        self._forgotten = 0  # how often something was
 
     async def access_of(self, token: str) -> Access | None:
         """What the bearer of this token may do; None: the token is not in use."""
@@ -173,10 +178,13 @@ class AccessTokens:
             self._cache.move_to_end(token_hash)
             return cached[1]
         self._cache.pop(token_hash, None)
+        forgotten = self._forgotten
         found = await self._find(token_hash, now)
         if found is None:
             return None
         record, access = found
+        if forgotten != self._forgotten:  # it may have been revoked since it was read
+            return access
         self._cache[token_hash] = (record, access, now + CACHE_US)
         if len(self._cache) > CACHE_TOKENS:
             self._cache.popitem(last=False)
@@ -184,10 +192,12 @@ class AccessTokens:
 
     def forget(self, token_hash: str) -> None:
         """Drop a token from the cache, because it was revoked."""
+        self._forgotten += 1
         self._cache.pop(token_hash, None)
 
     def forget_all(self) -> None:
         """Empty the cache, because what some tokens stood on has ended."""
+        self._forgotten += 1
         self._cache.clear()
 
     async def _find(self, token_hash: str, now: int) -> tuple[TokenRecord, Access] | None:

@@ -7,7 +7,6 @@ What an act ends, it ends at once in this process: its cache of tokens is emptie
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Select
@@ -28,7 +27,7 @@ from server.auth.administration.requests import (
     read_body,
 )
 from server.auth.client_keys import require_jwks_uri
-from server.auth.clients import Wanted, add_client, disable_client
+from server.auth.clients import Wanted, add_client, disable_client, write_jwks
 from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import SigningKeys
 from server.auth.tokens import AccessTokens
@@ -162,7 +161,7 @@ def _add_clients(router: APIRouter, administration: Administration) -> None:
     async def add(request: Request) -> Response:
         """Register a client; its secret, if it has one, is shown this once."""
         by, said = administrator(request), read_body(await request.body(), ClientBody)
-        keys = None if said.jwks is None else orjson.dumps(said.jwks).decode()
+        keys = None if said.jwks is None else write_jwks(said.jwks)
         wanted = Wanted(said.client_name, said.scope, keys, said.redirect_uris, said.confidential)
         if said.jwks_uri is not None:
             require_jwks_uri(said.jwks_uri, administration.outbound)

@@ -72,6 +72,8 @@ def read_asked(
             "invalid_request", f"Parameters came more than once: {', '.join(repeated)[:200]}."
         )
     said = {name: values[0] for name, values in fields.items()}
+    if any("\x00" in value for value in said.values()):
+        raise RefusedRequest("invalid_request", "A parameter holds NUL.")
     _require_offered(client, said)
     if said.get("aud", said.get("resource", "")).rstrip("/") not in audiences:
         raise RefusedRequest("invalid_request", "aud must be the FHIR base URL of this server.")
@@ -118,7 +120,10 @@ def _scopes(client: RegisteredClient, text: str) -> Scopes:
         except InvalidScope:
             continue
         known.append(token)
-    scopes = intersect(parse_scopes(" ".join(known)), client.registered_scopes())
+    try:
+        scopes = intersect(parse_scopes(" ".join(known)), client.registered_scopes())
+    except InvalidScope as fault:
+        raise RefusedRequest("invalid_scope", str(fault)) from fault
     if not scopes:
         raise RefusedRequest("invalid_scope", "None of these scopes can be granted to this client.")
     return scopes

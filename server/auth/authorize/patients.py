@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ import orjson
 from fhir.exchange import FhirRequest
 from fhir.interactions.door import Door
 from fhir.interactions.table import read, search
+from fhir.search.value import InvalidSearch
 from server.auth.users.accounts import User
 from server.kernel.access import Access, Context, Grant, Permission
 from server.kernel.faults import NotFound
@@ -58,7 +60,10 @@ class Patients:
 
     async def _find(self, user: User, criteria: list[tuple[str, str]]) -> list[Any]:
         pairs = [*criteria, ("_count", str(SHOWN + 1)), ("_sort", "family,given,_id")]
-        answer = await search(self.door, FhirRequest("GET", _access(user), _TYPE, pairs=pairs))
+        try:
+            answer = await search(self.door, FhirRequest("GET", _access(user), _TYPE, pairs=pairs))
+        except InvalidSearch:  # nothing is like what was typed
+            return []
         entries = orjson.loads(answer.text).get("entry", ())
         return [each["resource"] for each in entries if each["resource"]["resourceType"] == _TYPE]
 
@@ -69,7 +74,15 @@ def _access(user: User) -> Access:
 
 
 def _parameter(word: str) -> str:
-    return "birthdate" if _DATE.fullmatch(word) else "name"
+    return "birthdate" if _is_date(word) else "name"
+
+
+def _is_date(word: str) -> bool:
+    try:
+        date.fromisoformat(word)
+    except ValueError:
+        return False
+    return _DATE.fullmatch(word) is not None
 
 
 def _escaped(word: str) -> str:

@@ -89,10 +89,10 @@ async def find_pending(database: Database, handle: str, browser: str, now_us: in
 
 
 async def pick_patient(database: Database, pending: Pending, patient_id: str) -> None:
-    """Note the patient that the user picked."""
+    """Note the patient that the user picked; the first pick counts, which the next page shows."""
 
     async def work(unit: UnitOfWork) -> None:
-        mine = (_REQUEST.c.id == pending.id) & _REQUEST.c.used_us.is_(None)
+        mine = (_REQUEST.c.id == pending.id) & _REQUEST.c.used_us.is_(None) & _REQUEST.c.patient_id.is_(None)
         await unit.execute(update(_REQUEST).where(mine).values(patient_id=patient_id))
 
     await database.transact(work)

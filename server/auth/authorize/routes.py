@@ -18,6 +18,7 @@ from server.auth.authorize.pending import NotPending, Pending, begin, find_pendi
 from server.auth.authorize.steps import Step, next_step
 from server.auth.authorize.words import choices, told_anyway
 from server.auth.clients import find_client
+from server.auth.tokens import AccessTokens
 from server.auth.users.logins import LoginRefused, log_in
 from server.auth.users.sessions import Session, end_session, find_session
 from server.kernel.access import FAILED_KEY
@@ -53,8 +54,9 @@ class Visit:
 class Authorization:
     """The authorization endpoint over one installation."""
 
-    def __init__(self, services: Services, patients: Patients) -> None:
+    def __init__(self, services: Services, patients: Patients, tokens: AccessTokens) -> None:
         self._services = services
+        self._tokens = tokens
         self._patients = patients
         self._base = services.public_base
         self._pages = Pages(services.public_base)
@@ -108,6 +110,7 @@ class Authorization:
             return self._pages.page("message", {"heading": "Log off", "text": text, **told})
         if visit.session is not None:
             await end_session(self._services.database, visit.session)
+            self._tokens.forget_all()
         response = self._pages.message("You are logged off", "You can close this page.", HTTPStatus.OK)
         self._cookies.drop(response, SESSION)
         return response
@@ -174,8 +177,9 @@ class Authorization:
         return self._pages.page("consent", about, goes_to=redirect_uri)
 
     async def _patient(self, pending: Pending, session: Session) -> PatientChoice | None:
-        patient_id = steps.patient_of(pending, session)
-        if patient_id is None or not steps.needs_patient(pending.asked.scopes):
+        scopes = steps.offered(pending.asked.scopes, session)
+        patient_id = steps.patient_in_context(pending, session, scopes)
+        if patient_id is None:
             return None
         patient = await self._patients.one(session.user, patient_id)
         if patient is None:
@@ -219,10 +223,10 @@ class Authorization:
         return self._pages.message("This does not work", str(fault), fault.status)
 
 
-def build_router(services: Services, patients: Patients) -> APIRouter:
+def build_router(services: Services, patients: Patients, tokens: AccessTokens) -> APIRouter:
     """The routes of this file."""
     router = APIRouter(tags=["authorization"])
-    authorization = Authorization(services, patients)
+    authorization = Authorization(services, patients, tokens)
 
     async def shown(answer: Callable[[], Any]) -> Response:
         try:

@@ -11,7 +11,7 @@ from server.auth.grants.grant import OFFLINE, ONLINE, Allowed, new_grant
 from server.auth.launches import may_use
 from server.auth.scopes import Scopes, intersect
 from server.auth.users.roles import Role, scopes_of
-from server.auth.users.sessions import Session
+from server.auth.users.sessions import Session, hold_session
 from server.kernel.access import Context
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import SECOND_US
@@ -41,7 +41,7 @@ def next_step(pending: Pending, session: Session | None, now_us: int) -> Step:
             raise RefusedRequest("login_required", "The user has to log in.")
         return Step.LOGIN
     require_suitable(pending, session)
-    is_picked = patient_of(pending, session) is not None or not needs_patient(asked.scopes)
+    is_picked = patient_of(pending, session) is not None or not needs_patient(offered(asked.scopes, session))
     step = Step.CONSENT if is_picked else Step.PATIENT
     if asked.prompt == "none":
         raise RefusedRequest("interaction_required", "The user has to be asked.")
@@ -79,31 +79,51 @@ def needs_patient(scopes: Scopes) -> bool:
 
 
 def patient_of(pending: Pending, session: Session) -> str | None:
-    """The patient in context, as far as it is known; a patient's own record is."""
+    """The patient that was picked or brought by the launch; of a patient their own record."""
     return session.user.patient_id if session.user.role is Role.PATIENT else pending.patient_id
 
 
+def patient_in_context(pending: Pending, session: Session, scopes: Scopes) -> str | None:
+    """The patient that a grant of these scopes is about; None: nobody's record.
+
+    A patient's grants are always about their own, whatever the scopes: nothing else confines their tokens.
+    """
+    is_wanted = needs_patient(scopes) or _is_launched(pending, scopes)
+    return patient_of(pending, session) if is_wanted or session.user.role is Role.PATIENT else None
+
+
 def offered(scopes: Scopes, session: Session) -> Scopes:
-    """What of the scopes this user has to give; those that open no resource are theirs to give."""
-    allowed = Scopes(scopes_of(session.user.role).resources, scopes.others)
-    return intersect(scopes, allowed)
+    """What of the scopes this user has to give; who sees no record has no patient to be in context."""
+    given = scopes_of(session.user.role)
+    sees_records = bool(given.in_context(Context.PATIENT))
+    others = tuple(each for each in scopes.others if sees_records or not each.startswith("launch"))
+    return intersect(scopes, Scopes(given.resources, others))
+
+
+def _is_launched(pending: Pending, scopes: Scopes) -> bool:
+    """Whether an EHR launched the app, and its context was asked for (SMART 2.2, the scope launch)."""
+    return pending.launch is not None and "launch" in scopes.others
 
 
 async def allow(database: Database, pending: Pending, session: Session, chosen: Collection[str]) -> str:
     """Grant what was chosen; returns the code for the app.
 
     Raises:
-        RefusedRequest: nothing was chosen.
+        RefusedRequest: nothing was chosen, or the user is no longer logged in.
         NotPending: the request was answered before.
     """
     scopes = _chosen(offered(pending.asked.scopes, session), chosen)
     if not scopes.resources and "openid" not in scopes.others:
         raise RefusedRequest("access_denied", "The user allowed nothing.")
-    patient_id = patient_of(pending, session) if needs_patient(scopes) else None
-    context = LaunchContext() if pending.launch is None else pending.launch.prepared.context
+    patient_id = patient_in_context(pending, session, scopes)
+    context = LaunchContext()
+    if pending.launch is not None and _is_launched(pending, scopes):
+        context = pending.launch.prepared.context
     allowed = Allowed(pending.asked.client_id, session.user, session.id, scopes, patient_id, context)
 
     async def work(unit: UnitOfWork) -> str:
+        if not await hold_session(unit, session):
+            raise RefusedRequest("login_required", "The user is no longer logged in.")
         await answer_once(unit, pending)
         code = await unit.connection.run_sync(
             lambda c: new_code(c, new_grant(c, allowed, unit.now_us), pending.asked.bound, unit.now_us)

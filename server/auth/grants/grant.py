@@ -51,6 +51,12 @@ class Grant:
     authenticated_us: int  # when the user logged in
     is_online: bool  # whether the session is still in use
 
+    def told_context(self, style_url: str | None) -> dict[str, Any]:
+        """What its app is told of where it was launched; nothing where there is no patient and no launch."""
+        if self.patient_id is not None:
+            return {"patient": self.patient_id, **self.context.as_parameters(style_url)}
+        return {} if self.context == LaunchContext() else self.context.as_parameters(style_url)
+
 
 def new_grant(connection: Connection, allowed: Allowed, now_us: int) -> int:
     """Make a grant; returns its id."""

@@ -49,8 +49,6 @@ class _UserGrant(BaseGrant, TokenEndpointMixin):
         self.request.client = client
         if not client.check_grant_type(self.GRANT_TYPE):
             raise UnauthorizedClientError(description="The client is not registered for this grant.")
-        if self.request.form.get("client_id", client.client_id) != client.client_id:
-            raise InvalidRequestError(description="client_id is not that of the client.")
         self._judge(client)
 
     def _unnamed_client(self) -> RegisteredClient | None:
@@ -89,9 +87,7 @@ class _UserGrant(BaseGrant, TokenEndpointMixin):
             "expires_in": TOKEN_TTL_S,
             "scope": scopes.text,
         }
-        if grant.patient_id is not None:
-            body["patient"] = grant.patient_id
-            body |= grant.context.as_parameters(server.style_url)
+        body |= grant.told_context(server.style_url)
         if grant.is_offline or ONLINE in grant.scopes.others:
             now = server.unit.now_us
             body["refresh_token"] = new_refresh_token(server.connection, grant.id, now)
@@ -166,16 +162,15 @@ class RefreshGrant(_UserGrant):
         self.grant = self._find_grant(row.grant_id, client)
         if row.expires_us <= server.unit.now_us or not (self.grant.is_offline or self.grant.is_online):
             self._stop(None, "")
-        self._scopes = self._asked(form.get("scope"))
+        self._scopes = self._asked(form.get("scope"), client)
         if not use_refresh_token(server.connection, row, server.unit.now_us):
             self._stop(row.grant_id, "reuse")
 
-    def _asked(self, text: str | None) -> Scopes:
-        """The scopes of the new access token (RFC 6749 §6): those asked for, as far as they were granted."""
-        if not text:
-            return self.grant.scopes
+    def _asked(self, text: str | None, client: RegisteredClient) -> Scopes:
+        """The scopes of the new access token (RFC 6749 §6): granted then, and still the client's to have."""
         try:
-            scopes = intersect(parse_scopes(text), self.grant.scopes)
+            granted = intersect(self.grant.scopes, client.registered_scopes())
+            scopes = intersect(parse_scopes(text), granted) if text else granted
         except InvalidScope as fault:
             raise InvalidScopeError(description=str(fault)) from fault
         if not scopes:

@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import orjson
 
-from server.auth.clients import SECRET_METHODS, InvalidClientMetadata, Wanted
+from server.auth.clients import SECRET_METHODS, InvalidClientMetadata, Wanted, write_jwks
 from server.auth.redirects import InvalidRedirect
 from server.auth.scopes import MAX_SCOPE_TEXT, InvalidScope, parse_scopes
 from server.kernel.access import Context
@@ -81,7 +80,7 @@ def wanted_of(metadata: Metadata) -> Wanted:
     return Wanted(
         metadata.client_name or _name_from(metadata.redirect_uris[0]),
         _scope(metadata.scope),
-        orjson.dumps(metadata.jwks).decode() if is_by_keys and metadata.jwks is not None else None,
+        write_jwks(metadata.jwks) if is_by_keys and metadata.jwks is not None else None,
         metadata.redirect_uris,
         is_confidential=method in SECRET_METHODS,
         secret_method=method if method in SECRET_METHODS else "client_secret_basic",

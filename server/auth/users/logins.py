@@ -111,7 +111,7 @@ async def _let_in(database: Database, key: str, found: Any, renewed: str | None)
     same = (_USER.c.id == found.id) & (_USER.c.password_hash == found.password_hash)
 
     async def work(unit: UnitOfWork) -> str:
-        row = (await unit.execute(select_user(same))).first()
+        row = (await unit.execute(select_user(same).with_for_update())).first()
         if row is None:
             raise LoginRefused(REFUSED)
         await unit.execute(delete(_FAILURE).where(_FAILURE.c.name_hash == key))

@@ -82,6 +82,18 @@ async def _note_use(database: Database, session_id: int) -> None:
     await database.transact(work)
 
 
+async def hold_session(unit: UnitOfWork, session: Session) -> bool:
+    """Use a session in the caller's transaction; False: it has been ended.
+
+    Whoever ends it waits for the transaction, and then finds what was made in it.
+    """
+    stands = (
+        (_SESSION.c.id == session.id) & _SESSION.c.ended_us.is_(None) & (_SESSION.c.expires_us > unit.now_us)
+    )
+    used = await unit.execute(update(_SESSION).where(stands).values(used_us=unit.now_us))
+    return bool(used.rowcount)
+
+
 async def end_session(database: Database, session: Session) -> None:
     """Log off."""
 

@@ -16,7 +16,7 @@ from server.audit.verify import Noted, Verdict, describe, parse_noted, verify_tr
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import now_us
-from server.kernel.database import Database
+from server.kernel.database import Database, UnitOfWork
 from server.kernel.envelope import Keyring
 from server.kernel.retention_policy import RetentionPolicy
 from server.kernel.rows import table_of
@@ -68,6 +68,25 @@ async def test_a_trail_that_nobody_touched(sealed: Database) -> None:
     assert (verdict.finding, verdict.seals, verdict.entries, verdict.unsealed) == (None, 3, 9, 1)
     assert describe(verdict)[-1] == "The trail is as it was sealed."
     assert verdict.unsealed_since_us == (await keys_of(sealed))[-1][0]
+
+
+async def test_what_retention_takes_while_a_seal_is_made_stays_taken(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seal has read the end of the chain and waits for its turn; retention goes first."""
+    until_us = (await keys_of(sealed))[3][0]
+    transact = sealed.transact
+
+    async def after_retention(work: Callable[[UnitOfWork], Awaitable[int]]) -> int:
+        monkeypatch.setattr(sealed, "transact", transact)
+        await transact(lambda unit: let_go(unit, KEYS, until_us))
+        await change(sealed, delete(AUDIT).where(AUDIT.c.recorded_us < until_us))
+        return await transact(work)
+
+    monkeypatch.setattr(sealed, "transact", after_retention)
+    assert await seal(sealed) == 1
+    verdict = await verify(sealed)
+    assert (verdict.finding, verdict.seals) == (None, 3)  # of four, the first is gone
 
 
 async def test_nothing_sealed_yet(database: Database) -> None:

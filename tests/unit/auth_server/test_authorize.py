@@ -9,13 +9,18 @@ import httpx
 import pytest
 
 from server.app import build_app, build_services
+from server.auth.authorize.asked import RefusedRequest
+from server.auth.authorize.pending import find_pending
+from server.auth.authorize.steps import allow
 from server.auth.clients import Wanted, add_client
 from server.auth.grants.context import LaunchContext
 from server.auth.launches import Prepared, prepare_launch
 from server.auth.tokens import issue_token
-from server.auth.users.accounts import NewUser, User, add_user, find_user
+from server.auth.users.accounts import NewUser, User, add_user, find_user, set_password
 from server.auth.users.roles import Role
+from server.auth.users.sessions import find_session
 from server.kernel.access import Principal
+from server.kernel.clock import now_us
 from server.kernel.database import Database
 from server.settings import Settings
 from tests.unit.auth_server.test_user_grants import CHALLENGE, VERIFIER
@@ -176,7 +181,7 @@ async def test_the_picker_finds_by_name_and_identifier(browser: Browser) -> None
 
 async def test_the_picker_takes_anything(browser: Browser) -> None:
     url, _ = await browser.log_in()
-    for typed in ("%", "a,b|c$", "x" * 5000, "_", "<script>", "Patient?name=x"):
+    for typed in ("%", "a,b|c$", "x" * 5000, "_", "<script>", "Patient?name=x", "2024-02-31", "\x00"):
         shown = await browser.http.get(url, params={"q": typed})
         assert shown.status_code == 200, typed
         assert "<script>" not in shown.text
@@ -221,6 +226,8 @@ REFUSED: list[tuple[dict[str, str | None], str]] = [
     ({"max_age": "-1"}, "invalid_request"),
     ({"state": "x" * 5000}, "invalid_request"),
     ({"launch": "made up"}, "invalid_request"),
+    ({"nonce": "\x00"}, "invalid_request"),
+    ({"scope": "patient/Observation.rs?code=%00"}, "invalid_scope"),
 ]
 
 
@@ -318,6 +325,34 @@ async def test_a_patient_picks_nobody(browser: Browser) -> None:
     assert seen == [200, 404]
 
 
+@pytest.mark.parametrize("chosen", [["user/Patient.rs"], ["user/Patient.rs", "offline_access"]])
+async def test_a_patient_reaches_nobody_else_whatever_is_allowed(browser: Browser, chosen: list[str]) -> None:
+    """Also where no patient/ scope is left, that would ask for a patient in context."""
+    for scope in ("openid user/Patient.rs", "openid offline_access patient/*.rs user/Patient.rs"):
+        url, page = await browser.page(await browser.ask(scope=scope, prompt="login"))
+        _, page = await browser.page(await browser.send(url, page, "login", name="pat", password=PASSWORD))
+        tokens = await browser.tokens(await browser.send(url, page, "allow", scope=chosen))
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        seen = [
+            (await browser.http.get(f"/fhir/Patient/{each}", headers=headers)).status_code
+            for each in ("p1", "p2")
+        ]
+        found = (await browser.http.get("/fhir/Patient", headers=headers)).json()
+        assert (seen, found["total"]) == ([200, 404], 1), scope
+
+
+async def test_an_auditor_sees_no_patient(browser: Browser) -> None:
+    wanted = Wanted("Trail", "openid launch/patient patient/*.rs user/AuditEvent.rs", redirect_uris=[BACK])
+    browser.client_id = (await add_client(browser.database, wanted)).client_id
+    for scope in ("openid launch/patient user/AuditEvent.rs", "patient/*.rs user/AuditEvent.rs"):
+        url, page = await browser.page(await browser.ask(scope=scope, prompt="login"))
+        _, page = await browser.page(await browser.send(url, page, "login", name="aud", password=PASSWORD))
+        assert heading(page) == "Allow Trail?"
+        assert "Nightingale" not in (await browser.http.get(url, params={"q": "night"})).text
+        tokens = await browser.tokens(await browser.send(url, page, "allow", scope="user/AuditEvent.rs"))
+        assert "patient" not in tokens
+
+
 async def test_a_role_without_these_scopes(browser: Browser) -> None:
     url, page = await browser.page(await browser.ask(scope="patient/*.rs"))
     logged_in = await browser.send(url, page, "login", name="aud", password=PASSWORD)
@@ -355,6 +390,18 @@ async def test_ehr_launch(browser: Browser) -> None:
     ]
 
 
+async def test_the_scope_launch_asks_for_all_of_the_context(browser: Browser) -> None:
+    url, page = await browser.log_in(launch=await launch(browser), scope="launch openid user/Patient.rs")
+    assert "Nightingale" in page
+    tokens = await browser.tokens(await browser.send(url, page, "allow", scope="user/Patient.rs"))
+    told = ("patient", "encounter", "fhirContext")
+    assert [tokens[name] for name in told] == ["p2", "e1", [{"reference": "ImagingStudy/s1"}]]
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (
+        await browser.http.get("/fhir/Patient/p1", headers=headers)
+    ).status_code == 200  # the clinician may
+
+
 async def test_a_launch_is_good_once(browser: Browser) -> None:
     handle = await launch(browser)
     await browser.page(await browser.ask(launch=handle))
@@ -376,9 +423,29 @@ async def test_log_off(browser: Browser) -> None:
     page = (await browser.http.get("/auth/logout")).text
     assert "Dr Ada" in page
     assert heading((await browser.http.post("/auth/logout")).text) == "Log off"  # no form of ours
+    url, consent = await browser.page(await browser.ask())
+    _, consent = await browser.page(await browser.send(url, consent, "patient", patient="p1"))
+    tokens = await browser.tokens(await browser.send(url, consent, "allow", scope="patient/*.rs"))
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await browser.http.get("/fhir/Patient/p1", headers=headers)).status_code == 200
     done = await browser.http.post("/auth/logout", data={"form_token": form_token(page)})
+    assert (await browser.http.get("/fhir/Patient/p1", headers=headers)).status_code == 401  # at once
     assert heading(done.text) == "You are logged off"
     assert heading((await browser.page(await browser.ask()))[1]) == "Log in"
+
+
+async def test_who_is_logged_off_meanwhile_allows_nothing(browser: Browser) -> None:
+    """The consent is under way when the password is changed: what it would grant is not granted."""
+    url, _ = await browser.at_consent()
+    session = await find_session(browser.database, browser.http.cookies["isthmus-session"], now_us())
+    assert session is not None
+    pending = await find_pending(
+        browser.database, url.rpartition("/")[2], browser.http.cookies["isthmus-browser"], now_us()
+    )
+    await set_password(browser.database, "ada", "another long password", ADMIN)
+    with pytest.raises(RefusedRequest) as refused:
+        await allow(browser.database, pending, session, ["patient/*.rs"])
+    assert refused.value.error == "login_required"
 
 
 async def test_what_pages_are_sent_with(browser: Browser) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +142,18 @@ async def test_wrong_tokens_are_limited_as_failed_logins_are(
     assert statuses == [401, 401, 429, 429]
 
 
+BY_KEYS = {"token_endpoint_auth_method": "private_key_jwt"}
+NESTED = reduce(lambda inner, _: [inner], range(300), [0])  # lists in lists in lists
+
+
 async def test_errors_are_those_of_rfc7591_3_2_2(http: Any) -> None:
     token = bearer(await issue_registration_token(http.database, 60, ADMIN))
     for said, error in (
         ({"redirect_uris": ["http://app.test/"]}, "invalid_redirect_uri"),
         ({"client_name": "\n"}, "invalid_client_metadata"),
         ({"scope": "system/*.cruds"}, "invalid_client_metadata"),
+        ({**BY_KEYS, "jwks": {"keys": [], "x": 10**30}}, "invalid_client_metadata"),
+        ({**BY_KEYS, "jwks": {"keys": [], "x": NESTED}}, "invalid_client_metadata"),
     ):
         answer = await http.post("/auth/register", json={**PUBLIC, **said}, headers=token)
         assert (answer.status_code, answer.json()["error"]) == (400, error)

@@ -147,6 +147,16 @@ def test_intersect_never_widens(requested: str, allowed: str, granted: str) -> N
     assert intersect(parse_scopes(requested), parse_scopes(allowed)).text == granted
 
 
+def test_what_is_allowed_of_a_wildcard_stays_a_scope_parameter() -> None:
+    """Each wildcard becomes the types that are allowed: what could not be read back is not granted."""
+    allowed = parse_scopes(
+        " ".join(f"system/Type{chr(65 + n // 26)}{chr(97 + n % 26)}.cruds" for n in range(145))
+    )
+    assert len(intersect(parse_scopes("system/*.rs"), allowed).resources) == 145
+    with pytest.raises(InvalidScope):
+        intersect(parse_scopes("system/*.cruds system/*.rs system/*.r"), allowed)
+
+
 def test_access_of_patient_token_is_confined_whatever_the_context() -> None:
     access = access_from(ADA, parse_scopes("user/*.cruds"), frozenset({"p1"}))
     assert access.reach("Observation", Permission.READ) == Reach(frozenset({"p1"}))

@@ -270,6 +270,23 @@ async def test_form_over_the_limit_is_413(server: Server) -> None:
         await server.post(content=b"a" * 70_000)
 
 
+async def test_an_assertion_of_objects_in_objects_is_refused(server: Server) -> None:
+    deep = ('{"a":' * 3000 + "1" + "}" * 3000).encode()
+    parts = (b'{"alg":"ES384","kid":"e1"}', deep, b"signature")
+    text = ".".join(base64.urlsafe_b64encode(each).decode().rstrip("=") for each in parts)
+    assert refused(await server.post(data=signed_form(text)))
+
+
+@pytest.mark.parametrize("endpoint", ["/auth/token", "/auth/introspect", "/auth/revoke"])
+async def test_another_client_id_beside_the_credentials(
+    server: Server, key_client: str, endpoint: str
+) -> None:
+    """RFC 7521 §4.2."""
+    other = await add_client(server.database, Wanted(name="Other", scope=ALLOWED))
+    body = signed_form(assertion(key_client), client_id=other.client_id, token="t")
+    assert refused(await server.post(endpoint, data=body), "invalid_request")
+
+
 @pytest.mark.parametrize(
     ("grant", "error"),
     [

@@ -355,6 +355,42 @@ async def test_audit_names_user_client_token_and_purpose(database: Database) -> 
     assert row.token == access.origin.token_hash[:12]
 
 
+async def test_a_patient_without_a_patient_reaches_no_record(database: Database) -> None:
+    """Such a grant is not made any more; one that was reaches nobody."""
+    flow = await make_flow(database, Role.PATIENT)
+    access = await flow.access((await flow.redeem(await flow.code("user/*.rs", None))).body)
+    assert access is not None
+    assert access.reach("Observation", Permission.READ).patient_ids == frozenset()
+
+
+async def test_a_refresh_gets_no_more_than_the_client_may_have_by_now(flow: Flow) -> None:
+    first = (await flow.redeem(await flow.code())).body
+
+    async def narrow(unit: UnitOfWork) -> None:
+        await unit.execute(
+            update(table_of(OAuthClient)).values(scope="offline_access patient/Observation.rs")
+        )
+
+    await flow.database.transact(narrow)
+    second = (await flow.refresh(first["refresh_token"])).body
+    assert second["scope"] == "offline_access patient/Observation.rs"
+
+
+async def test_a_token_of_a_session_that_is_over_is_not_active(flow: Flow) -> None:
+    secret = hash_secret("secret")
+
+    async def confide(unit: UnitOfWork) -> None:
+        values = {"token_endpoint_auth_method": "client_secret_post", "secret_hash": secret}
+        await unit.execute(update(table_of(OAuthClient)).values(**values))
+
+    await flow.database.transact(confide)
+    first = await flow.redeem(await flow.code("online_access patient/*.rs"), client_secret="secret")
+    asked = {"token": first.body["refresh_token"], "client_secret": "secret"}
+    assert (await flow.post("introspection", **asked)).body["active"] is True
+    await move(flow.database, LoginSession, "used_us", IDLE_US)
+    assert (await flow.post("introspection", **asked)).body == {"active": False}
+
+
 @pytest.mark.parametrize("role", list(Role))
 async def test_audit_and_administration_are_for_their_roles(database: Database, role: Role) -> None:
     flow = await make_flow(database, role)
