@@ -3,19 +3,12 @@
 Command line options are passed as arguments and win over all of them.
 """
 
-import contextlib
-import hashlib
-import hmac
-import os
 import re
-import secrets
 import zoneinfo
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,18 +16,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from server.kernel.cloud_config import CloudConfig, ServerSideEncryption
 from server.kernel.database_limits import DatabaseLimits
-from server.kernel.envelope import Keyring
-from server.kernel.outbound_policy import AllowedHost, OutboundPolicy, parse_networks
 from server.kernel.retention_policy import RetentionPolicy, RetentionRule
 from server.kernel.site import Duplicates, Site
-from server.kernel.store_config import StoragePolicy, StoreConfig
 from server.kernel.subscription_policy import SubscriptionPolicy
 from server.kernel.tracing import TracingSettings
+from server.setting_groups.objects import ObjectSettings
+from server.setting_groups.outbound import OutboundSettings
+from server.setting_groups.sources import PREFIX, SecretFiles
 from server.viewer.release import REGISTRY
 
-PREFIX = "ISTHMUS_"
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")  # of a path
 DOORS = (
     frozenset(  # first segments of our own paths, which no prefix may have: a proxy may take it off or not
@@ -56,24 +47,7 @@ DOORS = (
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class SecretFiles(PydanticBaseSettingsSource):
-    """Values from files: `ISTHMUS_DATABASE_URL_FILE=/run/secrets/db` sets `database_url`."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """The stripped text of the file that the environment names for this field."""
-        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
-        text = Path(path).read_text().strip() if path else None
-        return self.prepare_field_value(field_name, field, text, False), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Every field that a file provides."""
-        values = {
-            name: self.get_field_value(info, name)[0] for name, info in self.settings_cls.model_fields.items()
-        }
-        return {name: value for name, value in values.items() if value is not None}
-
-
-class Settings(BaseSettings):
+class Settings(ObjectSettings, OutboundSettings, BaseSettings):
     """Everything an operator may decide. Each has a default that works on a laptop."""
 
     model_config = SettingsConfigDict(
@@ -85,9 +59,6 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    data: Path = Field(
-        Path("isthmus-data"), description="folder of the embedded database, the objects and the keys"
-    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     public_base: str | None = Field(
@@ -179,37 +150,6 @@ class Settings(BaseSettings):
         le=10_000,
         description="codes of an expansion that nobody pages through; a larger one is too costly",
     )
-    master_key: str | None = Field(
-        None,
-        min_length=32,
-        description="the secret that wraps others; default: a 0600 file in the data folder",
-    )
-    previous_master_keys: tuple[str, ...] = Field((), description="earlier master keys, which only open")
-    objects_url: str | None = Field(
-        None, description="s3://bucket/prefix, gs://… or az://…; default: the data folder's objects/"
-    )
-    objects_endpoint: str | None = Field(None, description="URL of an S3-compatible server or an emulator")
-    objects_region: str | None = Field(None, description="region of the bucket")
-    objects_access_key: str | None = Field(None, description="access key id; Azure: account name")
-    objects_secret_key: str | None = Field(
-        None, description="secret access key; Azure: account key; Google: service account JSON"
-    )
-    objects_allow_http: bool = Field(False, description="whether the object store may be reached without TLS")
-    objects_encryption: ServerSideEncryption | None = Field(
-        None, description="server-side encryption of S3: AES256, aws:kms, aws:kms:dsse or sse-c"
-    )
-    objects_encryption_key: str | None = Field(
-        None, description="KMS key id, or for sse-c 256 bits in base64"
-    )
-    objects_timeout_s: float = Field(30, gt=0, description="seconds until a request to the store has failed")
-    objects_retries: int = Field(3, ge=0, description="how often such a request is tried again")
-    encrypt_objects: bool = Field(False, description="whether objects are sealed before they are stored")
-    pack_after_s: float = Field(
-        900, ge=0, description="seconds without a new instance until a study's objects are packed"
-    )
-    remove_after_s: float = Field(
-        3600, ge=0, description="seconds that objects which packing emptied stay, for reads under way"
-    )
     retention_rules: tuple[RetentionRule, ...] = Field(
         (), description="which studies go by themselves, and when; default: none, kept for ever"
     )
@@ -218,24 +158,6 @@ class Settings(BaseSettings):
     )
     audit_retention_days: int | None = Field(
         None, ge=30, description="days that audit entries stay; default: for ever"
-    )
-    subscription_hosts: tuple[str, ...] = Field(
-        (), description="hosts that notifications of Subscriptions may go to; default: none"
-    )
-    subscription_networks: tuple[str, ...] = Field(
-        (), description="networks of private addresses that these hosts may have; default: none"
-    )
-    subscription_attempts: int = Field(
-        25, ge=1, le=10_000, description="tries of a notification until its Subscription is given up"
-    )
-    jwks_hosts: tuple[str, ...] = Field(
-        (), description="hosts that keys of clients may be fetched from (jwks_uri); default: none"
-    )
-    jwks_networks: tuple[str, ...] = Field(
-        (), description="networks of private addresses that these hosts may have; default: none"
-    )
-    scrub_mib_per_minute: int = Field(
-        512, ge=0, description="how much the scrub reads of what is stored; 0: it does not run"
     )
     redis_url: str | None = Field(
         None, pattern="^(rediss?|unix)://", description="redis://… for several processes; default: none"
@@ -307,19 +229,6 @@ class Settings(BaseSettings):
                 raise ValueError("each must be scheme://host[:port] in lower case, or *")
         return values
 
-    @field_validator("subscription_hosts", "jwks_hosts")
-    @classmethod
-    def _are_hosts(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
-            AllowedHost.parse(value)
-        return values
-
-    @field_validator("subscription_networks", "jwks_networks")
-    @classmethod
-    def _are_networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        parse_networks(values)
-        return values
-
     @field_validator("timezone")
     @classmethod
     def _is_zone(cls, value: str | None) -> str | None:
@@ -355,12 +264,6 @@ class Settings(BaseSettings):
                 "several server processes need PostgreSQL (database_url): SQLite has one writer, and they"
                 " would only wait for each other"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _shared_objects_have_a_shared_key(self) -> "Settings":
-        if self.encrypt_objects and self.objects_url is not None and self.master_key is None:
-            raise ValueError("encrypt_objects with objects_url needs master_key: every process must have it")
         return self
 
     @property
@@ -412,36 +315,9 @@ class Settings(BaseSettings):
         return TracingSettings(self.otlp_endpoint, self.trace_ratio) if self.otlp_endpoint else None
 
     @property
-    def objects(self) -> StoreConfig:
-        """The object store in force."""
-        cloud = None
-        if self.objects_url is not None:
-            cloud = CloudConfig(
-                self.objects_url,
-                self.objects_endpoint,
-                self.objects_region,
-                self.objects_access_key,
-                self.objects_secret_key,
-                self.objects_allow_http,
-                self.objects_encryption,
-                self.objects_encryption_key,
-                self.objects_timeout_s,
-                self.objects_retries,
-            )
-        keys = [
-            _derived(master, "object envelope") for master in (self._master(), *self.previous_master_keys)
-        ]
-        return StoreConfig(self.data / "objects", keys, self.encrypt_objects, cloud)
-
-    @property
     def viewer_folder(self) -> Path:
         """Where the web viewer is installed."""
         return self.viewer or self.data / "viewer"
-
-    @property
-    def storage(self) -> StoragePolicy:
-        """When stored objects are packed, removed and read again."""
-        return StoragePolicy(self.pack_after_s, self.remove_after_s, self.scrub_mib_per_minute << 20)
 
     @property
     def retention(self) -> RetentionPolicy:
@@ -451,50 +327,9 @@ class Settings(BaseSettings):
     @property
     def subscriptions(self) -> SubscriptionPolicy:
         """Where notifications may go, and the keys of their secrets."""
-        hosts = tuple(AllowedHost.parse(each) for each in self.subscription_hosts)
         return SubscriptionPolicy(
-            OutboundPolicy(hosts, parse_networks(self.subscription_networks)),
+            self.subscription_outbound,
             self.subscription_attempts,
             keys=self.keyring("subscription headers"),
             without_token=not self.auth,
         )
-
-    @property
-    def jwks_outbound(self) -> OutboundPolicy:
-        """Where the keys of clients may be fetched."""
-        hosts = tuple(AllowedHost.parse(each) for each in self.jwks_hosts)
-        return OutboundPolicy(hosts, parse_networks(self.jwks_networks))
-
-    def keyring(self, purpose: str) -> Keyring:
-        """What seals for one purpose, by this master key and those before it."""
-        current, *previous = (
-            _derived(master, purpose) for master in (self._master(), *self.previous_master_keys)
-        )
-        return Keyring(current, previous)
-
-    def derive_key(self, purpose: str) -> bytes:
-        """A 256-bit key for one purpose, from the master key, whose file is made if it is missing."""
-        return _derived(self._master(), purpose)
-
-    def _master(self) -> str:
-        return self.master_key or _master_key_file(self.data / "master.key")
-
-
-def _derived(master: str, purpose: str) -> bytes:
-    return hmac.new(master.encode(), purpose.encode(), hashlib.sha256).digest()
-
-
-def _master_key_file(path: Path) -> str:
-    """The key in the file, which is made complete and 0600 before it gets its name."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # another process was first: its key holds
-            os.link(draft, path)
-        draft.unlink()
-    return path.read_text().strip()

@@ -1,0 +1,1 @@
+"""Settings by what they are about; `server.settings` puts them together, one flat list."""
