@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types contracts system-packages format clean
+.PHONY: help install demo test test-all lint types contracts advisories audit system-packages format clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,7 +20,7 @@ demo: $(VENV)/.installed ## a study goes in, findings come out (under a minute)
 
 test: ## everything CI runs
 	$(MAKE) --jobs=2 $(VENV)/.installed-dev system-packages
-	$(MAKE) --jobs=2 types lint contracts
+	$(MAKE) --jobs=2 types lint contracts advisories
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: test ## also what takes long
@@ -44,6 +44,14 @@ types: $(VENV)/.installed-dev
 
 contracts: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
+
+advisories: $(VENV)/.installed-dev
+	$(BIN)/python tools/audit-dependencies
+
+audit: $(VENV)/.installed-dev ## known holes of what is installed; asks the network too, where there is one
+	$(BIN)/python -m venv $(VENV)/audit
+	-$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python tools/audit-dependencies --online
 
 system-packages:
 	tools/test-system-packages
