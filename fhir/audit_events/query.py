@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 
 from fhir.audit_events.render import (
     ACTIONS,
-    AUTHENTICATION,
-    AUTHENTICATION_TYPE,
+    ALERTS,
+    OTHER_TYPES,
     OUTCOMES,
     REST_INTERACTION,
     REST_INTERACTIONS,
     REST_TYPE,
+    TOKENS,
 )
+from fhir.model.systems import DICOM
 from fhir.search.date import read_date
 from fhir.search.query import DEFAULT_COUNT, MAX_COUNT, PAGE, WITHOUT_EFFECT
 from fhir.search.value import Asked, InvalidSearch, Prefix, Surroundings, UnsupportedSearch, split_escaped
@@ -193,6 +195,8 @@ def _read_subtypes(trail: TrailQuery, _name: str, values: Sequence[str], _around
     wanted = set()
     for value in values:
         system, bar, code = value.rpartition("|")
+        if system in ("", DICOM):
+            wanted |= {own for own, coding in ALERTS.items() if coding["code"] == code}
         known = REST_INTERACTION if code in REST_INTERACTIONS else ""
         if not bar or system == known:
             wanted.add(code)
@@ -200,17 +204,20 @@ def _read_subtypes(trail: TrailQuery, _name: str, values: Sequence[str], _around
 
 
 def _read_types(trail: TrailQuery, _name: str, values: Sequence[str], _around: Surroundings) -> None:
-    asked = [
-        coding
-        for coding in (REST_TYPE, AUTHENTICATION_TYPE)
-        if coding["code"] in set(_codes(values, (coding["system"],)))
-    ]
-    if len(asked) == 2:
-        return
-    if not asked:
-        trail.columns.append(OneOf("interaction", frozenset()))
-        return
-    trail.columns.append(OneOf("interaction", AUTHENTICATION, negated=asked[0] is REST_TYPE))
+    """Every interaction has one type: `rest` those that are of no other."""
+    rest = _is_asked(values, REST_TYPE)
+    named = [acts for coding, acts in OTHER_TYPES if _is_asked(values, coding) is not rest]
+    trail.columns.append(OneOf("interaction", frozenset[str]().union(*named), negated=rest))
+
+
+def _is_asked(values: Sequence[str], coding: Mapping[str, str]) -> bool:
+    return coding["code"] in _codes(values, (coding["system"],))
+
+
+def _read_policies(trail: TrailQuery, _name: str, values: Sequence[str], _around: Surroundings) -> None:
+    """What an access token was used for; other policies are of no entry."""
+    tokens = (value.removeprefix(TOKENS) for value in values if value.startswith(TOKENS))
+    trail.columns.append(OneOf("token", frozenset(tokens)))
 
 
 def _codes(values: Sequence[str], systems: Sequence[str]) -> Sequence[str]:
@@ -230,6 +237,7 @@ CRITERIA: Mapping[str, Reader] = {
     "outcome": _read_outcomes,
     "subtype": _read_subtypes,
     "type": _read_types,
+    "policy": _read_policies,
 }
 # `agent` is a reference; who asks has no resource of ours, and is found by the identifier.
 _READERS: Mapping[str, Reader] = {
@@ -239,7 +247,7 @@ _READERS: Mapping[str, Reader] = {
 }
 _NOT_OFFERED = frozenset(
     {
-        "agent", "address", "agent-name", "agent-role", "entity-name", "entity-role", "entity-type", "policy",
+        "agent", "address", "agent-name", "agent-role", "entity-name", "entity-role", "entity-type",
         "site", "source", "_has", "_filter", "_list", "_text", "_content", "_include", "_revinclude", "_tag",
         "_security", "_profile", "_source", "_elements",
     }

@@ -39,6 +39,14 @@ REST_INTERACTIONS = frozenset(
 AUTHENTICATION = frozenset({"token", "revoke", "denied", "client"})  # interactions that are about who asks
 REST_TYPE = {"system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation"}
 AUTHENTICATION_TYPE = {"system": DICOM, "code": "110114", "display": "User Authentication"}
+ALERT_TYPE = {"system": DICOM, "code": "110113", "display": "Security Alert"}
+ALERTS: Mapping[str, Mapping[str, str]] = {  # interactions that are alerts, as PS3.16 CID 401 has them
+    "break-glass": {"system": DICOM, "code": "110127", "display": "Emergency Override Started"},
+}
+OTHER_TYPES = (
+    (AUTHENTICATION_TYPE, AUTHENTICATION),
+    (ALERT_TYPE, frozenset(ALERTS)),
+)  # all else is REST_TYPE
 
 USER = "user:"  # how the principals begin that are users
 TOKENS = "urn:isthmus:token:"  # and then the beginning of the hash by which the trail names a token
@@ -101,13 +109,13 @@ class Entry:
 def audit_event(entry: Entry) -> dict[str, Any]:
     """The AuditEvent; ids only, as the trail has them, never demographics."""
     recorded = instant_text(entry.recorded_us)
-    is_authentication = entry.interaction in AUTHENTICATION
+    types = (coding for coding, interactions in OTHER_TYPES if entry.interaction in interactions)
     return elements(
         resourceType=AUDIT_EVENT,
         id=entry.id,
         meta={"versionId": "1", "lastUpdated": recorded},
-        type=AUTHENTICATION_TYPE if is_authentication else REST_TYPE,
-        subtype=[subtype_of(entry.interaction)],
+        type=next(types, REST_TYPE),
+        subtype=list(_subtypes(entry.interaction)),
         action=entry.action,
         recorded=recorded,
         outcome=entry.outcome,
@@ -138,6 +146,12 @@ def _agents(entry: Entry) -> Iterator[dict[str, Any]]:
         who = {"identifier": {"value": entry.client}}
         yield {"type": {"coding": [client]}, "who": who, "altId": entry.client, "requestor": False}
     yield {"type": {"coding": [server]}, "who": {"display": "Isthmus"}, "requestor": False}
+
+
+def _subtypes(interaction: str) -> Iterator[Mapping[str, str]]:
+    if interaction in ALERTS:
+        yield ALERTS[interaction]
+    yield subtype_of(interaction)
 
 
 def subtype_of(interaction: str) -> Mapping[str, str]:

@@ -23,7 +23,7 @@ async def access_by(connection: AsyncConnection, origin: Origin, principal: Prin
     """What the bearer of a token, which may have expired, may do by now; None: nothing any more."""
     role = None
     if origin.grant_id is not None:
-        role = (await connection.execute(select_role(origin.grant_id))).scalar()
+        role = (await connection.execute(select_role(origin.grant_id, now_us()))).scalar()
         if role is None:
             return None
     scopes = await _scopes(connection, origin)

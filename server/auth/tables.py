@@ -145,6 +145,7 @@ class OAuthGrant(Row, table=True):
     purpose: str | None = None  # PurposeOfUse, when it is not treatment: BTG
     is_offline: bool = False  # whether it outlives the session
     created_us: int = Field(sa_type=BigInteger)
+    expires_us: int | None = Field(default=None, sa_type=BigInteger)  # None: it has no end of its own
     ended_us: int | None = Field(default=None, sa_type=BigInteger)  # None: it stands
 
 
@@ -222,11 +223,14 @@ class EmergencyAccess(Row, table=True):
     __table_args__ = (Index(None, "reviewed_us", "begun_us"),)
 
     id: int | None = Field(default=None, sa_column=big_key())
-    grant_id: int = Field(sa_type=BigInteger)
+    grant_id: int = Field(sa_type=BigInteger, index=True, unique=True)
     user_id: int = Field(sa_type=BigInteger, index=True)
     patient_id: str = Field(index=True)
+    client_id: str  # through which app
+    token: str | None = None  # as audit names the access token; None: none was fetched yet
     reason: str = Field(sa_type=Text)
     begun_us: int = Field(sa_type=BigInteger)
     reviewed_us: int | None = Field(default=None, sa_type=BigInteger)
     reviewer: str | None = None  # the Principal's id
-    verdict: str | None = Field(default=None, sa_type=Text)
+    verdict: str | None = Field(default=None, sa_type=Text)  # server.auth.emergency.review.Verdict
+    note: str | None = Field(default=None, sa_type=Text)  # what the reviewer has to say

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, Update, insert, select, update
+from sqlalchemy import ColumnElement, Select, Update, insert, select, update
 
 from server.auth.scopes import InvalidScope, Scopes, access_from, parse_scopes
 from server.auth.tables import AccessToken, OAuthClient, OAuthGrant, UserAccount
@@ -138,7 +138,7 @@ def select_token(token_hash: str, at_us: int) -> Select[Any]:
     t, c, g, u = _TOKEN.c, _CLIENT.c, _GRANT.c, _USER.c
     told = (t.token_hash, t.client_id, t.subject, t.scope, t.patient_id, t.issued_us, t.expires_us)
     who = (t.grant_id, c.name.label("client_name"), u.display.label("user_name"), u.role, g.purpose)
-    of_users = _GRANT.join(_USER, (u.id == g.user_id) & u.disabled_us.is_(None) & g.ended_us.is_(None))
+    of_users = _GRANT.join(_USER, (u.id == g.user_id) & u.disabled_us.is_(None) & grant_stands(at_us))
     return (
         select(*told, *who)
         .select_from(_TOKEN.outerjoin(_CLIENT, c.client_id == t.client_id))
@@ -149,9 +149,15 @@ def select_token(token_hash: str, at_us: int) -> Select[Any]:
     )
 
 
-def select_role(grant_id: int) -> Select[Any]:
+def grant_stands(at_us: int) -> ColumnElement[bool]:
+    """Whether a grant has not been ended, nor come to its end by itself."""
+    g = _GRANT.c
+    return g.ended_us.is_(None) & (g.expires_us.is_(None) | (g.expires_us > at_us))
+
+
+def select_role(grant_id: int, at_us: int) -> Select[Any]:
     """The role of the user who allowed a grant, as long as both stand."""
-    stands = (_GRANT.c.id == grant_id) & _GRANT.c.ended_us.is_(None) & _USER.c.disabled_us.is_(None)
+    stands = (_GRANT.c.id == grant_id) & grant_stands(at_us) & _USER.c.disabled_us.is_(None)
     return select(_USER.c.role).join(_GRANT, _GRANT.c.user_id == _USER.c.id).where(stands)
 
 

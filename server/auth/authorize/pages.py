@@ -26,7 +26,13 @@ class Pages:
     def _environment(self) -> Environment:
         loader = PackageLoader("server.auth.authorize")
         environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-        environment.globals |= {"base": self.base, "problem": None, "user": None, "logout_token": ""}
+        environment.globals |= {
+            "base": self.base,
+            "problem": None,
+            "said": None,
+            "user": None,
+            "logout_token": "",
+        }
         return environment
 
     def style(self) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from server.auth.authorize import answers, steps
+from server.auth.authorize import answers, emergency, steps
 from server.auth.authorize.asked import NotAnswerable, RefusedRequest, read_asked, redirect_uri_of
 from server.auth.authorize.cookies import BROWSER, SESSION, Cookies, form_token, is_form_token
 from server.auth.authorize.pages import LOGOUT, Pages, destination, of_user
@@ -131,7 +131,20 @@ class Authorization:
             chosen = frozenset(fields.get("scope", ()))
             code = await steps.allow(self._services.database, pending, session, chosen)
             return RedirectResponse(answers.code_url(self._base, pending.asked, code), SEE_OTHER)
+        elif session is not None and emergency.is_said(said, step) and emergency.is_offered(pending, session):
+            return await self._break_glass(visit, pending, session, fields)
         return RedirectResponse(self._address(visit.page), SEE_OTHER)
+
+    async def _break_glass(
+        self, visit: Visit, pending: Pending, session: Session, fields: Fields
+    ) -> Response:
+        chosen = frozenset(fields.get("scope", ()))
+        said = emergency.read_said(chosen, _one(fields, "reason"), _one(fields, "confirmed"))
+        problem = emergency.problem_of(said)
+        if problem is not None:
+            return await self._emergency_page(visit, pending, session, said, problem)
+        code = await emergency.break_glass(self._services.database, pending, session, said)
+        return RedirectResponse(answers.code_url(self._base, pending.asked, code), SEE_OTHER)
 
     async def _log_in(self, visit: Visit, pending: Pending, fields: Fields) -> Response:
         name = _one(fields, "name")
@@ -150,6 +163,9 @@ class Authorization:
             return await self._login_page(visit, pending, {})
         if step is Step.PATIENT:
             return await self._patient_page(visit, pending, visit.session)
+        is_emergency = emergency.STEP in visit.request.query_params
+        if is_emergency and emergency.is_offered(pending, visit.session):
+            return await self._emergency_page(visit, pending, visit.session)
         return await self._consent_page(visit, pending, visit.session)
 
     async def _login_page(self, visit: Visit, pending: Pending, told: Mapping[str, Any]) -> Response:
@@ -172,9 +188,30 @@ class Authorization:
             "told": told_anyway(scopes),
             "patient": await self._patient(pending, session),
             "destination": destination(redirect_uri),
+            "emergency": emergency.is_offered(pending, session),
         }
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
         return self._pages.page("consent", about, goes_to=redirect_uri)
+
+    async def _emergency_page(
+        self,
+        visit: Visit,
+        pending: Pending,
+        session: Session,
+        said: emergency.Said | None = None,
+        problem: str | None = None,
+    ) -> Response:
+        redirect_uri = pending.asked.bound.redirect_uri
+        told = {
+            "problem": problem,
+            "said": said,
+            "lines": choices(emergency.scopes_of(pending, session)),
+            "patient": await self._patient(pending, session),
+            "rules": emergency,
+        }
+        about = {**await self._about(visit, pending), **self._foot(visit), **told}
+        status = HTTPStatus.OK if problem is None else HTTPStatus.BAD_REQUEST
+        return self._pages.page("emergency", about, status, redirect_uri)
 
     async def _patient(self, pending: Pending, session: Session) -> PatientChoice | None:
         scopes = steps.offered(pending.asked.scopes, session)

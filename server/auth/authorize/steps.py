@@ -1,6 +1,7 @@
 """From a pending request to its answer: who it is, which patient, what is allowed (SMART 2.2, App Launch)."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from enum import Enum
 
 from server.auth.authorize.asked import RefusedRequest
@@ -112,27 +113,47 @@ async def allow(database: Database, pending: Pending, session: Session, chosen: 
         RefusedRequest: nothing was chosen, or the user is no longer logged in.
         NotPending: the request was answered before.
     """
-    scopes = _chosen(offered(pending.asked.scopes, session), chosen)
+    allowed = decide(pending, session, offered(pending.asked.scopes, session), chosen)
+
+    async def work(unit: UnitOfWork) -> str:
+        return (await grant(unit, pending, session, allowed))[1]
+
+    return await database.transact(work)
+
+
+def decide(pending: Pending, session: Session, scopes: Scopes, chosen: Collection[str]) -> Allowed:
+    """What a user allows who chose these of the scopes that were offered.
+
+    Raises:
+        RefusedRequest: it is nothing.
+    """
+    scopes = _chosen(scopes, chosen)
     if not scopes.resources and "openid" not in scopes.others:
         raise RefusedRequest("access_denied", "The user allowed nothing.")
     patient_id = patient_in_context(pending, session, scopes)
     context = LaunchContext()
     if pending.launch is not None and _is_launched(pending, scopes):
         context = pending.launch.prepared.context
-    allowed = Allowed(pending.asked.client_id, session.user, session.id, scopes, patient_id, context)
+    return Allowed(pending.asked.client_id, session.user, session.id, scopes, patient_id, context)
 
-    async def work(unit: UnitOfWork) -> str:
-        if not await hold_session(unit, session):
-            raise RefusedRequest("login_required", "The user is no longer logged in.")
-        await answer_once(unit, pending)
-        code = await unit.connection.run_sync(
-            lambda c: new_code(c, new_grant(c, allowed, unit.now_us), pending.asked.bound, unit.now_us)
-        )
-        principal, client_id = session.user.principal, pending.asked.client_id
-        unit.audit(AuditEntry(principal, Action.EXECUTE, "authorize", "client", client_id, patient_id))
-        return code
 
-    return await database.transact(work)
+async def grant(unit: UnitOfWork, pending: Pending, session: Session, allowed: Allowed) -> tuple[int, str]:
+    """Answer a request with a grant, in the caller's transaction; returns its id, and the code for the app.
+
+    Raises:
+        RefusedRequest: the user is no longer logged in.
+        NotPending: the request was answered before.
+    """
+    if not await hold_session(unit, session):
+        raise RefusedRequest("login_required", "The user is no longer logged in.")
+    await answer_once(unit, pending)
+    grant_id = await unit.connection.run_sync(lambda c: new_grant(c, allowed, unit.now_us))
+    bound = pending.asked.bound
+    code = await unit.connection.run_sync(lambda c: new_code(c, grant_id, bound, unit.now_us))
+    principal = replace(session.user.principal, purpose=allowed.purpose)
+    about = (allowed.client_id, allowed.patient_id)
+    unit.audit(AuditEntry(principal, Action.EXECUTE, "authorize", "client", *about))
+    return grant_id, code
 
 
 async def refuse(database: Database, pending: Pending) -> None:

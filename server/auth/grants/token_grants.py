@@ -16,6 +16,7 @@ from authlib.oauth2.rfc6749 import (
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 
 from server.auth.clients import RegisteredClient
+from server.auth.emergency.access import PURPOSE, note_token
 from server.auth.grants.code import proves, use_code
 from server.auth.grants.grant import ONLINE, Grant, end_grant, find_grant
 from server.auth.grants.refresh import find_refresh_token, new_refresh_token, use_refresh_token
@@ -72,24 +73,25 @@ class _UserGrant(BaseGrant, TokenEndpointMixin):
 
     def _tokens(self, scopes: Scopes) -> dict[str, Any]:
         """The members of the answer that both have (RFC 6749 §5.1; SMART 2.2, launch context)."""
-        grant, server = self.grant, self.server
+        grant, server, now = self.grant, self.server, self.server.unit.now_us
         request = TokenRequest(
             grant.user.principal.id,
             scopes,
-            TOKEN_TTL_S,
+            grant.ttl_s(TOKEN_TTL_S, now),
             grant.client_id,
             grant.patient_id,
             grant.id,
         )
-        body = {
+        body: dict[str, Any] = {
             "access_token": server.issue(request),
             "token_type": "Bearer",
-            "expires_in": TOKEN_TTL_S,
+            "expires_in": request.ttl_s,
             "scope": scopes.text,
         }
+        if grant.purpose == PURPOSE:
+            note_token(server.connection, grant.id, body["access_token"])
         body |= grant.told_context(server.style_url)
         if grant.is_offline or ONLINE in grant.scopes.others:
-            now = server.unit.now_us
             body["refresh_token"] = new_refresh_token(server.connection, grant.id, now)
         return body
 

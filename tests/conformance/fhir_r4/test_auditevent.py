@@ -24,6 +24,7 @@ from server.kernel.services import Services
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 
 BOB = Principal("user:bob", "Bob", "client:app", "0123456789ab", "BTG")
+CAT = Principal("user:cat", "Cat", "client:app", None, "BTG")
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 
@@ -40,6 +41,7 @@ def acts(ada: str) -> list[AuditEntry]:
         AuditEntry(ehr, Action.EXECUTE, "token", "token", "0123456789ab"),
         AuditEntry(ehr, Action.READ, "list-jobs", "Administration"),
         AuditEntry(BOB, Action.READ, "read", "Patient", "ben", "ben"),
+        AuditEntry(CAT, Action.EXECUTE, "break-glass", "emergency-access", "7", "ben"),
     ]
 
 
@@ -111,6 +113,21 @@ def test_client_and_server_of_an_act(action: Action, codes: list[str]) -> None:
     assert [each["requestor"] for each in agents] == [True, False]
 
 
+async def test_a_broken_glass_is_an_alert(client: httpx.AsyncClient, trail: list[AuditEntry]) -> None:
+    """PS3.16 CID 400 and 401; DICOM PS3.15 A.5.3.11, Security Alert."""
+    for query in ("subtype=break-glass", f"subtype={DCM}|110127", "subtype=110127", f"type={DCM}|110113"):
+        (alert,) = await found(client, query)
+        assert alert["type"] == {"system": DCM, "code": "110113", "display": "Security Alert"}
+        assert alert["subtype"] == [
+            {"system": DCM, "code": "110127", "display": "Emergency Override Started"},
+            {"code": "break-glass"},
+        ]
+        assert alert["agent"][0]["purposeOfUse"][0]["coding"][0]["code"] == "BTG"
+    assert "break-glass" not in await interactions(client, "type=rest")
+    both = await found(client, f"type=rest,{DCM}|110113&altid=user:bob,user:cat")
+    assert (len(both), len(trail)) == (2, 9)
+
+
 def test_text_of_a_query_is_not_told() -> None:
     (entity,) = audit_event(Entry(**acts("ada")[1].as_row(1), sequence=1))["entity"]
     assert entity["role"]["code"] == "24"
@@ -136,7 +153,7 @@ async def test_one_is_read_by_the_id_that_a_search_tells(
     assert [each["id"] for each in await found(client, f"_id={one['id']}")] == [one["id"]]
     for other in (f"{one['id']}0", "1-1", "none", f"{one['id']}/_history/2"):
         assert (await client.get(f"/AuditEvent/{other}")).status_code == 404
-    assert len(trail) == 8
+    assert len(trail) == 9
 
 
 @pytest.mark.parametrize(
@@ -172,16 +189,28 @@ async def test_it_is_searched(
     client: httpx.AsyncClient, trail: list[AuditEntry], query: str, matches: list[str]
 ) -> None:
     assert await interactions(client, f"{query}&altid=client:ehr,client:viewer") == matches
-    assert len(trail) == 8
+    assert len(trail) == 9
 
 
 async def test_acts_are_found_by_user_and_by_client(
     client: httpx.AsyncClient, trail: list[AuditEntry]
 ) -> None:
-    for query in ("altid=user:bob", "agent:identifier=client:app", "altid=client:app&altid=user:bob"):
+    of_token = "policy=urn:isthmus:token:0123456789ab,urn:other"
+    for query in (
+        "altid=user:bob",
+        "agent:identifier=client:app&action=R",
+        "altid=client:app&altid=user:bob",
+    ):
         assert await interactions(client, query) == ["read"], query
+    assert await interactions(client, of_token) == ["read"]
+    for nobodys in (
+        "policy=urn:isthmus:token:ba9876543210",
+        "policy=0123456789ab",
+        "policy=urn:isthmus:token:",
+    ):
+        assert await interactions(client, nobodys) == [], nobodys
     assert await interactions(client, "altid=client:app&altid=client:ehr") == []
-    assert len(trail) == 8
+    assert len(trail) == 9
 
 
 async def test_roles_that_do_not_audit_see_none_of_it(
@@ -193,13 +222,13 @@ async def test_roles_that_do_not_audit_see_none_of_it(
         rights[role.value] = bounded_by_role(allowed, role)
         answer = await client.get("/AuditEvent?altid=user:bob", headers={"x-rights": role.value})
         assert answer.status_code == (200 if role in (Role.ADMIN, Role.AUDITOR) else 403), role
-    assert len(trail) == 8
+    assert len(trail) == 9
 
 
 async def test_compartment_of_a_patient(client: httpx.AsyncClient, trail: list[AuditEntry]) -> None:
     answer = await client.get("/Patient/ada/AuditEvent?_total=accurate")
     assert answer.json()["total"] == 3
-    assert len(trail) == 8
+    assert len(trail) == 9
 
 
 async def test_pages_hold_every_entry_once(client: httpx.AsyncClient, services: Services) -> None:
@@ -263,7 +292,7 @@ async def test_confined_callers_see_none_of_it(
         assert (await client.get(url, headers=headers)).status_code == 403
     for rights in ("nothing", "reader"):
         assert (await client.get("/AuditEvent", headers={"x-rights": rights})).status_code == 403
-    assert len(trail) == 8
+    assert len(trail) == 9
 
 
 async def test_nobody_writes_one(client: httpx.AsyncClient, trail: list[AuditEntry]) -> None:
@@ -280,7 +309,7 @@ async def test_nobody_writes_one(client: httpx.AsyncClient, trail: list[AuditEnt
         answer = await client.request(method, url, **sent)  # type: ignore[arg-type]
         assert answer.status_code == 405, (method, answer.text)
     assert (await client.get(place)).status_code == 200
-    assert len(trail) == 8
+    assert len(trail) == 9
 
 
 def test_capabilities_say_that_it_is_only_read() -> None:

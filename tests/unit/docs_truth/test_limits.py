@@ -46,6 +46,7 @@ ALSO = (
     "server.auth.assertions.LEEWAY_S",
     "server.auth.client_keys.AGAIN_US",
     "server.auth.client_keys.FRESH_US",
+    "server.auth.emergency.access.LASTS_US",
     "server.auth.token_endpoint.TOKEN_TTL_S",
     "server.auth.tokens.CACHE_TOKENS",
     "server.auth.tokens.CACHE_US",
