@@ -66,7 +66,7 @@ def read_condition(access: Access, resource_type: str, pairs: Pairs) -> Conditio
         raise InvalidSearch("A condition needs search criteria with values, and nothing else.")
     query.count = 1
     named = "&".join(f"{name}={value}" for name, value in sorted(stated))
-    reach = access.reach(resource_type, Permission.SEARCH)
+    reach = access.narrow_reach(resource_type, Permission.SEARCH)
     return Condition(query, reach, f"{ON_CONDITION}{resource_type}?{named}")
 
 

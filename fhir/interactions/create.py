@@ -12,6 +12,7 @@ from fhir.exchange import FhirRequest
 from fhir.interactions.body import unpack
 from fhir.interactions.condition import Condition, find_one, read_condition_header
 from fhir.interactions.door import Door
+from fhir.interactions.granted import require_match, require_within, write_reach
 from fhir.interactions.particular import particular
 from fhir.interactions.policed import policed
 from fhir.interactions.served import require_written_type
@@ -19,13 +20,11 @@ from fhir.interactions.write import Draft, Written, insert_first
 from fhir.model.json_codec import decode_json
 from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.model.validation.walker import require_valid
-from fhir.search.compartment import patients_mentioned, patients_of
 from fhir.search.reach import AUDITED_PATIENT, R
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import Forbidden
 from server.kernel.uids import new_id
 
 
@@ -87,12 +86,14 @@ class Create:
         """Create the resource, or tell of the one that fulfils the condition (`changed` False).
 
         Raises:
-            Forbidden: the resource does not fall wholly into the caller's compartment.
+            Forbidden: the resource is not wholly within the caller's reach.
         """
-        require_within(self.reach, self.draft, self.around)
+        within = require_within(self.reach, self.draft, self.around)
         if self.existing is not None:
             return await _as_written(unit, self.access, self.existing)
-        return await insert_first(unit, self.draft, self.access.principal, self.around)
+        written = await insert_first(unit, self.draft, self.access.principal, self.around)
+        await require_match(unit, within, self.draft, self.around)
+        return written
 
 
 def prepare_create(door: Door, request: FhirRequest) -> Create:
@@ -104,7 +105,7 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
     """
     assert request.resource_type is not None
     require_written_type(request.resource_type)
-    reach = request.access.reach(request.resource_type, Permission.CREATE)
+    reach = write_reach(request.access, request.resource_type, Permission.CREATE)
     draft = read_written(request, None)
     if request.resource_id is not None:  # a transaction has named it
         draft.id = request.resource_id
@@ -118,19 +119,6 @@ def prepare_create(door: Door, request: FhirRequest) -> Create:
     around = door.surroundings()
     draft.indexed(around)  # here, where it holds up no other writer
     return Create(request.access, reach, draft, condition, around)
-
-
-def require_within(reach: Reach, draft: Draft, around: Surroundings) -> None:
-    """Let pass what a confined caller may write: a resource that is, and speaks, of its own patients only.
-
-    Raises:
-        Forbidden: it is in nobody's compartment, or names another patient, or one that cannot be told.
-    """
-    if reach.patient_ids is None or draft.patients is not None:
-        return
-    patients = patients_of(draft.resource, draft.id, around)
-    if not patients or not (patients | patients_mentioned(draft.resource, around)) <= reach.patient_ids:
-        raise Forbidden("The token's patient does not cover the whole resource.")
 
 
 async def _as_written(unit: UnitOfWork, access: Access, row: ResultRow[Any]) -> Written:

@@ -13,9 +13,9 @@ from fhir.exchange import FhirRequest
 from fhir.interactions.condition import Condition, SeveralMatches, find_all, read_condition
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
+from fhir.interactions.granted import require_reached, write_reach
 from fhir.interactions.policed import police_deletion
 from fhir.interactions.served import require_written_type
-from fhir.interactions.update import require_reached
 from fhir.interactions.write import Written, lock_and_find, lock_name, mark_deleted
 from fhir.search.compartment import PATIENT
 from fhir.search.value import Surroundings
@@ -81,7 +81,7 @@ class Delete:
 
     async def _reaches(self, unit: UnitOfWork, current: ResultRow[Any]) -> bool:
         try:
-            await require_reached(unit, self.reach, current)
+            await require_reached(unit, self.reach, current, self.around)
         except NotFound:
             return False
         return True
@@ -102,7 +102,7 @@ def prepare_delete(door: Door, request: FhirRequest) -> Delete:
     """
     assert request.resource_type is not None
     require_written_type(request.resource_type)
-    reach = request.access.reach(request.resource_type, Permission.DELETE)
+    reach = write_reach(request.access, request.resource_type, Permission.DELETE)
     condition, ids = None, [request.resource_id or ""]
     if request.resource_id is None:
         condition, ids = read_condition(request.access, request.resource_type, request.pairs), []

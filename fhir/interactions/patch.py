@@ -13,14 +13,14 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.exchange import FhirRequest
 from fhir.interactions.body import MAX_RESOURCE_BYTES, text_of, unpack
 from fhir.interactions.condition import Condition, find_one, read_condition
-from fhir.interactions.create import require_within
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
+from fhir.interactions.granted import may_read, require_match, require_reached, require_within, write_reach
 from fhir.interactions.particular import particular
 from fhir.interactions.policed import policed
 from fhir.interactions.read import Deleted
 from fhir.interactions.served import require_changeable_type
-from fhir.interactions.update import require_reached, require_same_identity
+from fhir.interactions.update import require_same_identity
 from fhir.interactions.write import Draft, Written, lock_and_find, lock_name, supersede
 from fhir.model.json_codec import Json, decode_json, decode_value, require_shallow
 from fhir.model.validation.issue import InvalidResource, IssueType, error
@@ -32,7 +32,7 @@ from fhir.patching.json_patch import apply_json_patch, read_json_patch
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import Forbidden, NotFound, TooLarge
+from server.kernel.faults import NotFound, TooLarge
 
 Change = Callable[[Json], Json]  # a resource -> the patched one, its own
 
@@ -50,7 +50,6 @@ class Patch:
     guard: Guard
     condition: Condition | None
     around: Surroundings
-    shows: bool  # whether the caller may read what it patches
 
     @property
     def locks(self) -> Sequence[str]:
@@ -81,16 +80,18 @@ class Patch:
             PatchFailed: the patch does not fit the resource.
             InvalidResource: the patched resource breaks the rules, or is another resource.
             InvalidJson, TooLarge: it is deeper or larger than a resource may be.
-            Forbidden: it leaves the caller's compartment, or changes who the patient is.
+            Forbidden: it leaves the caller's reach, or changes who the patient is.
         """
         current = await self._current(unit)
         self.guard.require(current.version_id)
         draft = particular(self._patched(current), self.access, self.door.services)
         draft = policed(draft, self.access, self.door)
-        require_within(self.reach, draft, self.around)
+        within = require_within(self.reach, draft, self.around)
         require_same_identity(self.reach, current, draft)
         written = await supersede(unit, current, draft, self.access.principal, self.around)
-        return written if self.shows else replace(written, text=b"")
+        await require_match(unit, within, draft, self.around)
+        shown = await may_read(unit, self.access, draft, self.around)
+        return written if shown else replace(written, text=b"")
 
     def _patched(self, current: ResultRow[Any]) -> Draft:
         before = decode_json(unpack(current.body))
@@ -108,7 +109,7 @@ class Patch:
         current = await lock_and_find(unit, self.resource_type, self.resource_id)
         if current is None:
             raise NotFound("No such resource.")
-        await require_reached(unit, self.reach, current)
+        await require_reached(unit, self.reach, current, self.around)
         if current.deleted:
             raise Deleted("The resource was deleted.")
         return current
@@ -127,7 +128,7 @@ def prepare_patch(door: Door, request: FhirRequest) -> Patch:
     """
     assert request.resource_type is not None
     require_changeable_type(request.resource_type)
-    reach = request.access.reach(request.resource_type, Permission.UPDATE)
+    reach = write_reach(request.access, request.resource_type, Permission.UPDATE)
     condition = None
     if request.resource_id is None:
         condition = read_condition(request.access, request.resource_type, request.pairs)
@@ -142,16 +143,7 @@ def prepare_patch(door: Door, request: FhirRequest) -> Patch:
         read_guard(request.headers),
         condition,
         door.surroundings(),
-        _may_read(request.access, request.resource_type),
     )
-
-
-def _may_read(access: Access, resource_type: str) -> bool:
-    try:
-        access.reach(resource_type, Permission.READ)
-    except Forbidden:
-        return False
-    return True
 
 
 def read_change(content_type: str | None, text: bytes) -> Change:

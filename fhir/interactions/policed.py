@@ -19,7 +19,8 @@ from fhir.interactions.write import Draft
 from fhir.model.validation.issue import InvalidResource, Issue, IssueType, Severity, error
 from fhir.model.validation.report import MAX_ISSUES
 from fhir.search.definitions import SearchType, parameters_of, stored_types
-from fhir.search.reach import within_reach
+from fhir.search.narrowed import within_narrowed
+from fhir.search.value import Surroundings
 from fhir.tables import FhirResource, SearchReference
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
@@ -53,7 +54,7 @@ def policed(draft: Draft, access: Access, door: Door) -> Draft:
     resource, before = draft.resource, draft.beside
 
     async def check(unit: UnitOfWork) -> None:
-        issues = [*await _leading_nowhere(unit, references, access)]
+        issues = [*await _leading_nowhere(unit, references, access, door.surroundings())]
         if profiles:
             library = await library_within(door.services.database, unit, profiles)
             found = await check_profiles_with(Library(door.sources), resource, profiles, library)
@@ -144,14 +145,16 @@ def _references(item: Item) -> Iterator[Item]:
         yield from _references(child)
 
 
-async def _leading_nowhere(unit: UnitOfWork, references: References, access: Access) -> Iterable[Issue]:
+async def _leading_nowhere(
+    unit: UnitOfWork, references: References, access: Access, around: Surroundings
+) -> Iterable[Issue]:
     """A confined caller learns of nobody else: what is out of its reach is as if it were not there."""
     by_type: dict[str, list[str]] = {}
     for resource_type, resource_id in references:
         by_type.setdefault(resource_type, []).append(resource_id)
     there: dict[tuple[str, str], int] = {}
     for resource_type, ids in by_type.items():
-        kept = within_reach(_reach_of_target(access, resource_type), resource_type)
+        kept = within_narrowed(_reach_of_target(access, resource_type), resource_type, around)
         statement = _THERE if kept is None else _THERE.where(kept)
         for at in range(0, len(ids), _ASKED_AT_ONCE):
             asked = {"type": resource_type, "ids": ids[at : at + _ASKED_AT_ONCE]}
@@ -168,6 +171,6 @@ async def _leading_nowhere(unit: UnitOfWork, references: References, access: Acc
 def _reach_of_target(access: Access, resource_type: str) -> Reach:
     """As far as the caller reads; among what it may not read at all, its patients' record."""
     try:
-        return access.reach(resource_type, Permission.READ)
+        return access.narrow_reach(resource_type, Permission.READ)
     except Forbidden:
         return Reach(access.patient_ids)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.engine import Row as ResultRow
 
 from fhir.exchange import FhirRequest
 from fhir.interactions.body import unpack
 from fhir.interactions.condition import Condition, find_one, read_condition
-from fhir.interactions.create import read_written, require_within
+from fhir.interactions.create import read_written
 from fhir.interactions.door import Door
 from fhir.interactions.etag import Guard, read_guard
+from fhir.interactions.granted import require_match, require_reached, require_within, write_reach
 from fhir.interactions.particular import particular
 from fhir.interactions.policed import policed
 from fhir.interactions.served import require_written_type
@@ -29,7 +29,6 @@ from fhir.interactions.write import (
 from fhir.model.json_codec import Json, decode_json
 from fhir.model.validation.issue import InvalidResource, IssueType, error
 from fhir.search.compartment import PATIENT
-from fhir.search.reach import R, within_reach
 from fhir.search.value import Surroundings
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.database import UnitOfWork
@@ -98,21 +97,25 @@ class Update:
             VersionDiffers: somebody else was first.
             NoUpsert: there is none, and clients may not name resources.
             IdTaken: the condition matches none, and one has the id of the body.
-            Forbidden: the new version leaves the caller's compartment, or changes who the patient is.
+            Forbidden: the new version leaves the caller's reach, or changes who the patient is.
         """
         current = await lock_and_find(unit, self.draft.type, self.draft.id)
         if current is None:
             self._require_creatable()
         else:
-            await require_reached(unit, self.reach, current)
+            await require_reached(unit, self.reach, current, self.around)
             if not self.matches and not current.deleted:
                 raise IdTaken("The condition matches no resource, and there is one with the id of the body.")
-        require_within(self.reach, self.draft, self.around)
+        within = require_within(self.reach, self.draft, self.around)
         require_same_identity(self.reach, current, self.draft)
         self.guard.require(None if current is None or current.deleted else current.version_id)
+        principal, around = self.access.principal, self.around
         if current is None:
-            return await insert_first(unit, self.draft, self.access.principal, self.around)
-        return await supersede(unit, current, self.draft, self.access.principal, self.around)
+            written = await insert_first(unit, self.draft, principal, around)
+        else:
+            written = await supersede(unit, current, self.draft, principal, around)
+        await require_match(unit, within, self.draft, around)
+        return written
 
     def _require_creatable(self) -> None:
         """The scope of update covers update as create (SMART App Launch 2.2, scopes for requesting data)."""
@@ -133,7 +136,7 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
     """
     assert request.resource_type is not None
     require_written_type(request.resource_type)
-    reach = request.access.reach(request.resource_type, Permission.UPDATE)
+    reach = write_reach(request.access, request.resource_type, Permission.UPDATE)
     condition = None
     if request.resource_id is None:
         condition = read_condition(request.access, request.resource_type, request.pairs)
@@ -144,22 +147,6 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
     guard, around = read_guard(request.headers), door.surroundings()
     draft.indexed(around)  # here, where it holds up no other writer
     return Update(door, request.access, reach, draft, guard, condition, around, draft.id)
-
-
-async def require_reached(unit: UnitOfWork, reach: Reach, current: ResultRow[Any]) -> None:
-    """Let pass when the stored resource is within the reach of a write.
-
-    Raises:
-        NotFound: it is not within reach; that it is there is not told.
-        Forbidden: the caller is confined and may read it, since it is nobody's (`SHARED_TYPES`).
-    """
-    kept = within_reach(reach, current.type)
-    if kept is not None:
-        mine = await unit.execute(select(R.c.rid).where(R.c.rid == current.rid, kept))
-        if mine.first() is None:
-            raise NotFound("No such resource.")
-        if not current.patients:
-            raise Forbidden("The resource is part of no patient's record: the token may only read it.")
 
 
 def require_same_identity(reach: Reach, current: ResultRow[Any] | None, draft: Draft) -> None:

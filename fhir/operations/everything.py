@@ -23,11 +23,12 @@ from fhir.search.compartment import PATIENT, SHARED_TYPES, SOMEBODY
 from fhir.search.date import EARLIEST_US, LATEST_US, DateRange, parse_date
 from fhir.search.definitions import EVERY_RESOURCE, SearchType, parameters_of, stored_types
 from fhir.search.kinds import KINDS
+from fhir.search.narrowed import within_narrowed
 from fhir.search.order import After
 from fhir.search.page import Pager, pager
 from fhir.search.place import EVERY_TYPE, compartment_place
 from fhir.search.query import DEFAULT_COUNT, MAX_COUNT, PAGE, SearchQuery
-from fhir.search.reach import AUDITED_PATIENT, COMPARTMENT, R, within_reach
+from fhir.search.reach import AUDITED_PATIENT, COMPARTMENT, R
 from fhir.search.sql import SHOWN, select_matches
 from fhir.search.value import Surroundings
 from fhir.tables import SearchReference
@@ -67,6 +68,14 @@ class Asked:
     understood: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The predicates of what is within the caller's reach: of the record, and of what it refers to."""
+
+    record: ColumnElement[bool]
+    around: ColumnElement[bool]
+
+
 async def everything(door: Door, request: FhirRequest) -> Answer:
     """The record of a patient, of all patients within reach, or of an encounter.
 
@@ -76,13 +85,14 @@ async def everything(door: Door, request: FhirRequest) -> Answer:
     """
     access, around = request.access, door.surroundings()
     asked = read_asked(read_inputs(request), around)
-    reaches = _chosen(reaches_of(access), asked)
+    reaches = _chosen(reaches_of(access, narrowed=True), asked)
+    kept = _Kept(predicate_of(reaches, around), predicate_of(_around(reaches), around))
     path = "/".join(each for each in (request.resource_type, request.resource_id, "$everything") if each)
     pages = pager(door.page_secret, access.principal, reaches, path, asked.understood)
     part = _part_of(request, reaches, around)
     async with door.services.database.read() as connection:
-        patient_id = await _require_reached(connection, request)
-        page = await _read_page(connection, asked, (part, reaches, pages))
+        patient_id = await _require_reached(connection, request, around)
+        page = await _read_page(connection, asked, (part, kept, pages))
     named = (request.resource_type or PATIENT, request.resource_id, patient_id)
     entry = AuditEntry(access.principal, Action.EXECUTE, "$everything", *named)
     await door.services.read_audit.record(entry)
@@ -132,12 +142,15 @@ def _chosen(reaches: Reaches, asked: Asked) -> Reaches:
     return {name: reach for name, reach in reaches.items() if name in asked.types}
 
 
-async def _require_reached(connection: AsyncConnection, request: FhirRequest) -> str | None:
+async def _require_reached(
+    connection: AsyncConnection, request: FhirRequest, around: Surroundings
+) -> str | None:
     """The patient that audit names."""
     if request.resource_id is None:
         return None
     resource_type = request.resource_type or PATIENT
-    kept = within_reach(request.access.reach(resource_type, Permission.READ), resource_type)
+    reach = request.access.narrow_reach(resource_type, Permission.READ)
+    kept = within_narrowed(reach, resource_type, around)
     one = select(AUDITED_PATIENT.label("patient_id")).where(
         R.c.type == resource_type, R.c.id == request.resource_id, R.c.deleted == false()
     )
@@ -161,14 +174,14 @@ def _part_of(request: FhirRequest, reaches: Reaches, around: Surroundings) -> Se
 
 
 async def _read_page(
-    connection: AsyncConnection, asked: Asked, of: tuple[Select[tuple[int]], Reaches, Pager]
+    connection: AsyncConnection, asked: Asked, of: tuple[Select[tuple[int]], _Kept, Pager]
 ) -> Page:
-    part, reaches, pages = of
+    part, kept, pages = of
     after = None if asked.page is None else pages.read(asked.page)
-    found = (await connection.execute(select_record(part, reaches, asked, after))).all()
+    found = (await connection.execute(select_record(part, kept.record, asked, after))).all()
     matches = found[: asked.count]
     rids = [row.rid for row in matches]
-    around = (await connection.execute(_select_shared(rids, reaches))).all() if rids else ()
+    around = (await connection.execute(_select_shared(rids, kept.around))).all() if rids else ()
     entries: list[Entry] = [entry_of(row, "match", None) for row in matches]
     entries += [entry_of(row, "include", None) for row in around]
     more = len(found) > asked.count
@@ -180,10 +193,10 @@ async def _read_page(
 
 
 def select_record(
-    part: Select[tuple[int]], reaches: Reaches, asked: Asked, after: After | None
+    part: Select[tuple[int]], kept: ColumnElement[bool], asked: Asked, after: After | None
 ) -> Select[Any]:
-    """One more than a page of what is among `part`."""
-    rows = select(*SHOWN).where(R.c.rid.in_(part), R.c.deleted == false(), predicate_of(reaches))
+    """One more than a page of what is among `part` and kept."""
+    rows = select(*SHOWN).where(R.c.rid.in_(part), R.c.deleted == false(), kept)
     if asked.since_us is not None:
         rows = rows.where(R.c.last_updated_us >= asked.since_us)
     if asked.care is not None:
@@ -201,12 +214,16 @@ def _cared(care: DateRange) -> ColumnElement[bool]:
     return or_(within.exists(), ~dated.exists())
 
 
-def _select_shared(rids: Sequence[int], reaches: Reaches) -> Select[Any]:
+def _around(reaches: Reaches) -> Reaches:
+    """Of what the matches refer to."""
+    return {name: reach for name, reach in reaches.items() if name in SHARED_TYPES or name == PATIENT}
+
+
+def _select_shared(rids: Sequence[int], kept: ColumnElement[bool]) -> Select[Any]:
     c = _REFERENCE.c
     pointed = select(c.target_type, c.target_id).where(c.rid.in_(rids)).distinct().subquery()
-    shared = {name: reach for name, reach in reaches.items() if name in SHARED_TYPES or name == PATIENT}
     same = and_(R.c.type == pointed.c.target_type, R.c.id == pointed.c.target_id)
-    rows = select(*SHOWN).join(pointed, same).where(R.c.deleted == false(), predicate_of(shared))
+    rows = select(*SHOWN).join(pointed, same).where(R.c.deleted == false(), kept)
     rows = rows.where(R.c.rid.not_in(rids))
     return rows.order_by(R.c.rid).limit(MAX_INCLUDED)
 

@@ -43,7 +43,7 @@ async def lastn(door: Door, request: FhirRequest) -> Answer:
         InvalidSearch, UnsupportedSearch: the other parameters.
     """
     access, around = request.access, door.surroundings()
-    reach = access.reach(OBSERVATION, Permission.SEARCH)
+    reach = access.narrow_reach(OBSERVATION, Permission.SEARCH)
     pairs = [(name, str(value)) for name, values in read_inputs(request).items() for value in values]
     most = _read_max(pairs)
     asked = [(name, value) for name, value in pairs if name != "max"]

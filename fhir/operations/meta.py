@@ -7,7 +7,7 @@ are not offered. `$meta` of a type or of the whole record tells what is in use w
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import false, select
+from sqlalchemy import ColumnElement, false, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.exchange import Answer, FhirRequest
@@ -15,12 +15,12 @@ from fhir.interactions import read as reading
 from fhir.interactions.body import with_members
 from fhir.interactions.door import Door
 from fhir.interactions.etag import read_guard
+from fhir.interactions.granted import require_match, require_reached, require_within, write_reach
 from fhir.interactions.particular import particular
 from fhir.interactions.policed import policed
 from fhir.interactions.reaches import predicate_of, reaches_of
 from fhir.interactions.rewrite import hold_resource
 from fhir.interactions.served import require_changeable_type
-from fhir.interactions.update import require_reached
 from fhir.interactions.write import Draft, supersede
 from fhir.model.json_codec import Json, decode_json, decode_value, encode_json
 from fhir.model.validation.walker import require_valid
@@ -46,10 +46,11 @@ async def meta(door: Door, request: FhirRequest) -> Answer:
         assert request.resource_type is not None
         stored = await reading.read(door, request.access, request.resource_type, request.resource_id)
         return _returned(decode_json(stored.text).get("meta", {}))
-    reaches = reaches_of(request.access, request.resource_type)
+    reaches, around = reaches_of(request.access, request.resource_type, narrowed=True), door.surroundings()
+    kept = predicate_of(reaches, around)
     async with door.services.database.read() as connection:
-        found = {name: await _codings(connection, code, reaches) for name, code in _CODINGS.items()}
-        found["profile"] = await _profiles(connection, reaches)
+        found = {name: await _codings(connection, code, kept) for name, code in _CODINGS.items()}
+        found["profile"] = await _profiles(connection, kept)
     named = request.resource_type or EVERY_RESOURCE
     entry = AuditEntry(request.access.principal, Action.EXECUTE, "$meta", named)
     await door.services.read_audit.record(entry)
@@ -71,7 +72,7 @@ async def _change(door: Door, request: FhirRequest, change: Any) -> Answer:
     assert request.resource_id is not None
     resource_type, resource_id = request.resource_type, request.resource_id
     require_changeable_type(resource_type)
-    reach = request.access.reach(resource_type, Permission.UPDATE)
+    reach = write_reach(request.access, resource_type, Permission.UPDATE)
     guard, around = read_guard(request.headers), door.surroundings()
     asked = one_of(read_inputs(request), "meta")
     if not isinstance(asked, dict):
@@ -81,7 +82,7 @@ async def _change(door: Door, request: FhirRequest, change: Any) -> Answer:
         held = await hold_resource(unit, resource_type, resource_id)
         if held is None:
             raise NotFound("No such resource.")
-        await require_reached(unit, reach, held.row)
+        await require_reached(unit, reach, held.row, around)
         guard.require(held.row.version_id)
         before = decode_value(held.elements["meta"])
         after = change(before, asked)
@@ -93,7 +94,9 @@ async def _change(door: Door, request: FhirRequest, change: Any) -> Answer:
         draft = policed(particular(draft, request.access, door.services), request.access, door)
         if draft.patients is None:  # a Meta says nothing of whose record it is in
             draft.patients = await _patients_of(unit, held.row.rid)
+        within = require_within(reach, draft, around)
         written = await supersede(unit, held.row, draft, request.access.principal, around)
+        await require_match(unit, within, draft, around)
         return decode_json(written.text)["meta"]
 
     return _returned(await door.services.database.transact(work))
@@ -138,17 +141,17 @@ def _returned(found: Json) -> Answer:
     return Answer(text=encode_json(parameters))
 
 
-async def _codings(connection: AsyncConnection, code: str, reaches: Any) -> Sequence[Json]:
-    rows = await _in_use(connection, code, ("system", "code"), reaches)
+async def _codings(connection: AsyncConnection, code: str, kept: ColumnElement[bool]) -> Sequence[Json]:
+    rows = await _in_use(connection, code, ("system", "code"), kept)
     return [{**({"system": row.system} if row.system else {}), "code": row.code} for row in rows]
 
 
-async def _profiles(connection: AsyncConnection, reaches: Any) -> Sequence[Json]:
-    return [row.uri for row in await _in_use(connection, "_profile", ("uri",), reaches)]
+async def _profiles(connection: AsyncConnection, kept: ColumnElement[bool]) -> Sequence[Json]:
+    return [row.uri for row in await _in_use(connection, "_profile", ("uri",), kept)]
 
 
 async def _in_use(
-    connection: AsyncConnection, code: str, columns: Iterable[str], reaches: Any
+    connection: AsyncConnection, code: str, columns: Iterable[str], kept: ColumnElement[bool]
 ) -> Sequence[Any]:
     parameter = parameters_of(EVERY_RESOURCE)[code]
     table = KINDS[parameter.type].table
@@ -156,7 +159,7 @@ async def _in_use(
     rows = (
         select(*asked)
         .join(R, R.c.rid == table.c.rid)
-        .where(table.c.param == parameter.number, R.c.deleted == false(), predicate_of(reaches))
+        .where(table.c.param == parameter.number, R.c.deleted == false(), kept)
         .distinct()
         .order_by(*asked)
         .limit(MAX_IN_USE)

@@ -117,7 +117,7 @@ def _require_permission(request: FhirRequest, asked: Asked) -> None:
 
 def _may(access: Access, resource_type: str, permission: Permission) -> bool:
     try:
-        access.reach(resource_type, permission)
+        access.narrow_reach(resource_type, permission)
     except Forbidden:
         return False
     return True

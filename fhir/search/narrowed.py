@@ -20,7 +20,8 @@ def within_narrowed(reach: Reach, resource_type: str, around: Surroundings) -> C
         return within_reach(reach, resource_type)
     lowering = Lowering(around)
     shapes = list(lowering.reach(resource_type, reach))
-    values = [bindparam(f"narrowed_{at}", one, type_=NULLTYPE) for at, one in enumerate(lowering.values)]
+    named = f"narrowed_{resource_type}_"  # a statement may be of several types
+    values = [bindparam(f"{named}{at}", one, type_=NULLTYPE) for at, one in enumerate(lowering.values)]
     return and_(*(shape.holds(R, values) for shape in shapes))
 
 

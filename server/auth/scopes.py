@@ -2,7 +2,7 @@
 
 Both syntaxes are read: version 2 (`patient/Observation.rs`, permissions in the order c r u d s) and version 1
 (`patient/Observation.read`). Rule: a scope that is not understood whole is refused, never widened; so are
-granular scopes (`?category=…`) that the search cannot hold a caller to, and those that write.
+granular scopes (`?category=…`) that the search cannot hold a caller to.
 """
 
 import re
@@ -16,7 +16,6 @@ from server.kernel.faults import Fault
 MAX_SCOPE_TEXT = 8192  # characters of one scope parameter; every R4 type asked for singly stays under it
 
 _ALL = "cruds"
-_HELD_TO_CRITERIA = frozenset({Permission.READ, Permission.SEARCH})
 _VERSION_1: Mapping[str, str] = {"read": "rs", "write": "cud", "*": _ALL}  # SMART 2.2, Scopes for v1 clients
 
 _RESOURCE_SCOPE = re.compile(r"(patient|user|system)/([A-Z][A-Za-z]{0,63}|\*)\.([a-z]+|\*)(\?.*)?", re.ASCII)
@@ -120,17 +119,15 @@ def _resource_scope(token: str) -> ResourceScope:
         raise InvalidScope(f"The scope {token} is not known.")
     context, resource_type, permissions, query = match.groups()
     opened = _permissions(token, permissions)
-    criteria = () if query is None else _criteria(token, resource_type, opened, query[1:])
+    criteria = () if query is None else _criteria(token, resource_type, query[1:])
     return ResourceScope(Context(context), resource_type, opened, token, criteria)
 
 
-def _criteria(token: str, resource_type: str, opened: frozenset[Permission], query: str) -> Criteria:
+def _criteria(token: str, resource_type: str, query: str) -> Criteria:
     """What a granular scope opens only (SMART 2.2, Finer-grained resource constraints)."""
     from fhir.search.narrowed import why_not_held  # here: definitions are read by who needs them
     from fhir.search.narrowing import MAX_CRITERIA, MAX_CRITERIA_TEXT
 
-    if not opened <= _HELD_TO_CRITERIA:
-        raise InvalidScope(f"The scope {token} writes; criteria go with the permissions 'r' and 's'.")
     if len(query) > MAX_CRITERIA_TEXT:
         raise InvalidScope(f"The criteria of a scope are longer than {MAX_CRITERIA_TEXT} characters.")
     try:

@@ -6,7 +6,7 @@ Scopes become grants in `server/auth/scopes.py`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -93,6 +93,11 @@ class Reach:
         if self.narrowed and not self.patient_ids:
             return self.narrowed
         return (Narrowed(self.patient_ids, ()), *self.narrowed)
+
+    def only(self, parts: Sequence[Narrowed]) -> "Reach":
+        """The same with these of its `parts`."""
+        whole = next((part.patient_ids for part in parts if not part.criteria), frozenset[str]())
+        return replace(self, patient_ids=whole, narrowed=tuple(part for part in parts if part.criteria))
 
     @property
     def within(self) -> frozenset[str] | None:

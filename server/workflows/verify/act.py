@@ -22,8 +22,8 @@ from dicomweb.wire.exact import read_exactly
 from dicomweb.wire.faults import UnreadableDataSet, UnwritableDataSet
 from fhir.interactions.authored import put_resource
 from fhir.interactions.etag import Guard
+from fhir.interactions.granted import require_reached
 from fhir.interactions.rewrite import Held, hold_resource
-from fhir.interactions.update import require_reached
 from fhir.interactions.write import Written
 from fhir.model import systems
 from fhir.model.builders.datatypes import (
@@ -36,6 +36,7 @@ from fhir.model.builders.datatypes import (
 from fhir.model.builders.dicom_values import practitioner
 from fhir.model.builders.results import ProvenanceFacts, provenance
 from fhir.model.json_codec import Json, decode_json
+from fhir.search.value import Surroundings
 from server.kernel.access import Access, Reach
 from server.kernel.audit import Action as Act
 from server.kernel.audit import AuditEntry
@@ -88,6 +89,7 @@ class Asked:
     reach: Reach  # for DiagnosticReport.u
     guard: Guard
     word: Verification
+    around: Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ async def _find(unit: UnitOfWork, asked: Asked) -> _Found:
     held = await hold_resource(unit, REPORT, asked.report_id)
     if held is None:
         raise NotFound("No such resource.")
-    await require_reached(unit, asked.reach, held.row)
+    await require_reached(unit, asked.reach, held.row, asked.around)
     asked.guard.require(held.row.version_id)
     report = decode_json(held.text)
     uid = next((each["value"] for each in report.get("identifier", ()) if _is_uid(each)), "")

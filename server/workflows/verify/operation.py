@@ -23,7 +23,8 @@ async def verify_report(door: Door, request: FhirRequest) -> Answer:
     reach = request.access.reach(REPORT, Permission.UPDATE)
     word = read_verification(request)
     guard = read_guard(request.headers)
-    written = await verify(door.services, Asked(request.resource_id, request.access, reach, guard, word))
+    asked = Asked(request.resource_id, request.access, reach, guard, word, door.surroundings())
+    written = await verify(door.services, asked)
     return answer_written(door, request, written)
 
 

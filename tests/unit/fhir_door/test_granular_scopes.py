@@ -61,8 +61,9 @@ FOUND: list[tuple[str, set[str]]] = [
     ("DiagnosticReport?_include=DiagnosticReport:result", {"report", "lab-a"}),
     ("DiagnosticReport?_include=*", {"report", "lab-a", "a"}),
     ("Patient?_revinclude=Observation:subject", {"a", "lab-a"}),
-    ("Patient/{a}/$everything", {"a", "report"}),  # it is not held to criteria: left out
-    ("_history", {"a", "report"}),
+    ("Patient/{a}/$everything", {"a", "report", "lab-a"}),
+    ("Observation/$lastn?patient={a}&category=laboratory,social-history&max=9", {"lab-a"}),
+    ("_history", {"a", "report"}),  # it is not held to criteria: left out
 ]
 
 
@@ -108,12 +109,21 @@ async def test_what_came_to_match_has_no_versions_from_before(client: httpx.Asyn
         assert (await client.get(path + version, headers=HELD)).status_code == status, version
 
 
+async def test_meta_in_use_is_of_what_matches(client: httpx.AsyncClient, stored: Ids) -> None:
+    for name, tag in (("lab-a", "mine"), ("soc-a", "other"), ("lab-b", "other")):
+        tagged = {"name": "meta", "valueMeta": {"tag": [{"code": tag}]}}
+        asked = {"resourceType": "Parameters", "parameter": [tagged]}
+        assert (await client.post(f"/Observation/{stored[name]}/$meta-add", json=asked)).status_code == 200
+    for path in ("/Observation/$meta", "/$meta"):
+        answer = await client.get(path, headers=HELD)
+        assert ("mine" in answer.text, "other" in answer.text) == (True, False), path
+
+
 async def test_what_is_not_held_to_criteria_is_denied(client: httpx.AsyncClient, stored: Ids) -> None:
     body = of_patient("Observation", stored["a"])
     condition = {"if-none-exist": "category=laboratory"}
     asked = [
         client.get("/Observation/_history", headers=HELD),
-        client.get(f"/Observation/$lastn?patient={stored['a']}&category=laboratory", headers=HELD),
         client.post("/Observation", json=body, headers=HELD | condition),
         client.put(f"/Observation/{stored['lab-a']}", json=body | {"id": stored["lab-a"]}, headers=HELD),
         client.delete("/Observation?category=laboratory", headers=HELD),
