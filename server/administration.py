@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -23,6 +24,7 @@ from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import PUBLISHED_US, SigningKeys
 from server.auth.tokens import issue_token
 from server.auth.users.accounts import NewUser, add_user
+from server.http.tls import ends_at, load_context
 from server.kernel.access import Principal, system_access
 from server.kernel.clock import SECOND_US
 from server.kernel.database import Database
@@ -310,6 +312,16 @@ async def _check_redis(settings: Settings) -> str:
     return "answers"
 
 
+async def _check_tls(settings: Settings) -> str:
+    if settings.tls is None:
+        return "none; a proxy in front is expected to serve it"
+    load_context(settings.tls)
+    ends = ends_at(settings.tls.certificate)
+    if ends < datetime.now(UTC):
+        raise NotUsable(f"the certificate ended at {ends.isoformat()}")
+    return f"the certificate ends at {ends.isoformat()}"
+
+
 async def _check_models(_settings: Settings) -> str:
     from server.workflows.models import shipped_bundles
 
@@ -343,6 +355,7 @@ _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "database": _check_database,
     "object store": _check_objects,
     "redis": _check_redis,
+    "TLS": _check_tls,
     "models": _check_models,
     "engine": _check_engine,
 }

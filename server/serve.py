@@ -24,6 +24,7 @@ from server.http.lifeline import Lifeline
 from server.http.memory import tune_allocator
 from server.http.paced_bodies import PacedBodies
 from server.http.supervisor import Plan, Supervisor
+from server.http.tls import ServedTls, load_context
 from server.kernel.audit_months import make_audit_months
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Busy, Fault
@@ -55,6 +56,12 @@ def run(settings: Settings) -> None:
     configure_logging(settings.log_level)
     if settings.worker:
         require_engine()
+    if settings.tls is not None:
+        load_context(settings.tls)
+    elif not settings.is_loopback and not settings.base.startswith("https:"):
+        log.warning(
+            "no TLS: tokens and records cross the network in the clear (tls_certificate, public_base)"
+        )
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     asyncio.run(_prepare(settings))
@@ -79,15 +86,16 @@ def _serve(settings: Settings, listener: socket.socket, lifeline: Lifeline | Non
     """Serve in this process: first the requests under way end, then the worker, then the database."""
     tune_allocator()
     drain = Drain()
-    config = server_config(settings, build_app(settings, build_services(settings), drain))
-    server = DrainingServer(config, WayOut(drain, settings.drain_s, lifeline))
+    tls = ServedTls(settings.tls) if settings.tls else None
+    config = server_config(settings, build_app(settings, build_services(settings), drain), tls)
+    server = DrainingServer(config, WayOut(drain, settings.drain_s, lifeline), tls)
     gc.freeze()  # what is there by now stays; to look through it for garbage would hold up requests
     server.run(sockets=[listener])
     if server.force_exit:
         sys.exit(1)
 
 
-def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+def server_config(settings: Settings, app: FastAPI, tls: ServedTls | None = None) -> uvicorn.Config:
     """How uvicorn serves."""
     logging.getLogger("uvicorn.error").addFilter(_names_no_path)
     return uvicorn.Config(
@@ -102,6 +110,7 @@ def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,  # reports are a few hundred bytes; a window for each channel is not
+        ssl_context_factory=(lambda *_: tls.context) if tls else None,
         proxy_headers=bool(settings.trusted_proxies),  # by default uvicorn believes every loopback client
         forwarded_allow_ips=list(settings.trusted_proxies),
     )

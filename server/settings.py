@@ -20,6 +20,7 @@ from server.kernel.database_limits import DatabaseLimits
 from server.kernel.retention_policy import RetentionPolicy, RetentionRule
 from server.kernel.site import Duplicates, Site
 from server.kernel.subscription_policy import SubscriptionPolicy
+from server.kernel.tls_files import TlsFiles
 from server.kernel.tracing import TracingSettings
 from server.setting_groups.objects import ObjectSettings
 from server.setting_groups.outbound import OutboundSettings
@@ -65,6 +66,10 @@ class Settings(ObjectSettings, OutboundSettings, BaseSettings):
         None,
         description="scheme://host[:port][/path] of every URL in answers; default: the address listened on",
     )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the certificate and its chain, to serve TLS; default: no TLS"
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its private key, 0600")
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Host names accepted beside the loopback names and the public base's"
     )
@@ -246,6 +251,14 @@ class Settings(ObjectSettings, OutboundSettings, BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _tls_is_whole(self) -> "Settings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.tls is not None and not self.base.startswith("https:"):
+            raise ValueError("public_base must be https: with tls_certificate")
+        return self
+
+    @model_validator(mode="after")
     def _registered_only_on_loopback(self) -> "Settings":
         if self.open_registration and not self.is_loopback:
             raise ValueError("open_registration needs a loopback address as host")
@@ -275,7 +288,14 @@ class Settings(ObjectSettings, OutboundSettings, BaseSettings):
     def base(self) -> str:
         """The public base in force."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.public_base or f"http://{host}:{self.port}"
+        return self.public_base or f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """What is served; None: plain HTTP."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return TlsFiles(self.tls_certificate.absolute(), self.tls_key.absolute())
 
     @property
     def prefix(self) -> str:

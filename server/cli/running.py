@@ -29,6 +29,10 @@ def serve(  # noqa: PLR0913, PLR0917  one parameter an option
     workers: Annotated[
         int | None, typer.Option(help="Server processes; more than one needs PostgreSQL.")
     ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of the certificate and its chain, to serve TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key, 0600.")] = None,
 ) -> None:
     """Start the server."""
     share_metrics()
@@ -42,6 +46,8 @@ def serve(  # noqa: PLR0913, PLR0917  one parameter an option
         worker=False if no_worker else None,
         open_registration=True if open_registration else None,
         server_workers=workers,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
     )
     run(settings)
 

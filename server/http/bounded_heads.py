@@ -31,7 +31,13 @@ class BoundedHeads(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser as long as it does not hold too much."""
+        """Feed the parser as long as it does not hold too much; TLS hands over 256 KiB at once."""
+        for at in range(0, len(data), MAX_HEAD_BYTES):
+            self._feed(data[at : at + MAX_HEAD_BYTES])
+            if self.transport.is_closing():
+                return
+
+    def _feed(self, data: bytes) -> None:
         self._held += len(data)
         super().data_received(data)
         if self._held > MAX_HEAD_BYTES and not self.transport.is_closing():

@@ -76,10 +76,11 @@ class ServerProcess:
     process: subprocess.Popen[bytes] | None = None
     clients: list[httpx.Client] = field(default_factory=list)
     authorization: dict[str, str] = field(default_factory=dict)
+    scheme: str = "http"
 
     @property
     def base(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def start(self, *options: str) -> None:
         with socket.socket() as probe:
