@@ -20,6 +20,7 @@ from server.audit.verify import parse_noted, verify_trail
 from server.auth.administration.lists import read_page, select_clients, select_users
 from server.auth.client_keys import require_jwks_uri
 from server.auth.clients import Wanted, add_client
+from server.auth.emergency.review import list_accesses
 from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import PUBLISHED_US, SigningKeys
 from server.auth.tokens import issue_token
@@ -110,6 +111,23 @@ async def rotate_key(settings: Settings) -> str:
     async with open_database(settings) as database:
         kid = await SigningKeys(database, settings.keyring("signing keys")).rotate(ADMINISTRATOR)
     return f"{kid} signs in {PUBLISHED_US // SECOND_US // 3600} hours."
+
+
+async def list_emergencies(settings: Settings, reviewed: bool | None) -> list[str]:
+    """One line an emergency access; `reviewed` None: with and without verdict."""
+    lines: list[str] = []
+    after = 0
+    async with open_database(settings) as database:
+        while after is not None:
+            page = await list_accesses(database, settings.base, reviewed=reviewed, after=after)
+            lines += map(_emergency_line, page["emergency-accesses"])
+            after = page["after"]
+    return lines
+
+
+def _emergency_line(row: dict[str, Any]) -> str:
+    verdict = f" ({row['verdict']} by {row['reviewer']})" if row["verdict"] else ""
+    return f"{row['id']} {row['begun']} {row['user']} Patient/{row['patient_id']}{verdict}: {row['reason']}"
 
 
 async def list_accounts(settings: Settings, of_clients: bool) -> list[str]:

@@ -23,6 +23,7 @@ import dicomweb.worklist.routes
 import fhir.routes
 import server.auth.administration.routes
 import server.auth.authorize.routes
+import server.auth.emergency.routes
 import server.auth.registration.routes
 import server.auth.routes
 import server.http.health
@@ -268,6 +269,7 @@ def _administration(services: Services, archive: Archive) -> list[APIRouter]:
         server.workflows.corrections.routes.build_router(services, archive),
         server.workflows.deletion.routes.build_router(services),
         server.workflows.launches.routes.build_router(services),
+        server.auth.emergency.routes.build_router(services),
         server.workflows.retention.routes.build_router(services),
         server.workflows.subscriptions.routes.build_router(services),
     ]

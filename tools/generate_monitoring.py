@@ -96,6 +96,7 @@ RECORD = [
     *requests('group=~"fhir-.*|auth|admin"'),
     p95("Audit of reads, until durable", "isthmus_audit_seconds"),
     Panel("Audit not written", "short", f"sum(increase(isthmus_audit_failures_total{RATE}))"),
+    Panel("Emergency accesses, not reviewed", "short", "max(isthmus_emergency_accesses_unreviewed)"),
 ]
 AI = [
     Panel("Workitems", "short", "max by (state) (isthmus_workitems)", "state"),

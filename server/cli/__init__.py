@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from server.cli import accounts, content, running, upkeep
+from server.cli import accounts, content, emergency, running, upkeep
 from server.cli.options import errors
 from server.kernel.faults import Fault
 
@@ -34,6 +34,7 @@ for name, group in (
     ("client", accounts.client),
     ("user", accounts.user),
     ("keys", accounts.keys),
+    ("emergency", emergency.commands),
     ("models", content.models),
     ("viewer", upkeep.viewer),
     ("terminology", content.terminology),

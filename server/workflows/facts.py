@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from server.auth.emergency.review import emergency_facts
 from server.http.health import Readiness
 from server.http.metrics import Metrics
 from server.kernel.backups import backup_facts
@@ -36,4 +37,5 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     metrics.watch("storage", lambda: storage_facts(services))
     metrics.watch("backup", lambda: backup_facts(services.database))
     metrics.watch("outbox", lambda: outbox_facts(services.database))
+    metrics.watch("emergency", lambda: emergency_facts(services.database))
     metrics.watch("subscriptions", lambda: subscription_facts(services.database))

@@ -161,6 +161,8 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
             ("DELETE", "/users/{name}/sessions/{session}"),
             ("GET", "/users/{name}/grants"),
             ("DELETE", "/users/{name}/grants/{grant}"),
+            ("GET", "/emergency-accesses"),
+            ("POST", "/emergency-accesses/{number}/review"),
             ("POST", "/registration-tokens"),
             ("GET", "/clients"),
             ("POST", "/clients"),

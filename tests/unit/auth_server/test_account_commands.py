@@ -1,12 +1,19 @@
 """Users, clients and keys by the command line (DESIGN §4)."""
 
+import asyncio
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from server.auth.emergency.access import note_access
+from server.auth.users.accounts import User
+from server.auth.users.roles import Role
 from server.cli import cli
+from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault
 
 PASSWORD = "correct horse battery"
@@ -55,6 +62,29 @@ def test_clients(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert run("client", "list").splitlines() == lines
     with pytest.raises(Fault, match="no such client"):
         run("client", "disable", client_id)
+
+
+def test_emergency_accesses(run: Run) -> None:
+    run("user", "add", "ada")
+    assert run("emergency", "list") == ""
+    database = Database(os.environ["ISTHMUS_DATABASE_URL"])
+
+    async def broken(unit: UnitOfWork) -> None:
+        ada = User(1, "ada", "Dr Ada", Role.CLINICIAN, None, None)
+        await note_access(unit, ada, "app", (1, "p1"), "She was unconscious")
+
+    async def work() -> None:
+        await database.transact(broken)
+        await database.close()
+
+    asyncio.run(work())
+    listed = r"1 \S+ ada Patient/p1: She was unconscious\n"
+    assert re.fullmatch(listed, run("emergency", "list"))
+    run("emergency", "review", "1", "--verdict", "not-justified", "--note", "Nobody knew of it")
+    assert run("emergency", "list") == ""
+    assert " (not-justified by system:administrator): " in run("emergency", "list", "--all")
+    with pytest.raises(Fault, match="has been reviewed"):
+        run("emergency", "review", "1", "--verdict", "justified")
 
 
 def test_keys_and_registration_tokens(run: Run) -> None:

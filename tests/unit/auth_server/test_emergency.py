@@ -1,5 +1,6 @@
 """Breaking the glass: for whom, for a reason, for an hour; and who looks at it (45 CFR 164.312(a)(2)(ii))."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from server.auth.clients import Wanted, add_client
-from server.auth.emergency.access import LASTS_US, one_line
+from server.auth.emergency.access import LASTS_US, note_access, one_line
+from server.auth.emergency.review import Reviewed, Verdict, emergency_facts, list_accesses, review
 from server.auth.grants.code import Bound, new_code
 from server.auth.grants.context import LaunchContext
 from server.auth.grants.grant import Allowed, find_grant, new_grant
@@ -134,6 +136,54 @@ async def test_whom_it_is_not_for(browser: Browser) -> None:
     assert await rows(browser.database, EmergencyAccess) == []
 
 
+async def test_an_auditor_looks_at_it_once(browser: Browser) -> None:
+    url, page = await at_emergency(browser)
+    bearer = {"ada": (await browser.tokens(await break_glass(browser, url, page)))["access_token"]}
+    record = "/fhir/Patient/p1?_format=json"
+    assert (await browser.http.get(record, headers=_by(bearer["ada"]))).status_code == 200
+    wanted = Wanted("Trail", "user/AuditEvent.rs openid", redirect_uris=[pages.BACK])
+    browser.client_id = (await add_client(browser.database, wanted)).client_id
+    url, page = await browser.log_in("aud", scope="user/AuditEvent.rs openid", prompt="login")
+    allowed = await browser.send(url, page, "allow", scope="user/AuditEvent.rs")
+    bearer["aud"] = (await browser.tokens(allowed))["access_token"]
+    for name, scope in (("siem", "system/AuditEvent.rs"), ("ada, by an administrator", "system/*.cruds")):
+        bearer[name] = await issue_token(browser.database, scope=scope, subject="user:ada")
+    listed, place = "/admin/api/emergency-accesses", "/admin/api/emergency-accesses/1/review"
+    told = (await browser.http.get(listed, params={"reviewed": False}, headers=_by(bearer["aud"]))).json()
+    (access,) = told["emergency-accesses"]
+    assert (access["user"], access["patient_id"], access["reason"]) == ("ada", "p1", REASON)
+    assert (access["verdict"], access["client_id"] == browser.client_id) == (None, False)
+    count = httpx.URL(access["audit_events"]).copy_add_param("_summary", "count")
+    assert (await browser.http.get(count, headers=_by(bearer["aud"]))).json()["total"] == 1
+    verdict = {"verdict": "justified", "note": "Asked the ward\x1b"}
+    for name in ("ada", "siem"):
+        assert (await browser.http.get(listed, headers=_by(bearer[name]))).status_code == 403, name
+        assert (await browser.http.post(place, json=verdict, headers=_by(bearer[name]))).status_code == 403
+    for name, path, said, status in (
+        ("ada, by an administrator", place, verdict, 403),  # their own
+        ("aud", place, {}, 400),
+        ("aud", place, {"verdict": "fine"}, 400),
+        ("aud", place, {**verdict, "note": "x" * 501}, 400),
+        ("aud", place.replace("1", "2"), verdict, 404),
+        ("aud", place, verdict, 204),
+        ("aud", place, verdict, 409),
+    ):
+        answer = await browser.http.post(path, json=said, headers=_by(bearer[name]))
+        assert answer.status_code == status, (name, said, answer.text)
+    assert (await browser.http.get(f"{listed}?reviewed=false", headers=_by(bearer["aud"]))).json() == {
+        "emergency-accesses": [],
+        "after": None,
+    }
+    (access,) = (await browser.http.get(listed, headers=_by(bearer["aud"]))).json()["emergency-accesses"]
+    assert (access["reviewer"], access["note"]) == ("user:aud", "Asked the ward")
+    (entry,) = await rows(browser.database, AuditRow, interaction="review-emergency")
+    assert (entry.principal, entry.resource_id, entry.patient_id) == ("user:aud", "1", "p1")
+
+
+def _by(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
 async def test_it_ends_by_itself(database: Database) -> None:
     """After an hour nothing of the grant stands: token, code, introspection, Subscriptions."""
     flow = await grants.make_flow(database)
@@ -141,6 +191,8 @@ async def test_it_ends_by_itself(database: Database) -> None:
     allowed = Allowed("app", flow.user, flow.session.id, scopes, "p1", LaunchContext(), "BTG", LASTS_US)
 
     async def work(unit: UnitOfWork) -> tuple[int, list[str]]:
+        await note_access(unit, flow.user, "app", (1, "p1"), REASON)
+
         def made(c: Any) -> tuple[int, list[str]]:
             grant_id = new_grant(c, allowed, unit.now_us)
             bound = Bound(grants.REDIRECT, grants.CHALLENGE)
@@ -157,6 +209,13 @@ async def test_it_ends_by_itself(database: Database) -> None:
     assert access.origin is not None
     async with database.read() as connection:
         assert await access_by(connection, access.origin, access.principal) is not None
+    (told,) = (await list_accesses(database, "", reviewed=False, after=0))["emergency-accesses"]
+    assert (told["grant_id"], told["audit_events"] is None) == (grant_id, False)
+    assert next(each.values[0][1] for each in await emergency_facts(database)) == 1.0
+    verdicts = [review(database, told["id"], grants.ADMIN, Verdict.JUSTIFIED, None) for _ in range(3)]
+    given = await asyncio.gather(*verdicts, return_exceptions=True)
+    assert sorted(map(type, given), key=str) == [type(None), Reviewed, Reviewed]
+    assert [each.values[0][1] for each in await emergency_facts(database)] == [0.0, 0.0]
     await grants.move(database, OAuthGrant, "expires_us", LASTS_US)
     assert await flow.access(reply.body) is None
     assert (await flow.redeem(late_code)).status == 400

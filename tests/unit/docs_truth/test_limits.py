@@ -47,6 +47,7 @@ ALSO = (
     "server.auth.client_keys.AGAIN_US",
     "server.auth.client_keys.FRESH_US",
     "server.auth.emergency.access.LASTS_US",
+    "server.auth.emergency.review.COUNTED",
     "server.auth.token_endpoint.TOKEN_TTL_S",
     "server.auth.tokens.CACHE_TOKENS",
     "server.auth.tokens.CACHE_US",
