@@ -20,6 +20,7 @@ from server.kernel.access import Access, Context, Grant, Permission, Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.clock import now_us
 from server.kernel.services import Services
+from tests.asked_in_turn import asked_in_turn
 
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 
@@ -156,7 +157,7 @@ async def test_one_is_read_by_the_id_that_a_search_tells(
     assert len(trail) == 9
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("query", "matches"),
     [
         ("patient=ada", ["wado", "qido", "read"]),
@@ -252,7 +253,7 @@ async def test_page_token_is_of_its_search(client: httpx.AsyncClient, services: 
     assert (await client.get(f"/AuditEvent?patient=ben&_count=1&_page={token}")).status_code == 400
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "query",
     [
         "date=never",

@@ -13,6 +13,7 @@ from fhir.binaries import interactions, receive, stored
 from fhir.binaries.content import CHUNK_BYTES, MAX_BINARY_BYTES
 from fhir.binaries.stored import CHUNK, CONTENT, UPLOAD, sweep_uploads
 from server.kernel.services import Services
+from tests.asked_in_turn import asked_in_turn
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 JSON = {"accept": "application/fhir+json"}
@@ -87,7 +88,7 @@ async def test_binary_without_data(client: httpx.AsyncClient) -> None:
     assert (await client.get(f"/Binary/{made['id']}", headers=ANY)).content == b""
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("asked", "status", "part"),
     [
         ("bytes=0-9", 206, slice(0, 10)),
@@ -154,7 +155,7 @@ async def test_picture_is_shown_under_the_same_guard(client: httpx.AsyncClient) 
     assert answer.headers["content-security-policy"].startswith("sandbox;")
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "resource",
     [
         {"contentType": "a/b\r\nSet-Cookie: x=y"},

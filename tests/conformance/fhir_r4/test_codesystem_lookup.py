@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.asked_in_turn import asked_in_turn
+
 from .terms import STONES, parameters, stones, told
 
 Json = Any
@@ -42,7 +44,7 @@ async def test_by_coding(client: httpx.AsyncClient, stored: str) -> None:
     assert "designation" not in found
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("asked", "header", "display"),
     [
         ("&displayLanguage=de", None, "Granit"),
@@ -110,7 +112,7 @@ async def test_what_is_written_counts_at_once(client: httpx.AsyncClient, stored:
     assert (await client.get(url)).status_code == 404
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("asked", "status", "code"),
     [
         (f"system={STONES}&code=marble", 404, "not-found"),

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.asked_in_turn import asked_in_turn
+
 from .terms import STONES, parameters, stones, told
 
 Json = Any
@@ -17,7 +19,7 @@ async def stored(create: Callable[..., Any]) -> str:
     return str(await create(stones()))
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("a", "b", "outcome"),
     [
         ("granite", "granite", "equivalent"),

@@ -10,6 +10,7 @@ from fhir.interactions import patch as patching
 from fhir.interactions.body import MAX_RESOURCE_BYTES
 from fhir.interactions.policed import references_of
 from fhir.model.json_codec import MAX_DEPTH
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.fhir_r4.bundles import bundle, entry, observation, patient, statuses
 
 JSON_PATCH = {"content-type": "application/json-patch+json"}
@@ -21,7 +22,7 @@ async def patched(client: httpx.AsyncClient, resource_id: str, body: Any) -> htt
     return await client.patch(f"/Patient/{resource_id}", content=content, headers=JSON_PATCH)
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "body",
     [
         pytest.param(b'[{"op":' + b"[" * 3000 + b"]" * 3000 + b',"path":"/active"}]', id="deep operation"),

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.fhir_r4.bundles import entry, observation, patient, transaction
 
 MINE = "Observation?identifier=http://lab|1"
@@ -27,7 +28,7 @@ async def test_conditional_update_of_a_transaction_is_found_and_confined(
         assert len(await ids("/Observation", **confine(ada))) == 1
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "criteria",
     [
         "identifier=http://mrn|1&name=",

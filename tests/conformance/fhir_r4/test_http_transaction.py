@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from fhir.bundles import read as reading
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.fhir_r4.bundles import (
     bundle,
     entry,
@@ -84,7 +85,7 @@ async def test_deletes_come_first_and_reads_last(client: httpx.AsyncClient, crea
     assert "resource" not in answer["entry"][4]
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("bad", "status", "expression"),
     [
         pytest.param(
@@ -159,7 +160,7 @@ async def test_one_refused_entry_refuses_all(
     assert await count(client, "Patient") == 0
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "body",
     [
         pytest.param(b"{", id="no JSON"),

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.asked_in_turn import asked_in_turn
+
 TAG, LABEL = {"system": "urn:t", "code": "x"}, {"system": "urn:l", "code": "R"}
 
 
@@ -64,7 +66,7 @@ async def test_in_use_on_a_type_and_everywhere(
     assert returned(await client.get("/Patient/$meta", headers=confine(patient)))["profile"] == ["urn:p"]
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("method", "path", "body", "status"),
     [
         ("GET", "{one}/$meta-add", None, 405),

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.asked_in_turn import asked_in_turn
+
 LOINC = "http://loinc.org"
 
 
@@ -62,7 +64,7 @@ class TestEverything:
             url = f"/Patient/ada/$everything?{urlsplit(links['next']).query}" if "next" in links else ""
         assert sorted(seen) == ["ada", "new", "old", "undated"]
 
-    @pytest.mark.parametrize(
+    @asked_in_turn(
         ("query", "ids"),
         [
             ("_type=Observation", ["new", "old", "undated"]),
@@ -82,7 +84,7 @@ class TestEverything:
         body["parameter"].append({"name": "start", "valueDate": "2010-01-01"})
         assert sorted(found(await client.post("/Patient/ada/$everything", json=body))) == ["new", "undated"]
 
-    @pytest.mark.parametrize(
+    @asked_in_turn(
         ("path", "status"),
         [
             ("/Patient/none/$everything", 404),

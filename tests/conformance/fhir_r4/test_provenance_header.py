@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
+
+from tests.asked_in_turn import asked_in_turn
 
 PROVENANCE = {
     "resourceType": "Provenance",
@@ -81,7 +82,7 @@ async def test_transaction_has_one_for_all(client: httpx.AsyncClient) -> None:
     assert (await client.post("", json=bundle, headers=HEADER)).status_code == 400
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "header",
     [
         "",

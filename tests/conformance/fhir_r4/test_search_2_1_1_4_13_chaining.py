@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from fhir.search.criteria import MAX_CHAIN_DEPTH
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.fhir_r4.searching import check, observation
 
 MRN = "urn:mrn"
@@ -100,7 +101,7 @@ async def test_reverse_chaining(client: httpx.AsyncClient, names: dict[str, str]
     )
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "search",
     [
         pytest.param("code.name=x", id="no reference"),

@@ -11,6 +11,7 @@ from fhir.capability import ServerFacts
 from fhir.interactions.door import Policy
 from fhir.interactions.included import MAX_ROUNDS
 from fhir.offer import render_capabilities
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.fhir_r4.searching import check, observation
 
 
@@ -112,7 +113,7 @@ async def test_iterating_ends_far_from_the_matches(
     assert entries[-1]["search"]["mode"] == "outcome"
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "search",
     ["_include=Patient", "_include=Patient:gender", "_include=Nope:link", "_include=Observation:subject",
      "_revinclude=Patient:gender", "_include=Patient:link:Nope", "_include:iterate=Nope:*"],

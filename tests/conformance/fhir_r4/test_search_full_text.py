@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from fhir.search.full_text import MAX_WORDS, text_row
+from tests.asked_in_turn import asked_in_turn
 
 DIV = (
     '<div xmlns="http://www.w3.org/1999/xhtml"><p>Grüße: <b>metastases</b> of the liver&nbsp;seen.</p></div>'
@@ -25,7 +26,7 @@ async def reports(create: Callable[..., Any]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("query", "found"),
     [
         ("_text=metastases", ["told"]),
@@ -63,9 +64,7 @@ async def test_without_a_word_that_must_occur(client: httpx.AsyncClient, code: s
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize(
-    "asked", ["x') OR 1=1 --", "content : x", "x*", "NEAR(a b)", "a:*b", "'", "a\\", "^a", "{a}"]
-)
+@asked_in_turn("asked", ["x') OR 1=1 --", "content : x", "x*", "NEAR(a b)", "a:*b", "'", "a\\", "^a", "{a}"])
 async def test_the_databases_own_words_mean_nothing(
     client: httpx.AsyncClient, reports: dict[str, str], asked: str
 ) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.asked_in_turn import asked_in_turn
+
 LONG = "a" * 60_000
 STEEP = "x://" + "/a" * 240  # a URI with as many beginnings
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("resource_type", "form", "status"),
     [
         ("Patient", {"name:contains": LONG}, 400),  # SQLite takes no such pattern
@@ -47,7 +49,7 @@ async def test_numbers_that_operations_take(client: httpx.AsyncClient, path: str
     assert (await client.get(f"/{path}")).status_code == status
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("search", "expected"),
     [
         ("9999-12-31", ["last"]),
@@ -66,7 +68,7 @@ async def test_the_first_and_the_last_day(
 ) -> None:
     for name, day in (("first", "0001-01-01"), ("last", "9999-12-31")):
         patient = {"resourceType": "Patient", "id": name, "birthDate": day}
-        assert (await client.put(f"/Patient/{name}", json=patient)).status_code == 201
+        assert (await client.put(f"/Patient/{name}", json=patient)).is_success
     bundle = (await client.get(f"/Patient?birthdate={search}&_sort=_id")).json()
     assert [entry["resource"]["id"] for entry in bundle.get("entry", [])] == expected
 

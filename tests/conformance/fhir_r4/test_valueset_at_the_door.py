@@ -9,8 +9,12 @@ import pytest
 from fhir.interactions.door import Policy
 from fhir.operations import OPERATIONS
 from fhir.routes import Offer
+from tests.asked_in_turn import asked_in_turn
+from tests.conftest import sqlite_first
 
 from .terms import STONES, parameters, stones
+
+pytestmark = sqlite_first  # the definitions' own tests use both databases
 
 Json = Any
 URL = "http://example.org/ValueSet/igneous"
@@ -103,7 +107,7 @@ async def test_refused(client: httpx.AsyncClient, stored: str) -> None:
         assert (answer.status_code, answer.json()["resourceType"]) == (status, "OperationOutcome"), path
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "body",
     [
         b"[]",
@@ -181,7 +185,7 @@ async def profiles(create: Callable[..., Any], stored: str) -> None:
     await create({**definition, **further, "differential": {"element": elements[:1]}})
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("context", "code"),
     [
         pytest.param(f"{R4_TYPES}Observation#Observation.status", "final", id="of R4"),
@@ -204,7 +208,7 @@ async def test_an_element_names_its_value_set(client: httpx.AsyncClient, context
     assert {"name": "result", "valueBoolean": True} in answer.json()["parameter"], answer.text
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("asked", "status"),
     [
         pytest.param({"context": f"{PROFILE}#Observation.value"}, 404, id="an element without a binding"),

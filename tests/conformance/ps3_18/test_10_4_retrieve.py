@@ -16,6 +16,7 @@ from server.kernel.access import Access
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.ps3_18.kit import (
     MULTIPART,
     as_file,
@@ -27,6 +28,9 @@ from tests.conformance.ps3_18.kit import (
     place,
 )
 from tests.conformance.ps3_18.test_10_5_store import rows
+from tests.conftest import sqlite_first
+
+pytestmark = sqlite_first  # test_isolation.py retrieves all of it from both databases
 
 PIXELS = bytes(range(32))
 CODED = [b"\xff\x4f\xff\x51first" + bytes(1), b"\xff\x4f\xff\x51second"]
@@ -100,7 +104,7 @@ async def test_instance_as_single_part(archive: httpx.AsyncClient) -> None:
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("path", "accept", "status"),
     [
         pytest.param(STUDY, "*/*", 200, id="anything"),
@@ -124,7 +128,7 @@ async def test_negotiation(archive: httpx.AsyncClient, path: str, accept: str, s
     assert (await get(archive, path, accept)).status_code == status
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "path",
     [
         "/dicom-web/studies/1.2.3",
@@ -173,7 +177,7 @@ async def test_bulk_data_uris_of_metadata_lead_to_the_values(archive: httpx.Asyn
     assert (head["Content-Type"], body) == ("application/octet-stream", PIXELS)
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("asked", "status", "start", "stop"),
     [
         ("bytes=4-7", 206, 4, 8),
@@ -290,7 +294,7 @@ async def test_coded_frames_that_are_none_are_not_decoded(archive: httpx.AsyncCl
     assert (await get(archive, f"{CODED_IMAGE.path}/frames/1", OCTETS)).status_code == 422
 
 
-@pytest.mark.parametrize("listed", ["0", "-1", "one", "1,", "1;2", "1,,2", "9" * 10, "1,1", "1,2,1"])
+@asked_in_turn("listed", ["0", "-1", "one", "1,", "1;2", "1,,2", "9" * 10, "1,1", "1,2,1"])
 async def test_frame_lists_that_are_none(archive: httpx.AsyncClient, listed: str) -> None:
     assert (await get(archive, f"{PLAIN.path}/frames/{listed}")).status_code == 400
 

@@ -20,6 +20,9 @@ from pydicom.uid import (
 from dicomweb.store import limits, metadata_request, receive
 from server.kernel.access import Access
 from tests.conformance.ps3_18.kit import BOUNDARY, DICOM_JSON, Place, confined_to, place
+from tests.conftest import sqlite_first
+
+pytestmark = sqlite_first  # what is read is in files
 
 Json = dict[str, Any]
 Part = tuple[dict[str, str], bytes]

@@ -28,6 +28,7 @@ from server.kernel.services import Services
 from server.kernel.tables import AuditRow, OutboxEvent
 from server.workflows.orders import Accession
 from server.workflows.projection import accession_of
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.ps3_18.kit import (
     DICOM_JSON,
     MULTIPART,
@@ -128,7 +129,7 @@ async def test_single_part_body_is_taken(client: httpx.AsyncClient) -> None:
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("body", "content_type", "status"),
     [
         pytest.param(b"", MULTIPART, 400, id="empty"),

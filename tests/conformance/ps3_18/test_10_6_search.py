@@ -14,6 +14,7 @@ from dicomweb.search.conditions import MAX_LISTED_CODES
 from dicomweb.store.index import supersede_instances
 from server.kernel.access import Access
 from server.kernel.services import Services
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.ps3_18.kit import (
     DICOM_JSON,
     MULTIPART,
@@ -144,7 +145,7 @@ async def test_table_10_6_3_5_instance_attributes(archive: httpx.AsyncClient) ->
     }
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("path", "count"),
     [
         ("/studies", 3),
@@ -169,7 +170,7 @@ async def test_all_series_and_instances_carry_study_attributes(archive: httpx.As
         assert first(answer, "00080060") == "MR"
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("parameters", "studies"),
     [
         pytest.param({"StudyInstanceUID": place(2).study}, [2], id="UID"),
@@ -236,7 +237,7 @@ async def test_tables_10_6_1_study_matching(
         assert "Warning" not in response.headers
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("parameters", "studies"),
     [
         ({"Modality": "MR"}, [2]),
@@ -395,7 +396,7 @@ async def test_series_returns_with_a_successor(archive: httpx.AsyncClient, servi
     assert first(answer, "00201209") == 1
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("accept", "status"),
     [
         ("application/dicom+json", 200),

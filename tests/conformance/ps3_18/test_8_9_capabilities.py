@@ -17,8 +17,12 @@ from dicomweb.capabilities.media_types import PAYLOADS
 from server.kernel.access import Access
 from server.kernel.faults import Fault
 from server.kernel.services import Services
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.ps3_18.kit import Injected, granted
+from tests.conftest import sqlite_first
 from tests.services.routers import add_router
+
+pytestmark = sqlite_first  # documents only
 
 
 @pytest.fixture
@@ -107,7 +111,7 @@ async def test_every_route_is_in_the_table_of_media_types(anyone: httpx.AsyncCli
 BY_THE_ROOF = next(pattern for pattern in PAYLOADS if "delete" in pattern)  # and the worklist's events
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("path", "allow"),
     [
         ("/studies", "GET, HEAD, OPTIONS, POST"),

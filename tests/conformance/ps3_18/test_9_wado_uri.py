@@ -11,6 +11,7 @@ import dicomweb.wado_uri.routes
 from dicomweb.tables import Study
 from server.kernel.access import Access
 from server.kernel.services import Services
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.ps3_18.kit import (
     EVERYTHING,
     MULTIPART,
@@ -23,7 +24,10 @@ from tests.conformance.ps3_18.kit import (
     place,
 )
 from tests.conformance.ps3_18.test_10_5_store import rows
+from tests.conftest import sqlite_first
 from tests.services.routers import add_router
+
+pytestmark = sqlite_first  # 10.4 finds the same instances on both databases
 
 HERE = place(1)
 FILE = ct_file(HERE)
@@ -64,7 +68,7 @@ async def test_instance_as_it_was_stored(wado: httpx.AsyncClient) -> None:
     assert again.status_code == 304
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("changes", "status"),
     [
         pytest.param({"requestType": None}, 400, id="no requestType"),

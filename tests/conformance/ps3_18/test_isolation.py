@@ -11,6 +11,7 @@ from dicomweb.routes import build_router
 from dicomweb.tables import Study
 from server.kernel.access import Access, Context, Grant
 from server.kernel.services import Services
+from tests.asked_in_turn import asked_in_turn
 from tests.conformance.ps3_18.kit import ALL, MULTIPART, confined_to, ct_file, multipart, place
 from tests.conformance.ps3_18.test_10_5_store import rows
 
@@ -83,7 +84,7 @@ def test_every_route_is_here(services: Services) -> None:
     assert routes == SEARCHES | RETRIEVALS | STORES
 
 
-@pytest.mark.parametrize("template", sorted(path for _, path in RETRIEVALS))
+@asked_in_turn("template", sorted(path for _, path in RETRIEVALS))
 async def test_retrieval(patient: httpx.AsyncClient, template: str) -> None:
     assert (await patient.get(url(template, MINE))).status_code == 200
     missing = await patient.get(url(template, place(99)))
@@ -93,7 +94,7 @@ async def test_retrieval(patient: httpx.AsyncClient, template: str) -> None:
         assert response.content == missing.content
 
 
-@pytest.mark.parametrize("template", sorted(path for _, path in SEARCHES))
+@asked_in_turn("template", sorted(path for _, path in SEARCHES))
 async def test_search(patient: httpx.AsyncClient, template: str) -> None:
     answers = (await patient.get(url(template, MINE), params={"includefield": "all"})).json()
     assert [answer["0020000D"]["Value"][0] for answer in answers] == [MINE.study]
@@ -102,7 +103,7 @@ async def test_search(patient: httpx.AsyncClient, template: str) -> None:
         assert (response.status_code, response.content) == (200, b"[]")
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("parameters", "total"),
     [
         ({"PatientID": "P2"}, "0"),
@@ -160,7 +161,7 @@ async def test_granular_scope_opens_no_studies(
         assert (await patient.get(url(template, MINE))).status_code == 403
 
 
-@pytest.mark.parametrize(("method", "template"), sorted(SEARCHES | RETRIEVALS | STORES))
+@asked_in_turn(("method", "template"), sorted(SEARCHES | RETRIEVALS | STORES))
 async def test_no_token_no_answer(client: httpx.AsyncClient, method: str, template: str) -> None:
     response = await client.request(method, url(template, MINE), headers={"Authorization": ""})
     assert response.status_code == 401

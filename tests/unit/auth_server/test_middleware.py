@@ -17,6 +17,7 @@ from server.kernel.faults import Busy, Fault
 from server.kernel.read_audit import ReadAudit
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
+from tests.asked_in_turn import asked_in_turn
 
 BASE = "http://testserver"
 
@@ -110,7 +111,7 @@ async def test_no_token_is_401_in_the_words_of_the_door(app: Recorder, door: Doo
     assert app.called == 0
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "authorization",
     [
         "Bearer unknown",

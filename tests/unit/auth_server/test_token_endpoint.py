@@ -28,6 +28,7 @@ from server.kernel.envelope import Keyring
 from server.kernel.local_store import LocalObjectStore
 from server.kernel.read_audit import ReadAudit
 from server.kernel.services import Services
+from tests.asked_in_turn import asked_in_turn
 from tests.services.routers import add_router
 
 BASE = "http://localhost"
@@ -131,7 +132,7 @@ async def test_scope_is_cut_to_the_client(
     assert response.json()["scope"] == granted
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "scope",
     ["system/Observation.rs", "user/Patient.rs", "patient/Patient.rs", "openid", "", "sys\x00tem", "x y"],
 )
@@ -147,7 +148,7 @@ def unsigned(client_id: str) -> str:
     return f"{part({'alg': 'none', 'kid': 'r1'})}.{part(claims)}."
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "claims",
     [
         pytest.param({"aud": "https://elsewhere/token"}, id="other audience"),
@@ -239,7 +240,7 @@ async def test_secret_does_not_stand_for_a_key(server: Server, key_client: str) 
     assert refused(await server.post(data=form(client_id=key_client)))
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("content", "content_type"),
     [
         pytest.param(b"{}", "application/json", id="JSON"),
@@ -256,9 +257,7 @@ async def test_malformed_form_is_refused(server: Server, content: bytes, content
     assert refused(await server.post(content=content, headers=headers), "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "value", ["Basic", "Basic !!!", "Basic /w==", "Basic YQ==", "Bearer abc", "Negotiate"]
-)
+@asked_in_turn("value", ["Basic", "Basic !!!", "Basic /w==", "Basic YQ==", "Bearer abc", "Negotiate"])
 async def test_malformed_basic_header_is_401(server: Server, value: str) -> None:
     assert refused(await server.post(data=form(), headers={"Authorization": value}))
 
@@ -287,7 +286,7 @@ async def test_another_client_id_beside_the_credentials(
     assert refused(await server.post(endpoint, data=body), "invalid_request")
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("grant", "error"),
     [
         ("password", "unsupported_grant_type"),

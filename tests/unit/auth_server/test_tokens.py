@@ -18,6 +18,7 @@ from server.auth.tokens import (
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
+from tests.asked_in_turn import asked_in_turn
 
 
 async def test_text_of_the_token_is_not_in_the_database(database: Database) -> None:
@@ -36,7 +37,7 @@ async def test_tokens_differ(database: Database) -> None:
     assert all(len(token) >= 43 for token in tokens)  # 256 bits
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("scope", "patient"),
     [
         ("", None),
@@ -51,7 +52,7 @@ async def test_issue_refuses_scope(database: Database, scope: str, patient: str 
         await issue_token(database, scope=scope, patient=patient)
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("patient", "ttl_s"),
     [("Patient/p1", 60), ("", 60), ("a" * 65, 60), (None, 0), (None, -5), (None, 10**9)],
 )

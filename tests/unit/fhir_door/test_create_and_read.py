@@ -18,6 +18,7 @@ from server.kernel.access import Principal
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow, OutboxEvent, PatientIdentity
+from tests.asked_in_turn import asked_in_turn
 
 JSON = {"content-type": "application/fhir+json"}
 AUDIT, EVENT, IDENTITY = table_of(AuditRow), table_of(OutboxEvent), table_of(PatientIdentity)
@@ -49,7 +50,7 @@ async def test_create_keeps_the_text(client: httpx.AsyncClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("sent", "status"),
     [
         (['W/"1"'], 304),
@@ -111,7 +112,7 @@ async def test_update_of_an_unknown_id_creates(client: httpx.AsyncClient) -> Non
     assert (answer.status_code, answer.json()["id"], answer.headers["etag"]) == (201, "x1", 'W/"1"')
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("content", "headers", "status"),
     [
         (b'{"resourceType":"Patient","gender":"blue"}', JSON, 400),

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from fhir.search.compartment import MAX_PATIENTS
+from tests.asked_in_turn import asked_in_turn
 
 SECRET = "Hidden"
 
@@ -132,7 +133,7 @@ async def test_writes_by_name_and_by_condition(
     assert (await client.delete(own, headers=confine(world.ada, permissions="cru"))).status_code == 403
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("search", "count"),
     [
         ("Patient", 1),
@@ -254,7 +255,7 @@ async def test_update_only_inside_the_own_compartment(
     assert (await client.put(f"/Observation/{mine}", json=stay, headers=as_ada)).status_code == 200
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("change", "status"),
     [
         pytest.param({"telecom": [{"system": "phone", "value": "+1"}]}, 200, id="what is not matched"),
@@ -354,7 +355,7 @@ def of_somebody(ada: str, ben: str) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", of_somebody("a", "b"))
+@asked_in_turn("case", of_somebody("a", "b"))
 async def test_what_names_somebody_else_is_nobodys(
     client: httpx.AsyncClient,
     world: World,
@@ -440,7 +441,7 @@ def of_two(one: str, other: str) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.parametrize("case", of_two("a", "b"))
+@asked_in_turn("case", of_two("a", "b"))
 async def test_what_names_two_patients_needs_both(
     client: httpx.AsyncClient,
     world: World,

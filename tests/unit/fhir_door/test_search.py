@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from fhir.search.criteria import MAX_VALUES, MAX_VALUES_TOGETHER
+from tests.asked_in_turn import asked_in_turn
 
 Ids = Callable[..., Any]
 
@@ -44,7 +45,7 @@ async def names(create: Callable[..., Any]) -> dict[str, str]:
     return {value: key for key, value in made.items()}
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("search", "expected"),
     [
         # token
@@ -135,7 +136,7 @@ async def observations(create: Callable[..., Any]) -> dict[str, str]:
     return {value: key for key, value in made.items()}
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("search", "expected"),
     [
         ("value-quantity=5", "five"),
@@ -241,7 +242,7 @@ async def test_uris(create: Callable[..., Any], ids: Ids) -> None:
     assert await ids("/ValueSet?url:above=http://a.test/x/y") == [one, two]
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "search",
     [
         "_graph=x",
@@ -257,7 +258,7 @@ async def test_what_is_not_offered_is_refused(client: httpx.AsyncClient, search:
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "not-supported")
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     "search",
     [
         "date=yesterday",
@@ -302,7 +303,7 @@ async def test_unknown_parameters(client: httpx.AsyncClient) -> None:
     assert "nope" in strict.json()["issue"][0]["diagnostics"]
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("path", "headers", "status"),
     [
         ("/Patient?_format=xml", {}, 406),

@@ -14,6 +14,7 @@ from terminology.releases.loinc import LOINC, LoincValueSets
 from terminology.releases.source import Releases
 from terminology.releases.system import ReleasedCodeSystem
 from terminology.releases.writer import write_release
+from tests.asked_in_turn import asked_in_turn
 from tests.unit.terminology.releases.made_up_loinc import TABLES, write_zip
 
 
@@ -64,7 +65,7 @@ def test_what_panels_repeat_of_other_files_is_not_read(tmp_path: Path) -> None:
             assert {"1-8", "3-4", "LA1-2", "LA2-0", "LL1-9"} <= draft.index.keys()
 
 
-@pytest.mark.parametrize(
+@asked_in_turn(
     ("name", "operator", "value", "wanted"),
     [
         ("COMPONENT", FilterOperator.EQUALS, "LP2-9", {"2-6"}),
