@@ -47,6 +47,7 @@ from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.audit.seal import SEALS
 from server.auth.authorize.patients import Patients
+from server.auth.authorize.smart_style import PATH as SMART_STYLE_PATH
 from server.auth.client_keys import ClientKeys
 from server.auth.discovery import oauth_uris
 from server.auth.middleware import Authentication, Door
@@ -217,6 +218,7 @@ def _issuer(settings: Settings, services: Services) -> Issuer:
         services.database,
         services.public_base,
         SigningKeys(services.database, settings.keyring("signing keys"), services.clock),
+        style_url=f"{services.public_base}{SMART_STYLE_PATH}",
         client_keys=ClientKeys(settings.jwks_outbound, services.clock),
     )
 

@@ -32,6 +32,7 @@ CAPABILITIES = (  # SMART 2.2, conformance capability sets
     "client-confidential-asymmetric",
     "sso-openid-connect",
     "context-banner",
+    "context-style",
     "context-ehr-patient",
     "context-ehr-encounter",
     "context-standalone-patient",

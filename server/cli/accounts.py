@@ -148,6 +148,17 @@ def user_disable(
     asyncio.run(administer(load_settings(data=data), lambda database, by: disable_user(database, name, by)))
 
 
+@user.command("enable")
+def user_enable(
+    name: Annotated[str, typer.Argument(help="Who may log in again.")], data: Data = None
+) -> None:
+    """Take an account into use again; what was allowed in its name stays ended."""
+    from server.administration import administer
+    from server.auth.users.accounts import enable_user
+
+    asyncio.run(administer(load_settings(data=data), lambda database, by: enable_user(database, name, by)))
+
+
 @user.command("password")
 def user_password(
     name: Annotated[str, typer.Argument(help="Whose password it is.")], data: Data = None

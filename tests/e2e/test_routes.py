@@ -39,6 +39,7 @@ PUBLIC = {
     ("GET", "/auth/logout"),
     ("POST", "/auth/logout"),
     ("GET", "/auth/style.css"),
+    ("GET", "/auth/smart-style/{version}"),
 }
 
 OF_THE_BEARER = {("GET", "/auth/userinfo"), ("POST", "/auth/userinfo")}  # tells of nobody else
@@ -148,6 +149,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("POST", "/admin/api/holds"): ("/admin/api/holds", FORBIDDEN),
     ("POST", "/admin/api/holds/{number}/release"): ("/admin/api/holds/none/release", FORBIDDEN),
     ("POST", "/admin/api/launches"): ("/admin/api/launches", FORBIDDEN),
+    ("GET", "/admin/api/signing-keys"): ("/admin/api/signing-keys", FORBIDDEN),
     ("POST", "/admin/api/signing-keys"): ("/admin/api/signing-keys", FORBIDDEN),
     **{
         (method, f"/admin/api{path}"): (f"/admin/api{re.sub('{[a-z_]+}', '1', path)}", FORBIDDEN)
@@ -155,6 +157,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
             ("GET", "/users"),
             ("POST", "/users"),
             ("POST", "/users/{name}/disable"),
+            ("POST", "/users/{name}/enable"),
             ("POST", "/users/{name}/password"),
             ("GET", "/users/{name}/sessions"),
             ("DELETE", "/users/{name}/sessions"),

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
-from server.auth.tables import LoginSession, OAuthClient, OAuthGrant, UserAccount
+from server.auth.tables import LoginSession, OAuthClient, OAuthGrant, SigningKey, UserAccount
+from server.auth.tokens import grant_stands
 from server.auth.users.sessions import IDLE_US
 from server.kernel.clock import instant_text
 from server.kernel.database import Database
@@ -14,7 +15,7 @@ from server.kernel.rows import table_of
 PAGE = 100  # rows of one answer
 
 _USER, _CLIENT = table_of(UserAccount), table_of(OAuthClient)
-_SESSION, _GRANT = table_of(LoginSession), table_of(OAuthGrant)
+_SESSION, _GRANT, _KEY = table_of(LoginSession), table_of(OAuthGrant), table_of(SigningKey)
 
 Page = dict[str, Any]
 
@@ -41,17 +42,25 @@ def select_sessions(user_id: int, after: int, now_us: int) -> Select[Any]:
     return select(*told).where(c.user_id == user_id, c.id > after, stands).order_by(c.id).limit(PAGE)
 
 
-def select_grants(user_id: int, after: int) -> Select[Any]:
-    """What a user allowed clients, and nobody has ended."""
+def select_grants(user_id: int, after: int, now_us: int) -> Select[Any]:
+    """What a user allowed clients, as far as it stands."""
     c, named = _GRANT.c, _CLIENT.c.name.label("client_name")
     told = (c.id, c.client_id, named, c.session_id, c.scope, c.patient_id, c.is_offline, c.created_us)
+    ends = (c.purpose, c.expires_us)
     return (
-        select(*told)
+        select(*told, *ends)
         .select_from(_GRANT.outerjoin(_CLIENT, _CLIENT.c.client_id == c.client_id))
-        .where(c.user_id == user_id, c.ended_us.is_(None), c.id > after)
+        .where(c.user_id == user_id, grant_stands(now_us), c.id > after)
         .order_by(c.id)
         .limit(PAGE)
     )
+
+
+def select_signing_keys(after: int) -> Select[Any]:
+    """Keys of id_tokens; the first one of an installation signs from no time on."""
+    c = _KEY.c
+    told = (c.id, c.kid, func.nullif(c.signs_from_us, 0).label("signs_from_us"), c.verifies_until_us)
+    return select(*told).where(c.id > after).order_by(c.id).limit(PAGE)
 
 
 async def read_page(database: Database, name: str, statement: Select[Any]) -> Page:

@@ -17,6 +17,7 @@ from server.auth.administration.lists import (
     select_clients,
     select_grants,
     select_sessions,
+    select_signing_keys,
     select_users,
 )
 from server.auth.administration.requests import (
@@ -31,7 +32,14 @@ from server.auth.clients import Wanted, add_client, disable_client, write_jwks
 from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import SigningKeys
 from server.auth.tokens import AccessTokens
-from server.auth.users.accounts import NewUser, add_user, disable_user, find_user, set_password
+from server.auth.users.accounts import (
+    NewUser,
+    add_user,
+    disable_user,
+    enable_user,
+    find_user,
+    set_password,
+)
 from server.kernel.access import Principal, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import NotFound
@@ -68,6 +76,11 @@ def build_router(
     _add_sessions(router, administration)
     _add_clients(router, administration)
 
+    @router.get("/signing-keys")
+    async def signing_keys(request: Request, after: After = 0) -> Response:
+        """The keys of id_tokens, those before them too: from when each signs, until when it verifies."""
+        return await administration.page(request, "signing-keys", select_signing_keys(after))
+
     @router.post("/signing-keys", status_code=201)
     async def rotate(request: Request) -> Response:
         """Make the key that signs id_tokens next, and retire those before it."""
@@ -99,6 +112,13 @@ def _add_users(router: APIRouter, administration: Administration) -> None:
         tokens.forget_all()
         return Response(status_code=204)
 
+    @router.post("/users/{name}/enable", status_code=204)
+    async def enable(request: Request, name: str) -> Response:
+        """Take an account into use again; its sessions and grants stay ended."""
+        await enable_user(database, name, administrator(request))
+        tokens.forget_all()
+        return Response(status_code=204)
+
     @router.post("/users/{name}/password", status_code=204)
     async def password(request: Request, name: str) -> Response:
         """Set a user's password; whoever is logged in as them no longer is."""
@@ -125,7 +145,7 @@ def _add_sessions(router: APIRouter, administration: Administration) -> None:
         """What a user has allowed clients."""
         administrator(request)
         user = await find_user(services.database, name)
-        return await administration.page(request, "grants", select_grants(user.id, after))
+        return await administration.page(request, "grants", select_grants(user.id, after, services.clock()))
 
     @router.delete("/users/{name}/sessions", status_code=204)
     async def end_every(request: Request, name: str) -> Response:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from server.auth.authorize.cookies import form_token
+from server.auth.authorize.smart_style import SMART_STYLE
 from server.auth.users.accounts import User
 
 LOGOUT = "logout"  # what the token of the form at the foot of a page is for
@@ -37,7 +38,7 @@ class Pages:
 
     def style(self) -> str:
         """The style sheet."""
-        return self._environment.get_template("style.css").render()
+        return self._environment.get_template("style.css").render(smart=SMART_STYLE)
 
     def page(
         self,

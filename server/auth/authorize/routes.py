@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 
 from server.auth.authorize import answers, emergency, steps
 from server.auth.authorize.asked import NotAnswerable, RefusedRequest, read_asked, redirect_uri_of
@@ -15,6 +15,7 @@ from server.auth.authorize.cookies import BROWSER, SESSION, Cookies, form_token,
 from server.auth.authorize.pages import LOGOUT, Pages, destination, of_user
 from server.auth.authorize.patients import PatientChoice, Patients
 from server.auth.authorize.pending import NotPending, Pending, begin, find_pending, pick_patient
+from server.auth.authorize.smart_style import AGE, SMART_STYLE, VERSION
 from server.auth.authorize.steps import Step, next_step
 from server.auth.authorize.words import choices, told_anyway
 from server.auth.clients import find_client
@@ -22,7 +23,7 @@ from server.auth.tokens import AccessTokens
 from server.auth.users.logins import LoginRefused, log_in
 from server.auth.users.sessions import Session, end_session, find_session
 from server.kernel.access import FAILED_KEY
-from server.kernel.faults import TooLarge
+from server.kernel.faults import NotFound, TooLarge
 from server.kernel.services import Services
 
 MAX_FORM_BYTES = 64 << 10
@@ -298,6 +299,13 @@ def build_router(services: Services, patients: Patients, tokens: AccessTokens) -
     async def style() -> Response:
         """The style sheet of the pages."""
         return authorization.style()
+
+    @router.get("/auth/smart-style/{version}")
+    async def smart_style(version: str) -> Response:
+        """The look of the pages, for apps (SMART 2.2, Styling)."""
+        if version != VERSION:
+            raise NotFound("There is no such style.")
+        return JSONResponse(dict(SMART_STYLE), headers={"Cache-Control": AGE})
 
     return router
 

@@ -141,6 +141,26 @@ async def disable_user(database: Database, name: str, by: Principal) -> None:
     await _change(database, name, by, {"disabled_us": None})
 
 
+async def enable_user(database: Database, name: str, by: Principal) -> None:
+    """Take an account into use again, with its password; what was ended with it stays ended.
+
+    Raises:
+        NotFound: there is no such user, or the account is in use.
+    """
+    folded = require_name(name)
+    disabled = (_USER.c.name == folded) & _USER.c.disabled_us.is_not(None)
+
+    async def work(unit: UnitOfWork) -> None:
+        enabled = update(_USER).where(disabled).values(disabled_us=None).returning(_USER.c.id)
+        user_id = (await unit.execute(enabled)).scalar()
+        if user_id is None:
+            raise NotFound("There is no such user out of use.")
+        await end_sessions(unit, user_id)  # whatever may have begun when it was taken out
+        unit.audit(AuditEntry(by, Action.UPDATE, "user", "user", folded))
+
+    await database.transact(work)
+
+
 async def _change(database: Database, name: str, by: Principal, values: dict[str, Any]) -> None:
     folded = require_name(name)
 

@@ -44,6 +44,9 @@ def test_users(run: Run) -> None:
     assert run("user", "password", "ADA") == ""
     run("user", "disable", "ada")
     assert run("user", "list").splitlines()[0] == "ada clinician Dr Ada (disabled)"
+    run("user", "enable", "ADA")
+    assert run("user", "list").splitlines()[0] == "ada clinician Dr Ada"
+    run("user", "disable", "ada")
     for command in ("disable", "password"):
         with pytest.raises(Fault, match="no such user"):
             run("user", command, "ada")

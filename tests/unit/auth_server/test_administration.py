@@ -146,16 +146,24 @@ async def test_an_account_from_its_making_to_its_end(browser: Any, admin: httpx.
     assert [user["name"] for user in listed["users"]] == ["ada", "pat", "aud", "bob"]
     assert listed["after"] is None
     assert "password_hash" not in listed["users"][0]
-    await browser.log_in("bob")
+    url, page = await browser.log_in("bob")
+    url, page = await browser.page(await browser.send(url, page, "patient", patient="p1"))
+    tokens = await browser.tokens(await browser.send(url, page, "allow", scope=pages.SCOPE.split()))
     changed = await admin.post("/admin/api/users/bob/password", json={"password": PASSWORD + "!"})
     assert changed.status_code == 204
     assert (await admin.get("/admin/api/users/bob/sessions")).json()["sessions"] == []
     assert (await admin.post("/admin/api/users/bob/disable")).status_code == 204
     assert (await admin.post("/admin/api/users/bob/disable")).status_code == 404
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await browser.http.get("/fhir/Patient/p1", headers=bearer)).status_code == 401
     assert (await admin.get("/admin/api/users")).json()["users"][3]["disabled"] is not None
+    assert (await admin.post("/admin/api/users/bob/enable")).status_code == 204
+    assert (await admin.post("/admin/api/users/bob/enable")).status_code == 404
+    assert (await browser.http.get("/fhir/Patient/p1", headers=bearer)).status_code == 401  # stays ended
+    assert (await admin.get("/admin/api/users/bob/grants")).json()["grants"] == []
     assert await audited(browser, "user") == [
         *[("system:administrator", name, None) for name in ("ada", "pat", "aud")],
-        *[("user:root", "bob", None)] * 3,
+        *[("user:root", "bob", None)] * 4,
     ]
     assert ("user:root", None, None) in await audited(browser, "list-users")
 
@@ -242,6 +250,10 @@ async def test_a_rotated_key_is_published_before_it_signs(browser: Any, admin: h
     rotated = await admin.post("/admin/api/signing-keys")
     assert rotated.status_code == 201
     keys = (await browser.http.get("/auth/jwks")).json()["keys"]
+    listed = (await admin.get("/admin/api/signing-keys")).json()["signing-keys"]
+    assert [key["kid"] for key in listed] == [key["kid"] for key in keys]
+    assert (listed[0]["signs_from"], listed[1]["verifies_until"]) == (None, None)
+    assert "sealed_jwk" not in listed[0]
     assert [key["kid"] for key in keys] == [first[0]["kid"], rotated.json()["kid"]]
     t = table_of(SigningKey).c
     async with browser.database.read() as connection:

@@ -152,6 +152,12 @@ async def test_from_login_to_tokens(browser: Browser) -> None:
     assert {name: said[name] for name in ("v", "state", "iss")} == {"v": "1", "state": "s 1", "iss": BASE}
     tokens = await browser.tokens(allowed)
     assert (tokens["patient"], "refresh_token" in tokens, "id_token" in tokens) == ("p1", True, True)
+    style = await browser.http.get(tokens["smart_style_url"])
+    assert (style.status_code, style.json()["color_background"]) == (200, "#f3f5f7")
+    assert style.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert (await browser.http.get("/auth/smart-style/older")).status_code == 404
+    sheet = (await browser.http.get("/auth/style.css")).text
+    assert all(value in sheet for value in style.json().values())
     assert tokens["scope"].split() == [
         "openid",
         "fhirUser",
