@@ -15,6 +15,7 @@ from dicomweb.attributes import Level
 from dicomweb.coded import VARY
 from dicomweb.data_sets import data_set_answer, data_sets_answer, data_sets_tag
 from dicomweb.pixels.service import Pixels
+from dicomweb.reach import study_reach
 from dicomweb.render.routes import add_rendered
 from dicomweb.response_codes import RETRY_AFTER_S
 from dicomweb.retrieve.byte_range import RangeNotSatisfiable
@@ -118,7 +119,7 @@ def _add_search(router: APIRouter, services: Services) -> None:
         representation = select_metadata(acceptable(request))
         coding = select_coding(request.headers.getlist("accept-encoding"))
         access = access_of(request.scope)
-        reach = access.reach("ImagingStudy", Permission.SEARCH)
+        reach = study_reach(services, access, Permission.SEARCH)
         query = parse_query(level, request.query_params.multi_items(), target)
         study = next((uid for key, uid in target if key is STUDY_INSTANCE_UID), None)
         patient_id = reach.audited_patient_id

@@ -98,6 +98,7 @@ from server.workflows.facts import watch_database, watch_machine
 from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runner, worker_runner
 from server.workflows.record_guards import DELETION_GUARDS
 from server.workflows.requested import RegisteredModels
+from server.workflows.studies_in_record import open_by_record
 from server.workflows.subscriptions.follow import follow_changes
 from server.workflows.terminology import definitions_beside
 from server.workflows.verify.operation import VERIFY_OPERATIONS
@@ -131,6 +132,7 @@ def build_services(settings: Settings) -> Services:
         retention=settings.retention,
         subscriptions=settings.subscriptions,
         audit_keys=settings.keyring(SEALS),
+        open_by_record=open_by_record,
     )
 
 

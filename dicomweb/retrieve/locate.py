@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, Select, bindparam, func, select
 
 from dicomweb.overlay.load import NONE, Overlays, load_overlays
-from dicomweb.reach import WITHIN_PATIENTS, patients_of
+from dicomweb.reach import WITHIN_PATIENTS, patients_of, within_reach
 from dicomweb.tables import Instance, InstanceMetadata, Series, Study
 from dicomweb.wire.instance import is_uid
 from dicomweb.wire.overlay import Overlay
@@ -95,14 +95,15 @@ async def locate_with_detail(
 async def _rows(
     database: Database, resource: Resource, reach: Reach, *, is_detailed: bool
 ) -> tuple[Sequence[Any], Overlays]:
-    kind = _Kind(
-        resource.series is not None, resource.instance is not None, not reach.is_everyone, is_detailed
-    )
+    is_confined = not reach.is_everyone and not reach.narrowed
+    kind = _Kind(resource.series is not None, resource.instance is not None, is_confined, is_detailed)
     named = {"study": resource.study, "series": resource.series, "instance": resource.instance}
     given = {name: uid for name, uid in named.items() if uid is not None}
     if not all(map(is_uid, given.values())):  # names nothing, and may be text that the database does not take
         raise NotFound(ABSENT)
     look_up, values, overlays = _look_up(kind), given | patients_of(reach), NONE
+    if reach.narrowed:  # each by criteria of its own
+        look_up = LookUp(look_up.select.where(within_reach(reach)))
     rows = await database.look_up(look_up, values)
     if any(row.overlaid_us is not None for row in rows):
         async with database.read() as connection:  # both as of one instant

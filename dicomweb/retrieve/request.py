@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from dicomweb.answer import strong_tag, weak_tag
 from dicomweb.pixels.service import Pixels
+from dicomweb.reach import study_reach
 from dicomweb.retrieve.byte_range import ByteRange, parse_range
 from dicomweb.retrieve.inflated import InflatedFiles
 from dicomweb.retrieve.locate import InstanceDetail, Located, Resource, locate, locate_with_detail
@@ -63,7 +64,7 @@ async def find(services: Services, request: RetrieveRequest, resource: Resource)
     Raises:
         NotFound: there is none.
     """
-    reach = request.access.reach("ImagingStudy", Permission.READ)
+    reach = study_reach(services, request.access, Permission.READ)
     return await locate(services.database, resource, reach)
 
 
@@ -75,7 +76,7 @@ async def find_with_detail(
     Raises:
         NotFound: it is not there.
     """
-    reach = request.access.reach("ImagingStudy", Permission.READ)
+    reach = study_reach(services, request.access, Permission.READ)
     return await locate_with_detail(services.database, resource, reach)
 
 

@@ -117,7 +117,8 @@ class Reach:
     @property
     def audited_patient_id(self) -> str | None:
         """The patient that audit names for a search within this reach; None: not confined to patients."""
-        return min(self.patient_ids) if self.patient_ids else None
+        within = self.within
+        return min(within) if within else None
 
     def includes(self, patient_id: str | None) -> bool:
         """Whether data of this patient is within reach; None (unassigned data) only when unconfined."""

@@ -1,7 +1,12 @@
 """What every handler needs, built once by the roof and handed down."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from sqlalchemy import ColumnElement
+
+from server.kernel.access import Narrowed
 from server.kernel.cache import Cache, LocalCache
 from server.kernel.clock import Clock, now_us
 from server.kernel.database import Database
@@ -14,6 +19,9 @@ from server.kernel.site import Site
 from server.kernel.store_config import StoragePolicy
 from server.kernel.subscription_policy import SubscriptionPolicy
 from server.kernel.wakeups import LocalWakeups, Wakeups
+
+# Of each of these parts of a reach: whether it opens the study of this UID, by what the record says of it.
+OpenByRecord = Callable[["Services", Sequence[Narrowed], ColumnElement[Any]], Sequence[ColumnElement[bool]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +41,4 @@ class Services:
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     subscriptions: SubscriptionPolicy = field(default_factory=SubscriptionPolicy)
     audit_keys: Keyring | None = field(default=None, repr=False)  # None: the audit trail is not sealed
+    open_by_record: OpenByRecord | None = None  # None: criteria of scopes open no studies

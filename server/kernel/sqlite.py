@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.util.concurrency import await_
 
+from server.kernel.uids import derived_id
+
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
@@ -51,6 +53,7 @@ def connect(arguments: Sequence[Any], options: Mapping[str, Any]) -> sqlite3.Con
     raw: sqlite3.Connection = sqlite3.connect(*arguments, **{**options, **ours})
     for pragma in PRAGMAS:
         raw.execute(f"PRAGMA {pragma}")
+    raw.create_function("derived_id", 2, derived_id, deterministic=True)  # server/kernel/derived_ids.py
     return raw
 
 

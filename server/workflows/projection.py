@@ -51,6 +51,7 @@ from server.workflows.report.graph import report_id_of
 from server.workflows.study_context import persons_of, procedures_of, reasons_of
 
 PROJECTION = Principal("system:projection", "projection")
+IMAGING_STUDY_ID = "imaging-study"  # what ids of ImagingStudies are derived from, with the study's UID
 LISTED_INSTANCES = 32  # a series with more is counted only: lists of thousands do not scale (FHIR-29404)
 
 _STUDY, _SERIES = table_of(Study), table_of(Series)
@@ -60,7 +61,7 @@ _DELETED = table_of(DeletedStudy)
 
 def imaging_study_id_of(study_instance_uid: str) -> str:
     """The id of the one ImagingStudy of a study."""
-    return derived_id("imaging-study", study_instance_uid)
+    return derived_id(IMAGING_STUDY_ID, study_instance_uid)
 
 
 def task_id_of(workitem_uid: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 
 from dicomweb.delete.holds import list_holds, release_hold
 from dicomweb.delete.tombstones import list_tombstones, release_tombstone
+from dicomweb.reach import study_reach
 from dicomweb.retrieve.locate import Resource
 from server.kernel.access import Access, Permission, access_of
 from server.kernel.audit import Action, AuditEntry
@@ -32,7 +33,7 @@ def build_archive_router(services: Services) -> APIRouter:
 
     async def answer(request: Request, resource: Resource) -> Response:
         access = access_of(request.scope)
-        reach = access.reach("ImagingStudy", Permission.DELETE)
+        reach = study_reach(services, access, Permission.DELETE)
         await delete(services, Deletion(resource, access.principal, BY_DICOMWEB, reach))
         return Response(status_code=204)
 
