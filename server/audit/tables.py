@@ -1,6 +1,6 @@
 """Tables of the audit trail's seals (DESIGN §8)."""
 
-from sqlalchemy import BigInteger, Column, LargeBinary
+from sqlalchemy import BigInteger, Column, LargeBinary, Text
 from sqlmodel import Field
 
 from server.kernel.rows import Row
@@ -39,3 +39,14 @@ class AuditChain(Row, table=True):
     head: bytes = Field(sa_type=LargeBinary)  # the MAC of the last seal
     key_id: bytes = Field(sa_type=LargeBinary)
     mac: bytes = Field(sa_type=LargeBinary)
+
+
+class AuditCheck(Row, table=True):
+    """How far the chain was looked at without being asked, and what was found (`server/audit/check.py`)."""
+
+    __tablename__ = "audit_check"
+
+    part: str = Field(primary_key=True)
+    position: int = Field(sa_type=BigInteger)  # the last seal looked at; of a whole pass 0: it begins anew
+    checked_us: int = Field(sa_type=BigInteger)  # when it was last looked at to its end; 0: never
+    finding: str | None = Field(sa_type=Text)  # then; None: it is as it was sealed

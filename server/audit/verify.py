@@ -7,7 +7,7 @@ logged) finds that out.
 
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -22,6 +22,7 @@ from server.kernel.envelope import Keyring
 
 _NOTED = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 PAGE = 20  # seals that are looked at together
+BITE_BYTES = 1000 * 32  # of their entries, likewise: as many as one seal may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,29 @@ async def verify_trail(database: Database, keys: Keyring, noted: Noted | None = 
     return Verdict(walk.seals, walk.entries, count, since_us, chain, finding)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What came of looking at some seals of the chain."""
+
+    last: int  # the last seal that was looked at
+    ended: bool  # there are no later ones
+    finding: str | None = None  # the first thing that is wrong
+
+
+async def verify_part(database: Database, keys: Keyring, after: int | None, most: int) -> Part:
+    """Look at `most` seals that follow one, with their entries; `after` None: at the newest."""
+    async with database.snapshot() as snapshot:
+        chain = await read_chain(snapshot.connection)
+        walk = _Walk(snapshot.connection, keys, None)
+        if after is None:
+            after = chain.last - most if chain is not None else 0
+        try:
+            last = await walk.over(chain, after, most)
+        except _Broken as broken:
+            return Part(after, True, str(broken))
+    return Part(last, chain is None or last >= chain.last)
+
+
 class _Walk:
     """A walk along the chain, which ends at the first thing that is wrong."""
 
@@ -75,29 +99,48 @@ class _Walk:
         self._connection, self._keys, self._noted = connection, keys, noted
         self.seals = self.entries = 0
 
-    async def over(self, chain: Chain | None) -> None:
+    async def over(self, chain: Chain | None, after: int = 0, most: int | None = None) -> int:
+        """Walk from the seal that follows `after` on, over `most` of them; returns the last."""
         if chain is None:
             await self._require_no_seals()
-            return
-        if not is_genuine(chain, self._keys):
-            raise _Broken(
-                "The row that says where the chain begins and ends was changed, or its key is unknown."
-            )
-        if self._noted is not None and not chain.first <= self._noted.number <= chain.last:
-            raise _Broken(f"Seal {self._noted.number}, which was noted, is not in the chain.")
-        number, head, at = chain.first - 1, None, (chain.kept_us, -1)
-        while number < chain.last:
-            rows = (await self._connection.execute(select_seals(number, chain.last, PAGE))).mappings().all()
+            return 0
+        self._require_genuine(chain)
+        number, head, at = await self._begin(chain, after)
+        last = chain.last if most is None else min(chain.last, number + most)
+        while number < last:
+            rows = (await self._connection.execute(select_seals(number, last, PAGE))).mappings().all()
             seals = [Seal(**row) for row in rows]
             if not seals:
                 raise _Broken(f"Seal {number + 1} is gone.")
             for seal in seals:
                 self._check(seal, number + 1, head)
                 number, head = seal.number, seal.mac
-            await self._compare(seals, at)
-            at = max(at, seals[-1].to)
-        if head is not None and not hmac.compare_digest(head, chain.head):
+            for together in _in_bites(seals):
+                await self._compare(together, at)
+                at = max(at, together[-1].to)
+        if number == chain.last and head is not None and not hmac.compare_digest(head, chain.head):
             raise _Broken(f"Seal {chain.last} is not the one that ended the chain.")
+        return number
+
+    def _require_genuine(self, chain: Chain) -> None:
+        if not is_genuine(chain, self._keys):
+            raise _Broken(
+                "The row that says where the chain begins and ends was changed, or its key is unknown."
+            )
+        if self._noted is not None and not chain.first <= self._noted.number <= chain.last:
+            raise _Broken(f"Seal {self._noted.number}, which was noted, is not in the chain.")
+
+    async def _begin(self, chain: Chain, after: int) -> tuple[int, bytes | None, Key]:
+        """Where to go on after a seal: its number, its MAC, the key of its last entry."""
+        start = (chain.kept_us, -1)
+        if not chain.first <= after <= chain.last:
+            return chain.first - 1, None, start
+        row = (await self._connection.execute(select_seals(after - 1, after, 1))).mappings().first()
+        if row is None:
+            raise _Broken(f"Seal {after} is gone.")
+        seal = Seal(**row)
+        self._check(seal, after, None)
+        return after, seal.mac, max(start, seal.to)
 
     async def _require_no_seals(self) -> None:
         if self._noted is not None:
@@ -126,6 +169,19 @@ class _Walk:
         for expected, row in zip_longest(sealed, rows):
             _compare_one(expected, row)
         self.entries += len(sealed)
+
+
+def _in_bites(seals: Sequence[Seal]) -> Iterator[Sequence[Seal]]:
+    """Consecutive seals with so many entries as are compared at once: nothing else runs meanwhile."""
+    bite: list[Seal] = []
+    held = 0
+    for seal in seals:
+        if bite and held + len(seal.entries) > BITE_BYTES:
+            yield bite
+            bite, held = [], 0
+        bite.append(seal)
+        held += len(seal.entries)
+    yield bite
 
 
 def _compare_one(sealed: tuple[Key, bytes] | None, row: Mapping[str, Any] | None) -> None:

@@ -13,6 +13,7 @@ from fhir.binaries.stored import sweep_uploads
 from fhir.interactions.reindex import refresh_search
 from fhir.subscriptions.deliver import tend
 from server.audit.chain import seal_settled
+from server.audit.check import NEWEST_S, WHOLE_S, check_newest, check_whole
 from server.kernel.audit_months import make_audit_months
 from server.kernel.job_metrics import observe_run
 from server.kernel.job_queues import job_queue
@@ -79,9 +80,19 @@ async def _seal_audit(services: Services) -> int:
     return await seal_settled(services.database, services.audit_keys) if services.audit_keys else 0
 
 
+async def _check_newest(services: Services) -> int:
+    return await check_newest(services.database, services.audit_keys) if services.audit_keys else 0
+
+
+async def _check_whole(services: Services) -> int:
+    return await check_whole(services.database, services.audit_keys) if services.audit_keys else 0
+
+
 CARE = (
     Care(Recurring("make-audit-months", 3600), _make_audit_months),
     Care(Recurring("seal-audit", 60), _seal_audit),
+    Care(Recurring("check-audit-newest", NEWEST_S), _check_newest),
+    Care(Recurring("check-audit-whole", WHOLE_S), _check_whole),
     Care(Recurring("refresh-index", 300), refresh_index),
     Care(Recurring("refresh-search", 300), refresh_search),
     Care(Recurring("pack-objects", 30), pack_settled),

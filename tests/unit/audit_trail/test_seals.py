@@ -9,7 +9,10 @@ from sqlalchemy import delete, insert, select, text, update
 
 from server.administration import NotUsable, verify_audit
 from server.audit import chain as chains
+from server.audit import check as checks
+from server.audit import verify as verifying
 from server.audit.chain import DamagedChain, let_go, seal_before, seal_settled
+from server.audit.check import Checked, audit_facts, check_newest, check_whole
 from server.audit.seal import SEALS, digest_entry
 from server.audit.tables import AuditChain, AuditSeal
 from server.audit.verify import Noted, Verdict, describe, parse_noted, verify_trail
@@ -312,3 +315,75 @@ async def test_all_went_and_the_chain_goes_on(database: Database) -> None:
     assert (verdict.finding, verdict.seals, verdict.entries) == (None, 1, 2)
     assert verdict.chain is not None
     assert (verdict.chain.first, verdict.chain.last) == (2, 2)
+
+
+async def told(database: Database) -> dict[str, float]:
+    """What the metric says of each part."""
+    damaged, _ = await audit_facts(database)
+    return {labels[0]: value for labels, value in damaged.values}
+
+
+async def look(database: Database) -> dict[str, float]:
+    """Both looks, the whole one to its end."""
+    await check_newest(database, KEYS)
+    while await check_whole(database, KEYS):
+        pass
+    return await told(database)
+
+
+async def test_damage_is_noticed_without_being_asked(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "WHOLE_SEALS", 1)  # of three, one a step
+    monkeypatch.setattr(checks, "NEWEST_SEALS", 1)
+    whole, newest = Checked.WHOLE.value, Checked.NEWEST.value
+    assert await told(sealed) == {}
+    assert await look(sealed) == {whole: 0, newest: 0}
+    keys = await keys_of(sealed)
+    await change(sealed, update(AUDIT).where(AUDIT.c.sequence == keys[4][1]).values(principal="client:b"))
+    assert await look(sealed) == {whole: 1, newest: 0}
+    assert await look(sealed) == {whole: 1, newest: 0}  # it stays
+    await change(sealed, update(AUDIT).where(AUDIT.c.sequence == keys[8][1]).values(principal="client:b"))
+    assert await look(sealed) == {whole: 1, newest: 1}
+    await change(sealed, update(AUDIT).values(principal="client:a"))
+    assert await look(sealed) == {whole: 0, newest: 0}
+
+
+async def test_step_goes_on_after_the_seal_of_the_last_one(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "WHOLE_SEALS", 1)
+    assert await check_whole(sealed, KEYS)
+    await change(sealed, update(SEAL).where(SEAL.c.number == 1).values(sealed_us=5))
+    assert not await check_whole(sealed, KEYS)  # what it builds on is not as it was
+    assert await told(sealed) == {Checked.WHOLE.value: 1}
+    await change(sealed, delete(SEAL).where(SEAL.c.number == 1))
+    assert await look(sealed) == {Checked.WHOLE.value: 1, Checked.NEWEST.value: 1}
+
+
+async def test_retention_between_two_steps_is_no_damage(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "WHOLE_SEALS", 1)
+    assert await check_whole(sealed, KEYS)
+    until_us = (await keys_of(sealed))[6][0]
+    await sealed.transact(lambda unit: let_go(unit, KEYS, until_us))
+    await change(sealed, delete(AUDIT).where(AUDIT.c.recorded_us < until_us))
+    assert await look(sealed) == {Checked.WHOLE.value: 0, Checked.NEWEST.value: 0}
+
+
+async def test_chain_that_is_emptied_to_begin_anew_is_missed(sealed: Database) -> None:
+    assert set((await look(sealed)).values()) == {0.0}
+    await change(sealed, delete(SEAL), delete(CHAIN))
+    assert (await look(sealed))[Checked.NEWEST.value] == 1
+    assert await seal(sealed) > 0
+    assert (await look(sealed))[Checked.NEWEST.value] == 1
+
+
+async def test_entries_are_compared_a_bite_at_a_time(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for most in (1, 64, 200):
+        monkeypatch.setattr(verifying, "BITE_BYTES", most)
+        verdict = await verify(sealed)
+        assert (verdict.finding, verdict.entries) == (None, 9)

@@ -1,0 +1,21 @@
+"""How far the chain of seals was looked at, and what was found."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy import Text  # noqa: F401  a JSON variant renders a bare Text()
+
+revision = "0026"
+down_revision = "0025"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "audit_check",
+        sa.Column("part", sa.String(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("checked_us", sa.BigInteger(), nullable=False),
+        sa.Column("finding", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("part", name=op.f("pk_audit_check")),
+    )
