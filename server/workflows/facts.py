@@ -3,11 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-<<<<<<< HEAD
-from server.auth.emergency.review import emergency_facts
-=======
 from server.audit.check import audit_facts
->>>>>>> a93e3f7 (server/audit: the servers look at the chain themselves)
+from server.auth.emergency.review import emergency_facts
 from server.http.health import Readiness
 from server.http.metrics import Metrics
 from server.kernel.backups import backup_facts
@@ -41,9 +38,6 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     metrics.watch("storage", lambda: storage_facts(services))
     metrics.watch("backup", lambda: backup_facts(services.database))
     metrics.watch("outbox", lambda: outbox_facts(services.database))
-<<<<<<< HEAD
     metrics.watch("emergency", lambda: emergency_facts(services.database))
-=======
     metrics.watch("audit", lambda: audit_facts(services.database))
->>>>>>> a93e3f7 (server/audit: the servers look at the chain themselves)
     metrics.watch("subscriptions", lambda: subscription_facts(services.database))
