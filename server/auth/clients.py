@@ -22,7 +22,7 @@ from server.auth.tokens import hash_secret
 from server.kernel.access import Context, Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database, UnitOfWork
-from server.kernel.faults import Fault
+from server.kernel.faults import Fault, NotFound
 from server.kernel.rows import table_of
 from server.kernel.uids import new_id, new_secret
 
@@ -51,6 +51,7 @@ class Wanted:
     is_confidential: bool = False  # an app that can keep a secret
     secret_method: str = "client_secret_basic"  # noqa: S105  how it sends it, if it has one
     jwks_uri: str | None = None  # where its JWK Set is instead of in `jwks`
+    may_launch: bool = False  # a backend client that prepares launches, as an EHR does
 
     @property
     def is_app(self) -> bool:
@@ -203,6 +204,8 @@ def client_row(wanted: Wanted, secret: str | None) -> dict[str, Any]:
         raise InvalidScope("A backend client needs a system/ scope.")
     if wanted.is_app and scopes.in_context(Context.SYSTEM):
         raise InvalidScope("What users allow an app are patient/ and user/ scopes.")
+    if wanted.is_app and wanted.may_launch:
+        raise InvalidClientMetadata("Launches are prepared by a client that acts for itself.")
     if len(wanted.redirect_uris) > MAX_REDIRECTS:
         raise InvalidClientMetadata(f"A client has at most {MAX_REDIRECTS} redirect URIs.")
     for uri in wanted.redirect_uris:
@@ -220,6 +223,7 @@ def client_row(wanted: Wanted, secret: str | None) -> dict[str, Any]:
         "scope": scopes.text,
         "grant_types": orjson.dumps(wanted.grant_types).decode(),
         "redirect_uris": orjson.dumps(list(wanted.redirect_uris)).decode(),
+        "may_launch": wanted.may_launch,
     }
 
 
@@ -234,6 +238,24 @@ async def disable_client(database: Database, client_id: str, by: Principal = ADM
         return bool(disabled.rowcount)
 
     return await database.transact(work)
+
+
+async def let_launch(database: Database, client_id: str, may_launch: bool, by: Principal) -> None:
+    """Say whether a client that acts for itself may prepare launches.
+
+    Raises:
+        NotFound: there is no such client in use, or it is an app of users.
+    """
+
+    async def work(unit: UnitOfWork) -> None:
+        in_use = (_CLIENT.c.client_id == client_id) & _CLIENT.c.disabled_us.is_(None)
+        backend = in_use & (_CLIENT.c.redirect_uris == "[]")
+        changed = await unit.execute(update(_CLIENT).where(backend).values(may_launch=may_launch))
+        if not changed.rowcount:
+            raise NotFound("There is no such client in use that acts for itself.")
+        unit.audit(AuditEntry(by, Action.UPDATE, "client", "client", client_id))
+
+    await database.transact(work)
 
 
 def write_jwks(keys: Any) -> str:

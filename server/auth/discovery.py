@@ -36,6 +36,7 @@ CAPABILITIES = (  # SMART 2.2, conformance capability sets
     "context-ehr-patient",
     "context-ehr-encounter",
     "context-standalone-patient",
+    "context-standalone-encounter",
     "permission-offline",
     "permission-online",
     "permission-patient",

@@ -10,7 +10,7 @@ from server.auth.grants.context import LaunchContext, read_context
 from server.auth.tables import Launch
 from server.auth.tokens import hash_secret
 from server.auth.users.accounts import User
-from server.kernel.access import Principal
+from server.kernel.access import Access, Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import SECOND_US
 from server.kernel.database import Database, UnitOfWork
@@ -67,6 +67,22 @@ async def prepare_launch(database: Database, prepared: Prepared, by: Principal) 
 
     await database.transact(work)
     return handle
+
+
+async def require_launcher(database: Database, access: Access) -> Principal:
+    """Who asks, if they may prepare launches: an EHR's client that was allowed to, or an administrator.
+
+    Raises:
+        Forbidden: it is neither.
+    """
+    origin = access.origin
+    if origin is not None and origin.client_id is not None and origin.grant_id is None:
+        async with database.read() as connection:
+            row = (await connection.execute(select_client(origin.client_id))).one_or_none()
+        if row is not None and row.may_launch:
+            return access.principal
+    access.require_administrator()
+    return access.principal
 
 
 async def redeem_launch(unit: UnitOfWork, handle: str, client_id: str) -> Redeemed | None:

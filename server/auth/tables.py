@@ -31,6 +31,7 @@ class OAuthClient(Row, table=True):
     registration_hash: str | None = (
         None  # of the token by which it manages itself (RFC 7592); None: it cannot
     )
+    may_launch: bool = False  # an EHR's: it prepares launches (SMART 2.2, EHR launch)
     created_us: int = Field(sa_type=BigInteger)
     disabled_us: int | None = Field(default=None, sa_type=BigInteger)  # None: the client is in use
 
@@ -126,6 +127,7 @@ class AuthorizationRequest(Row, table=True):
     parameters: str = Field(sa_type=Text)  # JSON: as they were validated
     launch_id: int | None = Field(default=None, sa_type=BigInteger)  # the launch that it redeemed
     patient_id: str | None = None  # picked, or brought by the launch
+    encounter_id: str | None = None  # picked; "": the user wants none; None: not asked yet
     expires_us: int = Field(sa_type=BigInteger, index=True)
     used_us: int | None = Field(default=None, sa_type=BigInteger)  # answered: a code, or a refusal
 

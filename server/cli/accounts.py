@@ -70,6 +70,9 @@ def client_add(  # noqa: PLR0913, PLR0917  one parameter an option
     confidential: Annotated[
         bool, typer.Option("--confidential", help="An app that can keep a secret, which is shown once.")
     ] = False,
+    may_launch: Annotated[
+        bool, typer.Option("--may-launch", help="A client of an EHR: it prepares launches for its users.")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Register an app that users log in to, or without --redirect-uri a Backend Services client."""
@@ -79,7 +82,9 @@ def client_add(  # noqa: PLR0913, PLR0917  one parameter an option
     is_url = jwks is not None and "://" in jwks
     keys = None if jwks is None or is_url else read_keys(Path(jwks))
     uri = jwks if is_url else None
-    wanted = Wanted(name, scope, keys, tuple(redirect_uri or ()), confidential, jwks_uri=uri)
+    wanted = Wanted(
+        name, scope, keys, tuple(redirect_uri or ()), confidential, jwks_uri=uri, may_launch=may_launch
+    )
     for line in asyncio.run(register_client(load_settings(data=data), wanted)):
         typer.echo(line)
 
@@ -91,6 +96,20 @@ def client_list(data: Data = None) -> None:
 
     for line in asyncio.run(list_accounts(load_settings(data=data), of_clients=True)):
         typer.echo(line)
+
+
+@client.command("launching")
+def client_launching(
+    client_id: Annotated[str, typer.Argument(help="Its client_id.")],
+    allowed: Annotated[bool, typer.Option("--allow/--forbid", help="Whether it may.")],
+    data: Data = None,
+) -> None:
+    """Say whether a client that acts for itself may prepare launches, as an EHR's does."""
+    from server.administration import administer
+    from server.auth.clients import let_launch
+
+    settings = load_settings(data=data)
+    asyncio.run(administer(settings, lambda database, by: let_launch(database, client_id, allowed, by)))
 
 
 @client.command("disable")

@@ -169,6 +169,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
             ("POST", "/registration-tokens"),
             ("GET", "/clients"),
             ("POST", "/clients"),
+            ("POST", "/clients/{client_id}/launching"),
             ("POST", "/clients/{client_id}/disable"),
         )
     },

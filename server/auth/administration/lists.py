@@ -30,8 +30,8 @@ def select_users(after: int) -> Select[Any]:
 def select_clients(after: int) -> Select[Any]:
     """Clients, those out of use too, without their secrets."""
     c = _CLIENT.c
-    told = (c.id, c.client_id, c.name, c.token_endpoint_auth_method, c.scope, c.created_us, c.disabled_us)
-    return select(*told).where(c.id > after).order_by(c.id).limit(PAGE)
+    told = (c.id, c.client_id, c.name, c.token_endpoint_auth_method, c.scope, c.may_launch)
+    return select(*told, c.created_us, c.disabled_us).where(c.id > after).order_by(c.id).limit(PAGE)
 
 
 def select_sessions(user_id: int, after: int, now_us: int) -> Select[Any]:

@@ -50,6 +50,13 @@ class ClientBody(Body, frozen=True):
     jwks: dict[str, object] | None = None
     jwks_uri: str | None = None
     confidential: bool = False
+    may_launch: bool = False
+
+
+class LaunchingBody(Body, frozen=True):
+    """Whether a client may prepare launches."""
+
+    may_launch: bool
 
 
 def read_body(body: bytes, kind: type[T]) -> T:

@@ -22,13 +22,14 @@ from server.auth.administration.lists import (
 )
 from server.auth.administration.requests import (
     ClientBody,
+    LaunchingBody,
     PasswordBody,
     TokenBody,
     UserBody,
     read_body,
 )
 from server.auth.client_keys import require_jwks_uri
-from server.auth.clients import Wanted, add_client, disable_client, write_jwks
+from server.auth.clients import Wanted, add_client, disable_client, let_launch, write_jwks
 from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import SigningKeys
 from server.auth.tokens import AccessTokens
@@ -183,6 +184,7 @@ def _add_clients(router: APIRouter, administration: Administration) -> None:
         by, said = administrator(request), read_body(await request.body(), ClientBody)
         keys = None if said.jwks is None else write_jwks(said.jwks)
         wanted = Wanted(said.client_name, said.scope, keys, said.redirect_uris, said.confidential)
+        wanted = replace(wanted, may_launch=said.may_launch)
         if said.jwks_uri is not None:
             require_jwks_uri(said.jwks_uri, administration.outbound)
             wanted = replace(wanted, jwks_uri=said.jwks_uri)
@@ -198,6 +200,13 @@ def _add_clients(router: APIRouter, administration: Administration) -> None:
         text = await issue_registration_token(database, said.ttl_s, by)
         told = {"token": text, "expires_in": said.ttl_s}
         return JSONResponse(told, 201, {"Cache-Control": "no-store"})
+
+    @router.post("/clients/{client_id}/launching", status_code=204)
+    async def launching(request: Request, client_id: str) -> Response:
+        """Say whether a client that acts for itself may prepare launches, as an EHR's does."""
+        by, said = administrator(request), read_body(await request.body(), LaunchingBody)
+        await let_launch(database, client_id, said.may_launch, by)
+        return Response(status_code=204)
 
     @router.post("/clients/{client_id}/disable", status_code=204)
     async def disable(request: Request, client_id: str) -> Response:

@@ -10,6 +10,7 @@ import orjson
 
 from fhir.exchange import FhirRequest
 from fhir.interactions.door import Door
+from fhir.interactions.read import Deleted
 from fhir.interactions.table import read, search
 from fhir.search.value import InvalidSearch
 from server.auth.users.accounts import User
@@ -54,7 +55,7 @@ class Patients:
         request = FhirRequest("GET", _access(user), _TYPE, patient_id)
         try:
             answer = await read(self.door, request)
-        except NotFound:
+        except (NotFound, Deleted):
             return None
         return _choice(orjson.loads(answer.text))
 

@@ -42,6 +42,7 @@ class Pending:
     launch: Redeemed | None  # None: the app was not launched by an EHR
     patient_id: str | None  # picked, or brought by the launch
     begun_us: int
+    encounter_id: str | None = None  # picked; "": the user wants none; None: not asked yet
 
 
 async def begin(database: Database, asked: Asked, browser: str) -> str:
@@ -85,7 +86,7 @@ async def find_pending(database: Database, handle: str, browser: str, now_us: in
         if row is None or not hmac.compare_digest(row.browser_hash, hash_secret(browser)):
             raise NotPending("This page is no longer of use. Go back to the app and begin again.")
         launch = None if row.launch_id is None else await find_launch(connection, row.launch_id)
-    return Pending(row.id, _read(row), launch, row.patient_id, row.expires_us - PENDING_US)
+    return Pending(row.id, _read(row), launch, row.patient_id, row.expires_us - PENDING_US, row.encounter_id)
 
 
 async def pick_patient(database: Database, pending: Pending, patient_id: str) -> None:
@@ -94,6 +95,19 @@ async def pick_patient(database: Database, pending: Pending, patient_id: str) ->
     async def work(unit: UnitOfWork) -> None:
         mine = (_REQUEST.c.id == pending.id) & _REQUEST.c.used_us.is_(None) & _REQUEST.c.patient_id.is_(None)
         await unit.execute(update(_REQUEST).where(mine).values(patient_id=patient_id))
+
+    await database.transact(work)
+
+
+async def pick_encounter(database: Database, pending: Pending, patient_id: str, encounter_id: str) -> None:
+    """Note the visit that the user picked, and whose it is: another login on this page goes on with both."""
+    c = _REQUEST.c
+
+    async def work(unit: UnitOfWork) -> None:
+        mine = (c.id == pending.id) & c.used_us.is_(None) & c.encounter_id.is_(None)
+        theirs = c.patient_id.is_(None) | (c.patient_id == patient_id)
+        picked = {"patient_id": patient_id, "encounter_id": encounter_id}
+        await unit.execute(update(_REQUEST).where(mine, theirs).values(**picked))
 
     await database.transact(work)
 

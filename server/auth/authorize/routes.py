@@ -12,9 +12,17 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from server.auth.authorize import answers, emergency, steps
 from server.auth.authorize.asked import NotAnswerable, RefusedRequest, read_asked, redirect_uri_of
 from server.auth.authorize.cookies import BROWSER, SESSION, Cookies, form_token, is_form_token
+from server.auth.authorize.encounters import Encounters
 from server.auth.authorize.pages import LOGOUT, Pages, destination, of_user
 from server.auth.authorize.patients import PatientChoice, Patients
-from server.auth.authorize.pending import NotPending, Pending, begin, find_pending, pick_patient
+from server.auth.authorize.pending import (
+    NotPending,
+    Pending,
+    begin,
+    find_pending,
+    pick_encounter,
+    pick_patient,
+)
 from server.auth.authorize.smart_style import AGE, SMART_STYLE, VERSION
 from server.auth.authorize.steps import Step, next_step
 from server.auth.authorize.words import choices, told_anyway
@@ -59,6 +67,7 @@ class Authorization:
         self._services = services
         self._tokens = tokens
         self._patients = patients
+        self._encounters = Encounters(patients.door)
         self._base = services.public_base
         self._pages = Pages(services.public_base)
         self._cookies = Cookies(services.public_base.startswith("https:"))
@@ -128,6 +137,8 @@ class Authorization:
             patient = await self._patients.one(session.user, _one(fields, "patient"))
             if patient is not None:
                 await pick_patient(self._services.database, pending, patient.id)
+        elif session is not None and (said, step) == (Step.ENCOUNTER.value, Step.ENCOUNTER):
+            await self._pick_encounter(pending, session, _one(fields, "encounter"))
         elif session is not None and (said, step) == ("allow", Step.CONSENT):
             chosen = frozenset(fields.get("scope", ()))
             code = await steps.allow(self._services.database, pending, session, chosen)
@@ -135,6 +146,12 @@ class Authorization:
         elif session is not None and emergency.is_said(said, step) and emergency.is_offered(pending, session):
             return await self._break_glass(visit, pending, session, fields)
         return RedirectResponse(self._address(visit.page), SEE_OTHER)
+
+    async def _pick_encounter(self, pending: Pending, session: Session, encounter_id: str) -> None:
+        patient_id = steps.patient_of(pending, session)
+        assert patient_id is not None
+        if not encounter_id or await self._encounters.has(session.user, patient_id, encounter_id):
+            await pick_encounter(self._services.database, pending, patient_id, encounter_id)
 
     async def _break_glass(
         self, visit: Visit, pending: Pending, session: Session, fields: Fields
@@ -164,6 +181,8 @@ class Authorization:
             return await self._login_page(visit, pending, {})
         if step is Step.PATIENT:
             return await self._patient_page(visit, pending, visit.session)
+        if step is Step.ENCOUNTER:
+            return await self._encounter_page(visit, pending, visit.session)
         is_emergency = emergency.STEP in visit.request.query_params
         if is_emergency and emergency.is_offered(pending, visit.session):
             return await self._emergency_page(visit, pending, visit.session)
@@ -180,6 +199,14 @@ class Authorization:
         told = {"q": typed, "patients": found, "more": more}
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
         return self._pages.page("patient", about, goes_to=pending.asked.bound.redirect_uri)
+
+    async def _encounter_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
+        patient = await self._patient(pending, session)
+        assert patient is not None
+        found, more = await self._encounters.of(session.user, patient.id)
+        told = {"patient": patient, "encounters": found, "more": more}
+        about = {**await self._about(visit, pending), **self._foot(visit), **told}
+        return self._pages.page("encounter", about, goes_to=pending.asked.bound.redirect_uri)
 
     async def _consent_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
         scopes = steps.offered(pending.asked.scopes, session)

@@ -26,6 +26,7 @@ class Step(Enum):
 
     LOGIN = "login"
     PATIENT = "patient"
+    ENCOUNTER = "encounter"
     CONSENT = "consent"
 
 
@@ -42,11 +43,13 @@ def next_step(pending: Pending, session: Session | None, now_us: int) -> Step:
             raise RefusedRequest("login_required", "The user has to log in.")
         return Step.LOGIN
     require_suitable(pending, session)
-    is_picked = patient_of(pending, session) is not None or not needs_patient(offered(asked.scopes, session))
-    step = Step.CONSENT if is_picked else Step.PATIENT
     if asked.prompt == "none":
         raise RefusedRequest("interaction_required", "The user has to be asked.")
-    return step
+    scopes = offered(asked.scopes, session)
+    if needs_patient(pending, scopes) and patient_of(pending, session) is None:
+        return Step.PATIENT
+    is_picked = pending.encounter_id is not None or not needs_encounter(pending, scopes)
+    return Step.CONSENT if is_picked else Step.ENCOUNTER
 
 
 def must_log_in_again(pending: Pending, session: Session, now_us: int) -> bool:
@@ -74,9 +77,15 @@ def require_suitable(pending: Pending, session: Session) -> None:
         raise RefusedRequest("access_denied", "The user can grant none of these scopes.")
 
 
-def needs_patient(scopes: Scopes) -> bool:
+def needs_patient(pending: Pending, scopes: Scopes) -> bool:
     """Whether a patient has to be in context: `patient/` scopes open nothing without one."""
-    return bool(scopes.in_context(Context.PATIENT)) or "launch/patient" in scopes.others
+    is_asked = bool(scopes.in_context(Context.PATIENT)) or "launch/patient" in scopes.others
+    return is_asked or needs_encounter(pending, scopes)
+
+
+def needs_encounter(pending: Pending, scopes: Scopes) -> bool:
+    """Whether a visit is to be picked (SMART 2.2, launch/encounter): an EHR would bring it."""
+    return pending.launch is None and "launch/encounter" in scopes.others
 
 
 def patient_of(pending: Pending, session: Session) -> str | None:
@@ -89,7 +98,7 @@ def patient_in_context(pending: Pending, session: Session, scopes: Scopes) -> st
 
     A patient's grants are always about their own, whatever the scopes: nothing else confines their tokens.
     """
-    is_wanted = needs_patient(scopes) or _is_launched(pending, scopes)
+    is_wanted = needs_patient(pending, scopes) or _is_launched(pending, scopes)
     return patient_of(pending, session) if is_wanted or session.user.role is Role.PATIENT else None
 
 
@@ -134,6 +143,8 @@ def decide(pending: Pending, session: Session, scopes: Scopes, chosen: Collectio
     context = LaunchContext()
     if pending.launch is not None and _is_launched(pending, scopes):
         context = pending.launch.prepared.context
+    elif needs_encounter(pending, scopes):
+        context = LaunchContext(encounter_id=pending.encounter_id or None)
     return Allowed(pending.asked.client_id, session.user, session.id, scopes, patient_id, context)
 
 

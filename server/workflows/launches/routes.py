@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from server.auth.launches import LAUNCH_US
+from server.auth.launches import LAUNCH_US, require_launcher
 from server.kernel.access import access_of
 from server.kernel.clock import SECOND_US
 from server.kernel.services import Services
@@ -12,15 +12,14 @@ from server.workflows.launches.requests import read_launch
 
 
 def build_router(services: Services) -> APIRouter:
-    """The route of launches; it needs an administrator."""
+    """The route of launches; it needs an administrator, or a client that may launch."""
     router = APIRouter(tags=["administration"])
 
     @router.post("/launches", status_code=201)
     async def launches(request: Request) -> Response:
         """Prepare a launch; the answer has what the app's launch URL gets, good for one use."""
-        access = access_of(request.scope)
-        access.require_administrator()
-        handle = await prepare(services.database, read_launch(await request.body()), access.principal)
+        by = await require_launcher(services.database, access_of(request.scope))
+        handle = await prepare(services.database, read_launch(await request.body()), by)
         told = {
             "iss": f"{services.public_base}/fhir",
             "launch": handle,

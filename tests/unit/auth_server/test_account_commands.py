@@ -60,8 +60,15 @@ def test_clients(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert CliRunner().invoke(cli, [*added, "--jwks", str(tmp_path / "none")]).exit_code == 2
     monkeypatch.setenv("ISTHMUS_JWKS_HOSTS", '["keys.test"]')
     by_keys = run(*added, "--jwks", "https://keys.test/jwks").split()[1]
+    run("client", "launching", client_id, "--allow")
+    run("client", "launching", client_id, "--forbid")
+    ehr = run(*added, "--may-launch").split()[1]
+    run("client", "disable", ehr)
+    with pytest.raises(Fault, match="acts for itself"):
+        run("client", "launching", ehr, "--allow")
     run("client", "disable", client_id)
     lines = [f"{client_id} client_secret_basic Lab (disabled)", f"{by_keys} private_key_jwt Lab"]
+    lines.append(f"{ehr} client_secret_basic Lab (disabled)")
     assert run("client", "list").splitlines() == lines
     with pytest.raises(Fault, match="no such client"):
         run("client", "disable", client_id)

@@ -182,6 +182,18 @@ REFUSED: list[tuple[str, Any, int]] = [
     ("clients", {"client_name": "", "scope": "system/*.rs"}, 400),
     ("clients", {"client_name": "x", "scope": "user/*.rs", "redirect_uris": ["http://app.test/"]}, 400),
     ("clients", {"client_name": "x", "scope": "system/*.rs", "jwks": {"keys": [{"kty": "oct"}]}}, 400),
+    (
+        "clients",
+        {"client_name": "x", "scope": "user/*.rs", "redirect_uris": ["https://x.test/"], "may_launch": 1},
+        400,
+    ),
+    (
+        "clients",
+        {"client_name": "x", "scope": "user/*.rs", "redirect_uris": ["https://x.test/"], "may_launch": True},
+        400,
+    ),
+    ("clients/nobody/launching", {"may_launch": True}, 404),
+    ("clients/nobody/launching", {}, 400),
     ("clients/nobody/disable", None, 404),
     ("clients/%00/disable", None, 400),
 ]
@@ -243,6 +255,31 @@ async def test_a_client_from_its_registration_to_its_end(browser: Any, admin: ht
     assert (await browser.http.get("/fhir/Patient", headers=bearer)).status_code == 401
     assert (await browser.http.post("/auth/token", data=form, auth=credentials)).status_code == 401
     assert [entry[0] for entry in await audited(browser, "client")][-2:] == ["user:root"] * 2
+
+
+async def test_a_client_of_an_ehr_launches_and_nothing_else(browser: Any, admin: httpx.AsyncClient) -> None:
+    said = {"client_name": "EHR", "scope": "system/Patient.s", "may_launch": True}
+    new = (await admin.post("/admin/api/clients", json=said)).json()
+    form = {"grant_type": "client_credentials", "scope": "system/Patient.s"}
+    bought = await browser.http.post("/auth/token", data=form, auth=(new["client_id"], new["client_secret"]))
+    bearer = {"Authorization": f"Bearer {bought.json()['access_token']}"}
+    launch, path = {"client_id": browser.client_id, "patient": "p1"}, "/admin/api/launches"
+    assert (await browser.http.post(path, json=launch, headers=bearer)).status_code == 201
+    principals = [entry[0] for entry in await audited(browser, "launch")]
+    assert principals == [f"client:{new['client_id']}"]
+    for other in ("users", "clients", "emergency-accesses"):
+        assert (await browser.http.get(f"/admin/api/{other}", headers=bearer)).status_code == 403
+    place = f"/admin/api/clients/{new['client_id']}/launching"
+    assert (await browser.http.post(place, json={"may_launch": True}, headers=bearer)).status_code == 403
+    assert (await admin.post(place, json={"may_launch": False})).status_code == 204
+    assert (await browser.http.post(path, json=launch, headers=bearer)).status_code == 403
+    assert (await admin.post(place, json={"may_launch": True})).status_code == 204
+    assert (await browser.http.post(path, json=launch, headers=bearer)).status_code == 201
+    listed = (await admin.get("/admin/api/clients")).json()["clients"]
+    assert [client["may_launch"] for client in listed] == [False, True]
+    told = await launched(browser, admin, patient="p1")  # an app whose users may not
+    headers = {"Authorization": f"Bearer {told['access_token']}"}
+    assert (await browser.http.post(path, json=launch, headers=headers)).status_code == 403
 
 
 async def test_a_rotated_key_is_published_before_it_signs(browser: Any, admin: httpx.AsyncClient) -> None:
