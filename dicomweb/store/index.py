@@ -205,7 +205,7 @@ class _Indexing:
             "attributes": orjson.dumps(attributes).decode(),
         }
         inserted = await self.unit.execute(_INSERT_SERIES, row)
-        series = KnownSeries(inserted.scalar_one(), parsed.study_instance_uid)
+        series = KnownSeries(inserted.scalar_one(), parsed.study_instance_uid, study.patient_id)
         self.known.series[parsed.series_instance_uid] = series
         if requests := series_requests(attributes):
             await self.unit.execute(_INSERT_REQUESTS, [r | {"series_id": series.id} for r in requests])
@@ -221,7 +221,10 @@ class _Indexing:
         }
         self.rows.append((row, instance))
         self.known.instances[parsed.sop_instance_uid] = KnownInstance(
-            parsed.series_instance_uid, instance.received.digests.data_set_sha256, self.origin
+            parsed.series_instance_uid,
+            instance.received.digests.data_set_sha256,
+            self.origin,
+            study.patient_id,
         )
         study.added += 1
         if is_input(parsed, self.origin):

@@ -73,12 +73,16 @@ def _judge_place(
             return Refusal(StoreFailure.DELETED_BEFORE, (FailedAttribute(tag, DELETED_COMMENT),))
     series = known.series.get(parsed.series_instance_uid)
     if series is not None and series.study_instance_uid != parsed.study_instance_uid:
-        return _misplaced(SERIES_INSTANCE_UID, "The series belongs to another study")
+        return _misplaced(
+            SERIES_INSTANCE_UID, "The series belongs to another study", series.patient_id, reach
+        )
     earlier = known.instances.get(parsed.sop_instance_uid)
     if earlier is None:
         return Verdict.NEW
     if earlier.series_instance_uid != parsed.series_instance_uid:
-        return _misplaced(SOP_INSTANCE_UID, "The instance belongs to another series")
+        return _misplaced(
+            SOP_INSTANCE_UID, "The instance belongs to another series", earlier.patient_id, reach
+        )
     if earlier.data_set_sha256 == instance.digests.data_set_sha256:
         return Verdict.ALREADY_STORED
     if duplicates is Duplicates.REPLACE and earlier.origin is Origin.RECEIVED:
@@ -87,7 +91,10 @@ def _judge_place(
     return Refusal(StoreFailure.DUPLICATE_SOP_INSTANCE, (FailedAttribute(SOP_INSTANCE_UID, comment),))
 
 
-def _misplaced(tag: str, comment: str) -> Refusal:
+def _misplaced(tag: str, comment: str, patient_id: str | None, reach: Reach) -> Refusal:
+    """What is under this UID is elsewhere; where it is out of reach, no more is told than of any other's."""
+    if not reach.includes(patient_id):
+        return other_patient(StoreFailure.NOT_AUTHORIZED)
     return Refusal(StoreFailure.CONTRADICTS_HIERARCHY, (FailedAttribute(tag, comment),))
 
 

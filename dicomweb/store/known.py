@@ -53,6 +53,7 @@ class KnownSeries:
 
     id: int
     study_instance_uid: str
+    patient_id: str | None  # of the study
     is_superseded: bool = False
     is_packed: bool = False  # its objects lie as they should, so packing would not look at it again
 
@@ -64,6 +65,7 @@ class KnownInstance:
     series_instance_uid: str
     data_set_sha256: bytes
     origin: Origin
+    patient_id: str | None  # of the study
 
 
 @dataclass(slots=True)
@@ -135,11 +137,17 @@ def _study(row: Row[Any]) -> KnownStudy:
 
 
 def _series(row: Row[Any]) -> KnownSeries:
-    return KnownSeries(row.id, row.study_instance_uid, row.superseded_us is not None, row.pack_due_us is None)
+    return KnownSeries(
+        row.id,
+        row.study_instance_uid,
+        row.patient_id,
+        row.superseded_us is not None,
+        row.pack_due_us is None,
+    )
 
 
 def _instance(row: Row[Any]) -> KnownInstance:
-    return KnownInstance(row.series_instance_uid, row.data_set_sha256, Origin(row.origin))
+    return KnownInstance(row.series_instance_uid, row.data_set_sha256, Origin(row.origin), row.patient_id)
 
 
 def _naming(uids: Iterable[str]) -> dict[str, list[str]]:
@@ -179,6 +187,7 @@ _ALL_SERIES: Select[Any] = (
         _SERIES.c.superseded_us,
         _SERIES.c.pack_due_us,
         _STUDY.c.study_instance_uid,
+        _STUDY.c.patient_id,
     )
     .join_from(_SERIES, _STUDY, _SERIES.c.study_id == _STUDY.c.id)
     .where(_SERIES.c.series_instance_uid.in_(_UIDS))
@@ -189,7 +198,9 @@ _INSTANCES: Select[Any] = (
         _SERIES.c.series_instance_uid,
         _INSTANCE.c.data_set_sha256,
         _INSTANCE.c.origin,
+        _STUDY.c.patient_id,
     )
     .join_from(_INSTANCE, _SERIES, _INSTANCE.c.series_id == _SERIES.c.id)
+    .join(_STUDY, _INSTANCE.c.study_id == _STUDY.c.id)
     .where(_INSTANCE.c.sop_instance_uid.in_(_UIDS))
 )
