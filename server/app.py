@@ -47,6 +47,7 @@ from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.audit.seal import SEALS
 from server.auth.authorize.patients import Patients
+from server.auth.authorize.pressure import Pressure
 from server.auth.authorize.smart_style import PATH as SMART_STYLE_PATH
 from server.auth.client_keys import ClientKeys
 from server.auth.discovery import oauth_uris
@@ -79,7 +80,7 @@ from server.kernel.metrics_folder import shared_folder
 from server.kernel.object_stores import open_store
 from server.kernel.periodic_jobs import keep_schedule
 from server.kernel.process_metrics import Role, watch_process
-from server.kernel.rate_limit import LocalRateLimiter
+from server.kernel.rate_limit import LocalRateLimiter, RateLimiter
 from server.kernel.read_audit import ReadAudit
 from server.kernel.redis import RedisLink
 from server.kernel.redis_cache import RedisCache
@@ -191,7 +192,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     )
     include_behind(app, "/admin/api", *_administration(services, archive), accounts)
     app.include_router(server.http.health.build_router(readiness, metrics))
-    for router in _authorization(settings, services, tokens, issuer):
+    for router in _authorization(settings, services, tokens, issuer, limiter):
         app.include_router(router)  # before /fhir, where .well-known is no resource
     include_behind(app, "/fhir", fhir_router)
     site = ViewerSite(settings.viewer_folder, services.public_base, login=settings.auth)
@@ -226,7 +227,7 @@ def _issuer(settings: Settings, services: Services) -> Issuer:
 
 
 def _authorization(
-    settings: Settings, services: Services, tokens: AccessTokens, issuer: Issuer
+    settings: Settings, services: Services, tokens: AccessTokens, issuer: Issuer, limiter: RateLimiter
 ) -> list[APIRouter]:
     """The routes of the authorization server."""
     patients = Patients(FhirDoor(services, settings.derive_key("fhir page tokens")))
@@ -235,7 +236,9 @@ def _authorization(
         server.auth.registration.routes.build_router(
             services, tokens, settings.jwks_outbound, is_open=settings.open_registration
         ),
-        server.auth.authorize.routes.build_router(services, patients, tokens),
+        server.auth.authorize.routes.build_router(
+            services, patients, tokens, Pressure(limiter, settings.logins_begun_per_minute)
+        ),
     ]
 
 

@@ -176,6 +176,9 @@ class Settings(ObjectSettings, OutboundSettings, BaseSettings):
     failed_logins_per_minute: float = Field(
         60, ge=0, description="failed authentications from one address; 0: no limit"
     )
+    logins_begun_per_minute: float = Field(
+        120, ge=0, description="logins begun from one address without a launch; 0: no limit"
+    )
     otlp_endpoint: str | None = Field(
         None, pattern="^https?://", description="base URL of an OTLP/HTTP receiver of traces; default: none"
     )

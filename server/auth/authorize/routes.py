@@ -23,6 +23,7 @@ from server.auth.authorize.pending import (
     pick_encounter,
     pick_patient,
 )
+from server.auth.authorize.pressure import Pressure, TooOften
 from server.auth.authorize.smart_style import AGE, SMART_STYLE, VERSION
 from server.auth.authorize.steps import Step, next_step
 from server.auth.authorize.words import choices, told_anyway
@@ -63,11 +64,14 @@ class Visit:
 class Authorization:
     """The authorization endpoint over one installation."""
 
-    def __init__(self, services: Services, patients: Patients, tokens: AccessTokens) -> None:
+    def __init__(
+        self, services: Services, patients: Patients, tokens: AccessTokens, pressure: Pressure
+    ) -> None:
         self._services = services
         self._tokens = tokens
         self._patients = patients
         self._encounters = Encounters(patients.door)
+        self._pressure = pressure
         self._base = services.public_base
         self._pages = Pages(services.public_base)
         self._cookies = Cookies(services.public_base.startswith("https:"))
@@ -82,6 +86,8 @@ class Authorization:
         browser = self._cookies.browser(request)
         try:
             asked = read_asked(client, fields, frozenset({f"{self._base}/fhir"}))
+            if asked.launch is None and (await self._visit(request, "")).session is None:
+                await self._pressure.take(request.scope)
             handle = await begin(database, asked, browser)
         except RefusedRequest as refused:
             state = _one(fields, "state") or None
@@ -283,20 +289,25 @@ class Authorization:
         """The style sheet of the pages."""
         return Response(self._pages.style(), media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
-    def trouble(self, fault: NotAnswerable | NotPending) -> Response:
+    def trouble(self, fault: NotAnswerable | NotPending | TooOften) -> Response:
         """The page of what cannot be answered to an app."""
-        return self._pages.message("This does not work", str(fault), fault.status)
+        page = self._pages.message("This does not work", str(fault), fault.status)
+        if isinstance(fault, TooOften):
+            page.headers["retry-after"] = str(fault.wait_s)
+        return page
 
 
-def build_router(services: Services, patients: Patients, tokens: AccessTokens) -> APIRouter:
+def build_router(
+    services: Services, patients: Patients, tokens: AccessTokens, pressure: Pressure
+) -> APIRouter:
     """The routes of this file."""
     router = APIRouter(tags=["authorization"])
-    authorization = Authorization(services, patients, tokens)
+    authorization = Authorization(services, patients, tokens, pressure)
 
     async def shown(answer: Callable[[], Any]) -> Response:
         try:
             response: Response = await answer()
-        except (NotAnswerable, NotPending) as fault:
+        except (NotAnswerable, NotPending, TooOften) as fault:
             return authorization.trouble(fault)
         return response
 

@@ -41,10 +41,8 @@ _EVENT, _AUDIT = table_of(OutboxEvent), table_of(AuditRow)
 _ATTEMPT, _WORKITEM = table_of(WorkitemAttempt), table_of(Workitem)
 _TOKEN, _JTI = table_of(AccessToken), table_of(ClientAssertionJti)
 _GRANT, _SESSION, _REFRESH = table_of(OAuthGrant), table_of(LoginSession), table_of(RefreshToken)
-_OF_LOGINS = [
-    table_of(each)
-    for each in (AuthorizationRequest, AuthorizationCode, RefreshToken, Launch, RegistrationToken)
-]
+_REQUEST = table_of(AuthorizationRequest)
+_OF_LOGINS = [table_of(each) for each in (AuthorizationCode, RefreshToken, Launch, RegistrationToken)]
 _FAILURE = table_of(LoginFailure)
 
 
@@ -105,8 +103,12 @@ async def _assertions(_: RetentionPolicy, unit: UnitOfWork) -> int:
 
 
 async def _logins(_: RetentionPolicy, unit: UnitOfWork) -> int:
-    """What logins left behind: requests, codes, tokens and launches that are over, failures."""
-    taken, old_us = 0, unit.now_us - EXPIRED_US
+    """What logins left behind: codes, tokens and launches that are over, failures.
+
+    Requests go at once: anybody can make them, and what came of one is in the audit trail.
+    """
+    expires, old_us = _REQUEST.c.expires_us, unit.now_us - EXPIRED_US
+    taken = await _delete_oldest(unit, "prune-logins", _REQUEST.c.id, expires, expires < unit.now_us)
     for table in _OF_LOGINS:
         expires = table.c.expires_us
         taken += await _delete_oldest(unit, "prune-logins", table.c.id, expires, expires < old_us)

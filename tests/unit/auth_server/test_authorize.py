@@ -11,6 +11,7 @@ import pytest
 from server.app import build_app, build_services
 from server.auth.authorize.asked import RefusedRequest
 from server.auth.authorize.pending import find_pending
+from server.auth.authorize.pressure import origin_of
 from server.auth.authorize.steps import allow
 from server.auth.clients import Wanted, add_client
 from server.auth.grants.context import LaunchContext
@@ -476,6 +477,46 @@ async def test_what_discovery_names_is_there(browser: Browser) -> None:
             assert statuses.isdisjoint({404, 500}), url
     uris = (await browser.http.get("/fhir/metadata")).text
     assert f"{BASE}/auth/authorize" in uris
+
+
+async def test_one_address_begins_so_many_logins(new_sqlite: Callable[[bool], str], tmp_path: Path) -> None:
+    """And who has logged in, comes by a launch or from elsewhere is not held up by it."""
+    settings = Settings(data=tmp_path, worker=False, database_url=new_sqlite(True), logins_begun_per_minute=2)
+    services = build_services(settings)
+    app, database = build_app(settings, services), services.database
+    await add_user(database, NewUser("ada", Role.CLINICIAN, "Dr Ada", PASSWORD), ADMIN)
+    client_id = (await add_client(database, Wanted("App", SCOPE, redirect_uris=[BACK]))).client_id
+    browser, other = Browser(app, database, client_id), Browser(app, database, client_id)
+    elsewhere = Browser(app, database, client_id)
+    elsewhere.http = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, client=("198.51.100.7", 1)), base_url=BASE
+    )
+    await browser.log_in()
+    assert [(await other.ask()).status_code for _ in range(3)] == [303, 429, 429]
+    held_up = await other.ask()
+    assert (heading(held_up.text), int(held_up.headers["retry-after"]) <= 30) == ("This does not work", True)
+    statuses = [(await each.ask()).status_code for each in (browser, elsewhere)]
+    statuses.append((await other.ask(launch=await launch(other))).status_code)
+    assert statuses == [303, 303, 303]
+    for each in (browser, other, elsewhere):
+        await each.http.aclose()
+    await services.database.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("testclient", "testclient"),
+    ],
+)
+def test_where_a_request_comes_from(address: str, origin: str) -> None:
+    assert origin_of({"client": (address, 1)}) == origin
+    assert origin_of({"client": None}) == ""
 
 
 async def test_the_cookie_opens_no_door(browser: Browser) -> None:

@@ -12,6 +12,7 @@ from dicomweb.worklist.tables import WorkitemAttempt
 from dicomweb.worklist.workitem import NewWorkitem, Reason, SeriesReference
 from server.auth.tables import (
     AccessToken,
+    AuthorizationRequest,
     ClientAssertionJti,
     LoginSession,
     OAuthGrant,
@@ -119,10 +120,14 @@ async def test_what_logins_leave_behind_goes_and_what_stands_stays(services: Ser
             await unit.execute(insert(table_of(RefreshToken)), [refresh])
             initial = {"token_hash": f"i{number}", "created_us": then_us, "expires_us": then_us}
             await unit.execute(insert(table_of(RegistrationToken)), [initial])
+            asked = {"id": number, "handle_hash": f"a{number}", "browser_hash": "b", "client_id": "c"}
+            over_us = then_us + (2 * DAY_US - 1 if number == 1 else DAY_US)  # just now, tomorrow
+            asked |= {"parameters": "{}", "expires_us": over_us}
+            await unit.execute(insert(table_of(AuthorizationRequest)), [asked])
 
     await services.database.transact(fill)
-    assert await prune(services) == 4  # the tokens, then the grant of one, then the session of that
-    for kind in (LoginSession, OAuthGrant, RefreshToken, RegistrationToken):
+    assert await prune(services) == 5  # the request, the tokens, the grant of one, the session of that
+    for kind in (LoginSession, OAuthGrant, RefreshToken, RegistrationToken, AuthorizationRequest):
         assert [row.id for row in await rows_of(services, kind)][-1] == 2
         assert len(await rows_of(services, kind)) == 1
 
