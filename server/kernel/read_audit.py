@@ -2,7 +2,7 @@
 
 Retrievals of the same study by the same principal, client and purpose are coalesced for `WINDOW_US`: the
 first is written at once, the later ones are counted and written as one entry when the window ends or the
-server stops.
+server stops. With a purpose the token counts too: what was done in one emergency is told by its token.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class ReadAudit:
     async def record_retrieval(self, entry: AuditEntry) -> None:
         """Write one retrieval, or count it when the same one was written within the window."""
         who = entry.principal
-        by = (who.id, who.client or "", who.purpose or "")
+        by = (who.id, who.client or "", who.purpose or "", who.token or "" if who.purpose else "")
         key = (*by, entry.interaction, entry.resource_type, entry.resource_id or "")
         window = self._windows.get(key)
         if window is not None and window.ends_us > self._clock():

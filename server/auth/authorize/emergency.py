@@ -93,6 +93,8 @@ async def break_glass(database: Database, pending: Pending, session: Session, sa
     if not is_offered(pending, session) or patient_id is None:
         raise RefusedRequest("access_denied", "The user may not do this.")
     decided = decide(pending, session, scopes_of(pending, session), said.chosen)
+    if not decided.scopes.resources:
+        raise RefusedRequest("access_denied", "The user allowed nothing.")
     allowed = replace(decided, patient_id=patient_id, purpose=PURPOSE, lasts_us=LASTS_US)
 
     async def work(unit: UnitOfWork) -> tuple[str, int]:

@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from server.auth.clients import Wanted, add_client
-from server.auth.emergency.access import LASTS_US, note_access, one_line
+from server.auth.emergency.access import BROKEN, LASTS_US, note_access, one_line
 from server.auth.emergency.review import Reviewed, Verdict, emergency_facts, list_accesses, review
 from server.auth.grants.code import Bound, new_code
 from server.auth.grants.context import LaunchContext
@@ -64,7 +65,13 @@ MISSING: list[dict[str, Any]] = [
 ]
 
 
-async def test_from_the_consent_page_to_the_record(browser: Browser) -> None:
+async def test_from_the_consent_page_to_the_verdict(browser: Browser) -> None:
+    token = await _broken(browser)
+    await _reviewed(browser, token)
+
+
+async def _broken(browser: Browser) -> str:
+    """A clinician breaks the glass, and reads the record; returns the access token."""
     url, page = await at_emergency(browser)
     assert pages.heading(page) == "Emergency access"
     assert "A&lt;b&gt; Lovelace" in page
@@ -82,7 +89,13 @@ async def test_from_the_consent_page_to_the_record(browser: Browser) -> None:
     }
     assert (await browser.http.post(url, data=forged)).headers["location"] == url
     assert await rows(browser.database, EmergencyAccess) == []
-    tokens = await browser.tokens(await break_glass(browser, url, page))
+    before = BROKEN._value.get()
+    with capture_logs() as logged:
+        broken_glass = await break_glass(browser, url, page)
+    assert BROKEN._value.get() == before + 1
+    assert {"event": "emergency access", "emergency_access": 1, "log_level": "warning"} in logged
+    assert REASON not in str(logged)
+    tokens = await browser.tokens(broken_glass)
     assert (tokens["patient"], "refresh_token" in tokens) == ("p1", False)
     assert 3590 <= tokens["expires_in"] <= 3600
     assert set(tokens["scope"].split()).isdisjoint({"offline_access", "online_access"})
@@ -107,6 +120,7 @@ async def test_from_the_consent_page_to_the_record(browser: Browser) -> None:
     (read,) = [each["resource"] for each in trail.json()["entry"]]
     assert read["subtype"][0]["code"] == "read"
     assert read["agent"][0]["purposeOfUse"][0]["coding"][0]["code"] == "BTG"
+    return str(tokens["access_token"])
 
 
 async def test_whom_it_is_not_for(browser: Browser) -> None:
@@ -133,14 +147,16 @@ async def test_whom_it_is_not_for(browser: Browser) -> None:
         assert pages.heading((await browser.http.get(f"{url}?emergency=")).text).startswith("Allow")
         for said in ({"scope": scope.split()}, {"reason": ""}):
             assert (await break_glass(browser, url, page, **said)).headers["location"] == url, name
+    url, page = await browser.page(await browser.ask(scope="patient/*.rs openid"))
+    _, page = await browser.page(await browser.send(url, page, "patient", patient="p1"))
+    nothing = await break_glass(browser, url, page, scope=["openid", "offline_access", "patient/*.cruds"])
+    assert pages.answer(nothing)["error"] == "access_denied"
     assert await rows(browser.database, EmergencyAccess) == []
 
 
-async def test_an_auditor_looks_at_it_once(browser: Browser) -> None:
-    url, page = await at_emergency(browser)
-    bearer = {"ada": (await browser.tokens(await break_glass(browser, url, page)))["access_token"]}
-    record = "/fhir/Patient/p1?_format=json"
-    assert (await browser.http.get(record, headers=_by(bearer["ada"]))).status_code == 200
+async def _reviewed(browser: Browser, token: str) -> None:
+    """An auditor looks at it once; nobody else does."""
+    bearer = {"ada": token}
     wanted = Wanted("Trail", "user/AuditEvent.rs openid", redirect_uris=[pages.BACK])
     browser.client_id = (await add_client(browser.database, wanted)).client_id
     url, page = await browser.log_in("aud", scope="user/AuditEvent.rs openid", prompt="login")

@@ -120,6 +120,19 @@ async def test_retrievals_are_coalesced_with_counts(database: Database) -> None:
     assert rows == [1, 4, 1]
 
 
+async def test_retrievals_of_two_emergencies_are_told_apart(database: Database) -> None:
+    """One is reviewed by what its token was used for; without a purpose tokens do not count."""
+    audit = ReadAudit(database)
+    for purpose in (None, "BTG"):
+        for token in ("a", "b", "b"):
+            who = Principal("user:ada", "Ada", "client:app", token, purpose)
+            await audit.record_retrieval(AuditEntry(who, Action.READ, "wado", "ImagingStudy", "1.2.3"))
+    async with database.read() as connection:
+        t = table_of(AuditRow).c
+        rows = (await connection.execute(select(t.purpose, t.token).order_by(t.sequence))).all()
+    assert [tuple(row) for row in rows] == [(None, "a"), ("BTG", "a"), ("BTG", "b")]
+
+
 async def test_unwritable_audit_fails_the_read(database: Database) -> None:
     async def drop(unit: UnitOfWork) -> None:
         await unit.execute(text("DROP TABLE audit_entry"))
