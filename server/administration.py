@@ -1,5 +1,6 @@
 """What administrators do on the data folder or database directly, while a server runs or not (DESIGN §4)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sqlalchemy.engine import make_url
 from ai_engine.tables import ModelVersion
 from fhir.bundles.importing import import_files
 from fhir.interactions.door import Door, Policy
+from server.audit.forward.receiver import Receiver
 from server.audit.seal import SEALS
 from server.audit.verify import describe as describe_verdict
 from server.audit.verify import parse_noted, verify_trail
@@ -340,6 +342,13 @@ async def _check_tls(settings: Settings) -> str:
     return f"the certificate ends at {ends.isoformat()}"
 
 
+async def _check_receiver(settings: Settings) -> str:
+    if settings.syslog is None:
+        return "none; the audit trail is not forwarded"
+    await asyncio.to_thread(Receiver(settings.syslog).send, b"")
+    return "takes connections"
+
+
 async def _check_models(_settings: Settings) -> str:
     from server.workflows.models import shipped_bundles
 
@@ -374,6 +383,7 @@ _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "object store": _check_objects,
     "redis": _check_redis,
     "TLS": _check_tls,
+    "audit receiver": _check_receiver,
     "models": _check_models,
     "engine": _check_engine,
 }

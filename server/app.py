@@ -133,6 +133,7 @@ def build_services(settings: Settings) -> Services:
         retention=settings.retention,
         subscriptions=settings.subscriptions,
         audit_keys=settings.keyring(SEALS),
+        syslog=settings.syslog,
         open_by_record=open_by_record,
     )
 

@@ -67,9 +67,7 @@ async def seal_settled(database: Database, keys: Keyring) -> int:
     Raises:
         DamagedChain: somebody else wrote the end of the chain.
     """
-    async with database.read() as connection:
-        settled_us = await settled_before_us(connection)
-    before_us = (now_us() if settled_us is None else settled_us) - SETTLE_US
+    before_us = await settled_to_us(database)
     sealed = 0
     for _ in range(SEALS_AT_ONCE):
         count = await seal_before(database, keys, before_us)
@@ -77,6 +75,13 @@ async def seal_settled(database: Database, keys: Keyring) -> int:
         if count < MAX_SEALED:
             return 0
     return sealed
+
+
+async def settled_to_us(database: Database) -> int:
+    """Before when no entry can appear any more."""
+    async with database.read() as connection:
+        settled_us = await settled_before_us(connection)
+    return (now_us() if settled_us is None else settled_us) - SETTLE_US
 
 
 async def seal_before(database: Database, keys: Keyring, before_us: int) -> int:

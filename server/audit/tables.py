@@ -50,3 +50,14 @@ class AuditCheck(Row, table=True):
     position: int = Field(sa_type=BigInteger)  # the last seal looked at; of a whole pass 0: it begins anew
     checked_us: int = Field(sa_type=BigInteger)  # when it was last looked at to its end; 0: never
     finding: str | None = Field(sa_type=Text)  # then; None: it is as it was sealed
+
+
+class AuditForward(Row, table=True):
+    """How far the trail was forwarded, in one row (`server/audit/forward/run.py`)."""
+
+    __tablename__ = "audit_forward"
+
+    id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))  # 1
+    to_us: int = Field(sa_type=BigInteger)  # the key of the last entry that was delivered
+    to_sequence: int = Field(sa_type=BigInteger)
+    sent_us: int = Field(sa_type=BigInteger)

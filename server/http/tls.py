@@ -6,16 +6,14 @@ does not fit refuses the start, and later leaves the old one in force.
 
 import os
 import ssl
-import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from cryptography import x509
 
-from server.kernel.faults import Fault, FaultKind
 from server.kernel.metrics import gauge
-from server.kernel.tls_files import TlsFiles
+from server.kernel.tls_files import TlsFiles, TlsNotUsable, reason_of, require_secret
 
 LOOK_S = 60  # between looks at the files
 HANDSHAKE_S = 10.0  # from the connection to the end of the handshake; then it is closed
@@ -28,12 +26,6 @@ _ENDS = gauge(
 )
 
 log = structlog.get_logger(__name__)
-
-
-class TlsNotUsable(Fault):
-    """The certificate and the key cannot be served; the message tells no more than their names."""
-
-    kind = FaultKind.INVALID
 
 
 _Signature = tuple[tuple[int, int, int], ...]
@@ -87,7 +79,7 @@ def load_context(files: TlsFiles) -> ssl.SSLContext:
     Raises:
         TlsNotUsable: it cannot be read, others may read the key, or one is not the other's.
     """
-    _require_secret(files.key)
+    require_secret(files.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -97,7 +89,7 @@ def load_context(files: TlsFiles) -> ssl.SSLContext:
     except (OSError, ValueError) as problem:  # ssl.SSLError is an OSError
         raise TlsNotUsable(
             f"{files.certificate} and {files.key} are no PEM certificate and its private key"
-            f" without a passphrase ({_reason(problem)})"
+            f" without a passphrase ({reason_of(problem)})"
         ) from None
     return context
 
@@ -111,18 +103,7 @@ def ends_at(certificate: Path) -> datetime:
     try:
         return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     except (OSError, ValueError) as problem:
-        raise TlsNotUsable(f"{certificate} cannot be read ({_reason(problem)})") from None
-
-
-def _require_secret(key: Path) -> None:
-    """Nobody but its owner may read the key; of root's (a mounted secret) the group may, too."""
-    try:
-        status = key.stat()
-    except OSError as problem:
-        raise TlsNotUsable(f"{key} cannot be read ({_reason(problem)})") from None
-    permitted = 0o640 if status.st_uid == 0 else 0o600
-    if stat.S_IMODE(status.st_mode) & ~(permitted | 0o100):
-        raise TlsNotUsable(f"{key} may be read by others: chmod 0600 it")
+        raise TlsNotUsable(f"{certificate} cannot be read ({reason_of(problem)})") from None
 
 
 def _signature(files: TlsFiles) -> _Signature:
@@ -132,14 +113,6 @@ def _signature(files: TlsFiles) -> _Signature:
         try:
             status = os.stat(path)  # noqa: PTH116  follows links: a mounted secret is exchanged by one
         except OSError as problem:
-            raise TlsNotUsable(f"{path} cannot be read ({_reason(problem)})") from None
+            raise TlsNotUsable(f"{path} cannot be read ({reason_of(problem)})") from None
         found.append((status.st_ino, status.st_size, status.st_mtime_ns))
     return tuple(found)
-
-
-def _reason(problem: Exception) -> str:
-    if isinstance(problem, ssl.SSLError):
-        return problem.reason or "not PEM"
-    return (
-        problem.strerror or type(problem).__name__ if isinstance(problem, OSError) else type(problem).__name__
-    )

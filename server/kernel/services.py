@@ -18,6 +18,7 @@ from server.kernel.retention_policy import RetentionPolicy
 from server.kernel.site import Site
 from server.kernel.store_config import StoragePolicy
 from server.kernel.subscription_policy import SubscriptionPolicy
+from server.kernel.syslog_target import SyslogTarget
 from server.kernel.wakeups import LocalWakeups, Wakeups
 
 # Of each of these parts of a reach: whether it opens the study of this UID, by what the record says of it.
@@ -42,3 +43,4 @@ class Services:
     subscriptions: SubscriptionPolicy = field(default_factory=SubscriptionPolicy)
     audit_keys: Keyring | None = field(default=None, repr=False)  # None: the audit trail is not sealed
     open_by_record: OpenByRecord | None = None  # None: criteria of scopes open no studies
+    syslog: SyslogTarget | None = None  # where the audit trail is forwarded to; None: nowhere

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from server.audit.check import audit_facts
+from server.audit.forward.run import forward_facts
 from server.auth.emergency.review import emergency_facts
 from server.http.health import Readiness
 from server.http.metrics import Metrics
@@ -40,4 +41,5 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     metrics.watch("outbox", lambda: outbox_facts(services.database))
     metrics.watch("emergency", lambda: emergency_facts(services.database))
     metrics.watch("audit", lambda: audit_facts(services.database))
+    metrics.watch("forwarding", lambda: forward_facts(services))
     metrics.watch("subscriptions", lambda: subscription_facts(services.database))

@@ -14,6 +14,7 @@ from fhir.interactions.reindex import refresh_search
 from fhir.subscriptions.deliver import tend
 from server.audit.chain import seal_settled
 from server.audit.check import NEWEST_S, WHOLE_S, check_newest, check_whole
+from server.audit.forward.run import EVERY_S, forward_settled
 from server.kernel.audit_months import make_audit_months
 from server.kernel.job_metrics import observe_run
 from server.kernel.job_queues import job_queue
@@ -91,6 +92,7 @@ async def _check_whole(services: Services) -> int:
 CARE = (
     Care(Recurring("make-audit-months", 3600), _make_audit_months),
     Care(Recurring("seal-audit", 60), _seal_audit),
+    Care(Recurring("forward-audit", EVERY_S, NOTIFY), forward_settled),
     Care(Recurring("check-audit-newest", NEWEST_S), _check_newest),
     Care(Recurring("check-audit-whole", WHOLE_S), _check_whole),
     Care(Recurring("refresh-index", 300), refresh_index),

@@ -11,6 +11,7 @@ from sqlalchemy import Column, ColumnElement, FromClause, Table, delete, select
 from dicomweb.worklist.state import FINAL_STATES
 from dicomweb.worklist.tables import Workitem, WorkitemAttempt
 from server.audit.chain import let_go
+from server.audit.forward.run import keep_unsent
 from server.auth.tables import (
     AccessToken,
     AuthorizationCode,
@@ -135,6 +136,8 @@ async def _audit(services: Services, unit: UnitOfWork) -> int:
     if services.retention.audit_days is None:
         return 0
     cutoff_us = unit.now_us - services.retention.audit_days * DAY_US
+    if services.syslog is not None:
+        cutoff_us = await keep_unsent(unit, cutoff_us)
     take = _audit_entries if unit.connection.dialect.name == "sqlite" else _audit_months
     taken, before_us = await take(unit, cutoff_us)
     if taken and services.audit_keys is not None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from server.http.tls import ServedTls, TlsNotUsable, load_context
-from server.kernel.tls_files import TlsFiles
+from server.http.tls import ServedTls, load_context
+from server.kernel.tls_files import TlsFiles, TlsNotUsable
 from server.settings import Settings
 from tests.services.certificates import Authority, Pair
 

@@ -1,0 +1,111 @@
+"""A receiver of syslog messages over TLS (RFC 5425), asked in a thread: one connection takes one batch.
+
+Syslog has no acknowledgement. What stands in for it: we end our side, and the receiver, which has to read all
+that comes before that end, ends its side in order (RFC 5425 §4.4). A connection that is reset, or on which
+nothing comes any more, counts as not delivered, and its batch is sent again.
+"""
+
+import errno
+import socket
+import ssl
+from contextlib import suppress
+from time import monotonic
+
+from server.kernel.faults import Busy
+from server.kernel.syslog_target import SyslogTarget
+from server.kernel.tls_files import require_secret
+
+CONNECT_S = 5.0  # to connect, and to finish the handshake
+SEND_S = 15.0  # a batch
+END_S = 10.0  # until the receiver has read it all
+
+
+class ReceiverUnavailable(Busy):
+    """The receiver of the audit trail did not take a batch; it is tried again, later each time."""
+
+
+class Receiver:
+    """The one that the settings name."""
+
+    def __init__(self, target: SyslogTarget) -> None:
+        self._target = target
+        self._socket: ssl.SSLSocket | None = None
+
+    def send(self, batch: bytes) -> None:
+        """Deliver framed messages, all of them; blocks, at most for the sum of the times above.
+
+        Raises:
+            ReceiverUnavailable: it did not take them, or it is not known whether it did.
+        """
+        try:
+            self._deliver(batch)
+        except (OSError, ValueError) as problem:  # ssl.SSLError and socket.gaierror are OSErrors
+            raise ReceiverUnavailable(
+                f"The audit trail is not forwarded: {_described(problem)}."
+            ) from problem
+        finally:
+            self._socket = None
+
+    def abort(self) -> None:
+        """End what is under way, from another thread."""
+        if (under_way := self._socket) is not None:
+            with suppress(OSError):  # it has just ended
+                socket.socket.shutdown(under_way, socket.SHUT_RDWR)  # not SSLSocket's: a thread is within
+
+    def _deliver(self, batch: bytes) -> None:
+        context = client_context(self._target)
+        address = (self._target.host, self._target.port)
+        with (
+            socket.create_connection(address, CONNECT_S) as plain,
+            context.wrap_socket(plain, server_hostname=self._target.host) as secure,
+        ):
+            self._socket = secure
+            _send_all(secure, batch)
+            _await_end(secure)
+
+
+def client_context(target: SyslogTarget) -> ssl.SSLContext:
+    """TLS 1.2 at least; the receiver's name is verified.
+
+    Raises:
+        OSError, TlsNotUsable: a file that the settings name cannot be used.
+    """
+    context = ssl.create_default_context(cafile=target.authorities)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if target.client is not None:
+        require_secret(target.client.key)
+        context.load_cert_chain(target.client.certificate, target.client.key, password=lambda: "")
+    return context
+
+
+def _send_all(secure: ssl.SSLSocket, batch: bytes) -> None:
+    ends, rest = monotonic() + SEND_S, memoryview(batch)
+    while rest:
+        secure.settimeout(max(ends - monotonic(), 0.001))
+        rest = rest[secure.send(rest) :]
+
+
+def _await_end(secure: ssl.SSLSocket) -> None:
+    """End our side, and wait until the receiver has ended its own."""
+    secure.settimeout(END_S)
+    try:
+        secure.unwrap()
+    except ssl.SSLEOFError:
+        return  # it closed the connection in order, without saying so in TLS: many do (rsyslog)
+    except OSError as problem:
+        if problem.errno == 0:  # the same as OpenSSL 1.1.1 tells it
+            return
+        raise
+
+
+def _described(problem: Exception) -> str:
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid here ({problem.verify_message})"
+    if isinstance(problem, ssl.SSLError):
+        return f"no TLS with it ({problem.reason})"
+    if isinstance(problem, socket.gaierror):
+        return "its name cannot be resolved"
+    if isinstance(problem, TimeoutError):
+        return "it does not answer in time"
+    code = problem.errno if isinstance(problem, OSError) else None
+    return f"the connection fails ({errno.errorcode.get(code or 0, type(problem).__name__)})"
