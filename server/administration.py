@@ -27,6 +27,7 @@ from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import PUBLISHED_US, SigningKeys
 from server.auth.tokens import issue_token
 from server.auth.users.accounts import NewUser, add_user
+from server.auth.users.identities import Identity
 from server.http.tls import ends_at, load_context
 from server.kernel.access import Principal, system_access
 from server.kernel.clock import SECOND_US
@@ -50,7 +51,14 @@ from server.workflows.terminology_import.releases import list_releases, remove
 from terminology.releases.writer import Progress
 
 SECRET_SETTINGS = frozenset(
-    {"backup_key", "master_key", "previous_master_keys", "objects_secret_key", "objects_encryption_key"}
+    {
+        "backup_key",
+        "federation_client_secret",
+        "master_key",
+        "previous_master_keys",
+        "objects_secret_key",
+        "objects_encryption_key",
+    }
 )
 T = TypeVar("T")
 ADMINISTRATOR = Principal("system:administrator", "administrator")
@@ -157,6 +165,17 @@ async def register_user(settings: Settings, new: NewUser) -> str:
     async with open_database(settings) as database:
         user = await add_user(database, new, ADMINISTRATOR)
     return f"{user.name} may log in as {user.role.value}."
+
+
+def identity_at(settings: Settings, subject: str) -> Identity:
+    """Somebody at the provider of the settings.
+
+    Raises:
+        NotUsable: they name none.
+    """
+    if settings.provider is None:
+        raise NotUsable("federation_issuer is not set: there is no external provider.")
+    return Identity(settings.provider.issuer, subject)
 
 
 async def prepare_launch(settings: Settings, wanted: Launch) -> str:

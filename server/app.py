@@ -46,11 +46,14 @@ from fhir.interactions.door import Policy
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.audit.seal import SEALS
+from server.auth.administration.routes import Administration
 from server.auth.authorize.patients import Patients
 from server.auth.authorize.pressure import Pressure
+from server.auth.authorize.routes import Installation
 from server.auth.authorize.smart_style import PATH as SMART_STYLE_PATH
 from server.auth.client_keys import ClientKeys
 from server.auth.discovery import oauth_uris
+from server.auth.federation.login import FederatedLogin
 from server.auth.middleware import Authentication, Door
 from server.auth.signing import SigningKeys
 from server.auth.token_endpoint import Issuer
@@ -189,7 +192,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     include_behind(app, ROOT, *_dicomweb_routers(services, archive, notifications))
     issuer = _issuer(settings, services)
     accounts = server.auth.administration.routes.build_router(
-        services, tokens, issuer.keys, settings.jwks_outbound
+        Administration(services, tokens, issuer.keys, settings.jwks_outbound, settings.provider)
     )
     include_behind(app, "/admin/api", *_administration(services, archive), accounts)
     app.include_router(server.http.health.build_router(readiness, metrics))
@@ -238,9 +241,20 @@ def _authorization(
             services, tokens, settings.jwks_outbound, is_open=settings.open_registration
         ),
         server.auth.authorize.routes.build_router(
-            services, patients, tokens, Pressure(limiter, settings.logins_begun_per_minute)
+            Installation(
+                services=services,
+                patients=patients,
+                tokens=tokens,
+                pressure=Pressure(limiter, settings.logins_begun_per_minute),
+                elsewhere=_elsewhere(settings, services),
+            )
         ),
     ]
+
+
+def _elsewhere(settings: Settings, services: Services) -> FederatedLogin | None:
+    """Logins at an external OpenID provider; None: there is none."""
+    return None if settings.provider is None else FederatedLogin(services, settings.provider)
 
 
 def _door(settings: Settings, services: Services, tokens: AccessTokens, answer: Answer) -> Door:

@@ -22,6 +22,7 @@ from server.kernel.site import Duplicates, Site
 from server.kernel.subscription_policy import SubscriptionPolicy
 from server.kernel.tls_files import TlsFiles
 from server.kernel.tracing import TracingSettings
+from server.setting_groups.federation import FederationSettings
 from server.setting_groups.forwarding import ForwardingSettings
 from server.setting_groups.objects import ObjectSettings
 from server.setting_groups.outbound import OutboundSettings
@@ -49,7 +50,7 @@ DOORS = (
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class Settings(ObjectSettings, OutboundSettings, ForwardingSettings, BaseSettings):
+class Settings(ObjectSettings, OutboundSettings, FederationSettings, ForwardingSettings, BaseSettings):
     """Everything an operator may decide. Each has a default that works on a laptop."""
 
     model_config = SettingsConfigDict(

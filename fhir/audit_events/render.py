@@ -36,7 +36,9 @@ REST_INTERACTIONS = frozenset(
         "batch", "operation",
     }
 )  # fmt: skip
-AUTHENTICATION = frozenset({"token", "revoke", "denied", "client"})  # interactions that are about who asks
+AUTHENTICATION = frozenset(  # interactions that are about who asks
+    {"token", "revoke", "denied", "client", "login", "provider-login", "logout"}
+)
 REST_TYPE = {"system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation"}
 AUTHENTICATION_TYPE = {"system": DICOM, "code": "110114", "display": "User Authentication"}
 ALERT_TYPE = {"system": DICOM, "code": "110113", "display": "Security Alert"}

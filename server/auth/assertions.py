@@ -7,7 +7,7 @@ requires, takes any expiry, and leaves the replay check to us. A key named in th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidClientError
@@ -84,7 +84,7 @@ class ClientAssertion(JWTBearerClientAssertion):
 
     def verify_claims(self, claims: dict[str, Any]) -> None:
         """Check the claims (RFC 7523 §3), then use the assertion up."""
-        issuer, jti, expires = claims.get("iss"), claims.get("jti"), _number(claims.get("exp"))
+        issuer, jti, expires = claims.get("iss"), claims.get("jti"), numeric_date(claims.get("exp"))
         now = self._rules.now_s
         if not isinstance(issuer, str) or issuer != claims.get("sub"):
             raise RefusedAssertion(description="iss and sub must both be the client_id.")
@@ -93,7 +93,7 @@ class ClientAssertion(JWTBearerClientAssertion):
         if not now - LEEWAY_S < expires <= now + MAX_LIFETIME_S + LEEWAY_S:
             raise RefusedAssertion(description="exp must lie in the future, by five minutes at most.")
         for name in ("nbf", "iat"):
-            if name in claims and not _number(claims[name]) <= now + LEEWAY_S:
+            if name in claims and not numeric_date(claims[name]) <= now + LEEWAY_S:
                 raise RefusedAssertion(description=f"{name} must not lie in the future.")
         if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI or "\x00" in jti:
             raise RefusedAssertion(description=f"jti must be a string of at most {MAX_JTI} characters.")
@@ -121,8 +121,10 @@ def _audiences(claims: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(audience) if isinstance(audience, list) else (audience,)
 
 
-def _number(value: object) -> float:
+def numeric_date(value: object) -> float:
     """A NumericDate (RFC 7519 §2); anything else is NaN, which no comparison accepts."""
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_NUMERIC_DATE):
+    if (isinstance(value, float) and isfinite(value)) or (
+        isinstance(value, int) and abs(value) < MAX_NUMERIC_DATE
+    ):
         return float(value)
     return nan

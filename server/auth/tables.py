@@ -112,6 +112,8 @@ class LoginSession(Row, table=True):
     authenticated_us: int = Field(sa_type=BigInteger)  # the claim auth_time
     used_us: int = Field(sa_type=BigInteger)  # written at most once a minute
     expires_us: int = Field(sa_type=BigInteger, index=True)  # however much it is used
+    issuer: str | None = None  # the external provider that they logged in at; None: by password, here
+    provider_session: str | None = Field(default=None, index=True)  # its `sid`; None: it told none
     ended_us: int | None = Field(default=None, sa_type=BigInteger)  # logged off
 
 
@@ -128,6 +130,7 @@ class AuthorizationRequest(Row, table=True):
     launch_id: int | None = Field(default=None, sa_type=BigInteger)  # the launch that it redeemed
     patient_id: str | None = None  # picked, or brought by the launch
     encounter_id: str | None = None  # picked; "": the user wants none; None: not asked yet
+    state_hash: str | None = None  # of the state of the login under way at a provider; None: there is none
     expires_us: int = Field(sa_type=BigInteger, index=True)
     used_us: int | None = Field(default=None, sa_type=BigInteger)  # answered: a code, or a refusal
 

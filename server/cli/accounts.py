@@ -133,18 +133,23 @@ def user_add(  # noqa: PLR0913, PLR0917  one parameter an option
     patient: Annotated[str | None, typer.Option(help="Of a patient: the id of their Patient.")] = None,
     display: Annotated[str | None, typer.Option(help="Their name for people.")] = None,
     fhir_user: Annotated[str | None, typer.Option(help="Their resource, such as Practitioner/1.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Their `sub` at the external provider; they get no password here.")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Make an account; the password is asked for, or comes in ISTHMUS_PASSWORD."""
-    from server.administration import register_user
+    from server.administration import identity_at, register_user
     from server.auth.users.accounts import NewUser
     from server.auth.users.roles import Role
 
     if role not in {each.value for each in Role}:
         raise typer.BadParameter(f"{role} is no role.", param_hint="--role")
-    password = read_password()
-    new = NewUser(name, Role(role), display, password, fhir_user, patient)
-    typer.echo(asyncio.run(register_user(load_settings(data=data), new)))
+    settings = load_settings(data=data)
+    who = None if subject is None else identity_at(settings, subject)
+    password = read_password() if who is None else None
+    new = NewUser(name, Role(role), display, password, fhir_user, patient, who)
+    typer.echo(asyncio.run(register_user(settings, new)))
 
 
 @user.command("list")
@@ -190,6 +195,33 @@ def user_password(
     asyncio.run(
         administer(load_settings(data=data), lambda database, by: set_password(database, name, new, by))
     )
+
+
+@user.command("link")
+def user_link(
+    name: Annotated[str, typer.Argument(help="Who logs in there.")],
+    subject: Annotated[str, typer.Option(help="Their `sub` at the external provider.")],
+    data: Data = None,
+) -> None:
+    """Let a user log in at the external provider; ends the user's sessions and grants."""
+    from server.administration import administer, identity_at
+    from server.auth.users.accounts import link_user
+
+    settings = load_settings(data=data)
+    who = identity_at(settings, subject)
+    asyncio.run(administer(settings, lambda database, by: link_user(database, name, who, by)))
+
+
+@user.command("unlink")
+def user_unlink(
+    name: Annotated[str, typer.Argument(help="Who does not log in there any more.")], data: Data = None
+) -> None:
+    """Let a user no longer log in at an external provider; ends the user's sessions and grants."""
+    from server.administration import administer
+    from server.auth.users.accounts import link_user
+
+    settings = load_settings(data=data)
+    asyncio.run(administer(settings, lambda database, by: link_user(database, name, None, by)))
 
 
 @keys.command("rotate")

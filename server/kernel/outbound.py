@@ -8,11 +8,12 @@ environment used, and of the answer nothing is read but its beginning.
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlencode
 
 import httpcore
 
@@ -105,12 +106,24 @@ class Outbound:
         async with self._answer("GET", url, [("Accept", media_type)], b"") as answer:
             if answer.status != _OK:
                 raise Unreachable(f"the answer was {answer.status}")
-            body = bytearray()
-            async for chunk in answer.aiter_stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise Unreachable(f"the answer was longer than {max_bytes} bytes")
-            return bytes(body)
+            return await _read_whole(answer, max_bytes)
+
+    async def post_form(
+        self, url: str, headers: Sequence[tuple[str, str]], form: Mapping[str, str], max_bytes: int
+    ) -> tuple[int, bytes]:
+        """What POST of a form is answered: the status, and the body whatever the status.
+
+        Raises:
+            DestinationRefused: the settings do not let us connect there.
+            Unreachable: nothing answered as above, or with more bytes.
+        """
+        sent = [
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Accept", "application/json"),
+            *headers,
+        ]
+        async with self._answer("POST", url, sent, urlencode(form).encode()) as answer:
+            return int(answer.status), await _read_whole(answer, max_bytes)
 
     @asynccontextmanager
     async def _answer(
@@ -129,6 +142,15 @@ class Outbound:
                 yield await stack.enter_async_context(stream)
         except (*_FAILURES, TimeoutError) as error:
             raise Unreachable(_described(error)) from error
+
+
+async def _read_whole(answer: httpcore.Response, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in answer.aiter_stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Unreachable(f"the answer was longer than {max_bytes} bytes")
+    return bytes(body)
 
 
 async def _read_beginning(answer: httpcore.Response) -> None:

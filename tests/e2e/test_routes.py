@@ -36,6 +36,7 @@ PUBLIC = {
     ("POST", "/auth/authorize"),
     ("GET", "/auth/request/{handle}"),
     ("POST", "/auth/request/{handle}"),
+    ("GET", "/auth/federation/callback"),  # takes a state of the browser that it was made for
     ("GET", "/auth/logout"),
     ("POST", "/auth/logout"),
     ("GET", "/auth/style.css"),
@@ -159,6 +160,8 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
             ("POST", "/users/{name}/disable"),
             ("POST", "/users/{name}/enable"),
             ("POST", "/users/{name}/password"),
+            ("PUT", "/users/{name}/link"),
+            ("DELETE", "/users/{name}/link"),
             ("GET", "/users/{name}/sessions"),
             ("DELETE", "/users/{name}/sessions"),
             ("DELETE", "/users/{name}/sessions/{session}"),

@@ -23,8 +23,9 @@ Page = dict[str, Any]
 def select_users(after: int) -> Select[Any]:
     """Accounts, those out of use too; what the password is kept as is nobody's to see."""
     c = _USER.c
-    told = (c.id, c.name, c.display, c.role, c.fhir_user, c.patient_id, c.created_us, c.disabled_us)
-    return select(*told).where(c.id > after).order_by(c.id).limit(PAGE)
+    told = (c.id, c.name, c.display, c.role, c.fhir_user, c.patient_id, c.issuer, c.subject)
+    dated = (c.created_us, c.disabled_us)
+    return select(*told, *dated).where(c.id > after).order_by(c.id).limit(PAGE)
 
 
 def select_clients(after: int) -> Select[Any]:
@@ -38,7 +39,7 @@ def select_sessions(user_id: int, after: int, now_us: int) -> Select[Any]:
     """The logins of a user that stand."""
     c = _SESSION.c
     stands = c.ended_us.is_(None) & (c.expires_us > now_us) & (c.used_us > now_us - IDLE_US)
-    told = (c.id, c.authenticated_us, c.used_us, c.expires_us)
+    told = (c.id, c.issuer, c.authenticated_us, c.used_us, c.expires_us)
     return select(*told).where(c.user_id == user_id, c.id > after, stands).order_by(c.id).limit(PAGE)
 
 

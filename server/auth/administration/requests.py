@@ -27,6 +27,13 @@ class UserBody(Body, frozen=True):
     password: str | None = None
     fhir_user: str | None = msgspec.field(default=None, name="fhirUser")
     patient: str | None = None
+    subject: str | None = None  # at the external provider
+
+
+class LinkBody(Body, frozen=True):
+    """Who a user is at the external provider: the `sub` of its id_tokens."""
+
+    subject: str
 
 
 class PasswordBody(Body, frozen=True):

@@ -23,6 +23,7 @@ from server.auth.administration.lists import (
 from server.auth.administration.requests import (
     ClientBody,
     LaunchingBody,
+    LinkBody,
     PasswordBody,
     TokenBody,
     UserBody,
@@ -30,6 +31,7 @@ from server.auth.administration.requests import (
 )
 from server.auth.client_keys import require_jwks_uri
 from server.auth.clients import Wanted, add_client, disable_client, let_launch, write_jwks
+from server.auth.federation.provider import Provider
 from server.auth.registration.tokens import issue_registration_token
 from server.auth.signing import SigningKeys
 from server.auth.tokens import AccessTokens
@@ -39,16 +41,24 @@ from server.auth.users.accounts import (
     disable_user,
     enable_user,
     find_user,
+    link_user,
     set_password,
 )
+from server.auth.users.identities import Identity
 from server.kernel.access import Principal, access_of
 from server.kernel.audit import Action, AuditEntry
-from server.kernel.faults import NotFound
+from server.kernel.faults import Fault, FaultKind, NotFound
 from server.kernel.outbound_policy import OutboundPolicy
 from server.kernel.services import Services
 
 After = Annotated[int, Query(ge=0, lt=2**63)]  # a key of the database
 Key = Annotated[int, Path(ge=0, lt=2**63)]
+
+
+class NoProvider(Fault):
+    """Users log in here only."""
+
+    kind = FaultKind.CONFLICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,17 @@ class Administration:
     tokens: AccessTokens
     keys: SigningKeys
     outbound: OutboundPolicy  # where the keys of clients may be fetched
+    provider: Provider | None = None  # at which users log in; None: here only
+
+    def identity(self, subject: str) -> Identity:
+        """Somebody at the provider.
+
+        Raises:
+            NoProvider: there is none.
+        """
+        if self.provider is None:
+            raise NoProvider("The settings name no external provider.")
+        return Identity(self.provider.issuer, subject)
 
     async def page(self, request: Request, name: str, statement: Select[Any]) -> Response:
         """A list, audited."""
@@ -67,12 +88,9 @@ class Administration:
         return JSONResponse(await read_page(self.services.database, name, statement))
 
 
-def build_router(
-    services: Services, tokens: AccessTokens, keys: SigningKeys, outbound: OutboundPolicy
-) -> APIRouter:
+def build_router(administration: Administration) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["administration"])
-    administration = Administration(services, tokens, keys, outbound)
     _add_users(router, administration)
     _add_sessions(router, administration)
     _add_clients(router, administration)
@@ -85,7 +103,7 @@ def build_router(
     @router.post("/signing-keys", status_code=201)
     async def rotate(request: Request) -> Response:
         """Make the key that signs id_tokens next, and retire those before it."""
-        return JSONResponse({"kid": await keys.rotate(administrator(request))}, 201)
+        return JSONResponse({"kid": await administration.keys.rotate(administrator(request))}, 201)
 
     return router
 
@@ -102,7 +120,8 @@ def _add_users(router: APIRouter, administration: Administration) -> None:
     async def add(request: Request) -> Response:
         """Make an account."""
         by, said = administrator(request), read_body(await request.body(), UserBody)
-        new = NewUser(said.name, said.role, said.display, said.password, said.fhir_user, said.patient)
+        who = None if said.subject is None else administration.identity(said.subject)
+        new = NewUser(said.name, said.role, said.display, said.password, said.fhir_user, said.patient, who)
         user = await add_user(database, new, by)
         return JSONResponse({"name": user.name, "role": user.role.value, "display": user.display}, 201)
 
@@ -117,6 +136,21 @@ def _add_users(router: APIRouter, administration: Administration) -> None:
     async def enable(request: Request, name: str) -> Response:
         """Take an account into use again; its sessions and grants stay ended."""
         await enable_user(database, name, administrator(request))
+        tokens.forget_all()
+        return Response(status_code=204)
+
+    @router.put("/users/{name}/link", status_code=204)
+    async def link(request: Request, name: str) -> Response:
+        """Let a user log in at the external provider; whoever is logged in as them no longer is."""
+        by, said = administrator(request), read_body(await request.body(), LinkBody)
+        await link_user(database, name, administration.identity(said.subject), by)
+        tokens.forget_all()
+        return Response(status_code=204)
+
+    @router.delete("/users/{name}/link", status_code=204)
+    async def unlink(request: Request, name: str) -> Response:
+        """Let a user no longer log in at an external provider; whoever is logged in as them no longer is."""
+        await link_user(database, name, None, administrator(request))
         tokens.forget_all()
         return Response(status_code=204)
 

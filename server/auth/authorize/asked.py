@@ -75,7 +75,9 @@ def read_asked(
     if any("\x00" in value for value in said.values()):
         raise RefusedRequest("invalid_request", "A parameter holds NUL.")
     _require_offered(client, said)
-    if said.get("aud", said.get("resource", "")).rstrip("/") not in audiences:
+    scopes = _scopes(client, said.get("scope", ""))
+    audience = said.get("aud", said.get("resource"))
+    if not (audience is None and _only_identifies(scopes)) and (audience or "").rstrip("/") not in audiences:
         raise RefusedRequest("invalid_request", "aud must be the FHIR base URL of this server.")
     challenge = said.get("code_challenge", "")
     if said.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(challenge):
@@ -86,7 +88,7 @@ def read_asked(
         raise RefusedRequest("invalid_request", f"{too_long[0]} is longer than {MAX_TEXT} characters.")
     return Asked(
         client.client_id,
-        _scopes(client, said.get("scope", "")),
+        scopes,
         Bound(said["redirect_uri"], challenge, said.get("nonce")),
         said.get("state"),
         said.get("launch") or None,
@@ -127,6 +129,11 @@ def _scopes(client: RegisteredClient, text: str) -> Scopes:
     if not scopes:
         raise RefusedRequest("invalid_scope", "None of these scopes can be granted to this client.")
     return scopes
+
+
+def _only_identifies(scopes: Scopes) -> bool:
+    """Whether only who the user is, is asked for: of no FHIR base (OpenID Connect Core §3.1.2.1)."""
+    return not scopes.resources and not any(each.startswith("launch") for each in scopes.others)
 
 
 def _max_age(text: str | None) -> int | None:

@@ -1,18 +1,19 @@
 """`/auth/authorize` and the pages after it (SMART App Launch 2.2; RFC 6749 §3.1)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from server.auth.authorize import answers, emergency, steps
 from server.auth.authorize.asked import NotAnswerable, RefusedRequest, read_asked, redirect_uri_of
-from server.auth.authorize.cookies import BROWSER, SESSION, Cookies, form_token, is_form_token
+from server.auth.authorize.cookies import BROWSER, SESSION, Cookies
+from server.auth.authorize.elsewhere import ElsewherePages
 from server.auth.authorize.encounters import Encounters
+from server.auth.authorize.forms import Fields, one, read_fields
 from server.auth.authorize.pages import LOGOUT, Pages, destination, of_user
 from server.auth.authorize.patients import PatientChoice, Patients
 from server.auth.authorize.pending import (
@@ -26,61 +27,53 @@ from server.auth.authorize.pending import (
 from server.auth.authorize.pressure import Pressure, TooOften
 from server.auth.authorize.smart_style import AGE, SMART_STYLE, VERSION
 from server.auth.authorize.steps import Step, next_step
+from server.auth.authorize.visit import Visit
 from server.auth.authorize.words import choices, told_anyway
 from server.auth.clients import find_client
+from server.auth.federation.login import FederatedLogin
+from server.auth.federation.provider import CALLBACK
+from server.auth.federation.state import handle_of
 from server.auth.tokens import AccessTokens
 from server.auth.users.logins import LoginRefused, log_in
 from server.auth.users.sessions import Session, end_session, find_session
 from server.kernel.access import FAILED_KEY
-from server.kernel.faults import NotFound, TooLarge
+from server.kernel.faults import NotFound
 from server.kernel.services import Services
 
-MAX_FORM_BYTES = 64 << 10
-MAX_FIELDS = 100
-
-Fields = Mapping[str, Sequence[str]]
 SEE_OTHER = HTTPStatus.SEE_OTHER
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """A request of a browser: which one, and who has logged in with it."""
+class Installation:
+    """What the pages stand on."""
 
-    request: Request
-    browser: str
-    secret: str | None  # of the session
-    session: Session | None
-    page: str  # what its form tokens are for
-
-    def token(self) -> str:
-        """What the forms of its page carry."""
-        return form_token(self.browser, self.secret, self.page)
-
-    def posted(self, fields: Fields) -> bool:
-        """Whether a form came from its page."""
-        return is_form_token(_one(fields, "form_token"), self.browser, self.secret, self.page)
+    services: Services
+    patients: Patients
+    tokens: AccessTokens
+    pressure: Pressure
+    elsewhere: FederatedLogin | None = None  # None: all users log in here
 
 
 class Authorization:
     """The authorization endpoint over one installation."""
 
-    def __init__(
-        self, services: Services, patients: Patients, tokens: AccessTokens, pressure: Pressure
-    ) -> None:
+    def __init__(self, installation: Installation) -> None:
+        services, elsewhere = installation.services, installation.elsewhere
         self._services = services
-        self._tokens = tokens
-        self._patients = patients
-        self._encounters = Encounters(patients.door)
-        self._pressure = pressure
+        self._tokens = installation.tokens
+        self._patients = installation.patients
+        self._encounters = Encounters(installation.patients.door)
+        self._pressure = installation.pressure
         self._base = services.public_base
         self._pages = Pages(services.public_base)
         self._cookies = Cookies(services.public_base.startswith("https:"))
+        self._elsewhere = None if elsewhere is None else ElsewherePages(elsewhere, self._pages, self._cookies)
 
     async def begin(self, request: Request) -> Response:
         """Judge what an app asks, and lead the browser to the first page."""
-        fields = await _fields(request)
+        fields = await read_fields(request)
         database = self._services.database
-        client = await find_client(database, _one(fields, "client_id"))
+        client = await find_client(database, one(fields, "client_id"))
         redirect_uri = redirect_uri_of(client, fields)
         assert client is not None
         browser = self._cookies.browser(request)
@@ -90,9 +83,9 @@ class Authorization:
                 await self._pressure.take(request.scope)
             handle = await begin(database, asked, browser)
         except RefusedRequest as refused:
-            state = _one(fields, "state") or None
+            state = one(fields, "state") or None
             return RedirectResponse(answers.refusal_url(self._base, redirect_uri, state, refused), SEE_OTHER)
-        response = RedirectResponse(self._address(handle), SEE_OTHER)
+        response = RedirectResponse(self._pages.address(handle), SEE_OTHER)
         self._cookies.write(response, BROWSER, browser)
         return response
 
@@ -107,51 +100,66 @@ class Authorization:
 
     async def take(self, request: Request, handle: str) -> Response:
         """What a page sent."""
-        fields = await _fields(request)
+        fields = await read_fields(request)
         visit = await self._visit(request, handle)
         pending = await self._pending(visit, handle)
         if not visit.posted(fields):  # of an older page: the one that fits now comes instead
-            return RedirectResponse(self._address(handle), SEE_OTHER)
+            return RedirectResponse(self._pages.address(handle), SEE_OTHER)
         try:
             return await self._taken(visit, pending, fields)
         except RefusedRequest as refused:
             return await self._refuse(pending, refused)
 
+    async def come_back(self, request: Request) -> Response:
+        """The answer of the external provider, to which a login page sent the browser."""
+        fields = await read_fields(request)
+        handle = handle_of(one(fields, "state"))
+        visit = await self._visit(request, handle)
+        pending = await self._pending(visit, handle)
+        if self._elsewhere is None:
+            raise NotPending("Nobody logs in elsewhere.")
+        return await self._elsewhere.finish(visit, pending, fields)
+
     async def log_off(self, request: Request) -> Response:
         """End the session, and what was allowed for as long as it lasts."""
         visit = await self._visit(request, LOGOUT)
-        if request.method == "GET" or not visit.posted(await _fields(request)):
+        if request.method == "GET" or not visit.posted(await read_fields(request)):
             told = {} if visit.session is None else self._foot(visit)
             text = "Nobody is logged in." if visit.session is None else "Close the apps that you used, too."
             return self._pages.page("message", {"heading": "Log off", "text": text, **told})
         if visit.session is not None:
             await end_session(self._services.database, visit.session)
             self._tokens.forget_all()
-        response = self._pages.message("You are logged off", "You can close this page.", HTTPStatus.OK)
+        told = {"heading": "You are logged off", "text": "You can close this page."}
+        if self._elsewhere is not None and visit.session is not None and visit.session.is_elsewhere:
+            told |= await self._elsewhere.log_off_link()
+        response = self._pages.page("message", told)
         self._cookies.drop(response, SESSION)
         return response
 
     async def _taken(self, visit: Visit, pending: Pending, fields: Fields) -> Response:
-        said = _one(fields, "step")
+        said = one(fields, "step")
         if said == "deny":
             raise RefusedRequest("access_denied", "The user did not allow it.")
         if said == Step.LOGIN.value:
             return await self._log_in(visit, pending, fields)
+        if said == "elsewhere" and self._elsewhere is not None:
+            return await self._elsewhere.begin(visit, pending)
         step = next_step(pending, visit.session, self._services.clock())
         session = visit.session
         if session is not None and (said, step) == (Step.PATIENT.value, Step.PATIENT):
-            patient = await self._patients.one(session.user, _one(fields, "patient"))
+            patient = await self._patients.one(session.user, one(fields, "patient"))
             if patient is not None:
                 await pick_patient(self._services.database, pending, patient.id)
         elif session is not None and (said, step) == (Step.ENCOUNTER.value, Step.ENCOUNTER):
-            await self._pick_encounter(pending, session, _one(fields, "encounter"))
+            await self._pick_encounter(pending, session, one(fields, "encounter"))
         elif session is not None and (said, step) == ("allow", Step.CONSENT):
             chosen = frozenset(fields.get("scope", ()))
             code = await steps.allow(self._services.database, pending, session, chosen)
             return RedirectResponse(answers.code_url(self._base, pending.asked, code), SEE_OTHER)
         elif session is not None and emergency.is_said(said, step) and emergency.is_offered(pending, session):
             return await self._break_glass(visit, pending, session, fields)
-        return RedirectResponse(self._address(visit.page), SEE_OTHER)
+        return RedirectResponse(self._pages.address(visit.page), SEE_OTHER)
 
     async def _pick_encounter(self, pending: Pending, session: Session, encounter_id: str) -> None:
         patient_id = steps.patient_of(pending, session)
@@ -163,7 +171,7 @@ class Authorization:
         self, visit: Visit, pending: Pending, session: Session, fields: Fields
     ) -> Response:
         chosen = frozenset(fields.get("scope", ()))
-        said = emergency.read_said(chosen, _one(fields, "reason"), _one(fields, "confirmed"))
+        said = emergency.read_said(chosen, one(fields, "reason"), one(fields, "confirmed"))
         problem = emergency.problem_of(said)
         if problem is not None:
             return await self._emergency_page(visit, pending, session, said, problem)
@@ -171,13 +179,18 @@ class Authorization:
         return RedirectResponse(answers.code_url(self._base, pending.asked, code), SEE_OTHER)
 
     async def _log_in(self, visit: Visit, pending: Pending, fields: Fields) -> Response:
-        name = _one(fields, "name")
+        name = one(fields, "name")
         try:
-            secret = await log_in(self._services.database, name, _one(fields, "password"))
+            secret = await log_in(
+                self._services.database,
+                name,
+                one(fields, "password"),
+                only_administrators=self._elsewhere is not None and self._elsewhere.only_administrators,
+            )
         except LoginRefused as refused:
             visit.request.scope[FAILED_KEY] = True
             return await self._login_page(visit, pending, {"problem": str(refused), "name": name})
-        response = RedirectResponse(self._address(visit.page), SEE_OTHER)
+        response = RedirectResponse(self._pages.address(visit.page), SEE_OTHER)
         self._cookies.write(response, SESSION, secret)
         return response
 
@@ -197,14 +210,18 @@ class Authorization:
     async def _login_page(self, visit: Visit, pending: Pending, told: Mapping[str, Any]) -> Response:
         status = HTTPStatus.FORBIDDEN if told else HTTPStatus.OK
         about = {**await self._about(visit, pending), "name": "", **told}
-        return self._pages.page("login", about, status, pending.asked.bound.redirect_uri)
+        goes_to = [pending.asked.bound.redirect_uri]
+        if self._elsewhere is not None:
+            about["elsewhere"], more = await self._elsewhere.offer()
+            goes_to += more
+        return self._pages.page("login", about, status, goes_to)
 
     async def _patient_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
         typed = visit.request.query_params.get("q", "")
         found, more = await self._patients.search(session.user, typed) if typed else (None, False)
         told = {"q": typed, "patients": found, "more": more}
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
-        return self._pages.page("patient", about, goes_to=pending.asked.bound.redirect_uri)
+        return self._pages.page("patient", about, goes_to=[pending.asked.bound.redirect_uri])
 
     async def _encounter_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
         patient = await self._patient(pending, session)
@@ -212,7 +229,7 @@ class Authorization:
         found, more = await self._encounters.of(session.user, patient.id)
         told = {"patient": patient, "encounters": found, "more": more}
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
-        return self._pages.page("encounter", about, goes_to=pending.asked.bound.redirect_uri)
+        return self._pages.page("encounter", about, goes_to=[pending.asked.bound.redirect_uri])
 
     async def _consent_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
         scopes = steps.offered(pending.asked.scopes, session)
@@ -225,7 +242,7 @@ class Authorization:
             "emergency": emergency.is_offered(pending, session),
         }
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
-        return self._pages.page("consent", about, goes_to=redirect_uri)
+        return self._pages.page("consent", about, goes_to=[redirect_uri])
 
     async def _emergency_page(
         self,
@@ -245,7 +262,7 @@ class Authorization:
         }
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
         status = HTTPStatus.OK if problem is None else HTTPStatus.BAD_REQUEST
-        return self._pages.page("emergency", about, status, redirect_uri)
+        return self._pages.page("emergency", about, status, [redirect_uri])
 
     async def _patient(self, pending: Pending, session: Session) -> PatientChoice | None:
         scopes = steps.offered(pending.asked.scopes, session)
@@ -261,7 +278,7 @@ class Authorization:
         client = await find_client(self._services.database, pending.asked.client_id)
         if client is None:
             raise NotPending("The app is no longer registered.")
-        return {"app": client.name, "action": self._address(visit.page), "form_token": visit.token()}
+        return {"app": client.name, "action": self._pages.address(visit.page), "form_token": visit.token()}
 
     def _foot(self, visit: Visit) -> dict[str, Any]:
         assert visit.session is not None
@@ -282,9 +299,6 @@ class Authorization:
     async def _pending(self, visit: Visit, handle: str) -> Pending:
         return await find_pending(self._services.database, handle, visit.browser, self._services.clock())
 
-    def _address(self, handle: str) -> str:
-        return f"{self._base}/auth/request/{handle}"
-
     def style(self) -> Response:
         """The style sheet of the pages."""
         return Response(self._pages.style(), media_type="text/css", headers={"Cache-Control": "max-age=3600"})
@@ -297,12 +311,10 @@ class Authorization:
         return page
 
 
-def build_router(
-    services: Services, patients: Patients, tokens: AccessTokens, pressure: Pressure
-) -> APIRouter:
+def build_router(installation: Installation) -> APIRouter:
     """The routes of this file."""
     router = APIRouter(tags=["authorization"])
-    authorization = Authorization(services, patients, tokens, pressure)
+    authorization = Authorization(installation)
 
     async def shown(answer: Callable[[], Any]) -> Response:
         try:
@@ -327,12 +339,22 @@ def build_router(
         """What a user answers."""
         return await shown(lambda: authorization.take(request, handle))
 
+    @router.get(CALLBACK)
+    async def come_back(request: Request) -> Response:
+        """The answer of an external OpenID provider (OpenID Connect Core §3.1.2.5)."""
+        return await shown(lambda: authorization.come_back(request))
+
     @router.get("/auth/logout")
     @router.post("/auth/logout")
     async def log_off(request: Request) -> Response:
         """Log off."""
         return await authorization.log_off(request)
 
+    _add_styles(router, authorization)
+    return router
+
+
+def _add_styles(router: APIRouter, authorization: Authorization) -> None:
     @router.get("/auth/style.css")
     async def style() -> Response:
         """The style sheet of the pages."""
@@ -344,34 +366,3 @@ def build_router(
         if version != VERSION:
             raise NotFound("There is no such style.")
         return JSONResponse(dict(SMART_STYLE), headers={"Cache-Control": AGE})
-
-    return router
-
-
-async def _fields(request: Request) -> Fields:
-    """The parameters of a request, each as often as it came."""
-    encoded = request.scope["query_string"] if request.method == "GET" else await _body(request)
-    try:
-        text = encoded.decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-    except ValueError:
-        raise NotAnswerable("The request cannot be read.") from None
-    found: dict[str, list[str]] = {}
-    for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return found
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise TooLarge(f"A form may have {MAX_FORM_BYTES} bytes.")
-    return bytes(body)
-
-
-def _one(fields: Fields, name: str) -> str:
-    """A field that came once; "" where it did not."""
-    values = fields.get(name, ())
-    return values[0] if len(values) == 1 else ""

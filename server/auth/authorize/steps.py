@@ -55,10 +55,10 @@ def next_step(pending: Pending, session: Session | None, now_us: int) -> Step:
 def must_log_in_again(pending: Pending, session: Session, now_us: int) -> bool:
     """Whether the app wants a fresher login than this one (OpenID Connect Core §3.1.2.1)."""
     asked = pending.asked
-    if asked.prompt is not None and "login" in asked.prompt and session.authenticated_us < pending.begun_us:
+    if asked.prompt is not None and "login" in asked.prompt and session.begun_us < pending.begun_us:
         return True
     age_us = now_us - session.authenticated_us
-    is_new = session.authenticated_us >= pending.begun_us
+    is_new = session.begun_us >= pending.begun_us
     return asked.max_age_s is not None and not is_new and age_us > asked.max_age_s * SECOND_US
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, insert, select, update
 
 from server.auth.tables import LoginSession, OAuthGrant, UserAccount
+from server.auth.users.identities import Identity, require_unknown
 from server.auth.users.names import require_name
 from server.auth.users.passwords import hash_password, require_password
 from server.auth.users.roles import Role
@@ -50,6 +51,7 @@ class NewUser:
     password: str | None = None
     fhir_user: str | None = None  # the claim fhirUser (SMART 2.2, openid scope), relative
     patient_id: str | None = None  # of the role patient
+    identity: Identity | None = None  # at an external provider; None: they do not log in there
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,21 @@ async def add_user(database: Database, new: NewUser, by: Principal) -> User:
     """Make an account.
 
     Raises:
-        InvalidName, InvalidPassword, InvalidAccount: it cannot be as asked.
-        NameTaken: there is one by this name, in use or not.
+        InvalidName, InvalidPassword, InvalidAccount, InvalidIdentity: it cannot be as asked.
+        NameTaken, IdentityTaken: there is one by this name, or of this identity, in use or not.
     """
+    password_hash = None if new.password is None else await _hashed(new.password)
+
+    async def work(unit: UnitOfWork) -> User:
+        if new.identity is not None:
+            await require_unknown(unit, new.identity)
+        return await make_user(unit, new, password_hash, by)
+
+    return await database.transact(work)
+
+
+async def make_user(unit: UnitOfWork, new: NewUser, password_hash: str | None, by: Principal | None) -> User:
+    """Make an account in the caller's transaction, as `add_user` says; `by` None: its own user."""
     name = require_name(new.name)
     row = {
         "name": name,
@@ -93,19 +107,17 @@ async def add_user(database: Database, new: NewUser, by: Principal) -> User:
         "role": new.role.value,
         "fhir_user": _fhir_user(new),
         "patient_id": _patient_id(new),
-        "password_hash": None if new.password is None else await _hashed(new.password),
+        "password_hash": password_hash,
+        "issuer": None if new.identity is None else new.identity.issuer,
+        "subject": None if new.identity is None else new.identity.subject,
     }
-
-    async def work(unit: UnitOfWork) -> User:
-        await unit.lock([f"user {name}"])
-        if (await unit.execute(select(_USER.c.id).where(_USER.c.name == name))).first() is not None:
-            raise NameTaken("There is, or was, a user by this name.")
-        made = insert(_USER).values(**row, created_us=unit.now_us).returning(_USER)
-        user = user_of((await unit.execute(made)).one())
-        unit.audit(AuditEntry(by, Action.CREATE, "user", "user", name))
-        return user
-
-    return await database.transact(work)
+    await unit.lock([f"user {name}"])
+    if (await unit.execute(select(_USER.c.id).where(_USER.c.name == name))).first() is not None:
+        raise NameTaken("There is, or was, a user by this name.")
+    made = insert(_USER).values(**row, created_us=unit.now_us).returning(_USER)
+    user = user_of((await unit.execute(made)).one())
+    unit.audit(AuditEntry(by or user.principal, Action.CREATE, "user", "user", name))
+    return user
 
 
 async def find_user(database: Database, name: str) -> User:
@@ -161,10 +173,14 @@ async def enable_user(database: Database, name: str, by: Principal) -> None:
     await database.transact(work)
 
 
-async def _change(database: Database, name: str, by: Principal, values: dict[str, Any]) -> None:
+async def _change(
+    database: Database, name: str, by: Principal, values: dict[str, Any], wanted: Identity | None = None
+) -> None:
     folded = require_name(name)
 
     async def work(unit: UnitOfWork) -> None:
+        if wanted is not None:
+            await require_unknown(unit, wanted, but=folded)
         found = (await unit.execute(select_user(_USER.c.name == folded))).first()
         if found is None:
             raise NotFound("There is no such user.")
@@ -176,11 +192,30 @@ async def _change(database: Database, name: str, by: Principal, values: dict[str
     await database.transact(work)
 
 
+async def link_user(database: Database, name: str, identity: Identity | None, by: Principal) -> None:
+    """Let a user log in at an external provider, as `identity`; None: no longer. What is open ends.
+
+    Raises:
+        InvalidIdentity: nobody can be named so.
+        IdentityTaken: another account, in use or not, has it.
+        NotFound: there is no such user.
+    """
+    if identity is None:
+        await _change(database, name, by, {"issuer": None, "subject": None})
+    else:
+        await _change(database, name, by, {"issuer": identity.issuer, "subject": identity.subject}, identity)
+
+
 async def end_sessions(unit: UnitOfWork, user_id: int) -> None:
     """End what a user began and allowed: logins and grants, those that outlive a login too."""
     for table in (_SESSION, _GRANT):
         stands = (table.c.user_id == user_id) & table.c.ended_us.is_(None)
         await unit.execute(update(table).where(stands).values(ended_us=unit.now_us))
+
+
+def is_person(reference: str) -> bool:
+    """Whether a reference, relative, is to the resource of a person."""
+    return _REFERENCE.fullmatch(reference) is not None
 
 
 async def _hashed(password: str) -> str:
@@ -197,7 +232,7 @@ def _display(text: str) -> str:
 def _fhir_user(new: NewUser) -> str | None:
     if new.fhir_user is None:
         return f"Patient/{new.patient_id}" if new.role is Role.PATIENT else None
-    if not _REFERENCE.fullmatch(new.fhir_user):
+    if not is_person(new.fhir_user):
         raise InvalidAccount("fhirUser is a relative reference to a Practitioner, Patient or other person.")
     return new.fhir_user
 
@@ -205,6 +240,6 @@ def _fhir_user(new: NewUser) -> str | None:
 def _patient_id(new: NewUser) -> str | None:
     if (new.patient_id is None) is (new.role is Role.PATIENT):
         raise InvalidAccount("A user of the role patient has a Patient; nobody else does.")
-    if new.patient_id is not None and not _REFERENCE.fullmatch(f"Patient/{new.patient_id}"):
+    if new.patient_id is not None and not is_person(f"Patient/{new.patient_id}"):
         raise InvalidAccount("The patient is not named by a FHIR id.")
     return new.patient_id

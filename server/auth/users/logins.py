@@ -14,6 +14,7 @@ from server.auth.tables import LoginFailure, UserAccount
 from server.auth.users.accounts import User, select_user, user_of
 from server.auth.users.names import fold_name, is_name
 from server.auth.users.passwords import hash_password, is_outdated, is_password
+from server.auth.users.roles import Role
 from server.auth.users.sessions import begin_session
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
@@ -39,8 +40,12 @@ class LoginRefused(Unauthenticated):
     """Nobody was logged in; why is not told."""
 
 
-async def log_in(database: Database, typed_name: str, password: str) -> str:
+async def log_in(
+    database: Database, typed_name: str, password: str, *, only_administrators: bool = False
+) -> str:
     """Log in; returns the text of the session's cookie.
+
+    With `only_administrators` everybody else logs in at an external provider; they are refused as above.
 
     The attempt is counted before the password is looked at: guesses that come at the same time count too.
 
@@ -52,7 +57,8 @@ async def log_in(database: Database, typed_name: str, password: str) -> str:
     may_try = await _count_attempt(database, key)
     row = await _find(database, name) if is_name(name) else None
     password_hash = row.password_hash if row is not None else None
-    if not await is_password(password, password_hash) or not may_try or row is None:
+    may_enter = row is not None and (not only_administrators or row.role == Role.ADMIN.value)
+    if not await is_password(password, password_hash) or not may_try or not may_enter or row is None:
         await _refuse(database, user_of(row) if row is not None else None)
     renewed = await hash_password(password) if is_outdated(row.password_hash) else None
     return await _let_in(database, key, row, renewed)

@@ -25,6 +25,7 @@ _GRANT = table_of(OAuthGrant)
 
 IDLE_US = 15 * 60 * SECOND_US  # 45 CFR 164.312(a)(2)(iii), automatic logoff
 MAX_US = 12 * 3600 * SECOND_US  # a shift
+PROVIDER_LOGIN = "provider-login"  # as audit names it
 NOTED_US = 60 * SECOND_US  # a use is written when the last one is older
 
 
@@ -35,20 +36,35 @@ class Session:
     id: int
     user: User
     authenticated_us: int  # the claim auth_time (OpenID Connect Core §2)
+    begun_us: int  # later than that, where a provider knew the user already
+    is_elsewhere: bool = False  # whether an external provider logged them in
 
 
-async def begin_session(unit: UnitOfWork, user: User) -> str:
+@dataclass(frozen=True, slots=True)
+class LoginElsewhere:
+    """A login at an external provider."""
+
+    issuer: str
+    provider_session: str | None  # the claim `sid`
+    authenticated_us: int | None  # the claim auth_time; None: it tells none
+
+
+async def begin_session(unit: UnitOfWork, user: User, elsewhere: LoginElsewhere | None = None) -> str:
     """Log a user in, in the caller's transaction; returns the cookie's text."""
     secret = new_secret()
+    known_us = None if elsewhere is None else elsewhere.authenticated_us
     row = {
         "token_hash": hash_secret(secret),
         "user_id": user.id,
-        "authenticated_us": unit.now_us,
+        "issuer": None if elsewhere is None else elsewhere.issuer,
+        "provider_session": None if elsewhere is None else elsewhere.provider_session,
+        "authenticated_us": unit.now_us if known_us is None else min(known_us, unit.now_us),
         "used_us": unit.now_us,
         "expires_us": unit.now_us + MAX_US,
     }
     await unit.execute(insert(_SESSION), [row])
-    unit.audit(AuditEntry(user.principal, Action.EXECUTE, "login", "user", user.name))
+    how = "login" if elsewhere is None else PROVIDER_LOGIN
+    unit.audit(AuditEntry(user.principal, Action.EXECUTE, how, "user", user.name))
     return secret
 
 
@@ -58,7 +74,12 @@ async def find_session(database: Database, secret: str | None, now_us: int) -> S
         return None
     token_hash = hash_secret(secret)
     statement = (
-        select(_USER, _SESSION.c.id.label("session_id"), _SESSION.c.authenticated_us, _SESSION.c.used_us)
+        select(
+            _USER,
+            _SESSION.c.id.label("session_id"),
+            _SESSION.c.issuer.label("provider"),
+            *(_SESSION.c[name] for name in ("authenticated_us", "used_us", "expires_us")),
+        )
         .join(_USER, _USER.c.id == _SESSION.c.user_id)
         .where(
             _SESSION.c.token_hash == token_hash, _SESSION.c.ended_us.is_(None), _USER.c.disabled_us.is_(None)
@@ -71,7 +92,8 @@ async def find_session(database: Database, secret: str | None, now_us: int) -> S
         return None
     if row.used_us < now_us - NOTED_US:
         await _note_use(database, row.session_id)
-    return Session(row.session_id, user_of(row), row.authenticated_us)
+    begun_us, is_elsewhere = row.expires_us - MAX_US, row.provider is not None
+    return Session(row.session_id, user_of(row), row.authenticated_us, begun_us, is_elsewhere)
 
 
 async def _note_use(database: Database, session_id: int) -> None:

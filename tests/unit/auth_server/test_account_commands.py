@@ -52,6 +52,24 @@ def test_users(run: Run) -> None:
             run("user", command, "ada")
 
 
+def test_users_of_an_external_provider(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (("link", "ada"), ("add", "eve")):
+        with pytest.raises(Fault, match="federation_issuer"):
+            run("user", *command, "--subject", "s-1")
+    for name, text in (("ISSUER", "https://login.test"), ("CLIENT_ID", "here"), ("CLIENT_SECRET", "s")):
+        monkeypatch.setenv(f"ISTHMUS_FEDERATION_{name}", text)
+    run("user", "add", "ada")
+    run("user", "link", "ADA", "--subject", "s-1")
+    monkeypatch.delenv("ISTHMUS_PASSWORD")  # would be asked for, and nobody answers
+    for command in (("add", "eve"), ("link", "eve")):
+        with pytest.raises(Fault, match="another user"):
+            run("user", *command, "--subject", "s-1")
+    with pytest.raises(Fault, match="ASCII"):
+        run("user", "link", "ada", "--subject", "\u0430da")
+    run("user", "unlink", "ada")
+    run("user", "add", "eve", "--subject", "s-1")
+
+
 def test_clients(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     added = ("client", "add", "--name", "Lab", "--scope", "system/*.rs")
     client_id = run(*added).split()[1]

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 import pytest
 from joserfc.jwk import ECKey, KeySet
 
-from server.auth.client_keys import AGAIN_US, FRESH_US, MAX_JWKS_BYTES, ClientKeys, require_jwks_uri
+from server.auth.client_keys import ClientKeys, require_jwks_uri
 from server.auth.clients import InvalidClientMetadata, Wanted, add_client
+from server.auth.published_keys import AGAIN_US, FRESH_US, MAX_JWKS_BYTES
 from server.auth.signing import SigningKeys
 from server.auth.token_endpoint import Form, Issuer, Reply, answer
 from server.kernel.clock import SECOND_US

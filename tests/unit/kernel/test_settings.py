@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from server.kernel.outbound_policy import DestinationRefused
 from server.kernel.retention_policy import RetentionRule
 from server.settings import Settings
 
@@ -137,3 +139,51 @@ def test_a_retention_rule_that_is_not_clear_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setenv("ISTHMUS_RETENTION_RULES", f"[{rule}]")
     with pytest.raises(ValidationError):
         Settings()
+
+
+PROVIDER = {"issuer": "https://login.test/realms/one", "client_id": "here", "client_secret": "s"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"issuer": "http://login.test"},
+        {"issuer": "https://login.test/?realm=one"},
+        {"issuer": "https://login.test/#"},
+        {"issuer": "https://user@login.test"},
+        {"issuer": "login.test"},
+        {"client_id": None},
+        {"client_secret": ""},
+        {"scopes": "profile"},
+        {"role_claim": ("roles",)},
+        {"roles": {"doctor": "clinician"}},
+        {"role_claim": ("roles",), "roles": {"doctor": "doctor"}},
+        {"accounts": True},
+        {"hosts": ("*",)},
+        {"networks": ("10.0.0.1/8",)},
+        {"issuer": None, "local_passwords": False},
+    ],
+)
+def test_providers_that_are_not_taken(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings(**{f"federation_{name}": value for name, value in {**PROVIDER, **wrong}.items()})
+    assert "federation" in str(raised.value)
+
+
+def test_the_provider() -> None:
+    assert Settings().provider is None
+    more = {
+        "issuer": (there := "https://Login.test:8443/realms/one"),
+        "hosts": ("keys.test",),
+        "networks": ("10.0.0.0/8",),
+    }
+    given: Any = {f"federation_{name}": value for name, value in {**PROVIDER, **more}.items()}
+    provider = Settings(**given).provider
+    assert provider is not None
+    assert provider.issuer == there
+    for url in ("https://login.test:8443/keys", "https://keys.test/keys"):
+        assert provider.outbound.require_allowed(url)
+    for url in ("https://login.test/keys", "http://keys.test/keys"):
+        with pytest.raises(DestinationRefused):
+            provider.outbound.require_allowed(url)
+    assert "secret" not in repr(provider)

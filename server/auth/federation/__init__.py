@@ -1,0 +1,1 @@
+"""Login at an external OpenID provider (OpenID Connect Core 1.0): its word for who somebody is, checked."""
