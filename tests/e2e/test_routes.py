@@ -1,7 +1,7 @@
 """Every route, asked with the token of another patient (DESIGN §8); a new route fails until it has a line."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,14 @@ import httpx
 import pytest
 from fastapi.routing import APIWebSocketRoute
 from pydicom import FileDataset
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 
 from dicomweb.worklist.events.subscriptions import WORKLIST
 from server.auth.tokens import issue_token
+from server.auth.users.roles import Role
+from server.http.short_way import ShortWay
 from tests.conformance.ps3_18.worklist import input_of, workitem
+from tests.services.user_tokens import user_token
 
 PUBLIC = {
     ("GET", "/livez"),
@@ -56,6 +59,8 @@ DICOM_JSON = {"Content-Type": "application/dicom+json"}
 HIDDEN = 404
 EMPTY = "empty"
 FORBIDDEN = 403
+A_TOKEN = "a token of the patient"
+GRANULAR = "by criteria that the data of the other match"
 CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("GET", "/dicom-web/studies"): ("/dicom-web/studies?StudyInstanceUID={study}", EMPTY),
     ("GET", "/dicom-web/series"): ("/dicom-web/series?SeriesInstanceUID={series}&includefield=all", EMPTY),
@@ -236,11 +241,14 @@ def step_on(study: str) -> dict[str, Any]:
 def routes_of(app: Any) -> set[tuple[str, str]]:
     found = set()
     for path, operations in app.openapi()["paths"].items():
-        short = path
-        for long, name in SHORT.items():
-            short = short.replace(f"{{{long}}}", f"{{{name}}}")
-        found |= {(method.upper(), short) for method in operations if method != "head"}
+        found |= {(method.upper(), shortened(path)) for method in operations if method != "head"}
     return found
+
+
+def shortened(path: str) -> str:
+    for long, name in SHORT.items():
+        path = path.replace(f"{{{long}}}", f"{{{name}}}")
+    return path
 
 
 @pytest.fixture
@@ -273,18 +281,52 @@ async def two_patients(
     return confined, names, ids[0]
 
 
+async def principals(system: Any, names: Names, patient: str) -> dict[str, dict[str, str]]:
+    """The headers of whom nothing of patient B is open to: patient A is in context of all of them."""
+    database = system.services.database
+    of_b = (
+        f"patient/Patient.cruds?_id={names.patient}",
+        f"patient/Observation.cruds?subject=Patient/{names.patient}",
+        f"patient/ImagingStudy.cruds?identifier=urn:dicom:uid|urn:oid:{names.study}",
+    )
+    tokens = {
+        A_TOKEN: await issue_token(
+            database, scope="patient/*.cruds user/*.cruds system/*.cruds", patient=patient
+        ),
+        "the patient": await user_token(database, Role.PATIENT, "patient/*.cruds user/*.cruds", patient),
+        "a clinician": await user_token(database, Role.CLINICIAN, "patient/*.cruds", patient),
+        GRANULAR: await issue_token(database, scope=" ".join(of_b), patient=patient),
+    }
+    return {name: {"Authorization": f"Bearer {token}"} for name, token in tokens.items()}
+
+
+def all_routes(app: Any) -> Iterator[Any]:
+    """With those that are not described; below a router without its prefix."""
+    waiting = list(app.router.routes)
+    while waiting:
+        route = waiting.pop()
+        waiting += getattr(getattr(route, "original_router", route), "routes", None) or []
+        yield route
+
+
 async def test_every_route_has_a_line(system: Any) -> None:
-    assert routes_of(system.app) == PUBLIC | OF_THE_BEARER | set(CONFINED) | WRITES
+    described = routes_of(system.app)
+    assert described == PUBLIC | OF_THE_BEARER | set(CONFINED) | WRITES
+    hidden = {
+        route.path
+        for route in all_routes(system.app)
+        if isinstance(route, Route) and not route.include_in_schema and route.methods != {"OPTIONS"}
+    }
+    assert hidden == {"/docs", "/docs/oauth2-redirect", "/openapi.json"}
+    (short_way,) = (each.args[0] for each in system.app.user_middleware if each.cls is ShortWay)
+    shorter = {(route.method, shortened(route.path)) for route in short_way}
+    assert shorter
+    assert shorter <= described  # what has a shorter way is told of and asked like all
 
 
 def test_every_websocket_has_its_isolation_test(system: Any) -> None:
     """OpenAPI knows none; `test_ups_events.py` asks this one with the token of another patient."""
-    found, waiting = set(), list(system.app.router.routes)
-    while waiting:
-        route = waiting.pop()
-        waiting += getattr(getattr(route, "original_router", route), "routes", None) or []
-        if isinstance(route, WebSocketRoute | APIWebSocketRoute):
-            found.add(route.path)
+    found = {r.path for r in all_routes(system.app) if isinstance(r, WebSocketRoute | APIWebSocketRoute)}
     assert found == {"/subscribers/{ae_title}"}
 
 
@@ -300,30 +342,29 @@ async def test_routes_without_a_token_are_401(system: Any) -> None:
 async def test_another_patients_token_sees_nothing_on_any_route(
     system: Any, two_patients: tuple[httpx.AsyncClient, Names, str]
 ) -> None:
-    confined, names, _ = two_patients
+    confined, names, patient = two_patients
     assert [await system.worker.step() for _ in "ab"] == [1, 1]
     await system.run_jobs()
     values = {name: getattr(names, name) for name in Names.__dataclass_fields__}
+    callers = await principals(system, names, patient)
     for (method, route), (path, expected) in CONFINED.items():
         asked = path.format(**values)
-        form = (
-            {"headers": {"Content-Type": "application/x-www-form-urlencoded"}} if "_search" in route else {}
-        )
-        everyone = await system.http.request(method, asked, **form)
-        answer = await confined.request(method, asked, **form)
-        if expected == EMPTY:
-            assert everyone.json() not in ([], None), route
-            assert is_empty(answer), (route, answer.text)
-        else:
-            # Who is no administrator is refused before anything is looked for, also what is not there.
-            refusals = (401, 403) if expected == FORBIDDEN else (401, 403, 404)
-            assert everyone.status_code not in refusals, (route, everyone.text)
-            assert answer.status_code == expected, (route, answer.text)
-        if expected == HIDDEN:
-            nothing = await confined.request(
-                method, asked.replace(names.study, "1.2.3").replace(names.patient, "x")
-            )
-            assert nothing.status_code == HIDDEN  # what is not there answers alike
+        form = {"Content-Type": "application/x-www-form-urlencoded"} if "_search" in route else {}
+        everyone = await system.http.request(method, asked, headers=form)
+        # Who is no administrator is refused before anything is looked for, also what is not there.
+        refusals = (401, 403) if expected == FORBIDDEN else (401, 403, 404)
+        assert everyone.status_code not in refusals, (route, everyone.text)
+        assert expected != EMPTY or everyone.json() not in ([], None), route
+        for who, headers in callers.items():
+            answer = await confined.request(method, asked, headers=form | headers)
+            case = (who, method, route, answer.text)
+            if who == GRANULAR and answer.status_code == FORBIDDEN:
+                continue  # what is not held to criteria
+            assert is_empty(answer) if expected == EMPTY else answer.status_code == expected, case
+            if expected == HIDDEN and headers is callers[A_TOKEN]:
+                absent = asked.replace(names.study, "1.2.3").replace(names.patient, "x")
+                nothing = await confined.request(method, absent, headers=form | headers)
+                assert nothing.status_code == HIDDEN, case  # what is not there answers alike
 
 
 def is_empty(answer: httpx.Response) -> bool:
@@ -338,9 +379,23 @@ async def test_writes_stay_within_the_patient(
 ) -> None:
     confined, names, patient_a = two_patients
     body = kit.multipart([kit.part10(new_chest("PATIENT-B", 1)[0])])
-    for path in ("/dicom-web/studies", f"/dicom-web/studies/{names.study}"):
-        answer = await confined.post(path, content=body, headers=kit.stow_headers)
-        assert answer.status_code == 409, answer.text
+    theirs = {"resourceType": "Patient", "id": names.patient}
+    about_b = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    about_b["subject"] = {"reference": f"Patient/{names.patient}"}
+    for who, headers in (await principals(system, names, patient_a)).items():
+        stored = 403 if who == GRANULAR else 409  # Store is not held to criteria
+        for path in ("/dicom-web/studies", f"/dicom-web/studies/{names.study}"):
+            answer = await confined.post(path, content=body, headers=kit.stow_headers | headers)
+            assert answer.status_code == stored, (who, answer.text)
+        made = await confined.post("/fhir/Observation", json=about_b, headers=headers)
+        assert made.status_code == 403, who
+        for method in ("PUT", "DELETE"):
+            path = f"/fhir/Patient/{names.patient}"
+            assert (await confined.request(method, path, json=theirs, headers=headers)).status_code in (
+                404,
+                204,
+            ), who
+        assert (await system.http.get(f"/fhir/Patient/{names.patient}")).json()["meta"]["versionId"] == "1"
     own = kit.multipart([kit.part10(new_chest("PATIENT-A", 1)[0])])
     assert (
         await confined.post("/dicom-web/studies", content=own, headers=kit.stow_headers)
@@ -351,11 +406,8 @@ async def test_writes_stay_within_the_patient(
         "code": {"text": "x"},
         "subject": {"reference": f"Patient/{names.patient}"},
     }
-    assert (await confined.post("/fhir/Observation", json=observation)).status_code == 403
     observation["subject"] = {"reference": f"Patient/{patient_a}"}
     assert (await confined.post("/fhir/Observation", json=observation)).status_code == 201
-    theirs = {"resourceType": "Patient", "id": names.patient}
-    assert (await confined.put(f"/fhir/Patient/{names.patient}", json=theirs)).status_code in (403, 404)
     await confined.aclose()
 
 

@@ -85,6 +85,7 @@ async def test_create_of_what_matches(client: httpx.AsyncClient, stored: Ids) ->
         assert answer.status_code == (200 if status == 201 else status), case
         after = (await client.get("/Observation?_summary=count")).json()["total"]
         assert after - before == (4 if status == 201 else 0), case
+    await nobodys_are_written_by_criteria_beyond_a_record_only(client, stored)
 
 
 # Who, what is stored, what it is to become ("": a patch that changes nothing), the answer.
@@ -117,9 +118,10 @@ async def test_update_of_what_matches_to_what_matches(client: httpx.AsyncClient,
         assert (await client.put(path, json=body, headers=headers)).status_code == status, case
         assert (await client.patch(path, json=change, headers=headers | PATCH)).status_code == status, case
         assert (before == (await client.get(path)).headers["etag"]) == (status != 200), case
+    await tells_own_words_only(client, stored)
 
 
-async def test_update_tells_own_words_only(client: httpx.AsyncClient, stored: Ids) -> None:
+async def tells_own_words_only(client: httpx.AsyncClient, stored: Ids) -> None:
     blind = {"x-rights": "blind"}
     path = f"/Observation/{stored['lab-a']}"
     body = of_category(stored["a"], "laboratory") | {"id": stored["lab-a"]}
@@ -134,7 +136,7 @@ async def test_update_tells_own_words_only(client: httpx.AsyncClient, stored: Id
         assert (answer.status_code, stored[name] in answer.text) == (200, shown), name
 
 
-async def test_deletion_of_what_matches(client: httpx.AsyncClient, stored: Ids) -> None:
+async def deletes_what_matches(client: httpx.AsyncClient, stored: Ids) -> None:
     writer, doctor = {"x-rights": "writer"}, {"x-rights": "doctor"}
     for headers, name, status in (
         (writer, "vit-a", 200),
@@ -168,9 +170,11 @@ async def test_conditions_find_what_matches(client: httpx.AsyncClient, stored: I
     assert (await client.delete(f"/Observation?{hidden}", headers=writer)).status_code == 204
     left = await client.get(f"/Observation?{hidden}")
     assert named(left.json(), stored) == {"vit-a"}
+    await meta_cannot_leave_the_criteria(client, stored)
+    await deletes_what_matches(client, stored)
 
 
-async def test_meta_cannot_leave_the_criteria(client: httpx.AsyncClient, stored: Ids) -> None:
+async def meta_cannot_leave_the_criteria(client: httpx.AsyncClient, stored: Ids) -> None:
     tagger = {"x-rights": "tagger"}
     for name, operation, tag, status in (
         ("kept", "add", "more", 200),
@@ -186,7 +190,7 @@ async def test_meta_cannot_leave_the_criteria(client: httpx.AsyncClient, stored:
         assert answer.status_code == status, (name, operation, tag)
 
 
-async def test_nobodys_are_written_by_criteria_beyond_a_record_only(
+async def nobodys_are_written_by_criteria_beyond_a_record_only(
     client: httpx.AsyncClient, stored: Ids
 ) -> None:
     for who, kind, status in (
