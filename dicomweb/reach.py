@@ -1,17 +1,63 @@
-"""The access predicate of every statement that touches studies (DESIGN §8)."""
+"""The access predicate of every statement that touches studies (DESIGN §8).
+
+What the patient denies of ImagingStudy is out of reach; the labels of a study are those of its ImagingStudy.
+"""
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, false, or_, true
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, false, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import NULLTYPE
 
 from dicomweb.tables import Study
-from server.kernel.access import Access, Narrowed, Permission, Reach
+from server.kernel.access import Access, Denials, Narrowed, Permission, Reach
+from server.kernel.consents.predicate import DENIAL, NUMBER_OF_TERMS, Terms, Thing, denying, values_of
+from server.kernel.faults import NotFound
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.kernel.tables import StudyLabel
 
 _STUDY = table_of(Study)
-
+_LABEL = table_of(StudyLabel)
 IMAGING_STUDY = "ImagingStudy"
+
+
+def not_denied(
+    patient_id: ColumnElement[Any], study_instance_uid: ColumnElement[Any], resource_type: str, terms: Terms
+) -> ColumnElement[bool]:
+    """This patient does not deny something of this type that is about this study."""
+
+    def labels() -> tuple[FromClause, ColumnElement[bool]]:
+        label = _LABEL.alias()
+        return label, label.c.study_instance_uid == study_instance_uid
+
+    d = DENIAL.alias()
+    denied = select(d.c.rid).where(
+        d.c.patient_id == patient_id, denying(d, terms, Thing(resource_type, labels))
+    )
+    return ~exists(denied.correlate_except(d))
+
+
+def terms_of(denials: Denials) -> Terms:
+    """The terms with their values."""
+    return Terms(*values_of(denials))
+
+
+_TERMS = [f"denials_{at}" for at in range(NUMBER_OF_TERMS)]
+# What the patient does not deny, in a statement built once and executed with `denials_of`.
+UNLESS_DENIED = not_denied(
+    _STUDY.c.patient_id,
+    _STUDY.c.study_instance_uid,
+    IMAGING_STUDY,
+    Terms(*(bindparam(name, type_=NULLTYPE) for name in _TERMS)),
+)
+
+
+def denials_of(reach: Reach) -> dict[str, Any]:
+    """The parameters of `UNLESS_DENIED`; of a caller to whom nothing is denied none."""
+    return {} if reach.denials is None else dict(zip(_TERMS, values_of(reach.denials), strict=True))
+
 
 # The same for a confined caller, in a statement built once and executed with `patients_of`.
 WITHIN_PATIENTS: ColumnElement[bool] = _STUDY.c.patient_id.in_(bindparam("patients", expanding=True))
@@ -48,6 +94,14 @@ def patients_of(reach: Reach) -> dict[str, list[str]]:
 
 def within_reach(reach: Reach) -> ColumnElement[bool]:
     """The studies that the caller may know of; unassigned and conflicting ones are nobody's (DESIGN §5)."""
+    kept = _of_reach(reach)
+    if reach.denials is None:
+        return kept
+    of_study = (_STUDY.c.patient_id, _STUDY.c.study_instance_uid)
+    return and_(kept, not_denied(*of_study, IMAGING_STUDY, terms_of(reach.denials)))
+
+
+def _of_reach(reach: Reach) -> ColumnElement[bool]:
     if not reach.narrowed:
         return _of_patients(reach.patient_ids)
     assert isinstance(reach, StudyReach)  # only `study_reach` asks for criteria
@@ -60,3 +114,16 @@ def _of_part(part: Narrowed, criteria: ColumnElement[bool]) -> ColumnElement[boo
 
 def _of_patients(patient_ids: frozenset[str] | None) -> ColumnElement[bool]:
     return true() if patient_ids is None else _STUDY.c.patient_id.in_(sorted(patient_ids))
+
+
+async def require_study(connection: AsyncConnection, study_instance_uid: str, reach: Reach) -> None:
+    """Let pass who may know of a study, or that there is none.
+
+    Raises:
+        NotFound: it is there, and not within reach.
+    """
+    of_uid = select(_STUDY.c.id).where(_STUDY.c.study_instance_uid == study_instance_uid)
+    if reach.is_everyone or (await connection.execute(of_uid)).first() is None:
+        return
+    if (await connection.execute(of_uid.where(within_reach(reach)))).first() is None:
+        raise NotFound("There is no such study.")

@@ -29,6 +29,7 @@ import server.auth.routes
 import server.http.health
 import server.viewer.routes
 import server.workflows.changes.routes
+import server.workflows.consents.routes
 import server.workflows.corrections.routes
 import server.workflows.deletion.routes
 import server.workflows.launches.routes
@@ -43,6 +44,7 @@ from dicomweb.worklist.events.routes import Notifications
 from fhir.capability import ServerFacts
 from fhir.interactions.door import Door as FhirDoor
 from fhir.interactions.door import Policy
+from fhir.interactions.enforce import enforce_outstanding
 from fhir.offer import render_capabilities
 from fhir.operations import OPERATIONS
 from server.audit.seal import SEALS
@@ -288,6 +290,7 @@ def _administration(services: Services, archive: Archive) -> list[APIRouter]:
         server.workflows.routes.build_router(services),
         server.workflows.storage.routes.build_router(services),
         server.workflows.changes.routes.build_router(services),
+        server.workflows.consents.routes.build_router(services),
         server.workflows.corrections.routes.build_router(services, archive),
         server.workflows.deletion.routes.build_router(services),
         server.workflows.launches.routes.build_router(services),
@@ -332,6 +335,7 @@ def _lifespan(settings: Settings, services: Services, hub: EventHub) -> Callable
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_tracing(settings.tracing, Role.SERVER.value)
+        await enforce_outstanding(services)
         stop = asyncio.Event()
         beside = [*_background(settings, services, stop), hub.run(stop)]
         running = [asyncio.create_task(work) for work in beside]

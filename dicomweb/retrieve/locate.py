@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, Select, bindparam, func, select
 
 from dicomweb.overlay.load import NONE, Overlays, load_overlays
-from dicomweb.reach import WITHIN_PATIENTS, patients_of, within_reach
+from dicomweb.reach import UNLESS_DENIED, WITHIN_PATIENTS, denials_of, patients_of, within_reach
 from dicomweb.tables import Instance, InstanceMetadata, Series, Study
 from dicomweb.wire.instance import is_uid
 from dicomweb.wire.overlay import Overlay
@@ -95,13 +95,20 @@ async def locate_with_detail(
 async def _rows(
     database: Database, resource: Resource, reach: Reach, *, is_detailed: bool
 ) -> tuple[Sequence[Any], Overlays]:
-    is_confined = not reach.is_everyone and not reach.narrowed
-    kind = _Kind(resource.series is not None, resource.instance is not None, is_confined, is_detailed)
+    kind = _Kind(
+        resource.series is not None,
+        resource.instance is not None,
+        reach.is_confined and not reach.narrowed,
+        reach.denials is not None and not reach.narrowed,
+        is_detailed,
+    )
     named = {"study": resource.study, "series": resource.series, "instance": resource.instance}
     given = {name: uid for name, uid in named.items() if uid is not None}
     if not all(map(is_uid, given.values())):  # names nothing, and may be text that the database does not take
         raise NotFound(ABSENT)
     look_up, values, overlays = _look_up(kind), given | patients_of(reach), NONE
+    if kind.is_denied:
+        values |= denials_of(reach)
     if reach.narrowed:  # each by criteria of its own
         look_up = LookUp(look_up.select.where(within_reach(reach)))
     rows = await database.look_up(look_up, values)
@@ -120,6 +127,7 @@ class _Kind(NamedTuple):
     names_series: bool
     names_instance: bool
     is_confined: bool
+    is_denied: bool  # whether something is
     is_detailed: bool
 
 
@@ -131,6 +139,8 @@ def _look_up(kind: _Kind) -> LookUp:
         statement = statement.where(_OF_SERIES)
     if kind.is_confined:
         statement = statement.where(WITHIN_PATIENTS)
+    if kind.is_denied:
+        statement = statement.where(UNLESS_DENIED)
     if kind.is_detailed:
         columns = (_METADATA.c.pixel_layout, _METADATA.c.bulk_values)
         statement = statement.add_columns(*columns).join(_METADATA, _METADATA.c.instance_id == _INSTANCE.c.id)

@@ -165,7 +165,7 @@ class _Indexing:
     ) -> KnownStudy | None:
         """Insert the study of its first instance; None: its patient is out of reach."""
         dicom_json = instance.parsed.dicom_json
-        may_create = self.site.create_patients and self.reach.is_everyone
+        may_create = self.site.create_patients and not self.reach.is_confined
         link = await link_patient(self.unit, identifier, demographics(dicom_json), create=may_create)
         if not self.reach.includes(link.patient_id):
             return None

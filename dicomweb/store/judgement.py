@@ -68,7 +68,7 @@ def _judge_place(
         (SOP_INSTANCE_UID, parsed.sop_instance_uid),
     ):
         if known.is_deleted(parsed.study_instance_uid, uid):
-            if study is None and not reach.is_everyone:  # whose it was nobody knows any more
+            if study is None and reach.is_confined:  # whose it was nobody knows any more
                 return other_patient(StoreFailure.NOT_AUTHORIZED)
             return Refusal(StoreFailure.DELETED_BEFORE, (FailedAttribute(tag, DELETED_COMMENT),))
     series = known.series.get(parsed.series_instance_uid)

@@ -1,16 +1,17 @@
 """Which workitems a caller may know of (DESIGN §8)."""
 
-from sqlalchemy import ColumnElement, select, true, union_all
+from sqlalchemy import ColumnElement, and_, or_, select, true, union_all
 
-from dicomweb.reach import within_reach
+from dicomweb.reach import not_denied, terms_of, within_reach
 from dicomweb.tables import Study
 from dicomweb.worklist.change import WORKITEM
-from server.kernel.access import Reach
+from server.kernel.access import Denials, Reach
 from server.kernel.rows import table_of
 
 _STUDY = table_of(Study)
 _STORED = _STUDY.alias("stored_study")
 _REACHED = WORKITEM.alias("reached_workitem")
+TASK = "Task"
 
 
 def within(reach: Reach) -> ColumnElement[bool]:
@@ -18,10 +19,30 @@ def within(reach: Reach) -> ColumnElement[bool]:
 
     The stored study's link decides, so that a merge or a conflict counts at once; the workitem's own patient
     decides only while no such study is stored (a step scheduled from outside). What is nobody's stays so.
+    What that patient denies of Task is out of reach, too.
     """
+    if reach.denials is None:
+        return _of_patients(reach)
+    return and_(_of_patients(reach), _not_denied(reach.denials))
+
+
+def _not_denied(denials: Denials) -> ColumnElement[bool]:
+    """The same patients do not deny Task; its labels are those of its study."""
+    terms, uid = terms_of(denials), WORKITEM.c.study_instance_uid
+    stored = select(_STORED.c.id).where(_STORED.c.study_instance_uid == uid).correlate(WORKITEM)
+    denied_there = stored.where(~not_denied(_STORED.c.patient_id, uid, TASK, terms))
+    return and_(
+        ~denied_there.exists(),
+        or_(stored.exists(), not_denied(WORKITEM.c.patient_id, uid, TASK, terms)),
+    )
+
+
+def _of_patients(reach: Reach) -> ColumnElement[bool]:
     if reach.patient_ids is None:
         return true()
-    studies = select(_STUDY.c.study_instance_uid).where(within_reach(reach)).correlate(None)
+    studies = (
+        select(_STUDY.c.study_instance_uid).where(within_reach(Reach(reach.patient_ids))).correlate(None)
+    )
     by_study = select(_REACHED.c.pk).where(_REACHED.c.study_instance_uid.in_(studies))
     is_stored = (
         select(_STORED.c.id).where(_STORED.c.study_instance_uid == _REACHED.c.study_instance_uid).exists()

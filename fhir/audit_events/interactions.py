@@ -87,5 +87,5 @@ def _require_open(access: Access, permission: Permission) -> None:
     Raises:
         Forbidden: no grant opens it, or the token has a patient.
     """
-    if not access.reach(AUDIT_EVENT, permission).is_everyone:
+    if access.reach(AUDIT_EVENT, permission).is_confined:
         raise Forbidden("The audit trail is not open to a token that is confined to a patient.")

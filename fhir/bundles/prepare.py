@@ -12,6 +12,7 @@ from fhir.bundles.pace import Pace
 from fhir.bundles.places import Link
 from fhir.bundles.plan import Plan, Planned
 from fhir.bundles.steps import Rank, Step, with_body
+from fhir.consents.keep import KEPT
 from fhir.exchange import FhirRequest
 from fhir.interactions.create import Create, prepare_create
 from fhir.interactions.delete import Delete, prepare_delete
@@ -24,7 +25,7 @@ from fhir.search.compartment import PATIENT
 from fhir.subscriptions.request import SUBSCRIPTION
 from server.kernel.faults import Busy, Fault
 
-_NEEDED_WHOLE = frozenset({PATIENT, SUBSCRIPTION, BINARY})
+_NEEDED_WHOLE = frozenset({PATIENT, SUBSCRIPTION, BINARY}) | KEPT
 
 
 @dataclass(slots=True)
@@ -112,7 +113,7 @@ def _let_go(prepared: Prepared) -> None:
     write = prepared.write
     if (
         isinstance(write, Create | Update)
-        and write.reach.is_everyone
+        and not write.reach.is_confined
         and write.draft.type not in _NEEDED_WHOLE
     ):
         resource = write.draft.resource

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, 
 from fhir.history.query import HistoryQuery
 from fhir.interactions.reaches import Reaches, predicate_of
 from fhir.search.compartment import SHARED_TYPES
+from fhir.search.denied import terms_of, version_not_denied
 from fhir.search.order import After
 from fhir.search.reach import AUDITED_PATIENT, R
 from fhir.tables import FhirResourceVersion
@@ -78,7 +79,14 @@ def _named(query: HistoryQuery) -> ColumnElement[bool]:
 
 
 def _was_open(reaches: Reaches) -> ColumnElement[bool]:
-    """The version was within reach (`FhirResourceVersion.patient_id`)."""
+    """The version was within reach (`FhirResourceVersion.patient_id`), and is not denied."""
+    denials = next((reach.denials for reach in reaches.values() if reach.denials is not None), None)
+    if denials is None:
+        return _was_of_them(reaches)
+    return and_(version_not_denied(R, VERSION, terms_of(denials)), _was_of_them(reaches))
+
+
+def _was_of_them(reaches: Reaches) -> ColumnElement[bool]:
     confined = {name: reach for name, reach in reaches.items() if reach.patient_ids is not None}
     if not confined:
         return literal(True)

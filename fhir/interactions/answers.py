@@ -1,14 +1,16 @@
 """What a read or a write answers: status, headers and body, as `Prefer` asks (FHIR R4 http.html#ops)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
+from fhir.consents.keep import CONSENT
+from fhir.consents.told import issues_of_consent
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions.door import Door
 from fhir.interactions.etag import is_unchanged, version_headers
 from fhir.interactions.read import Stored
 from fhir.interactions.write import Written
-from fhir.model.json_codec import encode_json
+from fhir.model.json_codec import decode_json, encode_json
 from fhir.model.validation.issue import Issue, IssueType, Severity
 from fhir.negotiation import Return, read_preferences
 from fhir.outcome import operation_outcome
@@ -40,7 +42,11 @@ def answer_written(door: Door, request: FhirRequest, written: Written) -> Answer
     if returned is Return.MINIMAL:
         return Answer(status, b"", headers)
     if returned is Return.OPERATION_OUTCOME:
-        return _told("Stored." if written.changed else "Nothing was to be written.", status, headers)
+        warnings: Sequence[Issue] = ()
+        if request.resource_type == CONSENT and written.text:
+            warnings = issues_of_consent(decode_json(written.text), door.surroundings())
+        said = "Stored." if written.changed else "Nothing was to be written."
+        return _told(said, status, headers, warnings)
     return Answer(status, written.text, headers)
 
 
@@ -53,6 +59,8 @@ def answer_deleted(request: FhirRequest, written: Written) -> Answer:
     return Answer(HTTPStatus.NO_CONTENT, b"", headers)
 
 
-def _told(said: str, status: HTTPStatus, headers: Mapping[str, str]) -> Answer:
+def _told(
+    said: str, status: HTTPStatus, headers: Mapping[str, str], warnings: Sequence[Issue] = ()
+) -> Answer:
     note = Issue(Severity.INFORMATION, IssueType.INFORMATIONAL, said)
-    return Answer(status, encode_json(operation_outcome([note])), headers)
+    return Answer(status, encode_json(operation_outcome([*warnings, note])), headers)

@@ -59,7 +59,7 @@ def require_within(reach: Reach, draft: Draft, around: Surroundings) -> Reach:
     Raises:
         Forbidden: it is in nobody's compartment, or names another patient, or one that cannot be told.
     """
-    if reach.is_everyone or (draft.patients is not None and not reach.narrowed):
+    if not reach.narrowed and (not reach.is_confined or draft.patients is not None):
         return reach
     patients, named = draft.patients, draft.patients
     if patients is None or named is None:

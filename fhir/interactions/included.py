@@ -67,5 +67,6 @@ def _reach(access: Access, searched_type: str, resource_type: str) -> Reach | No
         return access.narrow_reach(resource_type, Permission.SEARCH)
     except Forbidden:
         if ACCOMPANYING.get(searched_type) == resource_type:
-            return Reach(access.narrow_reach(searched_type, Permission.SEARCH).within)
+            searched = access.narrow_reach(searched_type, Permission.SEARCH)
+            return Reach(searched.within, denials=searched.denials)
         return None

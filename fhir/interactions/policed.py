@@ -173,4 +173,4 @@ def _reach_of_target(access: Access, resource_type: str) -> Reach:
     try:
         return access.narrow_reach(resource_type, Permission.READ)
     except Forbidden:
-        return Reach(access.patient_ids)
+        return access.reach_of_record()

@@ -5,16 +5,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import NULLTYPE
 
 from fhir.interactions.body import unpack
 from fhir.interactions.door import Door
 from fhir.model.json_codec import Json, decode_json
 from fhir.search.compartment import SHARED_TYPES, SOMEBODY
+from fhir.search.denied import not_denied, terms_of, version_not_denied
 from fhir.search.narrowed import within_narrowed
 from fhir.search.reach import AUDITED_PATIENT, R, within_reach
 from fhir.tables import FhirResourceVersion
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
+from server.kernel.consents.predicate import NUMBER_OF_TERMS, Terms, values_of
 from server.kernel.faults import Fault, FaultKind, NotFound
 from server.kernel.look_up import LookUp
 from server.kernel.rows import table_of
@@ -27,6 +30,10 @@ _CURRENT = select(
     R.c.type == bindparam("resource_type"), R.c.id == bindparam("resource_id")
 )
 _LOOK_UP = LookUp(_CURRENT)
+_TERMS = [f"term_{at}" for at in range(NUMBER_OF_TERMS)]
+_LOOK_UP_UNLESS_DENIED = LookUp(
+    _CURRENT.where(not_denied(R, Terms(*(bindparam(name, type_=NULLTYPE) for name in _TERMS))))
+)
 
 
 class Deleted(Fault):
@@ -71,9 +78,13 @@ async def _current(door: Door, access: Access, resource_type: str, resource_id: 
     """The row of the current version within reach; None: there is none."""
     reach = access.narrow_reach(resource_type, Permission.READ)
     named = {"resource_type": resource_type, "resource_id": resource_id}
+    if not reach.is_confined:
+        look_up = _LOOK_UP
+        if reach.denials is not None:
+            look_up = _LOOK_UP_UNLESS_DENIED
+            named |= zip(_TERMS, values_of(reach.denials), strict=True)
+        return next(iter(await door.services.database.look_up(look_up, named)), None)
     statement = _select_current(resource_type, reach, door)
-    if statement is _CURRENT:
-        return next(iter(await door.services.database.look_up(_LOOK_UP, named)), None)
     async with door.services.database.read() as connection:
         return (await connection.execute(statement, named)).one_or_none()
 
@@ -128,10 +139,13 @@ def _select_version(rid: int, number: int, resource_type: str, reach: Reach) -> 
 
 
 def _was_within(reach: Reach, resource_type: str) -> ColumnElement[bool]:
+    kept: ColumnElement[bool] = and_(True)
+    if reach.denials is not None:
+        kept = version_not_denied(R, VERSION, terms_of(reach.denials))
     if reach.patient_ids is None:
-        return and_(True)
+        return kept
     mine = VERSION.c.patient_id.in_(sorted(reach.patient_ids))
-    return or_(mine, VERSION.c.patient_id == "") if resource_type in SHARED_TYPES else mine
+    return and_(kept, or_(mine, VERSION.c.patient_id == "") if resource_type in SHARED_TYPES else mine)
 
 
 async def _answer(door: Door, access: Access, row: Any, interaction: str) -> Stored:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row as ResultRow
 
+from fhir.consents.keep import KEPT, keep_consents
 from fhir.interactions.body import unpack
 from fhir.interactions.door import surroundings_of
 from fhir.interactions.provenance import PROVENANCE
@@ -62,6 +63,8 @@ async def _refresh(unit: UnitOfWork, around: Surroundings) -> int:
             patients |= frozenset(kept) if row.type in _KEEPING else frozenset()
             made[COMPARTMENT] = [{"rid": row.rid, "patient_id": each} for each in sorted(patients)]
             await insert_rows(unit.connection, {table: some for table, some in made.items() if some})
+            if row.type in KEPT:
+                await keep_consents(unit, resource, (row.rid, row.id, row.version_id), around)
         await unit.execute(_DONE, {"key": row.rid})
     return len(rows)
 

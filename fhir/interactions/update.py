@@ -121,9 +121,11 @@ class Update:
         """The scope of update covers update as create (SMART App Launch 2.2, scopes for requesting data)."""
         if self.may_name:
             return
-        if not self.reach.is_everyone:  # whose answers would tell which ids others have
+        if self.reach.is_confined:  # whose answers would tell which ids others have
             raise NotFound("No such resource.")
         if not self.door.policy.create_on_update:
+            if not self.reach.is_everyone:  # as if it were denied
+                raise NotFound("No such resource.")
             raise NoUpsert("There is no such resource, and this server names new ones itself: use POST.")
 
 
@@ -158,7 +160,7 @@ def require_same_identity(reach: Reach, current: ResultRow[Any] | None, draft: D
     Raises:
         Forbidden: the identifiers, or the name, birth date or gender that are matched, differ.
     """
-    if reach.is_everyone or draft.type != PATIENT or current is None:
+    if not reach.is_confined or draft.type != PATIENT or current is None:
         return
     before = {} if current.deleted else decode_json(unpack(current.body))
     if _identity_of(before) != _identity_of(draft.resource):

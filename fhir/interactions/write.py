@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Table, bindparam, delete, func, select
 from sqlalchemy.engine import Row as ResultRow
 
+from fhir.consents.keep import KEPT, drop_consents, keep_consents
 from fhir.interactions.body import pack, with_identity
 from fhir.model.json_codec import Json
 from fhir.search.compartment import PATIENT, SOMEBODY, patients_of
@@ -161,6 +162,8 @@ async def insert_first(unit: UnitOfWork, draft: Draft, principal: Principal, aro
     _add_index(changes, rid, indexed)
     await unit.change(changes)
     await _register(unit, draft)
+    if draft.type in KEPT:
+        await keep_consents(unit, draft.resource, (rid, draft.id, 1), around)
     if draft.beside is not None:
         await draft.beside(unit, draft, rid, 1)
     _announce(unit, draft, 1, principal, indexed.patients)
@@ -179,6 +182,8 @@ async def supersede(
     _add_index(changes, current.rid, indexed)
     await unit.change(changes)
     await _register(unit, draft)
+    if draft.type in KEPT:
+        await keep_consents(unit, draft.resource, (current.rid, draft.id, version_id), around)
     if draft.beside is not None:
         await draft.beside(unit, draft, current.rid, version_id)
     _announce(unit, draft, version_id, principal, indexed.patients)
@@ -201,6 +206,8 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
         await unit.execute(delete(CONTENT).where(CONTENT.c.rid == current.rid))
     if current.type == PATIENT:
         await forget_patient(unit, current.id)
+    if current.type in KEPT:
+        await drop_consents(unit, current.type, current.rid)
     patients = (await unit.execute(PATIENTS, {"key": current.rid})).scalars().all()
     known = sorted(set(patients) - {SOMEBODY})
     named = f"{current.type}/{current.id}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhir.consents.told import issues_of_consent
 from fhir.exchange import Answer, FhirRequest
 from fhir.interactions import read as reading
 from fhir.interactions.beside import beside
@@ -141,6 +142,7 @@ async def _issues(door: Door, request: FhirRequest, asked: Asked, resource: Json
     terms = Library(door.sources)
     if not any(issue.severity is Severity.ERROR for issue in issues):
         issues += await check_codes(terms, await beside(asked.size, coded_elements, resource))
+        issues += issues_of_consent(resource, door.surroundings())
     profiles = [*_claimed(resource), *asked.profiles][:MAX_PROFILES]
     if profiles and isinstance(resource.get("resourceType"), str):
         async with door.services.database.read() as connection:

@@ -22,6 +22,7 @@ from fhir.search.conditions import (
 )
 from fhir.search.date import read_date
 from fhir.search.definitions import SearchParameter, SearchType
+from fhir.search.denied import NotDenied, term_of
 from fhir.search.extract import datatypes_of
 from fhir.search.full_text import read_words
 from fhir.search.kinds import KINDS
@@ -101,6 +102,12 @@ class Lowering:
 
     def reach(self, resource_type: str, reach: Reach) -> Iterable[Shape]:
         """What keeps resources of this type within reach."""
+        opened = self._opened(resource_type, reach)
+        if reach.denials is None:
+            return opened
+        return (*opened, NotDenied(self._slot(term_of(reach.denials))))
+
+    def _opened(self, resource_type: str, reach: Reach) -> Iterable[Shape]:
         if not reach.narrowed:
             return self._of_patients(resource_type, reach.patient_ids)
         parts = [

@@ -1,6 +1,6 @@
 """How far a caller may look, as predicates of a resource row (see `fhir/search/compartment.py`).
 
-A resource of several patients is within reach when all of them are.
+A resource of several patients is within reach when all of them are, and none of them denies it.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, and_, false, func, or_, select, true
 
 from fhir.search.compartment import SHARED_TYPES, SOMEBODY
+from fhir.search.denied import not_denied, terms_of
 from fhir.tables import FhirCompartment, FhirResource
 from server.kernel.access import Reach
 from server.kernel.rows import table_of
@@ -31,12 +32,15 @@ def within_reach(reach: Reach, resource_type: str) -> ColumnElement[bool] | None
     """
     if reach.narrowed:
         raise ValueError("the reach is narrowed by criteria")
-    if reach.patient_ids is None:
+    if reach.is_everyone:
         return None
-    ours = sorted(reach.patient_ids)
-    if resource_type in SHARED_TYPES:
-        return of_no_other(R, ours)
-    return and_(R.c.rid.in_(rids_of(ours)), of_no_other(R, ours))
+    kept = [] if reach.denials is None else [not_denied(R, terms_of(reach.denials))]
+    if reach.patient_ids is not None:
+        ours = sorted(reach.patient_ids)
+        kept.append(of_no_other(R, ours))
+        if resource_type not in SHARED_TYPES:
+            kept.append(R.c.rid.in_(rids_of(ours)))
+    return and_(*kept)
 
 
 def rids_of(patients: Sequence[Any]) -> Any:

@@ -89,7 +89,7 @@ def subscribe(draft: Draft, access: Access, policy: SubscriptionPolicy) -> Draft
     """
     subscribed = read_subscription(draft.resource, policy.outbound, access)
     reach = reach_of(access, subscribed.resource_type)
-    if reach.is_everyone and not _may_write_nobodys(access):
+    if not reach.is_confined and not _may_write_nobodys(access):
         raise Forbidden("The token's patient does not cover what the Subscription asks for.")
     changed = settled(draft.resource, subscribed)
     texts = {name: None if value is None else encode_json(value) for name, value in changed.items()}
@@ -107,7 +107,7 @@ def _may_write_nobodys(access: Access) -> bool:
     confined = False
     for permission in (Permission.CREATE, Permission.UPDATE):
         with suppress(Forbidden):
-            confined = confined or not access.reach(SUBSCRIPTION, permission).is_everyone
+            confined = confined or access.reach(SUBSCRIPTION, permission).is_confined
     return not confined
 
 

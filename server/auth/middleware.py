@@ -79,7 +79,7 @@ class Authentication:
         token = bearer_token(scope)
         if token is None:
             if self._door.anonymous is not None:
-                return self._door.anonymous
+                return await self._door.tokens.anonymous(self._door.anonymous)
             if self._door.terminology_is_open and is_of_terminology(scope):
                 return VISITOR
             raise MissingToken("A bearer token is required.")

@@ -34,6 +34,7 @@ class OAuthClient(Row, table=True):
     may_launch: bool = False  # an EHR's: it prepares launches (SMART 2.2, EHR launch)
     created_us: int = Field(sa_type=BigInteger)
     disabled_us: int | None = Field(default=None, sa_type=BigInteger)  # None: the client is in use
+    represents: str | None = None  # "Organization/…": who it is to a Consent, when it acts for itself
 
 
 class AccessToken(Row, table=True):

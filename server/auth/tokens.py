@@ -8,17 +8,20 @@ of Patients holds for their tokens after at most that time too.
 import hashlib
 import re
 from collections import OrderedDict
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Update, insert, select, update
 
+from server.auth.denials import EMERGENCY, Caller, bounded_by_denials
 from server.auth.scopes import InvalidScope, Scopes, access_from, parse_scopes
 from server.auth.tables import AccessToken, OAuthClient, OAuthGrant, UserAccount
 from server.auth.users.roles import Role, closed_types
 from server.kernel.access import Access, Context, Origin, Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import SECOND_US, Clock, now_us
+from server.kernel.consents.keep import CONSENT_CHANGED
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault
 from server.kernel.patient_merge import patients_opened_by
@@ -76,6 +79,8 @@ class TokenRecord:
     user_name: str | None  # for people
     role: str | None  # of the user; None: no user stands behind it
     purpose: str | None  # PurposeOfUse, when the user said one
+    fhir_user: str | None  # of the user
+    represents: str | None  # for whom the client acts, if it acts for itself
 
     @property
     def principal(self) -> Principal:
@@ -87,6 +92,13 @@ class TokenRecord:
             self.token_hash[:12],
             self.purpose,
         )
+
+    @property
+    def caller(self) -> Caller:
+        """The bearer as denials see them: a user, else a client or an administrator's token."""
+        is_user = self.grant_id is not None
+        represents = None if is_user else self.represents
+        return Caller(self.fhir_user, represents, not is_user, is_user and self.purpose == EMERGENCY)
 
     def as_access(self, patient_ids: frozenset[str] | None) -> Access:
         """What the bearer may do; `patient_ids` as in `Access`."""
@@ -138,9 +150,10 @@ def select_token(token_hash: str, at_us: int) -> Select[Any]:
     t, c, g, u = _TOKEN.c, _CLIENT.c, _GRANT.c, _USER.c
     told = (t.token_hash, t.client_id, t.subject, t.scope, t.patient_id, t.issued_us, t.expires_us)
     who = (t.grant_id, c.name.label("client_name"), u.display.label("user_name"), u.role, g.purpose)
+    denied_as = (u.fhir_user, c.represents)
     of_users = _GRANT.join(_USER, (u.id == g.user_id) & u.disabled_us.is_(None) & grant_stands(at_us))
     return (
-        select(*told, *who)
+        select(*told, *who, *denied_as)
         .select_from(_TOKEN.outerjoin(_CLIENT, c.client_id == t.client_id))
         .outerjoin(of_users, g.id == t.grant_id)
         .where(t.token_hash == token_hash, t.revoked_us.is_(None), t.expires_us > at_us)
@@ -156,9 +169,9 @@ def grant_stands(at_us: int) -> ColumnElement[bool]:
 
 
 def select_role(grant_id: int, at_us: int) -> Select[Any]:
-    """The role of the user who allowed a grant, as long as both stand."""
+    """The role and fhirUser of the user who allowed a grant, as long as both stand."""
     stands = (_GRANT.c.id == grant_id) & grant_stands(at_us) & _USER.c.disabled_us.is_(None)
-    return select(_USER.c.role).join(_GRANT, _GRANT.c.user_id == _USER.c.id).where(stands)
+    return select(_USER.c.role, _USER.c.fhir_user).join(_GRANT, _GRANT.c.user_id == _USER.c.id).where(stands)
 
 
 def revocation(token_hash: str, at_us: int) -> Update:
@@ -175,6 +188,8 @@ class AccessTokens:
         self._clock = clock
         self._cache: OrderedDict[str, tuple[TokenRecord, Access, int]] = OrderedDict()
         self._forgotten = 0  # how often something was
+        self._anonymous: tuple[Access, int] | None = None
+        database.on_events(self._hear)
 
     async def access_of(self, token: str) -> Access | None:
         """What the bearer of this token may do; None: the token is not in use."""
@@ -196,6 +211,18 @@ class AccessTokens:
             self._cache.popitem(last=False)
         return access
 
+    async def anonymous(self, access: Access) -> Access:
+        """What who needs no token may do (`--no-auth`), less what patients deny; kept as tokens are."""
+        now = self._clock()
+        if self._anonymous is not None and self._anonymous[1] > now:
+            return self._anonymous[0]
+        forgotten = self._forgotten
+        async with self._database.read() as connection:
+            bounded = await bounded_by_denials(connection, access, Caller(), now)
+        if forgotten == self._forgotten:
+            self._anonymous = (bounded, now + CACHE_US)
+        return bounded
+
     def forget(self, token_hash: str) -> None:
         """Drop a token from the cache, because it was revoked."""
         self._forgotten += 1
@@ -205,6 +232,11 @@ class AccessTokens:
         """Empty the cache, because what some tokens stood on has ended."""
         self._forgotten += 1
         self._cache.clear()
+        self._anonymous = None
+
+    def _hear(self, kinds: AbstractSet[str]) -> None:
+        if CONSENT_CHANGED in kinds:
+            self.forget_all()
 
     async def _find(self, token_hash: str, now: int) -> tuple[TokenRecord, Access] | None:
         async with self._database.read() as connection:
@@ -212,9 +244,11 @@ class AccessTokens:
             if row is None:
                 return None
             record = TokenRecord(**row._mapping)
-            if record.patient_id is None:
-                return record, record.as_access(None)
-            return record, record.as_access(await patients_opened_by(connection, record.patient_id))
+            patient_ids = None
+            if record.patient_id is not None:
+                patient_ids = await patients_opened_by(connection, record.patient_id)
+            access = record.as_access(patient_ids)
+            return record, await bounded_by_denials(connection, access, record.caller, now)
 
 
 async def issue_token(

@@ -69,6 +69,17 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Denials:
+    """By what the denials of patients are looked for that meet a caller (`server/kernel/consents/`)."""
+
+    actors: frozenset[str]  # references by which a Consent may name the caller: "Practitioner/…"
+    acts: frozenset[str]  # codes of consentaction: what the caller does by reading
+    at_us: int  # now
+    own: frozenset[str] = frozenset()  # the caller's own record: denied to them by name only
+    exempt: frozenset[str] = frozenset()  # of whom nothing is denied: an emergency
+
+
+@dataclass(frozen=True, slots=True)
 class Narrowed:
     """What matches criteria, of the record of these patients; None: of every patient's."""
 
@@ -81,11 +92,13 @@ class Reach:
     """The patients whose data a permission opens; `patient_ids` None means every patient's.
 
     Ids are those of FHIR Patient resources, without the type. `narrowed` is open besides; only
-    `Access.narrow_reach` returns such a reach, to who puts the criteria into the SQL.
+    `Access.narrow_reach` returns such a reach, to who puts the criteria into the SQL. What patients deny is
+    out of reach, too: `denials` are asked for in the SQL.
     """
 
     patient_ids: frozenset[str] | None
     narrowed: tuple[Narrowed, ...] = ()
+    denials: Denials | None = None  # None: nothing is denied to the caller
 
     @property
     def parts(self) -> tuple[Narrowed, ...]:
@@ -111,8 +124,13 @@ class Reach:
 
     @property
     def is_everyone(self) -> bool:
-        """Whether nothing confines this reach."""
-        return self.patient_ids is None
+        """Whether everything is within reach, so that a statement needs no predicate."""
+        return self.patient_ids is None and self.denials is None
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether the caller may see some patients only; not whether some patients deny it."""
+        return self.patient_ids is not None
 
     @property
     def audited_patient_id(self) -> str | None:
@@ -121,7 +139,10 @@ class Reach:
         return min(within) if within else None
 
     def includes(self, patient_id: str | None) -> bool:
-        """Whether data of this patient is within reach; None (unassigned data) only when unconfined."""
+        """Whether the caller may see data of this patient; None (unassigned data): only when unconfined.
+
+        What the patient denies is not asked here: for writes only, or beside a statement that does.
+        """
         return self.patient_ids is None or patient_id in self.patient_ids
 
 
@@ -158,9 +179,12 @@ class Access:
     is_confined: bool = True  # whether the patient bounds grants of the context `user` too
     closed_types: frozenset[str] = frozenset()  # resource types that no grant opens
     may_administer: bool = True  # false: a user who is no administrator
+    denials: Denials | None = None  # None: nothing is denied to the caller
 
     def reach(self, resource_type: str, permission: Permission) -> Reach:
         """How far `permission` on `resource_type` goes, without what grants open by criteria only.
+
+        To create is denied to nobody: what is new was not there to be seen.
 
         Raises:
             Forbidden: no grant opens it, or only patient grants do and the token has no patient.
@@ -184,14 +208,14 @@ class Access:
         except Forbidden:
             if not narrowing:
                 raise
-            whole = Reach(frozenset())
-        if whole.is_everyone:
+            whole = Reach(frozenset(), denials=self._denials(permission))
+        if not whole.is_confined:
             return whole
         parts = (
             Narrowed(self._reach(grants, resource_type, permission).patient_ids, criteria)
             for criteria, grants in narrowing.items()
         )
-        return Reach(whole.patient_ids, tuple(parts))
+        return Reach(whole.patient_ids, tuple(parts), whole.denials)
 
     def _reach(self, grants: Sequence[Grant], resource_type: str, permission: Permission) -> Reach:
         granting = [grant for grant in grants if grant.covers(resource_type, permission)]
@@ -199,10 +223,18 @@ class Access:
             raise Forbidden(f"The token grants no '{permission.value}' on {resource_type}.")
         is_of_patient = all(grant.context is Context.PATIENT for grant in granting)
         if self.patient_ids is not None and (self.is_confined or is_of_patient):
-            return Reach(self.patient_ids)
+            return Reach(self.patient_ids, denials=self._denials(permission))
         if is_of_patient:
             raise Forbidden("The token grants patient access but names no patient.")
-        return EVERYONE
+        denials = self._denials(permission)
+        return EVERYONE if denials is None else Reach(None, denials=denials)
+
+    def reach_of_record(self) -> Reach:
+        """The record of the token's patients, or everyone's, whatever the grants."""
+        return Reach(self.patient_ids, denials=self.denials)
+
+    def _denials(self, permission: Permission) -> Denials | None:
+        return None if permission is Permission.CREATE else self.denials
 
     def require_administrator(self) -> None:
         """Let only an administrator go on: a system or user grant of everything, confined to no patient.

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.kernel.consents.keep import spread_denials
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
@@ -40,6 +41,12 @@ async def survivor_of(connection: AsyncConnection, patient_id: str) -> str:
 async def merged_into(connection: AsyncConnection, patient_id: str) -> frozenset[str]:
     """The Patients that are merged into this one, directly or over others."""
     return frozenset((await connection.execute(select_merged(patient_id))).scalars())
+
+
+async def family_of(connection: AsyncConnection, patient_id: str) -> frozenset[str]:
+    """All Patients that are one person with this one, by merges; itself among them."""
+    survivor = await survivor_of(connection, patient_id)
+    return await merged_into(connection, survivor) | {survivor}
 
 
 async def patients_opened_by(connection: AsyncConnection, patient_id: str) -> frozenset[str]:
@@ -77,6 +84,7 @@ async def record_merge(unit: UnitOfWork, source: str, target: str, *, source_act
         raise MergeRefused(f"More than {MAX_MERGED} Patients would be merged into the target.")
     row = {"source": source, "target": target, "source_active": source_active, "merged_us": unit.now_us}
     await unit.execute(insert(_MERGE), [row])
+    await spread_denials(unit, merged | {source, target})
 
 
 async def end_merge(unit: UnitOfWork, source: str, target: str) -> bool | None:
@@ -89,6 +97,8 @@ async def end_merge(unit: UnitOfWork, source: str, target: str) -> bool | None:
     ended = (await unit.execute(delete(_MERGE).where(this).returning(_MERGE.c.source_active))).one_or_none()
     if ended is None:
         raise MergeRefused("The source is not merged into this target.")
+    for one in (source, target):
+        await spread_denials(unit, await family_of(unit.connection, one))
     active: bool | None = ended.source_active
     return active
 

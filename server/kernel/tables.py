@@ -14,6 +14,9 @@ def big_key() -> Column[int]:
     return Column(BigKey, primary_key=True, autoincrement=True)
 
 
+CLUSTERED = {"sqlite_with_rowid": False}  # the primary key is the table
+
+
 class OutboxEvent(Row, table=True):
     """One thing that happened, written in the transaction in which it happened."""
 
@@ -220,3 +223,74 @@ class BackupRepository(Row, table=True):
     snapshot_us: int = Field(sa_type=BigInteger)  # the instant it shows
     finished_us: int = Field(sa_type=BigInteger)
     damaged: int = 0  # instances whose bytes it does not have whole
+
+
+class ConsentVerdict(Row, table=True):
+    """What came of a version of a Consent: enforced, or why not (FHIR R4 consent.html)."""
+
+    __tablename__ = "consent_verdict"
+    __table_args__ = (Index(None, "state", "rid"), CLUSTERED)
+
+    rid: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
+    id: str
+    version_id: int
+    state: str  # server.kernel.consents.keep.State
+    reasons: str = Field(sa_type=Text)  # JSON: [[element, why it is not enforced], …]; empty: it is
+
+
+class ConsentDenial(Row, table=True):
+    """One thing that a Consent denies (`server/kernel/consents/`); "*" is anybody, or every type.
+
+    Rows with one `rid` and `node` are one rule, from which the exceptions of that rule take something out. A
+    Consent has its rows under each Patient that is one person with its own (`patient_merge`).
+    """
+
+    __tablename__ = "consent_denial"
+    __table_args__ = (Index(None, "rid"), Index(None, "holder"), CLUSTERED)
+
+    patient_id: str = Field(primary_key=True)
+    rid: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))  # of the Consent
+    number: int = Field(primary_key=True)
+    holder: str  # the Patient that the Consent names
+    node: int
+    action: str
+    actor: str  # "Practitioner/…", "Organization/…"
+    resource_type: str
+    system: str  # of a security label; "": whatever the labels
+    code: str
+    rank: int  # of a label of confidentiality: this and what is more restricted; NO_RANK: none is asked for
+    starts_us: int = Field(sa_type=BigInteger)  # inclusive
+    ends_us: int = Field(sa_type=BigInteger)  # exclusive
+
+
+class ConsentException(Row, table=True):
+    """What the exceptions of a rule of `ConsentDenial` take out of it; columns as there.
+
+    A rank is the most restricted that is taken out.
+    """
+
+    __tablename__ = "consent_exception"
+    __table_args__ = (CLUSTERED,)
+
+    rid: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
+    node: int = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    actor: str
+    resource_type: str
+    system: str
+    code: str
+    rank: int
+    starts_us: int = Field(sa_type=BigInteger)
+    ends_us: int = Field(sa_type=BigInteger)
+
+
+class StudyLabel(Row, table=True):
+    """A security label of a study: of the ImagingStudy that this server keeps of it (`meta.security`)."""
+
+    __tablename__ = "study_label"
+    __table_args__ = (CLUSTERED,)
+
+    study_instance_uid: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    system: str
+    code: str

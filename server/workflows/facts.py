@@ -15,6 +15,7 @@ from server.kernel.outbox import outbox_facts
 from server.kernel.periodic_jobs import periodic_facts
 from server.kernel.process_metrics import disk_facts, memory_facts
 from server.kernel.services import Services
+from server.workflows.consents.overview import consent_facts
 from server.workflows.job_registry import RECURRING
 from server.workflows.storage.figures import storage_facts
 from server.workflows.subscriptions.overview import subscription_facts
@@ -42,4 +43,5 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     metrics.watch("emergency", lambda: emergency_facts(services.database))
     metrics.watch("audit", lambda: audit_facts(services.database))
     metrics.watch("forwarding", lambda: forward_facts(services))
+    metrics.watch("consents", lambda: consent_facts(services.database))
     metrics.watch("subscriptions", lambda: subscription_facts(services.database))

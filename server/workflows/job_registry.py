@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dicomweb.store.reindex import refresh_index
 from fhir.binaries.stored import sweep_uploads
+from fhir.interactions.enforce import enforce_outstanding
 from fhir.interactions.reindex import refresh_search
 from fhir.subscriptions.deliver import tend
 from server.audit.chain import seal_settled
@@ -97,6 +98,7 @@ CARE = (
     Care(Recurring("check-audit-whole", WHOLE_S), _check_whole),
     Care(Recurring("refresh-index", 300), refresh_index),
     Care(Recurring("refresh-search", 300), refresh_search),
+    Care(Recurring("enforce-consents", 60), enforce_outstanding),
     Care(Recurring("pack-objects", 30), pack_settled),
     Care(Recurring("remove-objects", 60), remove_due),
     Care(Recurring("sweep-objects", 600), sweep_orphans),

@@ -16,6 +16,7 @@ from server.auth.tokens import issue_token
 from server.auth.users.roles import Role
 from server.http.short_way import ShortWay
 from tests.conformance.ps3_18.worklist import input_of, workitem
+from tests.services.consents import consent
 from tests.services.user_tokens import user_token
 
 PUBLIC = {
@@ -130,6 +131,7 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("GET", "/admin/api/studies"): ("/admin/api/studies", FORBIDDEN),
     ("GET", "/admin/api/models"): ("/admin/api/models", FORBIDDEN),
     ("GET", "/admin/api/changes"): ("/admin/api/changes", FORBIDDEN),
+    ("GET", "/admin/api/consents"): ("/admin/api/consents", FORBIDDEN),
     ("GET", "/admin/api/jobs"): ("/admin/api/jobs", FORBIDDEN),
     ("GET", "/admin/api/objects/damaged"): ("/admin/api/objects/damaged", FORBIDDEN),
     ("POST", "/admin/api/jobs/{job_id}/retry"): ("/admin/api/jobs/1/retry", FORBIDDEN),
@@ -365,6 +367,35 @@ async def test_another_patients_token_sees_nothing_on_any_route(
                 absent = asked.replace(names.study, "1.2.3").replace(names.patient, "x")
                 nothing = await confined.request(method, absent, headers=form | headers)
                 assert nothing.status_code == HIDDEN, case  # what is not there answers alike
+    await _assert_a_denial_closes_every_route(system, values)
+
+
+DENIED_TO_ADMINISTRATORS = re.compile(r"/admin/api/studies/\{study\}.*/(corrections|original)")
+
+
+async def _assert_a_denial_closes_every_route(system: Any, values: dict[str, str]) -> None:
+    """What B's Consent denies, the administrator's token gets as little of as A's did, at once."""
+    study = {"StudyInstanceUID": values["study"], "includefield": "all"}
+    before = await system.http.get("/dicom-web/studies", params=study)
+    tag = {"If-None-Match": (await system.http.get(f"/dicom-web/studies/{values['study']}")).headers["etag"]}
+    denial = consent(values["patient"], base="OPTOUT")
+    made = await system.http.post("/fhir/Consent", json=denial)
+    assert (before.status_code, made.status_code) == (200, 201)
+    for (method, route), (path, expected) in CONFINED.items():
+        asked = path.format(**values)
+        form = (
+            {"headers": {"Content-Type": "application/x-www-form-urlencoded"}} if "_search" in route else {}
+        )
+        if expected == FORBIDDEN and not DENIED_TO_ADMINISTRATORS.match(route):
+            continue
+        answer = await system.http.request(method, asked, **form)
+        if expected == EMPTY:
+            assert is_empty(answer), (route, answer.text)
+        else:
+            assert answer.status_code == 404, (route, answer.text)
+    assert (await system.http.get(f"/dicom-web/studies/{values['study']}", headers=tag)).status_code == 404
+    by_id = f"/fhir/Consent/{made.json()['id']}"
+    assert (await system.http.put(by_id, json=made.json() | {"status": "inactive"})).status_code == 404
 
 
 def is_empty(answer: httpx.Response) -> bool:

@@ -47,7 +47,7 @@ async def patient_of(
     stored = {row.study_instance_uid: row.patient_id for row in (await unit.execute(query)).all()}
     identifier = patient_identifier(data_set, site)
     link = await link_patient(unit, identifier, demographics(data_set), create=False)
-    if not reach.is_everyone:
+    if reach.is_confined:
         _require_within(reach, [stored.get(uid) for uid in studies] or [link.patient_id])
     found = {patient_id for patient_id in stored.values() if patient_id is not None}
     if identifier is not None and link.state is not LinkState.CONFLICT and found:

@@ -4,12 +4,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from dicomweb.attributes import Level
+from dicomweb.reach import require_study
 from dicomweb.retrieve.locate import Resource
 from dicomweb.retrieve.request import Archive
 from dicomweb.retrieve.retrieve import retrieve_files
 from dicomweb.retrieve.routes import response_of, retrieve_request
 from dicomweb.wire.instance import is_uid
-from server.kernel.access import Access, access_of
+from server.kernel.access import Access, Permission, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.faults import NotFound
 from server.kernel.services import Services
@@ -33,19 +34,20 @@ def _add_corrections(router: APIRouter, services: Services, resource: str, level
     async def read(request: Request) -> Response:
         """What is shown otherwise than it was sent, why, and what was sent."""
         access, target = _administrator(request), _target(request)
+        await _require_open(services, access, target)
         await services.read_audit.record(_read(access, "read-correction", target.uid))
         return _answer(await read_state(services, target))
 
     @router.put(path)
     async def replace(request: Request) -> Response:
         """Correct attributes; what an earlier correction said and this one does not is as sent again."""
-        act = _act(request)
+        act = await _act(services, request)
         return _answer(await correct(services, act, read_correction(await request.body(), level)))
 
     @router.delete(path)
     async def end(request: Request) -> Response:
         """Withdraw a correction."""
-        return _answer(await withdraw(services, _act(request)))
+        return _answer(await withdraw(services, await _act(services, request)))
 
 
 def _add_originals(router: APIRouter, services: Services, archive: Archive) -> None:
@@ -97,9 +99,20 @@ def _target(request: Request) -> Target:
     return target
 
 
-def _act(request: Request) -> Act:
-    access = _administrator(request)
-    return Act(_target(request), access.principal, request.headers.get("if-match"))
+async def _act(services: Services, request: Request) -> Act:
+    access, target = _administrator(request), _target(request)
+    await _require_open(services, access, target)
+    return Act(target, access.principal, request.headers.get("if-match"))
+
+
+async def _require_open(services: Services, access: Access, target: Target) -> None:
+    """Let pass who may read the study: its patient may deny it to an administrator.
+
+    Raises:
+        NotFound: it is not within reach.
+    """
+    async with services.database.read() as connection:
+        await require_study(connection, target.study, access.reach("ImagingStudy", Permission.READ))
 
 
 def _answer(state: State) -> Response:

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.subscriptions.authority import AccessBy
 from server.auth import standing
+from server.auth.denials import Caller, bounded_by_denials
 from server.kernel.access import Access, Origin, Principal, system_access
 from server.kernel.services import Services
 
@@ -19,7 +20,8 @@ def authority_of(services: Services) -> AccessBy:
         if origin is not None:
             return await standing.access_by(connection, origin, principal)
         if services.subscriptions.without_token:
-            return replace(system_access("anonymous"), principal=principal)
+            access = replace(system_access("anonymous"), principal=principal)
+            return await bounded_by_denials(connection, access, Caller(), services.clock())
         return None
 
     return access_by

@@ -95,6 +95,7 @@ ALSO = (
     "server.workflows.projection.LISTED_INSTANCES",
     "server.workflows.routes.PAGE",
     "server.workflows.subscriptions.overview.COUNTED",
+    "server.workflows.consents.overview.PAGE",
     "server.workflows.subscriptions.overview.PAGE",
     "server.workflows.worklist_metrics.COUNTED_WORKITEMS",
     "server.workflows.storage.damage.PAGE",

@@ -1,0 +1,51 @@
+"""What a Consent denies, and the labels of a study, are written with the resource, in its transaction."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fhir.consents.compile import compile_consent
+from fhir.model import systems
+from fhir.search.value import Surroundings, bounded
+from server.kernel.consents.keep import forget_consent, keep_study_labels, keep_verdict
+from server.kernel.database import UnitOfWork
+from server.kernel.patient_merge import LOCK, family_of
+from server.kernel.uids import derived_id
+
+Json = Any
+
+CONSENT, IMAGING_STUDY = "Consent", "ImagingStudy"
+KEPT = frozenset({CONSENT, IMAGING_STUDY})
+
+
+async def keep_consents(
+    unit: UnitOfWork, resource: Json, named: tuple[int, str, int], around: Surroundings
+) -> None:
+    """Enforce what a resource of `KEPT` says, of this rid, id and version."""
+    if resource["resourceType"] == IMAGING_STUDY:
+        await _keep_labels(unit, resource, named[1])
+        return
+    verdict = compile_consent(resource, around)
+    family: Sequence[str] = ()
+    if verdict.holder is not None:
+        await unit.lock([LOCK])  # who is one person with whom stays so
+        family = sorted(await family_of(unit.connection, verdict.holder))
+    await keep_verdict(unit, named, verdict, family)
+
+
+async def drop_consents(unit: UnitOfWork, resource_type: str, rid: int) -> None:
+    """Enforce no longer what a resource of `KEPT` said: it is deleted."""
+    if resource_type == CONSENT:
+        await forget_consent(unit, rid)
+
+
+async def _keep_labels(unit: UnitOfWork, study: Json, resource_id: str) -> None:
+    """Only of the ImagingStudy that this server keeps: whoever makes another one labels no study by it."""
+    labels = [
+        (bounded(each.get("system", "")), bounded(each["code"]))
+        for each in study.get("meta", {}).get("security", ())
+        if each.get("code")
+    ]
+    for identifier in study.get("identifier", ()):
+        uid = (identifier.get("value") or "").removeprefix("urn:oid:")
+        if identifier.get("system") == systems.DICOM_UID and derived_id("imaging-study", uid) == resource_id:
+            await keep_study_labels(unit, uid, labels)

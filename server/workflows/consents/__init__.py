@@ -1,0 +1,1 @@
+"""Which Consents are enforced, for administrators and metrics."""

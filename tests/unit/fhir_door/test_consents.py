@@ -1,0 +1,143 @@
+"""What patients deny, asked at the FHIR door (FHIR R4 consent.html; decision 0034)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from server.kernel.access import Access, Denials
+from server.kernel.clock import now_us
+from tests.services.consents import consent, provision
+
+ADA, BEN = "Practitioner/ada", "Practitioner/ben"
+WARD = "Organization/ward"
+HIV = "http://terminology.hl7.org/CodeSystem/v3-ActCode|HIV"
+
+
+@pytest.fixture
+def become(rights: dict[str, Access]) -> Callable[..., dict[str, str]]:
+    """Make a caller who reaches everybody and is named by these actors; returns its headers."""
+
+    def make(*actors: str, discloses: bool = False, **more: frozenset[str]) -> dict[str, str]:
+        acts = frozenset({"access", "disclose"} if discloses else {"access"})
+        name = f"as-{actors}-{discloses}-{more}"
+        denials = Denials(frozenset(actors), acts, now_us(), **more)
+        rights[name] = replace(rights["system"], denials=denials)
+        return {"x-rights": name}
+
+    return make
+
+
+Case = tuple[str, dict[str, Any], str, str]
+# Of a patient's record: an Observation "o" without labels, "r" of R, "h" of HIV, "v" of a patient "p".
+CASES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    # who -> what is seen: p the Patient, o, r, h; c the Consent
+    ("a permit opens nothing and closes nothing", consent("p"), {"": "porhc", ADA: "porhc"}),
+    ("everything is denied", consent("p", base="OPTOUT"), {"": "", ADA: "", "out": ""}),
+    ("not in force", consent("p", base="OPTOUT", status="inactive"), {"": "porhc"}),
+    (
+        "an actor",
+        consent("p", provision("deny", actor=ADA)),
+        {"": "porhc", ADA: "", f"{BEN} {WARD}": "porhc"},
+    ),
+    ("an organization", consent("p", provision("deny", actor=WARD)), {ADA: "porhc", f"{BEN} {WARD}": ""}),
+    ("a class", consent("p", provision("deny", types="Observation Patient")), {"": "c"}),
+    ("a label and what is more restricted", consent("p", provision("deny", label="R")), {"": "pohc"}),
+    ("no label counts as N", consent("p", provision("deny", label="N")), {"": ""}),
+    ("another label", consent("p", provision("deny", label=HIV)), {"": "porc"}),
+    ("labels: any", consent("p", provision("deny", label=f"{HIV} V R")), {"": "poc"}),
+    ("disclosure", consent("p", provision("deny", action="disclose")), {"": "porhc", "out": ""}),
+    ("a period that is over", consent("p", provision("deny", period={"end": "2020"})), {"": "porhc"}),
+    ("one to come", consent("p", provision("deny", period={"start": "2100-01-01"})), {"": "porhc"}),
+    ("one that is now", consent("p", provision("deny", period={"start": "2020", "end": "2100"})), {"": ""}),
+    ("all but one", consent("p", provision("permit", actor=ADA), base="OPTOUT"), {"": "", ADA: "porhc"}),
+    (
+        "an untyped root",
+        consent("p", provision(None, provision("permit", actor=ADA)), base="OPTOUT"),
+        {BEN: "", ADA: "porhc"},
+    ),
+    (
+        "a root asks of those below",
+        consent("p", provision(None, provision("permit", actor=ADA), types="Observation"), base="OPTOUT"),
+        {BEN: "", ADA: "orh"},
+    ),
+    (
+        "an exception with two conditions",
+        consent("p", provision("deny", provision("permit", types="Observation"), actor=f"{ADA} {BEN}")),
+        {"": "porhc", ADA: "orh"},
+    ),
+    (
+        "a permit of a label and what is less",
+        consent("p", provision("permit", label="N"), base="OPTOUT"),
+        {"": ""},
+    ),
+    ("of R", consent("p", provision("permit", label="R"), base="OPTOUT"), {"": "r"}),
+    ("of another", consent("p", provision("permit", label=HIV), base="OPTOUT"), {"": "h"}),
+    (
+        "a denial within an exception",
+        consent("p", provision("permit", provision("deny", label=HIV), actor=ADA), base="OPTOUT"),
+        {ADA: "porc", BEN: ""},
+    ),
+    (
+        "access but not disclosure",
+        consent("p", provision("permit", action="access"), base="OPTOUT"),
+        {"": "porhc", "out": ""},
+    ),
+    (
+        "disclosure alone opens nothing",
+        consent("p", provision("permit", action="disclose"), base="OPTOUT"),
+        {"": "", "out": ""},
+    ),
+    (
+        "siblings: the denial wins",
+        consent(
+            "p",
+            provision(None, provision("permit", actor=ADA), provision("deny", types="Observation")),
+            base="OPTOUT",
+        ),
+        {ADA: "pc"},
+    ),
+    ("another's", consent("q", base="OPTOUT"), {"": "porh"}),
+    ("not enforced", consent("p", provision("deny", purpose=[{"code": "TREAT"}])), {"": "porhc"}),
+]
+
+
+BY_READ = {
+    "resourceType": "Bundle",
+    "type": "batch",
+    "entry": [
+        {"request": {"method": "GET", "url": url}}
+        for url in ("Patient/p", "Observation/o", "Observation/r", "Observation/h", "Consent/c")
+    ],
+}
+
+
+async def test_provisions(client: httpx.AsyncClient, become: Callable[..., dict[str, str]]) -> None:
+    about = {"status": "final", "code": {"text": "x"}, "subject": {"reference": "Patient/p"}}
+    system, _, code = HIV.partition("|")
+    confidentiality = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    labels = {"r": (confidentiality, "R"), "h": (system, code)}
+    entries = [{"resourceType": "Patient", "id": name} for name in "pq"]
+    for name in "orh":
+        given = labels.get(name)
+        meta = {"meta": {"security": [{"system": given[0], "code": given[1]}]}} if given else {}
+        entries.append({"resourceType": "Observation", "id": name, **about, **meta})
+    for each in entries:
+        assert (await client.put(f"/{each['resourceType']}/{each['id']}", json=each)).status_code == 201
+    for what, said, seen in CASES:
+        answer = await client.put("/Consent/c", json=said | {"id": "c"})
+        assert answer.status_code in (200, 201), answer.text
+        for who, expected in seen.items():
+            headers = become(discloses=True) if who == "out" else become(*who.split())
+            answer = await client.post("/", json=BY_READ, headers=headers)
+            read = [each["response"]["status"][:3] for each in answer.json()["entry"]]
+            assert [name for name, status in zip("porhc", read, strict=True) if status == "200"] == list(
+                expected
+            ), (what, who)
+            assert set(read) <= {"200", "404"}
+            answer = await client.get("/?_id=p,o,r,h,c&_sort=_lastUpdated", headers=headers)
+            found = {each["resource"]["id"] for each in answer.json().get("entry", ())}
+            assert found == set(expected), (what, who)
+    assert (await client.delete("/Consent/c")).status_code == 204
