@@ -8,18 +8,21 @@ import argparse
 import http.client
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a file: the tests are no installed package
 
+from tests.services.certificates import Authority
 from tests.services.postgresql import Cluster, cluster
 
 READY_S = 60
@@ -37,6 +40,7 @@ class Served:
     folder: Path  # of its data
     environment: Mapping[str, str]  # that it was started with
     postmaster: int | None = None  # PostgreSQL's first process; None: the server runs on SQLite
+    trusted: ssl.SSLContext | None = None  # it serves TLS
 
     def cpu_s(self) -> float:
         """CPU seconds of the server's process so far, user and system."""
@@ -59,7 +63,12 @@ class Client:
     """One connection that is kept."""
 
     def __init__(self, served: Served) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+        if served.trusted is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+        else:
+            self._connection = http.client.HTTPSConnection(
+                "127.0.0.1", served.port, timeout=60, context=served.trusted
+            )
         self._connection.connect()
         self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._authorization = {"Authorization": f"Bearer {served.token}"}
@@ -85,12 +94,15 @@ def parse_arguments(description: str | None, count: int) -> argparse.Namespace:
 
 
 @contextmanager
-def serve(database: str) -> Iterator[Served]:
+def serve(
+    database: str,
+    program: Sequence[str] = (sys.executable, "-m", "server"),
+    authority: Authority | None = None,
+) -> Iterator[Served]:
     """Start `isthmus serve` without a worker on a free port, on an empty folder that is removed again.
 
-    PostgreSQL is a cluster of its own, which flushes each commit to disk.
+    PostgreSQL is a cluster of its own, which flushes each commit to disk. `authority`: TLS is served.
     """
-    program = [sys.executable, "-m", "server"]
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-benchmark-"))
         environment = dict(os.environ)
@@ -102,14 +114,18 @@ def serve(database: str) -> Iterator[Served]:
         port = _free_port()
         log = stack.enter_context((Path(folder) / "log").open("wb"))
         command = [*program, "serve", "--data", folder, "--port", str(port), "--no-worker"]
+        if authority is not None:
+            pair = authority.issue(f"server-{port}")
+            command += ["--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)]
+        trusted = None if authority is None else authority.trusted()
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         stack.callback(process.wait, 30)
         stack.callback(process.terminate)
-        _await_ready(process, port)
-        token = [*program, "token", "--scope", SCOPE, "--data", folder]
+        _await_ready(process, port, trusted)
+        token = [sys.executable, "-m", "server", "token", "--scope", SCOPE, "--data", folder]
         issued = subprocess.run(token, check=True, capture_output=True, env=environment)
         bearer = issued.stdout.split()[-1].decode()
-        yield Served(port, bearer, process.pid, Path(folder), environment, postmaster)
+        yield Served(port, bearer, process.pid, Path(folder), environment, postmaster, trusted)
 
 
 @contextmanager
@@ -167,10 +183,15 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _await_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def _await_ready(process: subprocess.Popen[bytes], port: int, trusted: ssl.SSLContext | None) -> None:
     until = time.monotonic() + READY_S
     while time.monotonic() < until and process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        kind = (
+            http.client.HTTPConnection
+            if trusted is None
+            else partial(http.client.HTTPSConnection, context=trusted)
+        )
+        connection = kind("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/readyz")
             if connection.getresponse().status == 200:
