@@ -376,7 +376,12 @@ async def test_discovery_says_what_there_is(server: Server) -> None:
 
 
 async def test_discovery_ignores_the_host_header(server: Server) -> None:
-    response = await server.http.get(
-        "/fhir/.well-known/smart-configuration", headers={"Host": "evil.example"}
-    )
+    for header in ("Host", "X-Forwarded-Host", "X-Forwarded-Server", "X-Original-Host"):
+        response = await server.http.get(
+            "/fhir/.well-known/smart-configuration", headers={header: "evil.example"}
+        )
+        assert "evil" not in response.text
+    forwarded = {"Forwarded": "host=evil.example;proto=http", "X-Forwarded-Proto": "gopher"}
+    response = await server.http.get("/fhir/.well-known/smart-configuration", headers=forwarded)
     assert "evil" not in response.text
+    assert "gopher" not in response.text

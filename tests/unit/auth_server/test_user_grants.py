@@ -312,6 +312,14 @@ async def test_revocation_by_another_client_does_nothing(flow: Flow) -> None:
     assert (await flow.refresh(first["refresh_token"])).status == 200
 
 
+async def test_no_other_token_opens_a_door(flow: Flow) -> None:
+    code = await flow.code()
+    issued = (await flow.redeem(code)).body
+    assert await flow.access(issued) is not None
+    for other in (issued["refresh_token"], issued["id_token"], code):
+        assert await flow.access({"access_token": other}) is None
+
+
 async def test_secrets_are_not_in_the_database(flow: Flow) -> None:
     code = await flow.code()
     body = (await flow.redeem(code)).body

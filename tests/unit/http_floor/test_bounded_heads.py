@@ -124,6 +124,35 @@ async def test_head_and_trailer_are_bounded(exchange: Exchange, pieces: list[byt
     assert status in await exchange(*pieces)
 
 
+SMUGGLED = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param(HEAD + b"Content-Length: 4\r\n" + CHUNKED + b"\r\n" + SMUGGLED, id="length and chunks"),
+        pytest.param(HEAD + CHUNKED + b"Content-Length: 4\r\n\r\n" + SMUGGLED, id="chunks and length"),
+        pytest.param(HEAD + b"Content-Length: 4\r\nContent-Length: 40\r\n\r\n" + SMUGGLED, id="two lengths"),
+        pytest.param(HEAD + b"Content-Length: +4\r\n\r\n" + SMUGGLED, id="a length with a sign"),
+        pytest.param(HEAD + b"Transfer-Encoding : chunked\r\n\r\n" + SMUGGLED, id="a blank before the colon"),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: chunked, x\r\n\r\n" + SMUGGLED, id="chunked is not the last"
+        ),
+        pytest.param(HEAD + CHUNKED + b"\r\n1\nA\n0\n\n", id="chunks ended by a line feed"),
+        pytest.param(
+            HEAD + b"X: a\nTransfer-Encoding: chunked\r\n\r\n" + SMUGGLED, id="a line feed in a head"
+        ),
+    ],
+)
+async def test_body_whose_length_is_in_doubt_is_400_and_ends_the_connection(
+    exchange: Exchange, pieces: bytes
+) -> None:
+    answer = await exchange(pieces)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 @pytest.mark.parametrize("begun", [b"", HEAD])
 async def test_slow_head_is_not_waited_for(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch, begun: bytes
