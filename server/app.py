@@ -24,6 +24,7 @@ import fhir.routes
 import server.auth.administration.routes
 import server.auth.authorize.routes
 import server.auth.emergency.routes
+import server.auth.federation.routes
 import server.auth.registration.routes
 import server.auth.routes
 import server.http.health
@@ -237,6 +238,7 @@ def _authorization(
 ) -> list[APIRouter]:
     """The routes of the authorization server."""
     patients = Patients(FhirDoor(services, settings.derive_key("fhir page tokens")))
+    elsewhere = _elsewhere(settings, services)
     return [
         server.auth.routes.build_router(services, tokens, issuer),
         server.auth.registration.routes.build_router(
@@ -248,9 +250,10 @@ def _authorization(
                 patients=patients,
                 tokens=tokens,
                 pressure=Pressure(limiter, settings.logins_begun_per_minute),
-                elsewhere=_elsewhere(settings, services),
+                elsewhere=elsewhere,
             )
         ),
+        server.auth.federation.routes.build_router(elsewhere, tokens),
     ]
 
 

@@ -41,6 +41,7 @@ PUBLIC = {
     ("GET", "/auth/request/{handle}"),
     ("POST", "/auth/request/{handle}"),
     ("GET", "/auth/federation/callback"),  # takes a state of the browser that it was made for
+    ("POST", "/auth/federation/logout"),  # takes what the provider has signed
     ("GET", "/auth/logout"),
     ("POST", "/auth/logout"),
     ("GET", "/auth/style.css"),

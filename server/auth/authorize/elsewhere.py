@@ -1,4 +1,8 @@
-"""Login at an external OpenID provider, as the pages have it: there, back, and off again."""
+"""Login at an external OpenID provider, as the pages have it: there, back, and off again.
+
+The way there is a link and no form: browsers hold all redirects after a form to the page's `form-action`,
+and a provider may lead on to others.
+"""
 
 from http import HTTPStatus
 
@@ -11,6 +15,8 @@ from server.auth.authorize.pending import Pending
 from server.auth.authorize.visit import Visit
 from server.auth.federation.login import FederatedLogin, LoginFailed, Offer
 from server.kernel.access import FAILED_KEY
+
+LEAVE = "elsewhere"  # the query of the page that leads there
 
 
 class ElsewherePages:
@@ -26,13 +32,12 @@ class ElsewherePages:
         """Whether nobody else logs in by a password of ours."""
         return not self._login.local_passwords
 
-    async def offer(self) -> tuple[Offer, list[str]]:
-        """What the login page says, and where its button leads to beside us."""
-        offer = await self._login.offer()
-        return offer, [] if offer.goes_to is None else [offer.goes_to]
+    async def offer(self) -> Offer:
+        """What the login page says."""
+        return await self._login.offer()
 
     async def begin(self, visit: Visit, pending: Pending) -> Response:
-        """Send the browser to the provider."""
+        """Send the browser to the provider; who has the page's handle may, and the state is its browser's."""
         try:
             url = await self._login.begin(pending, visit.page, visit.browser)
         except LoginFailed as failed:

@@ -1,6 +1,6 @@
 """The pages: HTML forms that need no script (WCAG 2.2 AA), and say nothing that the user may not know."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -47,9 +47,9 @@ class Pages:
         name: str,
         told: Mapping[str, Any],
         status: HTTPStatus = HTTPStatus.OK,
-        goes_to: Sequence[str] = (),
+        goes_to: str | None = None,
     ) -> Response:
-        """A page; `goes_to` are the addresses to which its forms may lead beside ours."""
+        """A page; `goes_to` is the address to which its form may lead beside ours."""
         text = self._environment.get_template(f"{name}.html").render(**told)
         return HTMLResponse(text, status, {"Content-Security-Policy": _policy(goes_to)})
 
@@ -73,9 +73,9 @@ def destination(redirect_uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") else f"{parts.scheme}:"
 
 
-def _policy(goes_to: Sequence[str]) -> str:
+def _policy(goes_to: str | None) -> str:
     """Browsers hold the redirect after a form to `form-action` too (CSP 3 §6.5.1)."""
-    target = " ".join(["'self'", *map(destination, goes_to)])
+    target = f"'self' {destination(goes_to)}" if goes_to else "'self'"
     return (
         f"default-src 'none'; style-src 'self'; form-action {target}; frame-ancestors 'none'; base-uri 'none'"
     )

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from server.auth.authorize import answers, emergency, steps
 from server.auth.authorize.asked import NotAnswerable, RefusedRequest, read_asked, redirect_uri_of
 from server.auth.authorize.cookies import BROWSER, SESSION, Cookies
-from server.auth.authorize.elsewhere import ElsewherePages
+from server.auth.authorize.elsewhere import LEAVE, ElsewherePages
 from server.auth.authorize.encounters import Encounters
 from server.auth.authorize.forms import Fields, one, read_fields
 from server.auth.authorize.pages import LOGOUT, Pages, destination, of_user
@@ -143,8 +143,6 @@ class Authorization:
             raise RefusedRequest("access_denied", "The user did not allow it.")
         if said == Step.LOGIN.value:
             return await self._log_in(visit, pending, fields)
-        if said == "elsewhere" and self._elsewhere is not None:
-            return await self._elsewhere.begin(visit, pending)
         step = next_step(pending, visit.session, self._services.clock())
         session = visit.session
         if session is not None and (said, step) == (Step.PATIENT.value, Step.PATIENT):
@@ -197,6 +195,8 @@ class Authorization:
     async def _page(self, visit: Visit, pending: Pending) -> Response:
         step = next_step(pending, visit.session, self._services.clock())
         if step is Step.LOGIN or visit.session is None:
+            if self._elsewhere is not None and LEAVE in visit.request.query_params:
+                return await self._elsewhere.begin(visit, pending)
             return await self._login_page(visit, pending, {})
         if step is Step.PATIENT:
             return await self._patient_page(visit, pending, visit.session)
@@ -210,18 +210,16 @@ class Authorization:
     async def _login_page(self, visit: Visit, pending: Pending, told: Mapping[str, Any]) -> Response:
         status = HTTPStatus.FORBIDDEN if told else HTTPStatus.OK
         about = {**await self._about(visit, pending), "name": "", **told}
-        goes_to = [pending.asked.bound.redirect_uri]
         if self._elsewhere is not None:
-            about["elsewhere"], more = await self._elsewhere.offer()
-            goes_to += more
-        return self._pages.page("login", about, status, goes_to)
+            about["elsewhere"] = await self._elsewhere.offer()
+        return self._pages.page("login", about, status, pending.asked.bound.redirect_uri)
 
     async def _patient_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
         typed = visit.request.query_params.get("q", "")
         found, more = await self._patients.search(session.user, typed) if typed else (None, False)
         told = {"q": typed, "patients": found, "more": more}
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
-        return self._pages.page("patient", about, goes_to=[pending.asked.bound.redirect_uri])
+        return self._pages.page("patient", about, goes_to=pending.asked.bound.redirect_uri)
 
     async def _encounter_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
         patient = await self._patient(pending, session)
@@ -229,7 +227,7 @@ class Authorization:
         found, more = await self._encounters.of(session.user, patient.id)
         told = {"patient": patient, "encounters": found, "more": more}
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
-        return self._pages.page("encounter", about, goes_to=[pending.asked.bound.redirect_uri])
+        return self._pages.page("encounter", about, goes_to=pending.asked.bound.redirect_uri)
 
     async def _consent_page(self, visit: Visit, pending: Pending, session: Session) -> Response:
         scopes = steps.offered(pending.asked.scopes, session)
@@ -242,7 +240,7 @@ class Authorization:
             "emergency": emergency.is_offered(pending, session),
         }
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
-        return self._pages.page("consent", about, goes_to=[redirect_uri])
+        return self._pages.page("consent", about, goes_to=redirect_uri)
 
     async def _emergency_page(
         self,
@@ -262,7 +260,7 @@ class Authorization:
         }
         about = {**await self._about(visit, pending), **self._foot(visit), **told}
         status = HTTPStatus.OK if problem is None else HTTPStatus.BAD_REQUEST
-        return self._pages.page("emergency", about, status, [redirect_uri])
+        return self._pages.page("emergency", about, status, redirect_uri)
 
     async def _patient(self, pending: Pending, session: Session) -> PatientChoice | None:
         scopes = steps.offered(pending.asked.scopes, session)

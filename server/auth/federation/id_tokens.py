@@ -25,7 +25,7 @@ from server.kernel.faults import Fault, FaultKind
 ALGORITHMS = ("RS256", "ES256", "PS256")
 _KEY_TYPES: Mapping[str, str] = {"RS256": "RSA", "ES256": "EC", "PS256": "RSA"}
 _PUBLIC: tuple[str, ...] = ("kty", "kid", "n", "e", "crv", "x", "y")  # of a key, all that is looked at
-MAX_AGE_S = 300  # since a token was issued: it comes straight from the token endpoint
+MAX_AGE_S = 600  # since a token was issued, which is now; Entra dates it five minutes back
 MAX_SESSION = 255  # characters of `sid`
 MAX_PROVIDER_KEYS = 100
 
@@ -103,7 +103,7 @@ def verify_id_token(text: str, jwks: str, expected: Expected) -> Claims:
     """
     claims = verify_signature(text, jwks)
     require_addressed(claims, expected.issuer, expected.client_id)
-    _require_times(claims, expected.now_s)
+    require_times(claims, expected.now_s)
     nonce = claims.get("nonce")
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
         raise RefusedToken("nonce")
@@ -137,7 +137,12 @@ def provider_session(claims: Claims) -> str | None:
     return sid if isinstance(sid, str) and 0 < len(sid) <= MAX_SESSION and sid.isprintable() else None
 
 
-def _require_times(claims: Claims, now_s: float) -> None:
+def require_times(claims: Claims, now_s: float) -> None:
+    """Let pass what was issued just now and is still good (items 9 and 10).
+
+    Raises:
+        RefusedToken: it is not.
+    """
     issued = numeric_date(claims.get("iat"))
     if not numeric_date(claims.get("exp")) > now_s - LEEWAY_S:
         raise RefusedToken("exp")

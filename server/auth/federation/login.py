@@ -5,14 +5,17 @@ What the provider's answers say in words is shown to nobody: it may be anybody w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import urlencode
 
 import structlog
 
 from server.auth.assertions import LEEWAY_S, numeric_date
 from server.auth.authorize.pending import NotPending, Pending
+from server.auth.federation.back_channel import end_elsewhere
 from server.auth.federation.claims import read_person
 from server.auth.federation.id_tokens import Claims, Expected, RefusedToken, provider_session, verify_id_token
+from server.auth.federation.logout_tokens import verify_logout_token
 from server.auth.federation.metadata import Metadata
 from server.auth.federation.people import NotLetIn, log_in_person, record_failure
 from server.auth.federation.provider import CALLBACK, Provider
@@ -35,7 +38,7 @@ class Offer:
     """The button on the login page."""
 
     name: str
-    goes_to: str | None  # None: the provider is down
+    is_up: bool
     local_passwords: bool
 
 
@@ -43,10 +46,20 @@ class LoginFailed(Fault):
     """A login at the provider that came to nothing; the message is for its user."""
 
     kind = FaultKind.FORBIDDEN
+    is_suspect: ClassVar[bool] = True  # whether it counts as a failed authentication of this address
 
-    def __init__(self, said: str, *, is_suspect: bool = True) -> None:
-        super().__init__(said)
-        self.is_suspect = is_suspect  # whether it counts as a failed authentication of this address
+
+class BrokenOff(LoginFailed):
+    """The user did not log in."""
+
+    is_suspect = False
+
+
+class NotReached(LoginFailed):
+    """The provider is down."""
+
+    kind = FaultKind.BUSY
+    is_suspect = False
 
 
 class FederatedLogin:
@@ -72,18 +85,17 @@ class FederatedLogin:
     async def offer(self) -> Offer:
         """What the login page says of it."""
         metadata = await self._metadata()
-        goes_to = None if metadata is None else metadata.authorization_endpoint
-        return Offer(self.name, goes_to, self.local_passwords)
+        return Offer(self.name, metadata is not None, self.local_passwords)
 
     async def begin(self, pending: Pending, handle: str, browser: str) -> str:
         """Where the browser goes to log in (§3.1.2.1).
 
         Raises:
-            LoginFailed: the provider is down.
+            NotReached: it leads nowhere.
         """
         metadata = await self._metadata()
         if metadata is None:
-            raise LoginFailed(f"{self._provider.name} cannot be reached. Try again later.", is_suspect=False)
+            raise NotReached(f"{self._provider.name} cannot be reached. Try again later.")
         state = await new_state(self._database, pending, handle)
         asked = {
             "response_type": "code",
@@ -132,6 +144,18 @@ class FederatedLogin:
         }
         return _with_query(metadata.end_session_endpoint, back)
 
+    async def end_elsewhere(self, logout_token: str) -> None:
+        """End what the provider says has ended there (Back-Channel Logout 1.0 §2.6).
+
+        Raises:
+            RefusedToken: it is not the provider's word, or was used before.
+            ProviderFailed: its keys cannot be had.
+        """
+        jwks = await self._link.keys_for(logout_token)
+        now_s = self._clock() / SECOND_US
+        ended = verify_logout_token(logout_token, jwks, self._provider, now_s)
+        await end_elsewhere(self._database, self._provider.issuer, ended)
+
     async def _metadata(self) -> Metadata | None:
         try:
             return await self._link.metadata()
@@ -146,7 +170,7 @@ class FederatedLogin:
         if (metadata.names_itself or issuers) and list(issuers) != [self._provider.issuer]:
             raise RefusedToken("iss of the answer")  # a mix-up
         if said.get("error", [""])[0] == "access_denied":
-            raise LoginFailed(f"The login at {self._provider.name} was not completed.", is_suspect=False)
+            raise BrokenOff(f"The login at {self._provider.name} was not completed.")
         code = said.get("code", [""])[0]
         if "error" in said or not 0 < len(code) <= MAX_CODE:
             raise ProviderFailed("its answer has no code")

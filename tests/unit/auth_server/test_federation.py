@@ -22,7 +22,9 @@ from server.auth.authorize.patients import Patients
 from server.auth.authorize.pressure import Pressure
 from server.auth.authorize.routes import Installation, build_router
 from server.auth.clients import Wanted, add_client
+from server.auth.federation import routes
 from server.auth.federation.login import FederatedLogin
+from server.auth.federation.logout_tokens import EVENT
 from server.auth.federation.provider import Provider
 from server.auth.federation.provider_link import AGAIN_US as DOCUMENT_AGAIN_US
 from server.auth.federation.provider_link import FRESH_US, ProviderFailed, ProviderLink
@@ -76,7 +78,8 @@ class Relying(Browser):
     async def leave(self, **asked: str | None) -> httpx.URL:
         """Where the button of the login page leads."""
         url, page = await self.page(await self.ask(**asked))
-        left = await self.send(url, page, "elsewhere")
+        assert f'href="{url}?elsewhere"' in page
+        left = await self.http.get(f"{url}?elsewhere")
         assert left.status_code == 303, left.text
         gone_to = httpx.URL(left.headers["location"])
         self.provider.asked = dict(gone_to.params.items())
@@ -101,6 +104,7 @@ def pages(settings: Settings, services: Services) -> FastAPI:
     elsewhere = None if settings.provider is None else FederatedLogin(services, settings.provider)
     tokens, pressure = AccessTokens(services.database), Pressure(LocalRateLimiter(), 0)
     add_router(app, build_router(Installation(services, patients, tokens, pressure, elsewhere)))
+    add_router(app, routes.build_router(elsewhere, tokens))
     return app
 
 
@@ -182,8 +186,7 @@ async def test_what_the_login_page_says(start: Start) -> None:
     there = await start()
     shown = await there.http.get((await there.ask()).headers["location"])
     assert "Log in at The &lt;SSO&gt;" in shown.text
-    policy = shown.headers["content-security-policy"]
-    assert f"form-action 'self' https://app.test {there.provider.issuer};" in policy
+    assert "form-action 'self' https://app.test;" in shown.headers["content-security-policy"]
     assert "<script" not in shown.text
 
 
@@ -294,10 +297,10 @@ async def test_a_code_of_another_login(start: Start) -> None:
 async def test_a_login_begun_again_voids_the_one_before(start: Start) -> None:
     there = await start()
     await link_user(there.database, "ada", Identity(there.provider.issuer, "s-1"), ADMIN)
-    url, page = await there.page(await there.ask())
+    url, _ = await there.page(await there.ask())
     states = []
     for _ in "ab":
-        left = await there.send(url, page, "elsewhere")
+        left = await there.http.get(f"{url}?elsewhere")
         there.provider.asked = dict(httpx.URL(left.headers["location"]).params.items())
         states.append(there.provider.asked["state"])
     assert len(set(states)) == 2
@@ -379,7 +382,8 @@ async def test_a_provider_that_is_down(start: Start) -> None:
     there.provider.answers = {"/.well-known/openid-configuration": Response(status_code=503)}
     url, page = await there.page(await there.ask())
     assert "The &lt;SSO&gt; cannot be reached" in page
-    assert "cannot be reached" in problem(await there.send(url, page, "elsewhere"))
+    left = await there.http.get(f"{url}?elsewhere")
+    assert (left.status_code, "cannot be reached" in left.text) == (503, True)
     assert (await there.send(url, page, "login", name="ada", password=PASSWORD)).status_code == 303
 
 
@@ -508,11 +512,49 @@ async def test_logging_off_leads_to_the_provider(start: Start) -> None:
     assert "/off?" not in done.text  # who logged in here
 
 
+async def test_sessions_that_end_at_the_provider(database_url: str, tmp_path: Path) -> None:
+    """OpenID Connect Back-Channel Logout 1.0 §2.7: by its session, or all of a user's."""
+    async with openid_provider() as provider, relying(provider, database_url, tmp_path) as there:
+        await link_user(there.database, "ada", Identity(provider.issuer, "s-1"), ADMIN)
+        browsers = [there.new() for _ in "abc"]
+        for sid, there.http in zip(("p-1", "p-2", None), browsers, strict=True):
+            provider.claims = {"sid": sid}
+            assert (await there.come_in()).status_code == 303
+
+        async def logged_in() -> list[bool]:
+            return ["Dr Ada" in (await each.get("/auth/logout")).text for each in browsers]
+
+        async def end(jti: str, **claims: Any) -> int:
+            told = {"jti": jti, "nonce": None, "events": {EVENT: {}}, **claims}
+            provider.claims = told
+            form = {"logout_token": provider.id_token()}
+            return (await there.http.post("/auth/federation/logout", data=form)).status_code
+
+        for claims in ({"sid": "p-1", "nonce": "n"}, {"sid": "p-1", "aud": "x"}, {"sid": "\x00"}):
+            assert await end("j-0", **claims) == 400
+        assert await end("j-1", sid="p-9", sub=None) == 200
+        assert await logged_in() == [True, True, True]
+        assert await end("j-2", sid="p-1", sub=None) == 200
+        assert await logged_in() == [False, True, True]
+        assert await end("j-3", sub="s-2") == 200
+        assert await logged_in() == [False, True, True]
+        assert await end("j-4") == 200
+        assert await logged_in() == [False, False, False]
+        provider.claims = {}
+        there.http = browsers[0]
+        await there.come_in()
+        assert await end("j-4") == 400  # used before
+        assert await logged_in() == [True, False, False]
+        assert await audited(there.database, "logout") == [("system:provider", "0")] * 3
+        for each in browsers:
+            await each.aclose()
+
+
 async def test_without_a_provider(new_sqlite: Callable[[bool], str], tmp_path: Path) -> None:
     async with relying(None, new_sqlite(True), tmp_path) as here:
         url, page = await here.page(await here.ask())
         assert "Log in at" not in page
-        assert (await here.send(url, page, "elsewhere")).headers["location"] == url
+        assert (await here.http.get(f"{url}?elsewhere")).text == page
         query = {"state": f"{url.rpartition('/')[2]}.x", "code": "c"}
         assert (await here.http.get("/auth/federation/callback", params=query)).status_code == 404
         assert (await here.send(url, page, "login", name="ada", password=PASSWORD)).status_code == 303
@@ -566,10 +608,10 @@ async def test_another_isthmus_is_the_provider(new_sqlite: Callable[[bool], str]
         url, page = await here.page(
             await here.ask(aud=f"{HERE}/fhir", scope="openid user/Patient.rs", prompt="login")
         )
-        url, page = await here.page(
-            await here.http.get((await here.send(url, page, "elsewhere")).headers["location"])
-        )
+        left = await here.http.get(f"{url}?elsewhere")
+        url, page = await here.page(await here.http.get(left.headers["location"]))
         assert url.startswith(base)
+        assert (await here.http.post(f"{base}/auth/federation/logout")).status_code == 404
         url, page = await here.page(await here.send(url, page, "login", name="grace", password=PASSWORD))
         assert heading(page) == "Allow Here?"
         allowed = await here.send(url, page, "allow")
