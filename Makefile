@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types contracts advisories audit system-packages format clean
+.PHONY: help install demo test test-all lint types contracts suite advisories audit system-packages format clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,8 +20,8 @@ demo: $(VENV)/.installed ## a study goes in, findings come out (under a minute)
 
 test: ## everything CI runs
 	$(MAKE) --jobs=2 $(VENV)/.installed-dev system-packages
-	$(MAKE) --jobs=2 types lint contracts advisories
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(MAKE) --jobs=2 lint contracts advisories
+	$(MAKE) --jobs=2 types suite
 
 test-all: test ## also what takes long
 	tools/test-system-packages all
@@ -38,6 +38,9 @@ test-all: test ## also what takes long
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+suite: $(VENV)/.installed-dev
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
