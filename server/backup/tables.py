@@ -8,26 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Table
 
-import ai_engine.tables
-import dicomweb.tables
-import dicomweb.worklist.tables
-import fhir.tables
-import server.audit.tables
-import server.auth.tables
-import server.kernel.tables
-import terminology.tables
+import server.migrations.tables  # noqa: F401  fills the metadata
 from server.kernel.rows import Row
-
-TABLES = (  # importing them fills the metadata
-    ai_engine.tables,
-    dicomweb.tables,
-    dicomweb.worklist.tables,
-    fhir.tables,
-    server.audit.tables,
-    server.auth.tables,
-    server.kernel.tables,
-    terminology.tables,
-)
 
 NOT_CARRIED: Mapping[str, str] = {
     "installation": "what is restored is an installation of its own, which another one's store refuses",

@@ -7,8 +7,9 @@ a revision that it does not know, unless that one says by `schema_floor` for whi
 
 import asyncio
 import time
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +18,10 @@ from sqlalchemy.pool import NullPool
 
 from server.kernel.database_errors import as_faults, reaching_the_database
 from server.kernel.faults import Busy, Fault, FaultKind
+from server.kernel.rows import Row
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 HERE = Path(__file__).parent
 HEAD = "0030"  # newest revision; a test holds it to the files in versions/
@@ -133,17 +138,26 @@ def _upgrade_once(connection: Connection, revision: str = HEAD) -> bool:
 
 
 def _run(connection: Connection, revision: str) -> None:
-    from alembic import command
-    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
 
-    config = Config()
-    config.set_main_option("script_location", str(HERE))
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    scripts = _scripts()
+    context = MigrationContext.configure(connection, opts={"target_metadata": Row.metadata})
+    with Operations.context(context):
+        scripts.get_revision(revision).module.upgrade()
+    context.stamp(scripts, revision)
     if connection.dialect.name == "sqlite":
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
             raise RuntimeError(f"the migration leaves rows of {broken[0]} without their parents")
+
+
+@cache
+def _scripts() -> "ScriptDirectory":
+    """The revisions' modules, loaded once: Alembic's own command loads all of them for each."""
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(HERE))
 
 
 def known_revisions() -> frozenset[str]:

@@ -1,33 +1,12 @@
-"""Alembic's environment: `server.migrations` gives the connection, every package's tables the metadata."""
+"""Alembic's environment, in which a new revision is written: every package's tables are the metadata."""
 
 from typing import Any, Literal
 
 from alembic import context
 from sqlmodel import AutoString
 
-import ai_engine.tables
-import dicomweb.tables
-import dicomweb.worklist.tables
-import fhir.tables
-import server.audit.tables
-import server.auth.tables
-import server.kernel.tables
-import server.workflows.documents.tables
-import terminology.tables
+import server.migrations.tables  # noqa: F401  fills the metadata
 from server.kernel.rows import Row
-
-TABLES = (  # importing them fills the metadata
-    ai_engine.tables,
-    dicomweb.tables,
-    dicomweb.worklist.tables,
-    fhir.tables,
-    server.audit.tables,
-    server.auth.tables,
-    server.kernel.tables,
-    server.workflows.documents.tables,
-    terminology.tables,
-)
-
 
 # The job queue's, partitions, FTS5's.
 FOREIGN = ("procrastinate_", "audit_entry_", "fhir_search_words", "terminology_words")

@@ -11,6 +11,7 @@ import server.migrations
 from server.kernel.database import Database
 from server.kernel.rows import Row
 from server.migrations import HEAD, current_revision, upgrade
+from server.migrations.tables import MODULES
 
 
 def include(_thing: object, name: str | None, kind: str, *_: object) -> bool:
@@ -40,6 +41,15 @@ def revision_files() -> dict[str, str | None]:
 def test_head_is_the_newest_revision() -> None:
     chain = revision_files()
     assert set(chain) - set(chain.values()) == {HEAD}
+
+
+def test_every_module_of_tables_is_known() -> None:
+    """A backup carries what is in the metadata, whatever else the process has imported."""
+    root = Path(server.__file__).parent.parent
+    packages = ("ai_engine", "dicomweb", "fhir", "server", "terminology")
+    found = {path for package in packages for path in (root / package).rglob("tables.py")}
+    declaring = {path for path in found if "table=True" in path.read_text()}
+    assert {Path(str(module.__file__)) for module in MODULES} == declaring
 
 
 async def test_upgrade_reaches_head_and_is_idempotent(empty_database_url: str) -> None:
