@@ -16,7 +16,7 @@ from fhir.search.narrowed import within_narrowed
 from fhir.search.reach import R
 from fhir.search.value import Surroundings
 from fhir.subscriptions.request import SUBSCRIPTION
-from server.kernel.access import Access, Permission, Reach
+from server.kernel.access import EVERYONE, Access, Permission, Reach
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Forbidden, NotFound
 
@@ -83,13 +83,16 @@ async def require_match(unit: UnitOfWork, reach: Reach, draft: Draft, around: Su
         raise Forbidden("The resource does not match the criteria of the token's scopes.")
 
 
-async def may_read(unit: UnitOfWork, access: Access, draft: Draft, around: Surroundings) -> bool:
-    """Whether the caller may read what it has written."""
+async def may_read(
+    unit: UnitOfWork, access: Access, within: Reach, draft: Draft, around: Surroundings
+) -> bool:
+    """Whether the caller may read what it has written within this reach."""
     try:
         reach = access.narrow_reach(draft.type, Permission.READ)
     except Forbidden:
         return False
-    return reach.is_everyone or await _is_open(unit, reach, draft, around)
+    is_same = reach == within and reach.denials is None  # what it says now may be denied
+    return is_same or reach == EVERYONE or await _is_open(unit, reach, draft, around)
 
 
 async def _is_open(unit: UnitOfWork, reach: Reach, draft: Draft, around: Surroundings) -> bool:

@@ -90,7 +90,7 @@ class Patch:
         require_same_identity(self.reach, current, draft)
         written = await supersede(unit, current, draft, self.access.principal, self.around)
         await require_match(unit, within, draft, self.around)
-        shown = await may_read(unit, self.access, draft, self.around)
+        shown = await may_read(unit, self.access, within, draft, self.around)
         return written if shown else replace(written, text=b"")
 
     def _patched(self, current: ResultRow[Any]) -> Draft:

@@ -92,7 +92,7 @@ async def _current(door: Door, access: Access, resource_type: str, resource_id: 
 async def vread(door: Door, access: Access, resource_type: str, resource_id: str, version: str) -> Stored:
     """One version, current or superseded; a superseded one only where it was within the caller's reach too.
 
-    Criteria are met by current versions, so what is open by them only has no others.
+    Criteria are met by current versions: what is open by them opens no others.
 
     Raises:
         NotFound: no such version within the caller's reach.
@@ -106,7 +106,11 @@ async def vread(door: Door, access: Access, resource_type: str, resource_id: str
     async with door.services.database.read() as connection:
         row = (await connection.execute(_select_current(resource_type, reach, door), named)).one_or_none()
         if row is not None and row.version_id != number and reach.narrowed:
-            row = None
+            whole = [part for part in reach.parts if not part.criteria]
+            if not whole:
+                raise NotFound("No such resource.")
+            reach = reach.only(whole)
+            row = (await connection.execute(_select_current(resource_type, reach, door), named)).one_or_none()
         if row is not None and row.version_id != number:
             row = (
                 await connection.execute(_select_version(row.rid, number, resource_type, reach))

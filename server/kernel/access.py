@@ -108,7 +108,8 @@ class Reach:
         return (Narrowed(self.patient_ids, ()), *self.narrowed)
 
     def only(self, parts: Sequence[Narrowed]) -> "Reach":
-        """The same with these of its `parts`."""
+        """The same with these of its `parts`; not with none, which would still open what is nobody's."""
+        assert parts
         whole = next((part.patient_ids for part in parts if not part.criteria), frozenset[str]())
         return replace(self, patient_ids=whole, narrowed=tuple(part for part in parts if part.criteria))
 

@@ -368,6 +368,7 @@ async def test_another_patients_token_sees_nothing_on_any_route(
                 absent = asked.replace(names.study, "1.2.3").replace(names.patient, "x")
                 nothing = await confined.request(method, absent, headers=form | headers)
                 assert nothing.status_code == HIDDEN, case  # what is not there answers alike
+    await criteria_open_the_studies_that_match(system, names)
     await _assert_a_denial_closes_every_route(system, values)
 
 
@@ -397,6 +398,22 @@ async def _assert_a_denial_closes_every_route(system: Any, values: dict[str, str
     assert (await system.http.get(f"/dicom-web/studies/{values['study']}", headers=tag)).status_code == 404
     by_id = f"/fhir/Consent/{made.json()['id']}"
     assert (await system.http.put(by_id, json=made.json() | {"status": "inactive"})).status_code == 404
+
+
+async def criteria_open_the_studies_that_match(system: Any, names: Names) -> None:
+    """As issued, projected and asked for in the whole system."""
+    criteria = f"identifier=urn:dicom:uid|urn:oid:{names.study}"
+    for told, is_open in ((criteria, True), (criteria + "0", False)):
+        scope = f"patient/ImagingStudy.rs?{told}"
+        token = await issue_token(system.services.database, scope=scope, patient=names.patient)
+        headers = {"Authorization": f"Bearer {token}"}
+        for path in ("/dicom-web/studies", f"/dicom-web/studies/{names.study}/series"):
+            found = (await system.http.get(path, headers=headers)).json()
+            assert {each["0020000D"]["Value"][0] for each in found} == (
+                {names.study} if is_open else set()
+            ), told
+        retrieved = await system.http.get(f"/dicom-web/studies/{names.study}/metadata", headers=headers)
+        assert retrieved.status_code == (200 if is_open else 404), told
 
 
 def is_empty(answer: httpx.Response) -> bool:

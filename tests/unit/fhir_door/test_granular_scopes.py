@@ -42,6 +42,8 @@ async def stored(create: Callable[..., Any], rights: dict[str, Access]) -> Ids:
     rights["two"] = replace(held, grants=(*held.grants, granular("Observation", VITAL)))
     doctor = (*held.grants, granular("Observation", VITAL, Context.USER))
     rights["doctor"] = replace(held, grants=doctor, is_confined=False)
+    both = (granular("Observation", ()), granular("Observation", LAB, Context.USER))
+    rights["whole"] = replace(held, grants=both, is_confined=False)  # a record, and of others what matches
     return ids
 
 
@@ -105,8 +107,14 @@ async def test_what_came_to_match_has_no_versions_from_before(client: httpx.Asyn
     changed = (await client.get(path)).json()
     changed["category"][0]["coding"][0]["code"] = "laboratory"
     assert (await client.put(path, json=changed)).status_code == 200
-    for version, status in (("", 200), ("/_history/2", 200), ("/_history/1", 404)):
-        assert (await client.get(path + version, headers=HELD)).status_code == status, version
+    for who, before in (("held", 404), ("two", 404), ("whole", 200)):
+        for version, status in (("", 200), ("/_history/2", 200), ("/_history/1", before)):
+            answer = await client.get(path + version, headers={"x-rights": who})
+            assert answer.status_code == status, (who, version)
+    of_ben = f"/Observation/{stored['lab-b']}"
+    assert (await client.put(of_ben, json=(await client.get(of_ben)).json())).status_code == 200
+    for version, status in (("", 200), ("/_history/1", 404)):
+        assert (await client.get(of_ben + version, headers={"x-rights": "whole"})).status_code == status
 
 
 async def test_meta_in_use_is_of_what_matches(client: httpx.AsyncClient, stored: Ids) -> None:
