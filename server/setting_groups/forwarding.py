@@ -31,6 +31,8 @@ class ForwardingSettings(BaseModel):
     def _client_is_whole(self) -> "ForwardingSettings":
         if (self.audit_syslog_certificate is None) != (self.audit_syslog_key is None):
             raise ValueError("audit_syslog_certificate and audit_syslog_key go together")
+        if self.syslog is not None and not 0 < self.syslog.port < 65_536:
+            raise ValueError("audit_syslog must be host or host:port")
         return self
 
     @property

@@ -1,9 +1,8 @@
-"""TLS by the server itself: two processes behind one socket, and clients that do not do their part."""
+"""TLS by the server itself: one process and two, and clients that do not do their part."""
 
 import signal
 import socket
 import ssl
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,17 +30,19 @@ def read_all(connection: socket.socket) -> bytes:
     return bytes(found)
 
 
+@pytest.mark.parametrize("servers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_server_processes_serve_tls(
-    server_process: Any, new_postgresql: Callable[[bool], str], tmp_path: Path
+    server_process: Any, servers: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)
     pair = authority.issue("server")
     server_process.environment |= {
-        "ISTHMUS_DATABASE_URL": new_postgresql(True),
-        "ISTHMUS_SERVER_WORKERS": "2",
+        "ISTHMUS_SERVER_WORKERS": str(servers),
         "ISTHMUS_TLS_CERTIFICATE": str(pair.certificate),
         "ISTHMUS_TLS_KEY": str(pair.key),
     }
+    if servers > 1:
+        server_process.environment["ISTHMUS_DATABASE_URL"] = request.getfixturevalue("new_postgresql")(True)
     server_process.scheme = "https"
     server_process.start("--no-worker")
     port, base = server_process.port, server_process.base

@@ -16,6 +16,7 @@ from fhir.model.systems import DICOM, DICOM_UID
 MAX_VALUE = 500  # characters of one value: a receiver need not take more than 32 KiB in all (A.6)
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 §2.2
+_BREAKS = {ord(each): f"&#{ord(each)};" for each in "\t\n\r\x85\u2028\u2029"}
 _SYSTEMS = {DICOM: "DCM"}  # what codeSystemName calls them
 
 Code = tuple[str, str, str]  # csd-code, codeSystemName, originalText
@@ -151,5 +152,8 @@ def _element(name: str, attributes: Mapping[str, str | None], *content: str) -> 
 
 
 def _text(value: str) -> str:
-    """Character data, or the value of an attribute; what XML cannot hold is replaced, what is long cut."""
-    return escape(_ILLEGAL.sub("\ufffd", value[:MAX_VALUE]), quote=True)
+    """Character data, or the value of an attribute, in one line.
+
+    What XML cannot hold is replaced, what is long cut: many a repository writes a message a line.
+    """
+    return escape(_ILLEGAL.sub("\ufffd", value[:MAX_VALUE]), quote=True).translate(_BREAKS)

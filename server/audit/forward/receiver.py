@@ -13,7 +13,7 @@ from time import monotonic
 
 from server.kernel.faults import Busy
 from server.kernel.syslog_target import SyslogTarget
-from server.kernel.tls_files import require_secret
+from server.kernel.tls_files import TlsNotUsable, require_secret
 
 CONNECT_S = 5.0  # to connect, and to finish the handshake
 SEND_S = 15.0  # a batch
@@ -39,7 +39,11 @@ class Receiver:
         """
         try:
             self._deliver(batch)
-        except (OSError, ValueError) as problem:  # ssl.SSLError and socket.gaierror are OSErrors
+        except (
+            OSError,
+            ValueError,
+            TlsNotUsable,
+        ) as problem:  # ssl.SSLError and socket.gaierror are OSErrors
             raise ReceiverUnavailable(
                 f"The audit trail is not forwarded: {_described(problem)}."
             ) from problem
@@ -99,6 +103,8 @@ def _await_end(secure: ssl.SSLSocket) -> None:
 
 
 def _described(problem: Exception) -> str:
+    if isinstance(problem, TlsNotUsable):
+        return str(problem)
     if isinstance(problem, ssl.SSLCertVerificationError):
         return f"its certificate is not valid here ({problem.verify_message})"
     if isinstance(problem, ssl.SSLError):

@@ -26,7 +26,7 @@ from server.kernel.metrics import Fact
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 
-EVERY_S = 30
+EVERY_S = 60
 MAX_BATCH = 500  # entries of one connection; each has some 2 KB
 HELD_DAYS = 90  # so much longer than the settings say retention keeps what was not forwarded
 LOCK = "audit-forward"

@@ -164,6 +164,7 @@ def parsed(entry: Entry) -> ElementTree.Element:
 @pytest.mark.parametrize("entry", [pytest.param(entry, id=name) for name, entry in ENTRIES.items()])
 def test_a_5_1_schema(entry: Entry) -> None:
     check(parsed(entry))
+    assert len(audit_message(entry, "https://pacs.example.org").splitlines()) == 1
 
 
 def test_a_5_1_what_a_read_says() -> None:

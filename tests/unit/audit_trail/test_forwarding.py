@@ -25,7 +25,7 @@ from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.syslog_target import SyslogTarget
 from server.kernel.tables import AuditRow
-from server.kernel.tls_files import TlsFiles, TlsNotUsable
+from server.kernel.tls_files import TlsFiles
 from server.settings import Settings
 from server.workflows.retention.due import DAY_US
 from server.workflows.retention.prune import prune
@@ -152,7 +152,7 @@ async def test_receiver_may_ask_who_we_are(services: Services, authority: Author
         assert told(asking) == ["p1"]
         ours.key.chmod(0o644)
         await record(services.database, "p2")
-        with pytest.raises(TlsNotUsable):
+        with pytest.raises(ReceiverUnavailable, match="may be read by others"):
             await forward_settled(replace(services, syslog=known))
 
 
@@ -209,7 +209,12 @@ def test_settings_name_a_receiver() -> None:
     assert Settings().syslog is None
     assert Settings(audit_syslog="siem.example.org").syslog == SyslogTarget("siem.example.org", 6514)
     assert Settings(audit_syslog="[2001:db8::1]:10514").syslog == SyslogTarget("2001:db8::1", 10514)
-    for wrong in ({"audit_syslog": "tcp://a"}, {"audit_syslog": "a:b"}, {"audit_syslog_key": "a.key"}):
+    for wrong in (
+        {"audit_syslog": "tcp://a"},
+        {"audit_syslog": "a:b"},
+        {"audit_syslog": "a:70000"},
+        {"audit_syslog_key": "a.key"},
+    ):
         with pytest.raises(ValueError, match="audit_syslog"):
             Settings(**wrong)
 
