@@ -20,12 +20,12 @@ from server.auth.authorize.steps import (
     patient_in_context,
     patient_of,
 )
+from server.auth.denials import EMERGENCY
 from server.auth.emergency.access import (
     BROKEN,
     LASTS_US,
     MAX_REASON,
     MIN_REASON,
-    PURPOSE,
     note_access,
     one_line,
 )
@@ -95,7 +95,7 @@ async def break_glass(database: Database, pending: Pending, session: Session, sa
     decided = decide(pending, session, scopes_of(pending, session), said.chosen)
     if not decided.scopes.resources:
         raise RefusedRequest("access_denied", "The user allowed nothing.")
-    allowed = replace(decided, patient_id=patient_id, purpose=PURPOSE, lasts_us=LASTS_US)
+    allowed = replace(decided, patient_id=patient_id, purpose=EMERGENCY, lasts_us=LASTS_US)
 
     async def work(unit: UnitOfWork) -> tuple[str, int]:
         grant_id, code = await grant(unit, pending, session, allowed)

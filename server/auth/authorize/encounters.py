@@ -11,6 +11,7 @@ from fhir.exchange import FhirRequest
 from fhir.interactions.door import Door
 from fhir.interactions.read import Deleted
 from fhir.interactions.table import read, search
+from server.auth.denials import Caller, bounded_by_denials
 from server.auth.users.accounts import User
 from server.kernel.access import Access, Context, Grant, Permission
 from server.kernel.faults import NotFound
@@ -67,9 +68,11 @@ class Encounters:
         return True
 
     async def _access(self, user: User, patient_id: str) -> Access:
-        async with self.door.services.database.read() as connection:
+        services, caller = self.door.services, Caller(user.fhir_user, discloses=False)
+        async with services.database.read() as connection:
             opened = await patients_opened_by(connection, patient_id)
-        return Access(user.principal, (_GRANT,), opened)
+            access = Access(user.principal, (_GRANT,), opened)
+            return await bounded_by_denials(connection, access, caller, services.clock())
 
 
 def _choice(resource: Any) -> EncounterChoice:

@@ -9,6 +9,7 @@ import re
 
 from sqlalchemy import Connection, insert, update
 
+from server.auth.denials import EMERGENCY
 from server.auth.tables import EmergencyAccess
 from server.auth.tokens import hash_secret
 from server.auth.users.accounts import User
@@ -21,7 +22,6 @@ from server.kernel.rows import table_of
 
 _EMERGENCY = table_of(EmergencyAccess)
 
-PURPOSE = "BTG"
 BREAK_GLASS = "break-glass"  # the interaction that audit names
 LASTS_US = 3600 * SECOND_US
 MIN_REASON, MAX_REASON = 10, 500  # characters, in one line
@@ -56,7 +56,7 @@ async def note_access(
     number: int = made.scalar_one()
     unit.audit(
         AuditEntry(
-            Principal(user.principal.id, user.display, f"client:{client_id}", purpose=PURPOSE),
+            Principal(user.principal.id, user.display, f"client:{client_id}", purpose=EMERGENCY),
             Action.EXECUTE,
             BREAK_GLASS,
             "emergency-access",

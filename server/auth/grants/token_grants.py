@@ -16,7 +16,8 @@ from authlib.oauth2.rfc6749 import (
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 
 from server.auth.clients import RegisteredClient
-from server.auth.emergency.access import PURPOSE, note_token
+from server.auth.denials import EMERGENCY
+from server.auth.emergency.access import note_token
 from server.auth.grants.code import proves, use_code
 from server.auth.grants.grant import ONLINE, Grant, end_grant, find_grant
 from server.auth.grants.refresh import find_refresh_token, new_refresh_token, use_refresh_token
@@ -88,7 +89,7 @@ class _UserGrant(BaseGrant, TokenEndpointMixin):
             "expires_in": request.ttl_s,
             "scope": scopes.text,
         }
-        if grant.purpose == PURPOSE:
+        if grant.purpose == EMERGENCY:
             note_token(server.connection, grant.id, body["access_token"])
         body |= grant.told_context(server.style_url)
         if grant.is_offline or ONLINE in grant.scopes.others:

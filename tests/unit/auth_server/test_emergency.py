@@ -25,6 +25,7 @@ from server.kernel.clock import SECOND_US, now_us
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
+from tests.services.consents import consent, provision
 from tests.unit.auth_server import test_authorize as pages
 from tests.unit.auth_server import test_user_grants as grants
 
@@ -194,6 +195,38 @@ async def _reviewed(browser: Browser, token: str) -> None:
     assert (access["reviewer"], access["note"]) == ("user:aud", "Asked the ward")
     (entry,) = await rows(browser.database, AuditRow, interaction="review-emergency")
     assert (entry.principal, entry.resource_id, entry.patient_id) == ("user:aud", "1", "p1")
+
+
+async def test_what_a_patient_denies_is_opened_by_it_alone(browser: Browser) -> None:
+    admin = _by(await issue_token(browser.database, scope="system/*.cruds"))
+    visit = {"resourceType": "Encounter", "id": "e2", "status": "finished", "class": {"code": "AMB"}}
+    visit["subject"] = {"reference": "Patient/p2"}
+    assert (await browser.http.put("/fhir/Encounter/e2", json=visit, headers=admin)).status_code == 201
+    denies = consent("p2", provision("deny", actor="Practitioner/ada"))
+    assert (await browser.http.post("/fhir/Consent", json=denies, headers=admin)).status_code == 201
+    wanted = Wanted("Visits", f"{pages.SCOPE} launch/encounter", redirect_uris=[pages.BACK])
+    browser.client_id = (await add_client(browser.database, wanted)).client_id
+    seen = {}
+    await browser.log_in()
+    for is_emergency in (False, True):
+        url, _ = await browser.page(await browser.ask(scope=f"{pages.SCOPE} launch/encounter"))
+        page = (await browser.http.get(url, params={"q": "nightingale"})).text
+        assert re.findall('name="patient" value="(.*?)"', page) == ["p2"]
+        _, page = await browser.page(await browser.send(url, page, "patient", patient="p2"))
+        assert ("Nightingale" in page, 'value="e2"' in page) == (True, False)
+        _, page = await browser.page(await browser.send(url, page, "encounter", encounter="e2"))
+        assert pages.heading(page) == "Choose a visit"
+        _, page = await browser.page(await browser.send(url, page, "encounter", encounter=""))
+        if is_emergency:
+            page = (await browser.http.get(f"{url}?emergency=")).text
+            assert "Nightingale" in page
+            allowed = await break_glass(browser, url, page)
+        else:
+            allowed = await browser.send(url, page, "allow", scope=CHOSEN)
+        bearer = _by((await browser.tokens(allowed))["access_token"])
+        asked = [browser.http.get(f"/fhir/{each}", headers=bearer) for each in ("Patient/p2", "Encounter/e2")]
+        seen[is_emergency] = [(await each).status_code for each in asked]
+    assert seen == {False: [404, 404], True: [200, 200]}
 
 
 def _by(token: str) -> dict[str, str]:
