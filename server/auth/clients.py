@@ -4,6 +4,7 @@ Secrets are made here and shown once. Keys are public: RSA of 2048 to 8192 bits 
 """
 
 import hmac
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from server.kernel.uids import new_id, new_secret
 
 _CLIENT = table_of(OAuthClient)
 
+_REPRESENTED = re.compile(r"(?:Organization|Device)/[A-Za-z0-9\-.]{1,64}")
 MAX_KEYS = 32  # in one JWK Set
 MAX_NAME = 200  # characters
 MAX_REDIRECTS = 20  # URIs of one client
@@ -52,6 +54,7 @@ class Wanted:
     secret_method: str = "client_secret_basic"  # noqa: S105  how it sends it, if it has one
     jwks_uri: str | None = None  # where its JWK Set is instead of in `jwks`
     may_launch: bool = False  # a backend client that prepares launches, as an EHR does
+    represents: str | None = None  # of a backend client: who it is to a Consent, "Organization/…"
 
     @property
     def is_app(self) -> bool:
@@ -204,6 +207,10 @@ def client_row(wanted: Wanted, secret: str | None) -> dict[str, Any]:
         raise InvalidScope("A backend client needs a system/ scope.")
     if wanted.is_app and scopes.in_context(Context.SYSTEM):
         raise InvalidScope("What users allow an app are patient/ and user/ scopes.")
+    if wanted.represents is not None and (wanted.is_app or not _REPRESENTED.fullmatch(wanted.represents)):
+        raise InvalidClientMetadata(
+            "What a client that acts for itself represents is an Organization or Device."
+        )
     if wanted.is_app and wanted.may_launch:
         raise InvalidClientMetadata("Launches are prepared by a client that acts for itself.")
     if len(wanted.redirect_uris) > MAX_REDIRECTS:
@@ -224,6 +231,7 @@ def client_row(wanted: Wanted, secret: str | None) -> dict[str, Any]:
         "grant_types": orjson.dumps(wanted.grant_types).decode(),
         "redirect_uris": orjson.dumps(list(wanted.redirect_uris)).decode(),
         "may_launch": wanted.may_launch,
+        "represents": wanted.represents,
     }
 
 

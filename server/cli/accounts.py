@@ -73,6 +73,10 @@ def client_add(  # noqa: PLR0913, PLR0917  one parameter an option
     may_launch: Annotated[
         bool, typer.Option("--may-launch", help="A client of an EHR: it prepares launches for its users.")
     ] = False,
+    represents: Annotated[
+        str | None,
+        typer.Option(help="Of a Backend Services client: who it is to a Consent, such as Organization/1."),
+    ] = None,
     data: Data = None,
 ) -> None:
     """Register an app that users log in to, or without --redirect-uri a Backend Services client."""
@@ -83,7 +87,14 @@ def client_add(  # noqa: PLR0913, PLR0917  one parameter an option
     keys = None if jwks is None or is_url else read_keys(Path(jwks))
     uri = jwks if is_url else None
     wanted = Wanted(
-        name, scope, keys, tuple(redirect_uri or ()), confidential, jwks_uri=uri, may_launch=may_launch
+        name,
+        scope,
+        keys,
+        tuple(redirect_uri or ()),
+        confidential,
+        jwks_uri=uri,
+        may_launch=may_launch,
+        represents=represents,
     )
     for line in asyncio.run(register_client(load_settings(data=data), wanted)):
         typer.echo(line)

@@ -10,9 +10,10 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
 
 from ai_engine.tables import ModelVersion, RoutingRule
+from dicomweb.reach import within_reach
 from dicomweb.tables import Study
 from dicomweb.worklist.schedule import rerun
-from server.kernel.access import Access, Principal, access_of
+from server.kernel.access import Access, Permission, Principal, Reach, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import instant_text
 from server.kernel.database import UnitOfWork
@@ -62,8 +63,9 @@ def build_router(services: Services) -> APIRouter:
         request: Request, link_state: str = LinkState.CONFLICT.value, after: After = 0
     ) -> Response:
         """Studies by how they stand to the patients of the record: those that a person must look at."""
-        await _administrator(request, services, Action.READ, "list-studies", None)
-        return JSONResponse(await _list_studies(services, link_state, after))
+        access = await _administrator(request, services, Action.READ, "list-studies", None)
+        reach = access.reach("ImagingStudy", Permission.READ)
+        return JSONResponse(await _list_studies(services, link_state, after, reach))
 
     @router.post("/workitems/{workitem_uid}/rerun")
     async def run_again(request: Request, workitem_uid: str) -> Response:
@@ -132,14 +134,14 @@ async def _list_jobs(services: Services, state: str, after: int) -> dict[str, ob
     return {"jobs": listed, "after": found[-1].id if len(found) == JOBS_PAGE else None}
 
 
-async def _list_studies(services: Services, link_state: str, after: int) -> dict[str, object]:
+async def _list_studies(services: Services, link_state: str, after: int, reach: Reach) -> dict[str, object]:
     """One page of studies; `after` in the answer leads to the next, None: this is the last."""
     if link_state not in {state.value for state in LinkState}:
         raise UnknownLinkState(f"link_state is one of {', '.join(s.value for s in LinkState)}.")
     c = _STUDY.c
     query = (
         select(c.id, c.study_instance_uid, c.patient_system, c.patient_value, c.created_us)
-        .where(c.link_state == link_state, c.id > after)
+        .where(c.link_state == link_state, c.id > after, within_reach(reach))
         .order_by(c.id)
         .limit(PAGE)
     )

@@ -17,14 +17,23 @@ from server.kernel.rows import table_of
 ADMIN = Principal("system:administrator", "administrator")
 
 
-async def user_token(database: Database, role: Role, scope: str, patient_id: str) -> str:
+async def user_token(
+    database: Database,
+    role: Role,
+    scope: str,
+    patient_id: str,
+    *,
+    fhir_user: str | None = None,
+    purpose: str | None = None,
+) -> str:
     """A token with this patient in context, of a new user (whose record it is, in the role `patient`)."""
     whose = patient_id if role is Role.PATIENT else None
-    user = await add_user(database, NewUser(f"a-{role.value}", role, patient_id=whose), ADMIN)
+    name = f"a-{role.value}-{purpose or ''}-{(fhir_user or '').replace('/', '-')}"
+    user = await add_user(database, NewUser(name, role, fhir_user=fhir_user, patient_id=whose), ADMIN)
 
     async def work(unit: UnitOfWork) -> str:
         client = {
-            "client_id": f"app-of-{role.value}",
+            "client_id": f"app-of-{name}",
             "name": "App",
             "token_endpoint_auth_method": "none",
             "scope": scope,
@@ -37,7 +46,7 @@ async def user_token(database: Database, role: Role, scope: str, patient_id: str
         session = select(table_of(LoginSession).c.id).where(table_of(LoginSession).c.user_id == user.id)
         session_id = (await unit.execute(session)).scalar_one()
         scopes, client_id = parse_scopes(scope), str(client["client_id"])
-        allowed = Allowed(client_id, user, session_id, scopes, patient_id, LaunchContext())
+        allowed = Allowed(client_id, user, session_id, scopes, patient_id, LaunchContext(), purpose)
         grant_id = await unit.connection.run_sync(new_grant, allowed, unit.now_us)
         request = TokenRequest(user.principal.id, scopes, 3600, client_id, patient_id, grant_id)
         issued = new_token(request, unit.now_us)

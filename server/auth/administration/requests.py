@@ -58,6 +58,7 @@ class ClientBody(Body, frozen=True):
     jwks_uri: str | None = None
     confidential: bool = False
     may_launch: bool = False
+    represents: str | None = None
 
 
 class LaunchingBody(Body, frozen=True):

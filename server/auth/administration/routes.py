@@ -218,7 +218,7 @@ def _add_clients(router: APIRouter, administration: Administration) -> None:
         by, said = administrator(request), read_body(await request.body(), ClientBody)
         keys = None if said.jwks is None else write_jwks(said.jwks)
         wanted = Wanted(said.client_name, said.scope, keys, said.redirect_uris, said.confidential)
-        wanted = replace(wanted, may_launch=said.may_launch)
+        wanted = replace(wanted, may_launch=said.may_launch, represents=said.represents)
         if said.jwks_uri is not None:
             require_jwks_uri(said.jwks_uri, administration.outbound)
             wanted = replace(wanted, jwks_uri=said.jwks_uri)

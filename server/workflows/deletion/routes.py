@@ -69,7 +69,9 @@ def _add_deletion(router: APIRouter, services: Services) -> None:
         """Delete a study for a reason that stays with its tombstone."""
         access = _administrator(request)
         reason = read_reason(await request.body())
-        gone = await delete(services, Deletion(Resource(study_instance_uid), access.principal, reason))
+        reach = access.reach("ImagingStudy", Permission.DELETE)
+        deletion = Deletion(Resource(study_instance_uid), access.principal, reason, reach)
+        gone = await delete(services, deletion)
         return JSONResponse({"study": study_instance_uid, "instances": gone})
 
     @router.get("/tombstones")

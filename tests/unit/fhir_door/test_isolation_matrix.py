@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from fhir.operations import OPERATIONS
-from server.kernel.access import Access, Context, Grant, Permission
+from server.kernel.access import Access, Context, Denials, Grant, Permission
+from server.kernel.clock import now_us
 from server.workflows.verify.operation import VERIFY_OPERATIONS
+from tests.services.consents import consent
 from tests.unit.fhir_door.conftest import access, grant
 from tests.unit.fhir_door.test_mixed_tokens import Ids, of_patient
 
@@ -111,6 +113,50 @@ def callers(ids: Ids) -> dict[str, Access]:
         "clinician": replace(clinician, is_confined=False),
         "granular": access("granular", *by_criteria, patients=ada),
     }
+
+
+async def test_nothing_of_who_denies_it(
+    client: httpx.AsyncClient, stored: Ids, rights: dict[str, Access], create: Callable[..., Any]
+) -> None:
+    """Whoever may see everybody, but for what Ben's Consent takes away; writes too."""
+    await client.delete(f"/Observation/{stored['unassigned']}")  # is nobody's, and open
+    at_us = now_us()
+    denials = Denials(frozenset(), frozenset({"access"}), at_us)
+    rights["denied"] = replace(access("denied", grant()), denials=denials)
+    first = await client.get("/Patient?_count=1&_sort=-_id", headers={"x-rights": "denied"})
+    further = next(each["url"] for each in first.json()["link"] if each["relation"] == "next")
+    await create(consent(stored["ben"], base="OPTOUT"))
+    headers = {"x-rights": "denied"}
+    paged = (await client.get(further.replace("http://fhir.test/fhir", ""), headers=headers)).json()
+    assert SECRET not in str(paged.get("entry"))
+    paths = [
+        each for each in (*NOTHING, *OF_MANY, *filter(None, OPERATION.values())) if "history" not in each
+    ]
+    asked = [path.format(**stored) for path in paths if "unassigned" not in path]
+    entries = [{"request": {"method": "GET", "url": path}} for path in asked]
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    told = (await client.post("", json=batch, headers=headers)).json()["entry"]
+    for path, entry in zip(asked, told, strict=True):
+        status, body = int(entry["response"]["status"][:3]), entry.get("resource", {})
+        empty = path in {each.format(**stored) for each in NOTHING}
+        tells_nothing(status, body, stored, ("denied", path), empty=empty)
+    for path in ("_history", "Patient/_history", "Observation/_history"):
+        body = (await client.get(f"/{path}", headers=headers)).json()
+        found = {each["fullUrl"].rpartition("/")[2] for each in body["entry"]}
+        assert not found & {stored[name] for name in ("ben", "observation", "encounter")}
+    theirs = f"Observation/{stored['observation']}"
+    changed = of_patient("Observation", stored["ben"]) | {"id": stored["observation"]}
+    for method, path, sent, status in (
+        ("PUT", theirs, changed, 404),
+        ("PUT", "Observation/not-there", changed | {"id": "not-there"}, 201),
+        ("DELETE", theirs, None, 204),
+        ("DELETE", f"Observation?subject=Patient/{stored['ben']}", None, 204),
+    ):
+        answer = await client.request(method, f"/{path}", json=sent, headers=headers)
+        assert answer.status_code == status, (method, path)
+    answer = await client.patch(f"/{theirs}", json=[], headers=headers | JSON_PATCH)
+    assert answer.status_code == 404
+    assert (await client.get(f"/{theirs}")).headers["etag"] == 'W/"1"'
 
 
 def test_every_operation_has_a_line() -> None:
