@@ -3,7 +3,7 @@
 What the patient denies of ImagingStudy is out of reach; the labels of a study are those of its ImagingStudy.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, false, or_, select, true
@@ -21,6 +21,7 @@ from server.kernel.tables import StudyLabel
 _STUDY = table_of(Study)
 _LABEL = table_of(StudyLabel)
 IMAGING_STUDY = "ImagingStudy"
+_ALL = true()
 
 
 def not_denied(
@@ -67,7 +68,7 @@ WITHIN_PATIENTS: ColumnElement[bool] = _STUDY.c.patient_id.in_(bindparam("patien
 class StudyReach(Reach):
     """A reach that criteria narrow, with what they are of a study's row."""
 
-    criteria: tuple[ColumnElement[bool], ...] = field(default=(), compare=False)  # of each of `parts`
+    criteria: tuple[ColumnElement[bool], ...] = ()  # of each of `parts`; the very same, or others
 
 
 def study_reach(services: Services, access: Access, permission: Permission) -> Reach:
@@ -83,7 +84,7 @@ def study_reach(services: Services, access: Access, permission: Permission) -> R
         return access.reach(IMAGING_STUDY, permission)
     named = {each.name: getattr(reach, each.name) for each in fields(Reach)}
     narrowed = services.open_by_record(services, reach.narrowed, _STUDY.c.study_instance_uid)
-    whole = [true()] * (len(reach.parts) - len(reach.narrowed))
+    whole = [_ALL] * (len(reach.parts) - len(reach.narrowed))
     return StudyReach(**named, criteria=(*whole, *narrowed))
 
 
@@ -94,14 +95,15 @@ def patients_of(reach: Reach) -> dict[str, list[str]]:
 
 def within_reach(reach: Reach) -> ColumnElement[bool]:
     """The studies that the caller may know of; unassigned and conflicting ones are nobody's (DESIGN §5)."""
-    kept = _of_reach(reach)
+    kept = opened_by(reach)
     if reach.denials is None:
         return kept
     of_study = (_STUDY.c.patient_id, _STUDY.c.study_instance_uid)
     return and_(kept, not_denied(*of_study, IMAGING_STUDY, terms_of(reach.denials)))
 
 
-def _of_reach(reach: Reach) -> ColumnElement[bool]:
+def opened_by(reach: Reach) -> ColumnElement[bool]:
+    """What scopes open, whatever is denied."""
     if not reach.narrowed:
         return _of_patients(reach.patient_ids)
     assert isinstance(reach, StudyReach)  # only `study_reach` asks for criteria

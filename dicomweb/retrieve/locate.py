@@ -4,15 +4,15 @@ A superseded instance is found by its own UID only. What is out of reach is not 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, bindparam, func, select
 
 from dicomweb.overlay.load import NONE, Overlays, load_overlays
-from dicomweb.reach import UNLESS_DENIED, WITHIN_PATIENTS, denials_of, patients_of, within_reach
+from dicomweb.reach import UNLESS_DENIED, WITHIN_PATIENTS, denials_of, opened_by, patients_of
 from dicomweb.tables import Instance, InstanceMetadata, Series, Study
 from dicomweb.wire.instance import is_uid
 from dicomweb.wire.overlay import Overlay
@@ -28,6 +28,7 @@ _INSTANCE, _METADATA = table_of(Instance), table_of(InstanceMetadata)
 
 ABSENT = "There is no such study, series or instance."
 DELETED = "It was deleted while it was asked for."
+KEPT_NARROWED = 200  # statements of granular scopes: a viewer asks by the same ones hundreds of times
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +100,15 @@ async def _rows(
         resource.series is not None,
         resource.instance is not None,
         reach.is_confined and not reach.narrowed,
-        reach.denials is not None and not reach.narrowed,
+        reach.denials is not None,
         is_detailed,
     )
     named = {"study": resource.study, "series": resource.series, "instance": resource.instance}
     given = {name: uid for name, uid in named.items() if uid is not None}
     if not all(map(is_uid, given.values())):  # names nothing, and may be text that the database does not take
         raise NotFound(ABSENT)
-    look_up, values, overlays = _look_up(kind), given | patients_of(reach), NONE
-    if kind.is_denied:
-        values |= denials_of(reach)
-    if reach.narrowed:  # each by criteria of its own
-        look_up = LookUp(look_up.select.where(within_reach(reach)))
+    values, overlays = given | patients_of(reach) | denials_of(reach), NONE
+    look_up = _narrowed_look_up(kind, replace(reach, denials=None)) if reach.narrowed else _look_up(kind)
     rows = await database.look_up(look_up, values)
     if any(row.overlaid_us is not None for row in rows):
         async with database.read() as connection:  # both as of one instant
@@ -145,6 +143,12 @@ def _look_up(kind: _Kind) -> LookUp:
         columns = (_METADATA.c.pixel_layout, _METADATA.c.bulk_values)
         statement = statement.add_columns(*columns).join(_METADATA, _METADATA.c.instance_id == _INSTANCE.c.id)
     return LookUp(statement)
+
+
+@lru_cache(maxsize=KEPT_NARROWED)
+def _narrowed_look_up(kind: _Kind, reach: Reach) -> LookUp:
+    """The same for a reach that criteria narrow, with its values."""
+    return LookUp(_look_up(kind).select.where(opened_by(reach)))
 
 
 _SELECT = (
