@@ -220,6 +220,15 @@ def _read_policies(trail: TrailQuery, _name: str, values: Sequence[str], _around
     trail.columns.append(OneOf("token", frozenset(tokens)))
 
 
+def _read_addresses(trail: TrailQuery, _name: str, values: Sequence[str], _around: Surroundings) -> None:
+    """Addresses that begin so (search.html#string); the trail has them in lower case."""
+    trail.addresses.append([value.lower() for value in values])
+
+
+def _read_address(trail: TrailQuery, _name: str, values: Sequence[str], _around: Surroundings) -> None:
+    trail.columns.append(OneOf("address", frozenset(values)))
+
+
 def _codes(values: Sequence[str], systems: Sequence[str]) -> Sequence[str]:
     """The codes that these token values ask for, where they name no other system."""
     parts = (value.rpartition("|") for value in values)
@@ -238,16 +247,18 @@ CRITERIA: Mapping[str, Reader] = {
     "subtype": _read_subtypes,
     "type": _read_types,
     "policy": _read_policies,
+    "address": _read_addresses,
 }
 # `agent` is a reference; who asks has no resource of ours, and is found by the identifier.
 _READERS: Mapping[str, Reader] = {
     **CRITERIA,
+    "address:exact": _read_address,
     "agent:identifier": _read_principals,
     "patient:Patient": _read_patients,
 }
 _NOT_OFFERED = frozenset(
     {
-        "agent", "address", "agent-name", "agent-role", "entity-name", "entity-role", "entity-type",
+        "agent", "agent-name", "agent-role", "entity-name", "entity-role", "entity-type",
         "site", "source", "_has", "_filter", "_list", "_text", "_content", "_include", "_revinclude", "_tag",
         "_security", "_profile", "_source", "_elements",
     }

@@ -56,6 +56,7 @@ _OAUTH_AGENT = {
     "system": "https://profiles.ihe.net/ITI/BALP/CodeSystem/UserAgentTypes",
     "code": "UserOauthAgent",
 }
+_IP_ADDRESS = "2"  # AuditEvent.agent.network.type (valueset-network-type)
 _PURPOSE = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _SOURCE = {"system": DICOM, "code": "110153", "display": "Source Role ID"}
@@ -101,6 +102,7 @@ class Entry:
     client: str | None = None
     token: str | None = None
     purpose: str | None = None
+    address: str | None = None
 
     @property
     def id(self) -> str:
@@ -133,6 +135,8 @@ def audit_event(entry: Entry) -> dict[str, Any]:
 def _agents(entry: Entry) -> Iterator[dict[str, Any]]:
     """Who asked, the client through which they did, and this server."""
     client, server = _CLIENT_AND_SERVER[entry.action]
+    through = entry.client if entry.client != entry.principal else None
+    network = {"address": entry.address, "type": _IP_ADDRESS} if entry.address else None
     is_user = entry.principal.startswith(USER)
     types = [_USER_OF[entry.action]] if is_user else [client]
     yield elements(
@@ -142,11 +146,17 @@ def _agents(entry: Entry) -> Iterator[dict[str, Any]]:
         name=entry.principal.removeprefix(USER) if is_user else None,
         requestor=True,
         policy=[f"{TOKENS}{entry.token}"] if entry.token else None,
+        network=None if through else network,
         purposeOfUse=[{"coding": [{"system": _PURPOSE, "code": entry.purpose}]}] if entry.purpose else None,
     )
-    if entry.client not in (None, entry.principal):
-        who = {"identifier": {"value": entry.client}}
-        yield {"type": {"coding": [client]}, "who": who, "altId": entry.client, "requestor": False}
+    if through is not None:
+        yield elements(
+            type={"coding": [client]},
+            who={"identifier": {"value": through}},
+            altId=through,
+            requestor=False,
+            network=network,
+        )
     yield {"type": {"coding": [server]}, "who": {"display": "Isthmus"}, "requestor": False}
 
 

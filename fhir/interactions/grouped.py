@@ -14,7 +14,7 @@ from fhir.interactions.prepared import Write, hold, is_condition
 from fhir.interactions.write import Written
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Busy, Fault
-from server.kernel.request import current_request_id, set_request_id
+from server.kernel.request import ServedRequest, current_request, set_request
 
 MAX_GROUP = 32  # writes of one transaction; a write waits for those before it
 GROUPS = 4  # under way at once, so that one that waits for a lock holds up few; SQLite has one writer anyway
@@ -30,7 +30,7 @@ class _Spoiled(Exception):
 class _Waiting:
     write: Write
     locks: frozenset[str]
-    request_id: str | None  # of the request, for its audit entries
+    request: ServedRequest | None  # for its audit entries
     done: "asyncio.Future[Written]"
     context: Context  # of the request: its trace goes on in the jobs that follow
     looks_again: bool = False  # when its turn comes: its condition matches something
@@ -53,7 +53,7 @@ class GroupedWrites:
         """What the write did, once it is committed; raises what it raises."""
         done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         locks = frozenset(write.locks)
-        self._waiting.append(_Waiting(write, locks, current_request_id(), done, copy_context()))
+        self._waiting.append(_Waiting(write, locks, current_request(), done, copy_context()))
         self._begin()
         return await done
 
@@ -128,7 +128,7 @@ async def _alone(unit: UnitOfWork, waiting: _Waiting) -> Written:
     names = await waiting.write.resolve(unit)
     if await unit.lock([*waiting.locks, *names]) and waiting.is_conditional and names:
         await hold(unit, [waiting.write])
-    set_request_id(waiting.request_id)
+    set_request(waiting.request)
     return await waiting.write.perform(unit)
 
 
@@ -151,7 +151,7 @@ async def _resolve(unit: UnitOfWork, group: Sequence[_Waiting]) -> dict[int, Fau
 
 async def _perform(unit: UnitOfWork, waiting: _Waiting) -> Outcome:
     before = unit.amount
-    set_request_id(waiting.request_id)
+    set_request(waiting.request)
     try:
         if waiting.looks_again:  # others of the group may have changed what it means
             await hold(unit, [waiting.write])

@@ -22,7 +22,10 @@ MAX_FORM_BYTES = 64 << 10  # a signed assertion and a long scope need a tenth of
 
 JWKS_AGE = "public, max-age=3600"  # less than a key is published before it signs
 
-_FAILED = AuditEntry(ANONYMOUS, Action.EXECUTE, "token", "client", outcome=Outcome.MINOR_FAILURE)
+
+def _failed() -> AuditEntry:
+    """Who cannot say who they are."""
+    return AuditEntry(ANONYMOUS, Action.EXECUTE, "token", "client", outcome=Outcome.MINOR_FAILURE)
 
 
 def build_router(services: Services, tokens: AccessTokens, issuer: Issuer) -> APIRouter:
@@ -35,7 +38,7 @@ def build_router(services: Services, tokens: AccessTokens, issuer: Issuer) -> AP
             tokens.forget(token_hash)
         if reply.is_refused_client:
             request.scope[FAILED_KEY] = True
-            await services.read_audit.record_retrieval(_FAILED)
+            await services.read_audit.record_retrieval(_failed())
         return _response(reply)
 
     @router.post("/auth/token")

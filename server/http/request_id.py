@@ -1,14 +1,16 @@
 """A name for every request: the client's `X-Request-Id` when it is harmless, else a new one.
 
-It stands in the answer, in every log line and in every audit entry of the request.
+It stands in the answer, in every log line and in every audit entry of the request; the address that the
+request came from in those entries.
 """
 
 import re
 import secrets
+from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.kernel.request import set_request_id
+from server.kernel.request import ServedRequest, set_request
 
 HEADER = b"x-request-id"
 _HARMLESS = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
@@ -26,7 +28,7 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         request_id = accepted_id(scope) or secrets.token_hex(16)
-        set_request_id(request_id)
+        set_request(ServedRequest(request_id, address_of(scope)))
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -35,6 +37,19 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, named)
+
+
+def address_of(scope: Scope) -> str | None:
+    """The IP address of who connected, or that a trusted proxy names (setting `trusted_proxies`); None: none.
+
+    An IPv4 address within IPv6 is that IPv4 address; a zone says nothing to others.
+    """
+    client = scope.get("client")
+    try:
+        address = ip_address(client[0].partition("%")[0] if client else "")
+    except ValueError:
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def accepted_id(scope: Scope) -> str | None:

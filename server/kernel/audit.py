@@ -4,12 +4,12 @@ Writes carry their entry in their own transaction (`UnitOfWork.audit`); reads go
 Entries name resources and patients by id only, never by demographics.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from server.kernel.access import Principal
-from server.kernel.request import current_request_id
+from server.kernel.request import current_address, current_request_id
 
 
 class Action(Enum):
@@ -43,6 +43,9 @@ class AuditEntry:
     patient_id: str | None = None
     outcome: Outcome = Outcome.SUCCESS
     occurrences: int = 1
+    # Of the request in which the entry is made, whoever writes it later.
+    request_id: str | None = field(default_factory=current_request_id, compare=False)
+    address: str | None = field(default_factory=current_address, compare=False)
 
     def as_row(self, recorded_us: int) -> dict[str, Any]:
         """The columns of `AuditRow`."""
@@ -58,6 +61,7 @@ class AuditEntry:
             "resource_type": self.resource_type,
             "resource_id": self.resource_id,
             "patient_id": self.patient_id,
-            "request_id": current_request_id(),
+            "request_id": self.request_id,
+            "address": self.address,
             "occurrences": self.occurrences,
         }

@@ -59,6 +59,7 @@ class TrailQuery:
     columns: list[OneOf] = field(default_factory=list)
     agents: list[frozenset[str]] = field(default_factory=list)  # one of these asked, or was asked through
     about: list[Sequence[About]] = field(default_factory=list)
+    addresses: list[Sequence[str]] = field(default_factory=list)  # beginnings: it came from one such
     newest_first: bool = True
 
 
@@ -92,6 +93,8 @@ def _conditions(query: TrailQuery) -> list[ColumnElement[bool]]:
     terms += [_one_of(each) for each in query.columns]
     terms += [or_(c.principal.in_(sorted(each)), c.client.in_(sorted(each))) for each in query.agents]
     terms += [or_(false(), *map(_is_about, about)) for about in query.about]
+    for beginnings in query.addresses:
+        terms.append(or_(false(), *(c.address.startswith(each, autoescape=True) for each in beginnings)))
     return terms
 
 

@@ -1,7 +1,7 @@
 """Audit of reads: durable before the first byte leaves, many requests per commit.
 
-Retrievals of the same study by the same principal, client and purpose are coalesced for `WINDOW_US`: the
-first is written at once, the later ones are counted and written as one entry when the window ends or the
+Retrievals of the same study by the same principal, client, purpose and address are coalesced for `WINDOW_US`:
+the first is written at once, the later ones are counted and written as one entry when the window ends or the
 server stops. With a purpose the token counts too: what was done in one emergency is told by its token.
 """
 
@@ -63,7 +63,7 @@ class ReadAudit:
         """Write one retrieval, or count it when the same one was written within the window."""
         who = entry.principal
         by = (who.id, who.client or "", who.purpose or "", who.token or "" if who.purpose else "")
-        key = (*by, entry.interaction, entry.resource_type, entry.resource_id or "")
+        key = (*by, entry.address or "", entry.interaction, entry.resource_type, entry.resource_id or "")
         window = self._windows.get(key)
         if window is not None and window.ends_us > self._clock():
             window.unwritten += 1
@@ -86,7 +86,7 @@ class ReadAudit:
         return len(ended)
 
     async def _write_counts(self, windows: list[_Window]) -> None:
-        entries = [replace(w.entry, occurrences=w.unwritten) for w in windows if w.unwritten]
+        entries = [replace(w.entry, occurrences=w.unwritten, request_id=None) for w in windows if w.unwritten]
         if entries:
             await self._database.record(entries)
 

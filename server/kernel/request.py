@@ -1,22 +1,44 @@
-"""Facts of the request being served: its identifier, for logs and audit; whether its body will be sent."""
+"""Facts of the request being served: identifier and address, for logs and audit; whether its body is sent."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 HEAD_KEY = "isthmus.head"  # in the ASGI scope of a HEAD that is served as GET
 
-_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+@dataclass(frozen=True, slots=True)
+class ServedRequest:
+    """A request, as logs and audit name it."""
+
+    id: str
+    address: str | None = None  # the IP address it came from; None: its transport has none
+
+
+_served: ContextVar[ServedRequest | None] = ContextVar("served", default=None)
+
+
+def current_request() -> ServedRequest | None:
+    """The request being served; None outside a request."""
+    return _served.get()
+
+
+def set_request(served: ServedRequest | None) -> None:
+    """Name the request that the current task serves."""
+    _served.set(served)
 
 
 def current_request_id() -> str | None:
     """The identifier of the request being served; None outside a request."""
-    return _request_id.get()
+    served = _served.get()
+    return None if served is None else served.id
 
 
-def set_request_id(request_id: str | None) -> None:
-    """Name the request that the current task serves."""
-    _request_id.set(request_id)
+def current_address() -> str | None:
+    """Where the request being served came from; None: from nowhere that is known."""
+    served = _served.get()
+    return None if served is None else served.address
 
 
 def is_head(scope: Mapping[str, Any]) -> bool:

@@ -77,6 +77,7 @@ class AuditRow(Row, table=True):
     client: str | None = None  # "client:…", through which the principal asked
     token: str | None = None  # the beginning of the hash of the access token
     purpose: str | None = None  # PurposeOfUse, a code of v3 ActReason
+    address: str | None = None  # the IP address that the request came from
 
 
 class PatientIdentity(Row, table=True):

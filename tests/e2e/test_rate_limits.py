@@ -8,11 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from server.app import build_app, build_services, close_services
 from server.auth.clients import Wanted, add_client
 from server.auth.tokens import issue_token
 from server.kernel.redis import RedisLink
+from server.kernel.rows import table_of
+from server.kernel.tables import AuditRow
 from server.serve import server_config
 from server.settings import Settings
 from tests.services.redis import RedisServer
@@ -112,6 +115,13 @@ async def test_address_behind_a_proxy_counts_when_the_proxy_is_trusted(
             for n in (1, 2)
         ]
         assert answers == [401, last]
+        t = table_of(AuditRow).c
+        async with http.services.database.read() as connection:
+            told = (
+                (await connection.execute(select(t.address).where(t.interaction == "denied"))).scalars().all()
+            )
+        known = {"203.0.113.1", "203.0.113.2"} if last == 401 else {"192.0.2.1"}
+        assert set(told) == known  # what audit says is what is counted
 
 
 async def test_servers_count_together_in_redis_and_alone_without(

@@ -81,6 +81,8 @@ def _participant(agent: Mapping[str, Any], source: str) -> str:
         "AlternativeUserID": agent.get("altId"),
         "UserName": agent.get("name"),
         "UserIsRequestor": "true" if agent["requestor"] else "false",
+        "NetworkAccessPointID": agent.get("network", {}).get("address"),
+        "NetworkAccessPointTypeCode": agent.get("network", {}).get("type"),
     }
     roles = (_coded("RoleIDCode", _code(each)) for each in agent["type"]["coding"])
     return _element("ActiveParticipant", attributes, *roles)

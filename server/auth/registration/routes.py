@@ -28,7 +28,12 @@ from server.kernel.faults import Fault
 from server.kernel.outbound_policy import OutboundPolicy
 from server.kernel.services import Services
 
-_FAILED = AuditEntry(ANONYMOUS, Action.EXECUTE, "client", "client", outcome=Outcome.MINOR_FAILURE)
+
+def _failed() -> AuditEntry:
+    """Who cannot say who they are."""
+    return AuditEntry(ANONYMOUS, Action.EXECUTE, "client", "client", outcome=Outcome.MINOR_FAILURE)
+
+
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -47,7 +52,7 @@ class Registrar:
             return Response(status_code=401, headers={"WWW-Authenticate": 'Bearer realm="isthmus"'})
         if isinstance(fault, InvalidToken):
             request.scope[FAILED_KEY] = True
-            await self.services.read_audit.record_retrieval(_FAILED)
+            await self.services.read_audit.record_retrieval(_failed())
             challenge = {"WWW-Authenticate": 'Bearer realm="isthmus", error="invalid_token"'}
             return _error("invalid_token", fault, 401, challenge)
         if isinstance(fault, AmbiguousToken):

@@ -19,6 +19,7 @@ from server.auth.users.roles import Role
 from server.kernel.access import Access, Context, Grant, Permission, Principal
 from server.kernel.audit import Action, AuditEntry, Outcome
 from server.kernel.clock import now_us
+from server.kernel.request import ServedRequest, set_request
 from server.kernel.services import Services
 from tests.asked_in_turn import asked_in_turn
 
@@ -94,6 +95,36 @@ def test_agents_of_a_users_act() -> None:
     assert client["who"]["identifier"]["value"] == client["altId"] == "client:app"
     assert not client["requestor"]
     assert not server["requestor"]
+
+
+def test_the_network_of_an_act() -> None:
+    """BALP 1.1: agent:client.network, an IP address (valueset-network-type 2)."""
+    for number, at in ((7, 1), (0, 0)):
+        agents = audit_event(
+            Entry(**{**acts("ada")[number].as_row(1), "address": "2001:db8::1"}, sequence=1)
+        )["agent"]
+        networks = [each.get("network") for each in agents]
+        assert networks.pop(at) == {"address": "2001:db8::1", "type": "2"}
+        assert set(networks) == {None}
+
+
+async def test_search_by_address(client: httpx.AsyncClient, services: Services) -> None:
+    """auditevent.html#search, address: a string, so it begins so; the trail has no case."""
+    for number, address in enumerate(("192.0.2.7", "192.0.2.70", "2001:db8::1", None)):
+        set_request(None if address is None else ServedRequest("r", address))
+        await services.database.record([AuditEntry(BOB, Action.READ, "read", "Patient", f"p{number}")])
+    set_request(None)
+    for query, names in (
+        ("address=192.0.2.7", ["p1", "p0"]),
+        ("address:exact=192.0.2.7", ["p0"]),
+        ("address=2001:DB8", ["p2"]),
+        ("address=192.0.2.70,2001", ["p2", "p1"]),
+        ("address=%25", []),
+        ("address=_92", []),
+    ):
+        told = await found(client, f"{query}&entity=Patient/p0,Patient/p1,Patient/p2,Patient/p3")
+        assert [each["entity"][0]["what"]["reference"][8:] for each in told] == names, query
+    assert (await client.get("/AuditEvent?address:contains=192")).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ children in order with how often each comes.
 
 import base64
 import re
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -194,6 +195,17 @@ def test_a_5_1_what_a_read_says() -> None:
         for each in message.iter("ParticipantObjectDetail")
     }
     assert details == {"token": b"0123456789ab"}
+
+
+def test_a_5_2_where_it_came_from() -> None:
+    """NetworkAccessPointID, of type 2 (IP address), of the participant that connected."""
+    message = parsed(replace(READ, address="192.0.2.7"))
+    check(message)
+    network = [
+        (each.get("NetworkAccessPointID"), each.get("NetworkAccessPointTypeCode"))
+        for each in message.iter("ActiveParticipant")
+    ]
+    assert network == [(None, None), ("192.0.2.7", "2"), (None, None)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Busy, Fault, NotFound
-from server.kernel.request import set_request_id
+from server.kernel.request import ServedRequest, set_request
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow, OutboxEvent
 
@@ -105,7 +105,7 @@ async def test_audit_names_the_request_of_each(database: Database) -> None:
     grouped = GroupedWrites(database)
 
     async def request(name: str) -> None:
-        set_request_id(f"request {name}")
+        set_request(ServedRequest(f"request {name}"))
         await grouped.carry_out(Announce(name))
 
     await asyncio.gather(*(request(str(number)) for number in range(4)))

@@ -10,6 +10,7 @@ from server.http.body_limit import BodyLimits
 from server.http.error_shield import ErrorShield, ResponseCut
 from server.http.floor import HttpFloor
 from server.http.hosts import host_name
+from server.http.request_id import address_of
 from server.http.security_headers import SecurityHeaders
 
 STUDY = "/dicom-web/studies/1.2.840.99999.4711"
@@ -166,3 +167,18 @@ async def test_error_after_the_start_cuts_the_answer(floor: HttpFloor) -> None:
 
 def test_no_prefix_means_elsewhere() -> None:
     assert BodyLimits({}, 7).of("/x") == 7
+
+
+def test_addresses_that_audit_keeps() -> None:
+    for client, address in (
+        (("192.0.2.1", 1), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 1), "192.0.2.1"),
+        (("2001:DB8:0::1", 1), "2001:db8::1"),
+        (("fe80::1%eth0", 1), "fe80::1"),
+        (("testclient", 1), None),
+        (("", 1), None),
+        (("192.0.2.1, 192.0.2.2", 1), None),
+        (None, None),
+    ):
+        assert address_of({"client": client}) == address, client
+    assert address_of({}) is None

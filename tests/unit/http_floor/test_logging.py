@@ -14,7 +14,7 @@ import structlog
 from server.http.memory import tune_allocator
 from server.kernel.faults import NotFound
 from server.kernel.logging import configure_logging
-from server.kernel.request import set_request_id
+from server.kernel.request import set_request
 
 
 class Logged:
@@ -41,7 +41,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Logged]:
     root.handlers[:] = before
     root.setLevel(level)
     structlog.reset_defaults()
-    set_request_id(None)
+    set_request(None)
 
 
 async def test_request_line_names_the_template_only(client: httpx.AsyncClient, logged: Logged) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert, select, text
@@ -9,6 +10,7 @@ from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.outbox import Event, consume
 from server.kernel.read_audit import AuditUnavailable, ReadAudit
+from server.kernel.request import ServedRequest, set_request
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow, OutboxEvent, PatientIdentity
 
@@ -118,6 +120,42 @@ async def test_retrievals_are_coalesced_with_counts(database: Database) -> None:
     async with database.read() as connection:
         rows = (await connection.execute(select(table_of(AuditRow).c.occurrences))).scalars().all()
     assert rows == [1, 4, 1]
+
+
+async def test_reads_of_one_commit_are_each_of_their_request(database: Database) -> None:
+    """Whoever writes them: one writer takes along what others wait for."""
+    audit = ReadAudit(database)
+
+    async def read(number: int) -> None:
+        set_request(ServedRequest(f"r{number}", f"192.0.2.{number}"))
+        await audit.record(AuditEntry(Principal(f"client:{number}", "A"), Action.READ, "read", "Patient"))
+
+    await asyncio.gather(*(asyncio.create_task(read(number)) for number in range(5)))
+    t = table_of(AuditRow).c
+    async with database.read() as connection:
+        rows = (await connection.execute(select(t.principal, t.request_id, t.address))).all()
+    assert {tuple(row) for row in rows} == {(f"client:{n}", f"r{n}", f"192.0.2.{n}") for n in range(5)}
+
+
+async def test_retrievals_from_two_places_are_told_apart(database: Database) -> None:
+    now = 0
+    audit = ReadAudit(database, clock=lambda: now)
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.2"):
+        set_request(ServedRequest(f"r {address}", address))
+        await audit.record_retrieval(replace(ENTRY, address=address, request_id="r"))
+    set_request(None)
+    now = 61_000_000
+    await audit.close_ended()
+    t = table_of(AuditRow).c
+    async with database.read() as connection:
+        rows = (
+            await connection.execute(select(t.address, t.request_id, t.occurrences).order_by(t.sequence))
+        ).all()
+    assert [tuple(row) for row in rows] == [
+        ("192.0.2.1", "r", 1),
+        ("192.0.2.2", "r", 1),
+        ("192.0.2.2", None, 1),  # counts are of no one request
+    ]
 
 
 async def test_retrievals_of_two_emergencies_are_told_apart(database: Database) -> None:
