@@ -15,7 +15,8 @@ import server.workflows.deletion.routes
 from dicomweb.tables import Study
 from fhir.interactions.authored import put_resource
 from fhir.interactions.read import read_resource
-from server.kernel.access import Access, Context, Criteria, Grant
+from server.kernel.access import Access, Context, Criteria, Denials, Grant
+from server.kernel.clock import now_us
 from server.kernel.database import UnitOfWork
 from server.kernel.derived_ids import DerivedId
 from server.kernel.rows import table_of
@@ -34,6 +35,7 @@ from tests.conformance.ps3_18.kit import (
     place,
 )
 from tests.conformance.ps3_18.test_isolation import INSTANCE, RETRIEVALS, SEARCHES, STUDY, url
+from tests.services.consents import consent
 from tests.services.routers import add_router
 
 CT, MR, MIXED, OTHERS_CT, LATE, OTHERS_MR = (place(number) for number in range(1, 7))
@@ -140,7 +142,9 @@ WADO = "/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={in
 ZIP = {"Accept": "application/zip"}
 
 
-async def test_every_representation(client: httpx.AsyncClient, services: Services) -> None:
+async def test_every_representation(
+    client: httpx.AsyncClient, services: Services, accesses: dict[str, Access]
+) -> None:
     """What does not match answers as what is not there, also before the record tells of it."""
     patient = {"Authorization": "Bearer patient"}
     for template, headers in (*((each, {}) for each in SHOWN), (STUDY, ZIP), (WADO, {})):
@@ -155,7 +159,27 @@ async def test_every_representation(client: httpx.AsyncClient, services: Service
         asked = {"StudyInstanceUID": MR.study}
         answer = await client.get(url(template, MR), params=asked, headers=patient)
         assert (answer.status_code, answer.content) == (200, b"[]"), template
+    await what_the_patient_denies_is_closed(client, services, accesses)
     await what_the_record_says_decides(client, services, patient)
+
+
+async def what_the_patient_denies_is_closed(
+    client: httpx.AsyncClient, services: Services, accesses: dict[str, Access]
+) -> None:
+    """Beside the criteria, by the same kept statements."""
+    own = accesses["patient"]
+    (patient,) = own.patient_ids or ()
+    denies = consent(patient, base="OPTOUT") | {"id": "denies"}
+    for is_open in (True, False):
+        denials = Denials(frozenset(), frozenset({"access"}), now_us())
+        accesses["denied"] = replace(own, denials=denials)
+        denied = {"Authorization": "Bearer denied"}
+        found = await client.get("/dicom-web/studies", params={"count": "true"}, headers=denied)
+        assert found.headers["X-Total-Count"] == ("2" if is_open else "0")
+        for template in SHOWN:
+            answer = await client.get(url(template, CT), headers=denied)
+            assert answer.status_code == (200 if is_open else 404), template
+        await services.database.transact(lambda unit: put_resource(unit, denies, PROJECTION))
 
 
 async def what_the_record_says_decides(
