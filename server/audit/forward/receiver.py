@@ -39,14 +39,9 @@ class Receiver:
         """
         try:
             self._deliver(batch)
-        except (
-            OSError,
-            ValueError,
-            TlsNotUsable,
-        ) as problem:  # ssl.SSLError and socket.gaierror are OSErrors
-            raise ReceiverUnavailable(
-                f"The audit trail is not forwarded: {_described(problem)}."
-            ) from problem
+        except (OSError, ValueError, TlsNotUsable) as problem:  # errors of ssl and of names are OSErrors
+            told = f"The audit trail is not forwarded: {_described(problem)}."
+            raise ReceiverUnavailable(told) from problem
         finally:
             self._socket = None
 
