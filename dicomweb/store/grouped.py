@@ -8,7 +8,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +22,7 @@ from server.kernel.access import Principal, Reach
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Busy
 from server.kernel.object_removal import Reason, note_removals
+from server.kernel.request import ServedRequest, current_request, set_request
 from server.kernel.site import Site
 
 COLLISION_ATTEMPTS = 5  # runs of a transaction that met another one claiming the same UIDs
@@ -36,6 +37,7 @@ class Order:
     reach: Reach
     stored: Sequence[StoredInstance]
     settled: Sequence[InstanceResult]  # of the batch's other instances; audited with these
+    request: ServedRequest | None = field(default_factory=current_request)  # for its audit entries
 
 
 @dataclass(slots=True)
@@ -145,6 +147,7 @@ def _index_all(
                 results[at] = [next(indexed) for _ in orders[at].stored]
         for at, order in enumerate(orders):
             await _note_deleted(unit, order.stored, results[at])
+            set_request(order.request)
             for entry in audit_entries(order.principal, [*order.settled, *results[at]]):
                 unit.audit(entry)
         return [results[at] for at in range(len(orders))]

@@ -14,6 +14,7 @@ from dicomweb.store.index import index_instances
 from dicomweb.store.instances import InstanceResult, StoredInstance, prepare_instance
 from dicomweb.tables import Instance, Study
 from server.kernel.access import EVERYONE, Principal, Reach
+from server.kernel.request import ServedRequest, set_request
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow
@@ -42,6 +43,18 @@ async def test_those_that_wait_are_one_transaction(services: Services) -> None:
     instants = {row.created_us for row in await rows(services, Study)}
     assert len(instants) <= (2 if services.database.is_sqlite else 1 + grouped.GROUPS)
     assert len(await rows(services, AuditRow)) == 8
+
+
+async def test_each_is_audited_as_of_its_own_request(services: Services) -> None:
+    index = GroupedIndex(services.database, services.site)
+    orders = []
+    for study in (1, 2, 3):
+        set_request(ServedRequest(f"r{study}", f"192.0.2.{study}"))
+        orders.append(await order(services, study))
+    set_request(None)
+    await asyncio.gather(*(index.index(each) for each in orders))
+    told = {(row.resource_id, row.request_id, row.address) for row in await rows(services, AuditRow)}
+    assert told == {(place(s).study, f"r{s}", f"192.0.2.{s}") for s in (1, 2, 3)}
 
 
 async def test_each_within_its_own_reach(services: Services) -> None:
