@@ -10,6 +10,7 @@ from dicomweb.tables import Instance, Study
 from server.kernel.access import Access, Context, Grant
 from server.kernel.patient_merge import record_merge
 from server.kernel.services import Services
+from server.kernel.tables import AuditRow
 from tests.conformance.ps3_18.kit import ALL, Injected, build_app, confined_to, ct_file, place
 from tests.conformance.ps3_18.test_10_5_store import (
     FAILED,
@@ -91,6 +92,10 @@ async def test_confined_writer_stores_nothing_of_others(
         before = await count(services, Instance)
         await refuses_alike(client, patient)
         assert await count(services, Instance) == before
+        refused = [row for row in await rows(services, AuditRow) if row.outcome == "8"]
+        told = [why for *_, why in (*REFUSED, *REFUSED[:8])].count(NOT_MINE)
+        assert sum(row.occurrences for row in refused) == told
+        assert {row.patient_id for row in refused} == {None}  # nothing is told of whose it is
         welcome = await post(client, *WELCOME, **patient)
         assert (welcome.status_code, len(items(welcome, REFERENCED))) == (200, len(WELCOME))
         assert await count(services, Instance) == before + len(WELCOME) - 1

@@ -34,7 +34,6 @@ from tests.conformance.ps3_18.kit import (
     MULTIPART,
     Place,
     as_file,
-    confined_to,
     ct_file,
     ct_slice,
     granted,
@@ -356,29 +355,6 @@ async def test_no_grant_to_create(client: httpx.AsyncClient, accesses: dict[str,
     accesses["reader"] = granted("ImagingStudy", "rs")
     response = await post(client, ct_file(), Authorization="Bearer reader")
     assert response.status_code == 403
-
-
-async def test_patient_token_stores_for_its_own_patient_only(
-    client: httpx.AsyncClient, accesses: dict[str, Access], services: Services
-) -> None:
-    await post(client, ct_file(), ct_file(place(2), PatientID="P2"))
-    mine, other = sorted(await rows(services, Study), key=lambda row: row.patient_value)
-    accesses["patient"] = confined_to(mine.patient_id)
-    files = {
-        "own study": ct_file(place(1, instance=2)),
-        "own new study": ct_file(place(3)),
-        "another's study": ct_file(place(2, instance=2), PatientID="P2"),
-        "another's new study": ct_file(place(4), PatientID="P2"),
-        "nobody's": ct_file(place(5), PatientID=None),
-        "a new patient's": ct_file(place(6), PatientID="P6"),
-    }
-    response = await post(client, *files.values(), Authorization="Bearer patient")
-    assert len(items(response, REFERENCED)) == 2
-    assert [reason(item) for item in items(response, FAILED)] == [StoreFailure.NOT_AUTHORIZED] * 4
-    assert await count(services, Study) == 3
-    entries = [row for row in await rows(services, AuditRow) if row.outcome == "8"]
-    assert sum(row.occurrences for row in entries) == 4
-    assert other.patient_id not in {row.patient_id for row in entries}
 
 
 async def test_large_parts_are_spooled_and_stored(

@@ -123,9 +123,13 @@ async def test_search_for_anothers(
         assert response.headers["X-Total-Count"] == total
 
 
-@pytest.mark.parametrize("template", sorted(path for _, path in STORES))
-async def test_store(patient: httpx.AsyncClient, template: str) -> None:
-    for where, patient_id in ((OTHERS, "P2"), (NOBODYS, None), (CONFLICT, "P1")):
+async def test_store(patient: httpx.AsyncClient) -> None:
+    """What else a confined writer may try: `test_10_5_confined.py`."""
+    for template, where, patient_id in (
+        (template, *case)
+        for _, template in sorted(STORES)
+        for case in ((OTHERS, "P2"), (NOBODYS, None), (CONFLICT, "P1"))
+    ):
         another = place(int(where.study[-1]), instance=2)
         body = multipart(ct_file(another, PatientID=patient_id))
         response = await patient.post(url(template, where), content=body, headers={"Content-Type": MULTIPART})
