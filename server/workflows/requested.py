@@ -14,6 +14,8 @@ from sqlalchemy import RowMapping, select
 from ai_engine.manifest import Manifest
 from ai_engine.routing import NotWanted, SeriesSummary, route
 from ai_engine.tables import ModelVersion
+from dicomweb.reach import within_reach
+from dicomweb.tables import Study
 from dicomweb.worklist.outside.engine import Assignment, InputReference
 from dicomweb.worklist.workitem import SeriesReference
 from server.kernel.access import Reach
@@ -21,11 +23,11 @@ from server.kernel.database import Database
 from server.kernel.faults import Fault
 from server.kernel.rows import table_of
 from server.workflows.models import LIVE
-from server.workflows.study_summary import read_instances, read_state, summarise
+from server.workflows.study_summary import read_instances, summarise
 
 MAX_NAMES = 10  # of models that one workitem may give; the first that is known counts
 
-_MODEL = table_of(ModelVersion)
+_MODEL, _STUDY = table_of(ModelVersion), table_of(Study).c
 
 
 class ModelUnknown(Fault):
@@ -77,9 +79,9 @@ class RegisteredModels:
         if len(studies) != 1:
             raise InputNotUsable("InputInformationSequence must name one study for a model of this server.")
         study = studies.pop()
+        reached = select(_STUDY.id).where(_STUDY.study_instance_uid == study, within_reach(reach))
         async with self.database.read() as connection:
-            state = await read_state(connection, study)
-            if state is None or not reach.includes(state.patient_id):
+            if (await connection.execute(reached)).first() is None:
                 raise InputNotUsable("The study in InputInformationSequence is not stored here.")
             rows = await read_instances(connection, study)
         summaries = await asyncio.to_thread(summarise, rows)

@@ -5,6 +5,7 @@ Mounted under the DICOMweb root. Access is that of the FHIR Task: `c` to create,
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
@@ -84,7 +85,8 @@ def build_router(services: Services, engine: Engine) -> APIRouter:
 
 async def _create(services: Services, engine: Engine, request: Request) -> Response:
     access = access_of(request.scope)
-    reach = access.reach("Task", Permission.CREATE)
+    # The studies that it names are there already: to see them may be denied.
+    reach = replace(access.reach("Task", Permission.CREATE), denials=access.denials)
     uid, data_set, complete = await _data_set(request, partial(_new, request))
     assignment = await _assignment(engine, complete, reach)
     new = NewFromOutside(uid, complete, assignment, access.principal, reach)

@@ -1,13 +1,14 @@
 """Whose a workitem from outside is (DESIGN §5): the patient of the stored studies it names, else its own.
 
 Who is confined to patients names only stored studies of theirs: what is not stored and what is another's are
-refused in the same words.
+refused in the same words. To anybody, a study whose patient denies it is as if it were not stored.
 """
 
 from collections.abc import Sequence
 
 from sqlalchemy import select
 
+from dicomweb.reach import within_reach
 from dicomweb.store.identity import demographics, patient_identifier
 from dicomweb.tables import Study
 from dicomweb.worklist.dicom_json import DicomJson
@@ -43,7 +44,8 @@ async def patient_of(
     if len(studies) > MAX_STUDIES:
         raise TooManyStudies(f"A workitem names at most {MAX_STUDIES} studies.")
     c = _STUDY.c
-    query = select(c.study_instance_uid, c.patient_id).where(c.study_instance_uid.in_(studies))
+    named = c.study_instance_uid.in_(studies)
+    query = select(c.study_instance_uid, c.patient_id).where(named, within_reach(reach))
     stored = {row.study_instance_uid: row.patient_id for row in (await unit.execute(query)).all()}
     identifier = patient_identifier(data_set, site)
     link = await link_patient(unit, identifier, demographics(data_set), create=False)

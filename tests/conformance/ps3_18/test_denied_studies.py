@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from pydicom.uid import CTImageStorage
+from sqlalchemy import insert, select
 
+from ai_engine.tables import ModelVersion
 from dicomweb.tables import Study
 from fhir.interactions.authored import put_resource
 from fhir.interactions.read import read_resource
@@ -16,8 +18,20 @@ from server.kernel.clock import now_us
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.workflows.models import LIVE
 from server.workflows.projection import PROJECTION, imaging_study_id_of, project_study
-from tests.conformance.ps3_18.kit import EVERYTHING, MULTIPART, Injected, build_app, ct_file, multipart, place
+from server.workflows.requested import RegisteredModels
+from tests.conformance.ps3_18.kit import (
+    EVERYTHING,
+    MULTIPART,
+    Injected,
+    Place,
+    build_app,
+    ct_file,
+    multipart,
+    place,
+)
+from tests.conformance.ps3_18.worklist import MODEL, Ups, build_worklist_app, code, input_of, workitem
 from tests.services.consents import consent, label, provision
 
 PLAIN, RESTRICTED, OTHERS = place(1), place(2), place(3)
@@ -38,7 +52,19 @@ async def client(services: Services, accesses: dict[str, Access]) -> AsyncIterat
         yield made
 
 
-async def test_studies_that_are_denied(client: httpx.AsyncClient, services: Services) -> None:
+@pytest.fixture
+async def ups(services: Services, accesses: dict[str, Access]) -> AsyncIterator[Ups]:
+    """The worklist with the engine of this server, whose one model takes what it is given."""
+    model = {"name": MODEL, "version": "1", "digest": "", "path": "", "manifest": "{}", "stage": LIVE}
+    row = model | {"registered_us": 1}
+    await services.database.transact(lambda unit: unit.execute(insert(table_of(ModelVersion)), [row]))
+    engine = RegisteredModels(services.database)
+    transport = httpx.ASGITransport(build_worklist_app(services, accesses, engine))
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver", headers=HEADERS) as made:
+        yield Ups(made)
+
+
+async def test_studies_that_are_denied(client: httpx.AsyncClient, services: Services, ups: Ups) -> None:
     async with services.database.read() as connection:
         c = table_of(Study).c
         query = select(c.patient_id).where(c.study_instance_uid == PLAIN.study)
@@ -90,3 +116,21 @@ async def test_studies_that_are_denied(client: httpx.AsyncClient, services: Serv
         for where in LETTERS.values():
             answer = await client.get(f"/dicom-web/studies/{where.study}/metadata")
             assert answer.status_code == (200 if where.study in seen else 404)
+        await _asked_of_a_workitem(ups, is_open="r" in expected)
+
+
+async def _asked_of_a_workitem(ups: Ups, *, is_open: bool) -> None:
+    """A workitem that names a denied study learns no more of it than of one that is not stored."""
+
+    async def answers(where: Place, *, for_engine: bool) -> tuple[int, str]:
+        named = input_of(where.study, where.series, (CTImageStorage, where.instance))
+        station = {"ScheduledStationNameCodeSequence": code(MODEL, "99ISTHMUS")} if for_engine else {}
+        sent = workitem(InputInformationSequence=named, PatientID="of nobody", **station)
+        answer = await ups.create(sent, uid=None)
+        return answer.status_code, answer.text
+
+    for for_engine in (True, False):
+        told = await answers(RESTRICTED, for_engine=for_engine)
+        absent = await answers(place(9), for_engine=for_engine)
+        assert absent[0] == (400 if for_engine else 201)
+        assert (told != absent) is is_open

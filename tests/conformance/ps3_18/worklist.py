@@ -13,7 +13,7 @@ from dicomweb.routes import fault_response
 from dicomweb.wire.dictionary import key_of
 from dicomweb.worklist.codes import Code
 from dicomweb.worklist.dicom_json import attribute, coded, item
-from dicomweb.worklist.outside.engine import Assignment, InputReference, as_series
+from dicomweb.worklist.outside.engine import Assignment, Engine, InputReference, as_series
 from dicomweb.worklist.outside.requirements import PRESENT
 from server.kernel.access import Access, Reach
 from server.kernel.faults import Fault
@@ -163,12 +163,14 @@ class OneModel:
         return Assignment(MODEL, "1.0.0", as_series(references) if is_ready else ())
 
 
-def build_worklist_app(services: Services, accesses: dict[str, Access] | None = None) -> Injected:
+def build_worklist_app(
+    services: Services, accesses: dict[str, Access] | None = None, engine: Engine | None = None
+) -> Injected:
     """The worklist at its place; a bearer token names an Access."""
     app = FastAPI()
     for router in (
         dicomweb.worklist.routes.build_router(services),
-        dicomweb.worklist.outside.routes.build_router(services, OneModel()),
+        dicomweb.worklist.outside.routes.build_router(services, engine or OneModel()),
     ):
         add_router(app, router, "/dicom-web")
 
