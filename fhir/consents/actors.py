@@ -15,17 +15,22 @@ from fhir.tables import SearchReference, SearchToken
 from server.kernel.rows import table_of
 
 ROLE, PRACTITIONER, ORGANIZATION = "PractitionerRole", "Practitioner", "Organization"
-MAX_ROLES = 100  # of one person
+MAX_ROLES = 1_000  # of one person; who has more cannot be compared with every Consent
 _REFERENCE, _TOKEN = table_of(SearchReference), table_of(SearchToken)
 
 
-async def actors_of(connection: AsyncConnection, fhir_user: str) -> frozenset[str]:
-    """The references for a user of this fhirUser, relative; roles that are not active count for nothing."""
+async def actors_of(connection: AsyncConnection, fhir_user: str) -> frozenset[str] | None:
+    """The references for a user of this fhirUser, relative; roles that are not active count for nothing.
+
+    None: the roles are more than `MAX_ROLES`.
+    """
     kind, _, resource_id = fhir_user.partition("/")
     if kind not in (PRACTITIONER, ROLE):
         return frozenset({fhir_user})
     found = {fhir_user}
     roles = (await connection.execute(_select_roles(kind, resource_id))).all()
+    if len(roles) > MAX_ROLES:
+        return None
     found |= {f"{ROLE}/{row.id}" for row in roles}
     rids = [row.rid for row in roles]
     codes = ("organization",) if kind == PRACTITIONER else ("organization", "practitioner")
@@ -38,7 +43,7 @@ def _select_roles(kind: str, resource_id: str) -> Select[Any]:
     t = _TOKEN.c
     inactive = select(t.rid).where(t.rid == R.c.rid, t.param == _number("active"), t.code == "false")
     live = (R.c.type == ROLE, R.c.deleted == false(), ~inactive.correlate(R).exists())
-    rows = select(R.c.rid, R.c.id).where(*live).order_by(R.c.rid).limit(MAX_ROLES)
+    rows = select(R.c.rid, R.c.id).where(*live).order_by(R.c.rid).limit(MAX_ROLES + 1)
     if kind == ROLE:
         return rows.where(R.c.id == resource_id)
     c = _REFERENCE.c

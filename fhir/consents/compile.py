@@ -12,6 +12,7 @@ from typing import Any
 from fhir.consents.rule import (
     ACCESS,
     EVERYTHING,
+    ONE_LABEL,
     Conditions,
     Unenforced,
     conditions_of,
@@ -112,6 +113,8 @@ class _Compiler:
             rule = self._deny(whole)
         elif provision.get("type") != PERMIT:
             self.reasons.append((f"{element}.type", "It neither permits nor denies."))
+        elif len(exception.labels or "") > 1:  # who is of one of them would be let go
+            self.reasons.append((f"{element}.securityLabel", ONE_LABEL))
         elif above[0] is not None:
             above[0].exceptions.append(exception)
         self._below(provision, element, whole, (rule, EVERYTHING))

@@ -26,6 +26,7 @@ RECIPIENTS = frozenset({"IRCP", "NOT", "PRCP", "REFB", "REFT", "TRC"})
 ACTORS = frozenset({
     "Device", "Organization", "Patient", "Practitioner", "PractitionerRole", "RelatedPerson",
 })  # fmt: skip
+ONE_LABEL = "Of a permit one label is enforced."  # also of one above it
 UNREAD = ("purpose", "code", "dataPeriod", "data")  # elements that narrow a provision and are not enforced
 
 
@@ -104,7 +105,9 @@ def conditions_of(provision: Json, element: str, around: Surroundings) -> Condit
     for name in UNREAD:
         if name in provision:
             raise Unenforced(f"{element}.{name}", "This condition is not enforced.")
-    starts_us, ends_us = _period(provision.get("period", {}), f"{element}.period", around)
+    starts_us, ends_us = EARLIEST_US, LATEST_US
+    if "period" in provision:
+        starts_us, ends_us = _period(provision["period"], f"{element}.period", around)
     return Conditions(
         _actions(provision.get("action", ()), f"{element}.action"),
         _actors(provision.get("actor", ()), f"{element}.actor", around),
@@ -116,11 +119,17 @@ def conditions_of(provision: Json, element: str, around: Surroundings) -> Condit
 
 
 def _period(period: Mapping[str, str], element: str, around: Surroundings) -> tuple[int, int]:
-    """From the begin of the first to the end of the last day, or whatever the dates are precise to."""
+    """From the begin of the first to the end of the last day, or whatever the dates are precise to.
+
+    A date may be there by an extension alone, which says why it has no value: it is no open end.
+    """
+    if any(f"_{name}" in period and name not in period for name in ("start", "end")):
+        raise Unenforced(element, "The period has a date without a value.")
     start, end = (
         parse_date(period[name], around.zone) if name in period else None for name in ("start", "end")
     )
-    if any(name in period and found is None for name, found in (("start", start), ("end", end))):
+    unread = any(name in period and found is None for name, found in (("start", start), ("end", end)))
+    if unread or (start is None and end is None):
         raise Unenforced(element, "The period cannot be read.")
     return start.low_us if start else EARLIEST_US, end.high_us if end else LATEST_US
 
@@ -172,7 +181,7 @@ def _types(classes: Sequence[Json], element: str) -> frozenset[str] | None:
 def _labels(provision: Json, element: str) -> frozenset[Label] | None:
     labels = provision.get("securityLabel", ())
     if len(labels) > 1 and provision.get("type") == "permit":
-        raise Unenforced(element, "Of a permit one label is enforced.")
+        raise Unenforced(element, ONE_LABEL)
     return frozenset(_label(each, f"{element}[{at}]") for at, each in enumerate(labels)) or None
 
 

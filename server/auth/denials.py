@@ -31,13 +31,19 @@ class Caller:
 async def bounded_by_denials(
     connection: AsyncConnection, access: Access, caller: Caller, at_us: int
 ) -> Access:
-    """The access with what patients deny to this caller."""
+    """The access with what patients deny to this caller.
+
+    To whom more may be denied than is looked for, everything is.
+    """
     if not await any_denial(connection):
         return access
     actors: Collection[str] = {caller.represents} if caller.represents else set()
     own: frozenset[str] = frozenset()
     if caller.fhir_user is not None:
-        actors = {*actors, *await actors_of(connection, caller.fhir_user)}
+        named = await actors_of(connection, caller.fhir_user)
+        if named is None:
+            return replace(access, grants=(), patient_ids=frozenset(), is_confined=True)
+        actors = {*actors, *named}
         if caller.fhir_user.startswith(_PATIENT):
             own = await patients_opened_by(connection, caller.fhir_user.removeprefix(_PATIENT))
     acts = {ACCESS, DISCLOSE} if caller.discloses else {ACCESS}

@@ -56,6 +56,12 @@ def permit(*below: Any, **conditions: Any) -> dict[str, Any]:
         ("Consent.provision.actor[0].reference", consent("p", deny(actor="Group/g"))),
         ("Consent.provision.actor[0].reference", consent("p", deny(actor=[NOWHERE]))),
         ("Consent.provision.period", consent("p", deny(period={"start": "2020-02-30"}))),
+        ("Consent.provision.period", consent("p", deny(period={"start": "2020", "_end": {"id": "x"}}))),
+        ("Consent.provision.period", consent("p", deny(period={"extension": [{"url": "urn:x"}]}))),
+        (
+            "Consent.provision.provision[0].securityLabel",
+            consent("p", provision(None, permit(actor=ADA), label="R V"), base="OPTOUT"),
+        ),
         ("Consent.provision.provision[0].type", consent("p", deny(provision(types="Task")))),
         (
             "Consent.provision.provision[0].actor",

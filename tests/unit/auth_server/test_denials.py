@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, text
 
+from fhir.consents import actors
 from fhir.interactions.authored import put_resource
 from fhir.interactions.door import Door
 from fhir.interactions.enforce import enforce_outstanding
@@ -17,7 +18,7 @@ from server.auth.tokens import AccessTokens, TokenRequest, issue_token, new_toke
 from server.auth.users.roles import Role
 from server.kernel.access import Access, Principal, system_access
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import NotFound
+from server.kernel.faults import Forbidden, NotFound
 from server.kernel.patient_merge import end_merge, record_merge
 from server.kernel.rows import table_of
 from server.kernel.services import Services
@@ -119,11 +120,16 @@ async def test_to_whom_denials_apply(ward: Ward) -> None:
         assert await ward.who_sees() == expected, said
 
 
-async def test_emergencies_no_tokens_and_earlier_releases(ward: Ward) -> None:
+async def test_emergencies_no_tokens_and_earlier_releases(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await _an_emergency_is_about_its_patient_only(ward)
     await _without_a_token_and_by_subscription(ward)
     await _consents_of_an_earlier_release_are_read(ward)
     await _what_a_client_may_represent(ward)
+    with monkeypatch.context() as patched:
+        patched.setattr(actors, "MAX_ROLES", 0)
+        await _who_has_too_many_roles(ward)
 
 
 async def _an_emergency_is_about_its_patient_only(ward: Ward) -> None:
@@ -189,6 +195,21 @@ async def _consents_of_an_earlier_release_are_read(ward: Ward) -> None:
     assert await ward.who_sees() == EVERYBODY
     assert [await enforce_outstanding(ward.services) for _ in "ab"] == [2, 0]
     assert await ward.who_sees() == {"glass", "patient"}
+
+
+async def _who_has_too_many_roles(ward: Ward) -> None:
+    """More may be denied to them than is looked for."""
+    ward.tokens.forget_all()
+    await ward.deny(provision=provision("deny", actor="Practitioner/nobody"))
+    access = await ward.tokens.access_of(ward.said["ada"])
+    assert access is not None
+    assert access.reach_of_record().patient_ids == frozenset()
+    with pytest.raises(Forbidden):
+        await ward.sees(access)
+    assert await ward.tokens.access_of(ward.said["bob"]) is not None
+    for name in ("c", "of-q"):
+        await ward.put(consent("p", status="inactive") | {"id": name})
+    assert await ward.who_sees() == EVERYBODY
 
 
 async def _what_a_client_may_represent(ward: Ward) -> None:
