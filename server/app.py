@@ -249,7 +249,8 @@ def _authorization(
                 services=services,
                 patients=patients,
                 tokens=tokens,
-                pressure=Pressure(limiter, settings.logins_begun_per_minute),
+                begun=Pressure(limiter, "logins begun", settings.logins_begun_per_minute),
+                tried=Pressure(limiter, "passwords tried", settings.failed_logins_per_minute),
                 elsewhere=elsewhere,
             )
         ),

@@ -90,7 +90,7 @@ class Authentication:
 
     async def _refuse(self, fault: Fault, prefix: str, scope: Scope, receive: Receive, send: Send) -> None:
         if isinstance(fault, InvalidToken | AmbiguousToken):
-            scope[FAILED_KEY] = True
+            scope[FAILED_KEY] = isinstance(fault, InvalidToken)
             fault = await self._audited(fault, _denial(ANONYMOUS, prefix))
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "unauthenticated"})

@@ -96,7 +96,7 @@ class LoginFailure(Row, table=True):
 
     name_hash: str = Field(
         primary_key=True
-    )  # SHA-256 of the folded name: it may be a password in the wrong field
+    )  # SHA-256 of the folded name, alone or with where it was typed: it may be a password in the wrong field
     failures: int  # in a row
     last_us: int = Field(sa_type=BigInteger, index=True)
     locked_until_us: int = Field(sa_type=BigInteger)

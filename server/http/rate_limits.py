@@ -2,7 +2,8 @@
 
 Middleware of two places: `FailureLimit` stands before authentication, which tells it of each failure by
 `FAILED_KEY`; `RequestLimit` stands behind, where it is known who asks. A client's address is the one that
-connected, or the one that a trusted proxy names (setting `trusted_proxies`).
+connected, or the one that a trusted proxy names (setting `trusted_proxies`). How often passwords are tried is
+limited where they are: `server/auth/authorize/pressure.py`.
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from server.kernel.access import ACCESS_KEY, FAILED_KEY, Access
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.metrics import counter
 from server.kernel.rate_limit import Rate, RateLimiter
+from server.kernel.request import origin_of
 
 BURST_S = 10  # a principal may ask for so many seconds' share at once
-CREDENTIALS = "/auth/"  # where secrets are tried: an address with too many failures is not even heard
 
 _LIMITED = counter("isthmus_http_limited", "Requests answered 429.", ("limit",))
 
@@ -88,8 +89,9 @@ class RequestLimit:
 class FailureLimit:
     """Pure ASGI middleware: so many failed authentications from one address.
 
-    A failure over the limit is answered 429. A request with a good token is never held up: addresses are
-    shared by the clients behind one router.
+    A failure over the limit is answered 429. Whoever authenticates rightly is never held up: a whole hospital
+    may share an address, with a broken client in it, or a web page that makes browsers fail. Tokens and
+    secrets have 256 random bits, so nothing is lost by looking at one more.
     """
 
     def __init__(self, app: ASGIApp, limit: Limit) -> None:
@@ -101,19 +103,12 @@ class FailureLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        address = client_address(scope)
-        limiter, rate = self._limit.limiter, self._limit.rate
-        if scope["path"].startswith(CREDENTIALS):
-            wait_s = await limiter.wait_s(rate, address)
-            if wait_s > 0:
-                await self._limit.refusal(scope, wait_s)(scope, receive, send)
-                return
         replaced = False
 
         async def counting(message: Message) -> None:
             nonlocal replaced
             if message["type"] == "http.response.start" and scope.get(FAILED_KEY):
-                wait_s = await limiter.take(rate, address)
+                wait_s = await self._limit.limiter.take(self._limit.rate, origin_of(scope))
                 replaced = wait_s > 0
                 if replaced:
                     await self._limit.refusal(scope, wait_s)(scope, receive, send)
@@ -121,9 +116,3 @@ class FailureLimit:
                 await send(message)
 
         await self._app(scope, receive, counting)
-
-
-def client_address(scope: Scope) -> str:
-    """The address a request came from; "" where the transport has none."""
-    client = scope.get("client")
-    return client[0] if client else ""

@@ -36,8 +36,8 @@ class RateLimiter(Protocol):
     async def take(self, rate: Rate, key: str) -> float:
         """Take one; 0: it may be taken, else nothing was and it may be in so many seconds. Never fails."""
 
-    async def wait_s(self, rate: Rate, key: str) -> float:
-        """What `take` would answer, without taking."""
+    async def give_back(self, rate: Rate, key: str) -> None:
+        """Take one back, which turned out not to count. Never fails."""
 
 
 class LocalRateLimiter:
@@ -57,9 +57,9 @@ class LocalRateLimiter:
             self._arrival.popitem(last=False)
         return 0.0
 
-    async def wait_s(self, rate: Rate, key: str) -> float:
-        now = time.monotonic()
-        return max(0.0, self._next_arrival(rate, key, now) - rate.tolerance_s - now)
+    async def give_back(self, rate: Rate, key: str) -> None:
+        if (arrival := self._arrival.get((rate.name, key))) is not None:
+            self._arrival[rate.name, key] = arrival - rate.interval_s
 
     def _next_arrival(self, rate: Rate, key: str, now: float) -> float:
         return max(self._arrival.get((rate.name, key), now), now) + rate.interval_s

@@ -13,8 +13,10 @@ local interval, tolerance = tonumber(ARGV[1]), tonumber(ARGV[2])
 local arrival = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + interval
 local wait = arrival - tolerance - now
 if wait > 0 then return string.format('%.0f', wait) end
-if ARGV[3] == '1' then
+if arrival > now then
   redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000))
+else
+  redis.call('DEL', KEYS[1])
 end
 return '0'
 """
@@ -29,23 +31,23 @@ class RedisRateLimiter:
 
     async def take(self, rate: Rate, key: str) -> float:
         try:
-            return await self._run(rate, key, takes=True)
+            return await self._run(rate, key, +1)
         except RedisGone:
             return await self._local.take(rate, key)
 
-    async def wait_s(self, rate: Rate, key: str) -> float:
+    async def give_back(self, rate: Rate, key: str) -> None:
         try:
-            return await self._run(rate, key, takes=False)
+            await self._run(rate, key, -1)
         except RedisGone:
-            return await self._local.wait_s(rate, key)
+            await self._local.give_back(rate, key)
 
-    async def _run(self, rate: Rate, key: str, *, takes: bool) -> float:
+    async def _run(self, rate: Rate, key: str, count: int) -> float:
         interval, tolerance = (round(seconds * 1e6) for seconds in (rate.interval_s, rate.tolerance_s))
         name = f"isthmus:rate:{rate.name}:{key}"
 
         async def run(client: Any) -> bytes:
             script = client.register_script(SCRIPT)
-            answer: bytes = await script(keys=[name], args=[interval, tolerance, int(takes)])
+            answer: bytes = await script(keys=[name], args=[count * interval, tolerance])
             return answer
 
         return int(await self._link.call(run)) / 1e6

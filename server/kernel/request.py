@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 
+IPV6_BITS = 64  # of an address that tell networks apart: the rest is one host's to choose (RFC 4291 §2.5.4)
 HEAD_KEY = "isthmus.head"  # in the ASGI scope of a HEAD that is served as GET
 
 
@@ -44,3 +46,17 @@ def current_address() -> str | None:
 def is_head(scope: Mapping[str, Any]) -> bool:
     """Whether the answer's body will not be sent (RFC 9110 §9.3.2)."""
     return HEAD_KEY in scope
+
+
+def origin_of(scope: Mapping[str, Any]) -> str:
+    """From where a request comes: an IPv4 address, or a network of IPv6; "" where the transport has none."""
+    text = scope["client"][0] if scope.get("client") else ""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return str(text)
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, IPV6_BITS), strict=False))

@@ -14,7 +14,6 @@ from server.auth.authorize.pages import Pages
 from server.auth.authorize.pending import Pending
 from server.auth.authorize.visit import Visit
 from server.auth.federation.login import FederatedLogin, LoginFailed, Offer
-from server.kernel.access import FAILED_KEY
 
 LEAVE = "elsewhere"  # the query of the page that leads there
 
@@ -64,8 +63,6 @@ class ElsewherePages:
         return {} if url is None else {"link": url, "link_text": f"Log off at {self._login.name}, too"}
 
     def _failed(self, visit: Visit, failed: LoginFailed) -> Response:
-        if failed.is_suspect:
-            visit.request.scope[FAILED_KEY] = True
         link = {"link": self._pages.address(visit.page), "link_text": "Back to the login"}
         told = {"heading": "You are not logged in", "text": str(failed), **link}
         return self._pages.page("message", told, failed.status)

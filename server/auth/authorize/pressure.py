@@ -1,28 +1,27 @@
-"""How often one address may begin a login: each leaves a row, before anybody has said who they are.
+"""How often one address may begin a login, and how often it may try a password.
 
-Beyond it an address waits, and no other one does. Not counted is who has logged in, and who comes by a launch
-of an EHR: hospitals share addresses.
+What is begun leaves a row, before anybody has said who they are; a password costs 64 MiB for a moment. Beyond
+its share an address waits, and no other one does. Hospitals share addresses: not counted is who has logged
+in, who comes by a launch of an EHR, and a password that is right.
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil
 
 from starlette.types import Scope
 
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rate_limit import Rate, RateLimiter
-
-IPV6_BITS = 64  # of an address that tell networks apart: the rest is one host's to choose (RFC 4291 §2.5.4)
+from server.kernel.request import origin_of
 
 
 class TooOften(Fault):
-    """Too many logins were begun from this address; it will pass."""
+    """There was too much of this from this address; it will pass."""
 
     kind = FaultKind.TOO_MANY_REQUESTS
 
     def __init__(self, wait_s: float) -> None:
-        super().__init__("Too many logins were begun from where you are. Wait a minute and try again.")
+        super().__init__("Too many logins were tried from where you are. Wait a minute and try again.")
         self.wait_s = ceil(wait_s)
 
 
@@ -31,31 +30,26 @@ class Pressure:
     """So many a minute from one address."""
 
     limiter: RateLimiter
+    name: str
     per_minute: float  # 0: no limit
 
     async def take(self, scope: Scope) -> None:
-        """Count one.
+        """Count one, before it is done: those that come at once count too.
 
         Raises:
             TooOften: there were too many.
         """
         if not self.per_minute:
             return
-        rate = Rate("authorize", self.per_minute / 60, ceil(self.per_minute))
-        wait_s = await self.limiter.take(rate, origin_of(scope))
+        wait_s = await self.limiter.take(self._rate, origin_of(scope))
         if wait_s > 0:
             raise TooOften(wait_s)
 
+    async def give_back(self, scope: Scope) -> None:
+        """Count one less: it was none of those that are to be limited."""
+        if self.per_minute:
+            await self.limiter.give_back(self._rate, origin_of(scope))
 
-def origin_of(scope: Scope) -> str:
-    """From where a request comes: an IPv4 address, or a network of IPv6; "" where the transport has none."""
-    text = scope["client"][0] if scope.get("client") else ""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return str(text)
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Network((address, IPV6_BITS), strict=False))
+    @property
+    def _rate(self) -> Rate:
+        return Rate(self.name, self.per_minute / 60, ceil(self.per_minute))

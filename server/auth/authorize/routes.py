@@ -36,8 +36,8 @@ from server.auth.federation.state import handle_of
 from server.auth.tokens import AccessTokens
 from server.auth.users.logins import LoginRefused, log_in
 from server.auth.users.sessions import Session, end_session, find_session
-from server.kernel.access import FAILED_KEY
 from server.kernel.faults import NotFound
+from server.kernel.request import origin_of
 from server.kernel.services import Services
 
 SEE_OTHER = HTTPStatus.SEE_OTHER
@@ -50,7 +50,8 @@ class Installation:
     services: Services
     patients: Patients
     tokens: AccessTokens
-    pressure: Pressure
+    begun: Pressure  # of logins
+    tried: Pressure  # of passwords that are not right
     elsewhere: FederatedLogin | None = None  # None: all users log in here
 
 
@@ -63,7 +64,7 @@ class Authorization:
         self._tokens = installation.tokens
         self._patients = installation.patients
         self._encounters = Encounters(installation.patients.door)
-        self._pressure = installation.pressure
+        self._begun, self._tried = installation.begun, installation.tried
         self._base = services.public_base
         self._pages = Pages(services.public_base)
         self._cookies = Cookies(services.public_base.startswith("https:"))
@@ -80,7 +81,7 @@ class Authorization:
         try:
             asked = read_asked(client, fields, frozenset({f"{self._base}/fhir"}))
             if asked.launch is None and (await self._visit(request, "")).session is None:
-                await self._pressure.take(request.scope)
+                await self._begun.take(request.scope)
             handle = await begin(database, asked, browser)
         except RefusedRequest as refused:
             state = one(fields, "state") or None
@@ -177,17 +178,19 @@ class Authorization:
         return RedirectResponse(answers.code_url(self._base, pending.asked, code), SEE_OTHER)
 
     async def _log_in(self, visit: Visit, pending: Pending, fields: Fields) -> Response:
-        name = one(fields, "name")
+        name, scope = one(fields, "name"), visit.request.scope
+        await self._tried.take(scope)
         try:
             secret = await log_in(
                 self._services.database,
                 name,
                 one(fields, "password"),
+                origin_of(scope),
                 only_administrators=self._elsewhere is not None and self._elsewhere.only_administrators,
             )
         except LoginRefused as refused:
-            visit.request.scope[FAILED_KEY] = True
             return await self._login_page(visit, pending, {"problem": str(refused), "name": name})
+        await self._tried.give_back(scope)
         response = RedirectResponse(self._pages.address(visit.page), SEE_OTHER)
         self._cookies.write(response, SESSION, secret)
         return response

@@ -5,7 +5,6 @@ What the provider's answers say in words is shown to nobody: it may be anybody w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 from urllib.parse import urlencode
 
 import structlog
@@ -46,20 +45,16 @@ class LoginFailed(Fault):
     """A login at the provider that came to nothing; the message is for its user."""
 
     kind = FaultKind.FORBIDDEN
-    is_suspect: ClassVar[bool] = True  # whether it counts as a failed authentication of this address
 
 
 class BrokenOff(LoginFailed):
     """The user did not log in."""
-
-    is_suspect = False
 
 
 class NotReached(LoginFailed):
     """The provider is down."""
 
     kind = FaultKind.BUSY
-    is_suspect = False
 
 
 class FederatedLogin:

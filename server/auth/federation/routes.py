@@ -29,7 +29,7 @@ def build_router(login: FederatedLogin | None, tokens: AccessTokens) -> APIRoute
             await login.end_elsewhere(one(await read_fields(request), "logout_token"))
         except (RefusedToken, ProviderFailed, NotAnswerable) as fault:
             log.warning("logout by the OpenID provider refused", rule=type(fault).__name__, reason=str(fault))
-            request.scope[FAILED_KEY] = True
+            request.scope[FAILED_KEY] = isinstance(fault, RefusedToken)
             body = {"error": "invalid_request", "error_description": "The logout token is not accepted."}
             return JSONResponse(body, 400, {"Cache-Control": "no-store"})
         tokens.forget_all()

@@ -1,5 +1,6 @@
 """The authorization endpoint and its pages, as a browser has them (RFC 6749 §4.1, RFC 9700, SMART 2.2)."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from server.app import build_app, build_services
 from server.auth.authorize.asked import RefusedRequest
 from server.auth.authorize.pending import find_pending
-from server.auth.authorize.pressure import origin_of
 from server.auth.authorize.steps import allow
 from server.auth.clients import Wanted, add_client
 from server.auth.grants.context import LaunchContext
@@ -23,6 +23,7 @@ from server.auth.users.sessions import find_session
 from server.kernel.access import Principal
 from server.kernel.clock import now_us
 from server.kernel.database import Database
+from server.kernel.request import origin_of
 from server.settings import Settings
 from tests.unit.auth_server.test_user_grants import CHALLENGE, VERIFIER
 
@@ -523,3 +524,29 @@ async def test_the_cookie_opens_no_door(browser: Browser) -> None:
     await browser.log_in()
     for path in ("/fhir/Patient/p1", "/dicom-web/studies", "/admin/api/jobs", "/auth/userinfo"):
         assert (await browser.http.get(path)).status_code == 401
+
+
+async def test_passwords_that_are_tried_at_once_are_counted(
+    new_sqlite: Callable[[bool], str], tmp_path: Path
+) -> None:
+    """Whatever the names are, for one password may be tried on many; a right one is not counted."""
+    settings = Settings(
+        data=tmp_path, worker=False, database_url=new_sqlite(True), failed_logins_per_minute=2
+    )
+    services = build_services(settings)
+    app, database = build_app(settings, services), services.database
+    await add_user(database, NewUser("ada", Role.CLINICIAN, "Dr Ada", PASSWORD), ADMIN)
+    client_id = (await add_client(database, Wanted("App", SCOPE, redirect_uris=[BACK]))).client_id
+    browsers = [Browser(app, database, client_id) for _ in range(4)]
+    for each in browsers[1:]:
+        await each.log_in()
+    browser = browsers[0]
+    url, page = await browser.page(await browser.ask())
+    guesses = [browser.send(url, page, "login", name=f"n{n}", password="wrong") for n in range(6)]
+    statuses = sorted(answer.status_code for answer in await asyncio.gather(*guesses))
+    assert statuses == [403, 403, 429, 429, 429, 429]
+    held_up = await browser.send(url, page, "login", name="ada", password=PASSWORD)
+    assert (held_up.status_code, int(held_up.headers["retry-after"]) <= 30) == (429, True)
+    for each in browsers:
+        await each.http.aclose()
+    await services.database.close()

@@ -106,8 +106,8 @@ def pages(settings: Settings, services: Services) -> FastAPI:
     app = FastAPI()
     patients = Patients(Door(services, b"k" * 32))
     elsewhere = None if settings.provider is None else FederatedLogin(services, settings.provider)
-    tokens, pressure = AccessTokens(services.database), Pressure(LocalRateLimiter(), 0)
-    add_router(app, build_router(Installation(services, patients, tokens, pressure, elsewhere)))
+    tokens, pressure = AccessTokens(services.database), Pressure(LocalRateLimiter(), "logins", 0)
+    add_router(app, build_router(Installation(services, patients, tokens, pressure, pressure, elsewhere)))
     add_router(app, routes.build_router(elsewhere, tokens))
     return app
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from server.auth.tables import LoginFailure, LoginSession, UserAccount
+from server.auth.users import logins
 from server.auth.users.accounts import (
     InvalidAccount,
     NameTaken,
@@ -120,10 +121,27 @@ async def test_a_name_is_locked_after_too_many_failures(database: Database, name
     assert {type(each) for each in await asyncio.gather(*attempts, return_exceptions=True)} == {LoginRefused}
     failures = table_of(LoginFailure)
     async with database.read() as connection:
-        locked = (await connection.execute(select(failures))).one()
-    assert (locked.failures, locked.locked_until_us > now_us()) == (FREE_TRIES, True)
+        rows = (await connection.execute(select(failures))).all()
+    assert [(row.failures, row.locked_until_us > now_us()) for row in rows].count((FREE_TRIES, True)) == 1
     with pytest.raises(LoginRefused):
         await log_in(database, name, PASSWORD)  # right, and yet too late
+
+
+async def test_who_fails_elsewhere_locks_themselves_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And everybody, once they are many: the name is guessed from everywhere."""
+    await add_user(database, ADA, ADMIN)
+    for _ in range(FREE_TRIES + 1):
+        with pytest.raises(LoginRefused):
+            await log_in(database, "ada", "another password", "203.0.113.1")
+    await log_in(database, "ada", PASSWORD, "192.0.2.1")
+    monkeypatch.setattr(logins, "FREE_TRIES_ANYWHERE", 2 * FREE_TRIES)
+    for number in range(2 * FREE_TRIES):
+        with pytest.raises(LoginRefused):
+            await log_in(database, "ada", "another password", f"198.51.100.{number}")
+    with pytest.raises(LoginRefused):
+        await log_in(database, "ada", PASSWORD, "192.0.2.1")
 
 
 async def test_a_lock_ends_and_a_login_clears_it(database: Database) -> None:
@@ -144,7 +162,8 @@ async def test_old_failures_are_forgotten(database: Database) -> None:
     with pytest.raises(LoginRefused):
         await log_in(database, "somebody", PASSWORD)
     async with database.read() as connection:
-        assert len((await connection.execute(select(table_of(LoginFailure)))).all()) == 1
+        kept = (await connection.execute(select(table_of(LoginFailure)))).all()
+    assert len(kept) == 2  # the second name, from there and from anywhere
 
 
 @pytest.mark.parametrize("column", ["used_us", "expires_us"])
