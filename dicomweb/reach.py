@@ -6,53 +6,54 @@ What the patient denies of ImagingStudy is out of reach; the labels of a study a
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, false, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, false, literal_column, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import NULLTYPE
 
 from dicomweb.tables import Study
-from server.kernel.access import Access, Denials, Narrowed, Permission, Reach
-from server.kernel.consents.predicate import DENIAL, NUMBER_OF_TERMS, Terms, Thing, denying, values_of
+from server.kernel.access import Access, Narrowed, Permission, Reach
+from server.kernel.consents.predicate import (
+    NUMBER_OF_TERMS,
+    NotDenied,
+    Thing,
+    columns_of,
+    not_denied_text,
+    values_of,
+)
 from server.kernel.faults import NotFound
 from server.kernel.rows import table_of
 from server.kernel.services import Services
-from server.kernel.tables import StudyLabel
 
 _STUDY = table_of(Study)
-_LABEL = table_of(StudyLabel)
 IMAGING_STUDY = "ImagingStudy"
 _ALL = true()
 
 
-def not_denied(
-    patient_id: ColumnElement[Any], study_instance_uid: ColumnElement[Any], resource_type: str, terms: Terms
-) -> ColumnElement[bool]:
-    """This patient does not deny something of this type that is about this study."""
+class StudyNotDenied(NotDenied):
+    """Of a patient, a study and a resource type."""
 
-    def labels() -> tuple[FromClause, ColumnElement[bool]]:
-        label = _LABEL.alias()
-        return label, label.c.study_instance_uid == study_instance_uid
-
-    d = DENIAL.alias()
-    denied = select(d.c.rid).where(
-        d.c.patient_id == patient_id, denying(d, terms, Thing(resource_type, labels))
-    )
-    return ~exists(denied.correlate_except(d))
+    inherit_cache = True
 
 
-def terms_of(denials: Denials) -> Terms:
-    """The terms with their values."""
-    return Terms(*values_of(denials))
+@compiles(StudyNotDenied)
+def _study(element: StudyNotDenied, compiler: SQLCompiler, **kw: Any) -> str:
+    patient_id, study_instance_uid, resource_type = columns_of(element, compiler, **kw)
+    denials = f"consent_denial AS d WHERE d.patient_id = {patient_id}"
+    labels = f"study_label AS t WHERE t.study_instance_uid = {study_instance_uid}"
+    return not_denied_text(element, Thing(denials, resource_type, labels), compiler, **kw)
+
+
+def not_denied(table: FromClause, resource_type: str, terms: tuple[Any, ...]) -> ColumnElement[bool]:
+    """The patient of the row does not deny something of this type that is about the row's study."""
+    c = table.c
+    return StudyNotDenied(terms, c.patient_id, c.study_instance_uid, literal_column(f"'{resource_type}'"))
 
 
 _TERMS = [f"denials_{at}" for at in range(NUMBER_OF_TERMS)]
 # What the patient does not deny, in a statement built once and executed with `denials_of`.
-UNLESS_DENIED = not_denied(
-    _STUDY.c.patient_id,
-    _STUDY.c.study_instance_uid,
-    IMAGING_STUDY,
-    Terms(*(bindparam(name, type_=NULLTYPE) for name in _TERMS)),
-)
+UNLESS_DENIED = not_denied(_STUDY, IMAGING_STUDY, tuple(bindparam(name, type_=NULLTYPE) for name in _TERMS))
 
 
 def denials_of(reach: Reach) -> dict[str, Any]:
@@ -98,8 +99,7 @@ def within_reach(reach: Reach) -> ColumnElement[bool]:
     kept = opened_by(reach)
     if reach.denials is None:
         return kept
-    of_study = (_STUDY.c.patient_id, _STUDY.c.study_instance_uid)
-    return and_(kept, not_denied(*of_study, IMAGING_STUDY, terms_of(reach.denials)))
+    return and_(kept, not_denied(_STUDY, IMAGING_STUDY, values_of(reach.denials)))
 
 
 def opened_by(reach: Reach) -> ColumnElement[bool]:

@@ -2,10 +2,11 @@
 
 from sqlalchemy import ColumnElement, and_, or_, select, true, union_all
 
-from dicomweb.reach import not_denied, terms_of, within_reach
+from dicomweb.reach import not_denied, within_reach
 from dicomweb.tables import Study
 from dicomweb.worklist.change import WORKITEM
 from server.kernel.access import Denials, Reach
+from server.kernel.consents.predicate import values_of
 from server.kernel.rows import table_of
 
 _STUDY = table_of(Study)
@@ -28,12 +29,12 @@ def within(reach: Reach) -> ColumnElement[bool]:
 
 def _not_denied(denials: Denials) -> ColumnElement[bool]:
     """The same patients do not deny Task; its labels are those of its study."""
-    terms, uid = terms_of(denials), WORKITEM.c.study_instance_uid
-    stored = select(_STORED.c.id).where(_STORED.c.study_instance_uid == uid).correlate(WORKITEM)
-    denied_there = stored.where(~not_denied(_STORED.c.patient_id, uid, TASK, terms))
-    return and_(
-        ~denied_there.exists(),
-        or_(stored.exists(), not_denied(WORKITEM.c.patient_id, uid, TASK, terms)),
+    terms = values_of(denials)
+    of_study = _STORED.c.study_instance_uid == WORKITEM.c.study_instance_uid
+    stored = select(_STORED.c.id).where(of_study).correlate(WORKITEM)
+    return or_(
+        stored.where(not_denied(_STORED, TASK, terms)).exists(),
+        and_(~stored.exists(), not_denied(WORKITEM, TASK, terms)),
     )
 
 

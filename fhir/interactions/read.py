@@ -17,7 +17,7 @@ from fhir.search.reach import AUDITED_PATIENT, R, within_reach
 from fhir.tables import FhirResourceVersion
 from server.kernel.access import Access, Permission, Reach
 from server.kernel.audit import Action, AuditEntry
-from server.kernel.consents.predicate import NUMBER_OF_TERMS, Terms, values_of
+from server.kernel.consents.predicate import NUMBER_OF_TERMS, values_of
 from server.kernel.faults import Fault, FaultKind, NotFound
 from server.kernel.look_up import LookUp
 from server.kernel.rows import table_of
@@ -32,7 +32,7 @@ _CURRENT = select(
 _LOOK_UP = LookUp(_CURRENT)
 _TERMS = [f"term_{at}" for at in range(NUMBER_OF_TERMS)]
 _LOOK_UP_UNLESS_DENIED = LookUp(
-    _CURRENT.where(not_denied(R, Terms(*(bindparam(name, type_=NULLTYPE) for name in _TERMS))))
+    _CURRENT.where(not_denied(R, tuple(bindparam(name, type_=NULLTYPE) for name in _TERMS)))
 )
 
 

@@ -8,40 +8,67 @@ versions are in no index, so that every label denies them.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, literal_column, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, and_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from fhir.search.shape import Rank, Slot
 from fhir.search.value import Term, Values
-from fhir.tables import FhirCompartment, SearchToken
 from server.kernel.access import Denials
-from server.kernel.consents.predicate import DENIAL, NUMBER_OF_TERMS, Labels, Terms, Thing, denying, values_of
-from server.kernel.rows import table_of
+from server.kernel.consents.predicate import NotDenied, Thing, columns_of, not_denied_text, values_of
 
-COMPARTMENT, TOKEN = table_of(FhirCompartment), table_of(SearchToken)
 SECURITY = 6  # the number of `_security`, of every type
 BINARY = "Binary"
 
 
-def not_denied(r: FromClause, terms: Terms) -> ColumnElement[bool]:
+class ResourceNotDenied(NotDenied):
+    """Of `rid`, `type` and `deleted`."""
+
+    inherit_cache = True
+
+
+class VersionNotDenied(NotDenied):
+    """Of the patient of a superseded version, and its type."""
+
+    inherit_cache = True
+
+
+@compiles(ResourceNotDenied)
+def _resource(element: ResourceNotDenied, compiler: SQLCompiler, **kw: Any) -> str:
+    rid, resource_type, deleted = columns_of(element, compiler, **kw)
+    is_binary = f"{resource_type} = '{BINARY}'"
+    thing = Thing(
+        f"fhir_compartment AS c JOIN consent_denial AS d ON d.patient_id = c.patient_id WHERE c.rid = {rid}",
+        resource_type,
+        f"fhir_search_token AS t WHERE t.rid = {rid} AND t.param = {SECURITY}",
+        f"{deleted} OR {is_binary}",
+        is_binary,
+    )
+    return not_denied_text(element, thing, compiler, **kw)
+
+
+@compiles(VersionNotDenied)
+def _version(element: VersionNotDenied, compiler: SQLCompiler, **kw: Any) -> str:
+    patient_id, resource_type = columns_of(element, compiler, **kw)
+    denials = f"consent_denial AS d WHERE d.patient_id = {patient_id}"
+    thing = Thing(denials, resource_type, None, None, f"{resource_type} = '{BINARY}'")
+    return not_denied_text(element, thing, compiler, **kw)
+
+
+def not_denied(r: FromClause, terms: tuple[Any, ...]) -> ColumnElement[bool]:
     """No patient whose record the resource is part of denies it."""
-    c, d = COMPARTMENT.alias(), DENIAL.alias()
-    is_binary = r.c.type == BINARY
-    thing = Thing(r.c.type, _labels_of(r), or_(r.c.deleted == true(), is_binary), is_binary)
-    mine = and_(c.c.rid == r.c.rid, d.c.patient_id == c.c.patient_id)
-    return ~exists(select(d.c.rid).where(mine, denying(d, terms, thing)).correlate_except(c, d))
+    return ResourceNotDenied(terms, r.c.rid, r.c.type, r.c.deleted)
 
 
-def version_not_denied(r: FromClause, version: FromClause, terms: Terms) -> ColumnElement[bool]:
+def version_not_denied(r: FromClause, version: FromClause, terms: tuple[Any, ...]) -> ColumnElement[bool]:
     """The patient whose record a superseded version was part of denies nothing of it; several may have."""
-    d = DENIAL.alias()
-    thing = Thing(r.c.type, None, None, r.c.type == BINARY)
-    theirs = select(d.c.rid).where(d.c.patient_id == version.c.patient_id, denying(d, terms, thing))
-    return and_(version.c.patient_id.is_not(None), ~exists(theirs.correlate_except(d)))
+    known = version.c.patient_id.is_not(None)
+    return and_(known, VersionNotDenied(terms, version.c.patient_id, r.c.type))
 
 
-def terms_of(denials: Denials) -> Terms:
+def terms_of(denials: Denials) -> tuple[Any, ...]:
     """The terms with their values."""
-    return Terms(*values_of(denials))
+    return values_of(denials)
 
 
 def term_of(denials: Denials) -> Term:
@@ -50,7 +77,7 @@ def term_of(denials: Denials) -> Term:
 
 
 @dataclass(frozen=True, slots=True)
-class NotDenied:
+class Undenied:
     """The shape of `not_denied` (`fhir/search/shape.py`)."""
 
     slot: Slot
@@ -62,14 +89,4 @@ class NotDenied:
 
     def holds(self, r: FromClause, values: Values) -> ColumnElement[bool]:
         """By the patients of the resource."""
-        given: list[Any] = list(self.slot.of(values))
-        assert len(given) == NUMBER_OF_TERMS
-        return not_denied(r, Terms(*given))
-
-
-def _labels_of(r: FromClause) -> Labels:
-    def labels() -> tuple[FromClause, ColumnElement[bool]]:
-        t = TOKEN.alias()
-        return t, and_(t.c.rid == r.c.rid, t.c.param == literal_column(str(SECURITY)))
-
-    return labels
+        return not_denied(r, tuple(self.slot.of(values)))

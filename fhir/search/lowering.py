@@ -22,7 +22,7 @@ from fhir.search.conditions import (
 )
 from fhir.search.date import read_date
 from fhir.search.definitions import SearchParameter, SearchType
-from fhir.search.denied import NotDenied, term_of
+from fhir.search.denied import Undenied, term_of
 from fhir.search.extract import datatypes_of
 from fhir.search.full_text import read_words
 from fhir.search.kinds import KINDS
@@ -105,7 +105,7 @@ class Lowering:
         opened = self._opened(resource_type, reach)
         if reach.denials is None:
             return opened
-        return (*opened, NotDenied(self._slot(term_of(reach.denials))))
+        return (*opened, Undenied(self._slot(term_of(reach.denials))))
 
     def _opened(self, resource_type: str, reach: Reach) -> Iterable[Shape]:
         if not reach.narrowed:

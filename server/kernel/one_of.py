@@ -14,7 +14,12 @@ from sqlalchemy.sql.functions import FunctionElement
 
 def one_of(column: ColumnElement[Any], array: ColumnElement[Any]) -> ColumnElement[bool]:
     """A column is one of the strings of a JSON array."""
-    return column.bool_op("IN")(_Texts(array))
+    return column.bool_op("IN")(texts(array))
+
+
+def texts(array: Any) -> ColumnElement[Any]:
+    """The strings of a JSON array, for what is behind IN."""
+    return _Texts(array)
 
 
 def one_of_numbers(column: ColumnElement[Any], array: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -1,133 +1,113 @@
-"""Whether something is denied to a caller, as SQL over `consent_denial` and `consent_exception`.
+"""Whether something is not denied to a caller, as SQL over `consent_denial` and `consent_exception`.
 
 A denial wins over every permit but the exceptions of its own rule. Who builds a statement says where the
 labels of a thing are; where they are not known, every label denies and none excepts. A denial counts what has
 no label of confidentiality as normal, an exception does not: the closed side of both.
+
+Written as text: to build it out of elements costs more than to execute it. Nothing of a request is in the
+text, its values are bound.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, FromClause, and_, case, exists, func, or_, select, true
+from sqlalchemy import Boolean, ColumnElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from server.kernel.access import Denials
 from server.kernel.consents.labels import CONFIDENTIALITY, NO_RANK, NORMAL, RANKS
-from server.kernel.one_of import one_of
-from server.kernel.rows import table_of
-from server.kernel.tables import ConsentDenial, ConsentException
+from server.kernel.one_of import texts
 
-DENIAL, EXCEPTION = table_of(ConsentDenial), table_of(ConsentException)
 ANY = "*"  # an actor, or a resource type
-
-# The labels of the thing: a table with `system` and `code`, and which of its rows are the thing's.
-Labels = Callable[[], tuple[FromClause, ColumnElement[bool]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The values of `values_of`, as they stand in the statement."""
-
-    actors: Any
-    acts: Any
-    own: Any
-    exempt: Any
-    at_us: Any
-
-
 NUMBER_OF_TERMS = 5
 
 
 def values_of(denials: Denials) -> tuple[Any, ...]:
-    """What a caller's denials are looked for by, in the order of `Terms`."""
+    """What a caller's denials are looked for by: actors, acts, own, exempt, now."""
     lists = ((ANY, *denials.actors), denials.acts, denials.own, denials.exempt)
     return (*(orjson.dumps(sorted(each)).decode() for each in lists), denials.at_us)
 
 
+class NotDenied(FunctionElement[bool]):
+    """No denial of the caller's meets the thing: of its columns, and of the `values_of` (`terms`).
+
+    Each subclass, one for each kind of thing, has its compiler, which calls `not_denied_text`.
+    """
+
+    inherit_cache = True
+    type = Boolean()
+
+    def __init__(self, terms: tuple[Any, ...], *columns: ColumnElement[Any]) -> None:
+        assert len(terms) == NUMBER_OF_TERMS
+        super().__init__(*map(texts, terms[:-1]), terms[-1], *columns)
+
+
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """What may be denied, as columns of the statement."""
+    """What may be denied, in SQL; `d` is the row of a denial, `t` a label of the thing."""
 
-    resource_type: Any
-    labels: Labels | None  # None: they are not known
-    is_unlabelled: ColumnElement[bool] | None = (
-        None  # where, of such things, labels are not known all the same
-    )
-    is_of_any_type: ColumnElement[bool] | None = None  # where a denial of any type is one of it
+    denials: str  # FROM … WHERE: those of whose it is
+    resource_type: str
+    labels: str | None  # FROM … WHERE: its labels; None: they are not known
+    is_unlabelled: str | None = None  # where, of such things, labels are not known all the same
+    is_of_any_type: str | None = None  # where a denial of any type is one of it
 
 
-def denying(denial: FromClause, terms: Terms, thing: Thing) -> ColumnElement[bool]:
-    """This row of `DENIAL` denies the thing to the caller; whose the thing is, the caller of this says."""
-    d = denial.c
-    types = [d.resource_type == ANY, d.resource_type == thing.resource_type]
-    if thing.is_of_any_type is not None:
-        types.append(thing.is_of_any_type)
-    exception = EXCEPTION.alias()
-    e = exception.c
-    excepted = exists(
-        select(e.rid)
-        .where(
-            e.rid == d.rid,
-            e.node == d.node,
-            *_meets(e, terms),
-            or_(e.resource_type == ANY, e.resource_type == thing.resource_type),
-            or_(*_labels_of_exception(e, thing)),
-        )
-        .correlate_except(exception)
-    )
-    return and_(
-        *_meets(d, terms),
-        one_of(d.action, terms.acts),
-        ~one_of(d.patient_id, terms.exempt),
-        or_(d.actor != ANY, ~one_of(d.patient_id, terms.own)),
-        or_(*types),
-        or_(*_labels_of_denial(d, thing)),
-        ~excepted,
+def columns_of(element: NotDenied, compiler: SQLCompiler, **kw: Any) -> list[str]:
+    """The columns that the element was given, as SQL."""
+    return [compiler.process(each, **kw) for each in list(element.clauses)[NUMBER_OF_TERMS:]]
+
+
+def not_denied_text(element: NotDenied, thing: Thing, compiler: SQLCompiler, **kw: Any) -> str:
+    """The condition."""
+    terms = [compiler.process(each, **kw) for each in list(element.clauses)[:NUMBER_OF_TERMS]]
+    actors, acts, own, exempt, at_us = terms
+    any_type = "" if thing.is_of_any_type is None else f" OR {thing.is_of_any_type}"
+
+    def meets(rule: str) -> str:
+        return f"{rule}.actor IN {actors} AND {rule}.starts_us <= {at_us} AND {rule}.ends_us > {at_us}"
+
+    return (  # our own names, and what the compiler made of columns and bound values
+        f"NOT EXISTS (SELECT 1 FROM {thing.denials} AND {meets('d')} AND d.action IN {acts}"  # noqa: S608
+        f" AND d.patient_id NOT IN {exempt} AND (d.actor <> '{ANY}' OR d.patient_id NOT IN {own})"
+        f" AND (d.resource_type = '{ANY}' OR d.resource_type = {thing.resource_type}{any_type})"
+        f" AND ({_of_denial(thing)}) AND NOT EXISTS (SELECT 1 FROM consent_exception AS e"
+        f" WHERE e.rid = d.rid AND e.node = d.node AND {meets('e')}"
+        f" AND (e.resource_type = '{ANY}' OR e.resource_type = {thing.resource_type})"
+        f" AND ({_of_exception(thing)})))"
     )
 
 
-def _meets(rule: Any, terms: Terms) -> Sequence[ColumnElement[bool]]:
-    """The rule is about the caller, now."""
-    return one_of(rule.actor, terms.actors), rule.starts_us <= terms.at_us, rule.ends_us > terms.at_us
-
-
-def _labels_of_denial(d: Any, thing: Thing) -> Sequence[ColumnElement[bool]]:
+def _of_denial(thing: Thing) -> str:
     if thing.labels is None:
-        return (true(),)
-    unknown = [] if thing.is_unlabelled is None else [thing.is_unlabelled]
-    rank = func.coalesce(_rank(thing.labels), NORMAL)
-    return (
-        _asks_for_none(d),
-        *unknown,
-        and_(d.rank != NO_RANK, rank >= d.rank),
-        and_(d.code != "", _has(thing.labels, d)),
-    )
+        return "1 = 1"
+    unknown = "" if thing.is_unlabelled is None else f" OR {thing.is_unlabelled}"
+    rank = f"coalesce({_rank(thing.labels)}, {NORMAL})"
+    by_rank = f"d.rank <> {NO_RANK} AND {rank} >= d.rank"
+    return f"{_asks_for_none('d')}{unknown} OR {by_rank} OR d.code <> '' AND {_has(thing.labels, 'd')}"
 
 
-def _labels_of_exception(e: Any, thing: Thing) -> Sequence[ColumnElement[bool]]:
+def _of_exception(thing: Thing) -> str:
     if thing.labels is None:
-        return (_asks_for_none(e),)
-    known = true() if thing.is_unlabelled is None else ~thing.is_unlabelled
-    by_rank = and_(known, e.rank != NO_RANK, func.coalesce(_rank(thing.labels), len(RANKS)) <= e.rank)
-    return _asks_for_none(e), by_rank, and_(known, e.code != "", _has(thing.labels, e))
+        return _asks_for_none("e")
+    known = "1 = 1" if thing.is_unlabelled is None else f"NOT ({thing.is_unlabelled})"
+    by_rank = f"e.rank <> {NO_RANK} AND coalesce({_rank(thing.labels)}, {len(RANKS)}) <= e.rank"
+    by_label = f"e.code <> '' AND {_has(thing.labels, 'e')}"
+    return f"{_asks_for_none('e')} OR {known} AND ({by_rank} OR {by_label})"
 
 
-def _asks_for_none(rule: Any) -> ColumnElement[bool]:
-    return and_(rule.code == "", rule.rank == NO_RANK)
+def _asks_for_none(rule: str) -> str:
+    return f"{rule}.code = '' AND {rule}.rank = {NO_RANK}"
 
 
-def _has(labels: Labels, rule: Any) -> ColumnElement[bool]:
-    table, of_thing = labels()
-    c = table.c
-    found = select(c.code).where(of_thing, c.system == rule.system, c.code == rule.code)
-    return found.correlate_except(table).exists()
+def _has(labels: str, rule: str) -> str:
+    return f"EXISTS (SELECT 1 FROM {labels} AND t.system = {rule}.system AND t.code = {rule}.code)"  # noqa: S608  our own names
 
 
-def _rank(labels: Labels) -> ColumnElement[int]:
+def _rank(labels: str) -> str:
     """The most restricted label of confidentiality; null: there is none."""
-    table, of_thing = labels()
-    c = table.c
-    highest = select(func.max(case(RANKS, value=c.code, else_=len(RANKS) - 1)))
-    of_confidentiality = highest.where(of_thing, c.system == CONFIDENTIALITY)
-    return of_confidentiality.correlate_except(table).scalar_subquery()
+    ranks = " ".join(f"WHEN '{code}' THEN {rank}" for code, rank in RANKS.items())
+    highest = f"max(CASE t.code {ranks} ELSE {len(RANKS) - 1} END)"
+    return f"(SELECT {highest} FROM {labels} AND t.system = '{CONFIDENTIALITY}')"  # noqa: S608  our own names
