@@ -26,7 +26,7 @@ async def access_by(connection: AsyncConnection, origin: Origin, principal: Prin
     user = None
     if origin.grant_id is not None:
         user = (await connection.execute(select_role(origin.grant_id, now_us()))).one_or_none()
-        if user is None:
+        if user is None or (f"user:{user.name}", user.client_id) != (principal.id, origin.client_id):
             return None
     client = None
     if origin.client_id is not None:

@@ -10,6 +10,10 @@ from sqlmodel import Field
 from server.kernel.rows import Row
 from server.kernel.tables import big_key
 
+# Of rows that bookkeeping takes while others, or what was begun before, may still name them: on SQLite ids
+# are otherwise the highest that is there plus one.
+NOT_GIVEN_AGAIN = {"sqlite_autoincrement": True}
+
 
 class OAuthClient(Row, table=True):
     """A registered client (RFC 7591 §2 names its metadata)."""
@@ -106,6 +110,7 @@ class LoginSession(Row, table=True):
     """One login of one browser."""
 
     __tablename__ = "login_session"
+    __table_args__ = NOT_GIVEN_AGAIN
 
     id: int | None = Field(default=None, sa_column=big_key())
     token_hash: str = Field(unique=True)  # of the cookie
@@ -122,6 +127,7 @@ class AuthorizationRequest(Row, table=True):
     """A request to authorize that a browser is answering, page by page (RFC 6749 §4.1.1)."""
 
     __tablename__ = "authorization_request"
+    __table_args__ = NOT_GIVEN_AGAIN
 
     id: int | None = Field(default=None, sa_column=big_key())
     handle_hash: str = Field(unique=True)  # of what stands in the URLs of its pages
@@ -140,6 +146,7 @@ class OAuthGrant(Row, table=True):
     """What a user allowed a client once; tokens and codes stand and fall with it (decision 0032)."""
 
     __tablename__ = "oauth_grant"
+    __table_args__ = NOT_GIVEN_AGAIN
 
     id: int | None = Field(default=None, sa_column=big_key())
     client_id: str = Field(index=True)
@@ -186,6 +193,7 @@ class Launch(Row, table=True):
     """A launch that an EHR prepared for one client, and maybe one user (SMART 2.2, EHR launch)."""
 
     __tablename__ = "launch"
+    __table_args__ = NOT_GIVEN_AGAIN
 
     id: int | None = Field(default=None, sa_column=big_key())
     handle_hash: str = Field(unique=True)

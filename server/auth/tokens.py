@@ -169,9 +169,10 @@ def grant_stands(at_us: int) -> ColumnElement[bool]:
 
 
 def select_role(grant_id: int, at_us: int) -> Select[Any]:
-    """The role and fhirUser of the user who allowed a grant, as long as both stand."""
+    """The role, name and fhirUser of the user who allowed a grant, and whom, as long as both stand."""
     stands = (_GRANT.c.id == grant_id) & grant_stands(at_us) & _USER.c.disabled_us.is_(None)
-    return select(_USER.c.role, _USER.c.fhir_user).join(_GRANT, _GRANT.c.user_id == _USER.c.id).where(stands)
+    told = (_USER.c.role, _USER.c.name, _USER.c.fhir_user, _GRANT.c.client_id)
+    return select(*told).join(_GRANT, _GRANT.c.user_id == _USER.c.id).where(stands)
 
 
 def revocation(token_hash: str, at_us: int) -> Update:

@@ -129,7 +129,7 @@ def _select(reviewed: bool | None, after: int) -> Select[Any]:
     query = (
         select(_EMERGENCY, _USER.c.name.label("user"), _GRANT.c.ended_us)
         .join(_USER, _USER.c.id == c.user_id)
-        .outerjoin(_GRANT, _GRANT.c.id == c.grant_id)  # which bookkeeping may have taken since
+        .outerjoin(_GRANT, _GRANT.c.id == c.grant_id)  # which bookkeeping once took
     )
     if reviewed is not None:
         query = query.where(c.reviewed_us.is_not(None) if reviewed else c.reviewed_us.is_(None))

@@ -17,6 +17,7 @@ from server.auth.tables import (
     AuthorizationCode,
     AuthorizationRequest,
     ClientAssertionJti,
+    EmergencyAccess,
     Launch,
     LoginFailure,
     LoginSession,
@@ -42,7 +43,7 @@ _EVENT, _AUDIT = table_of(OutboxEvent), table_of(AuditRow)
 _ATTEMPT, _WORKITEM = table_of(WorkitemAttempt), table_of(Workitem)
 _TOKEN, _JTI = table_of(AccessToken), table_of(ClientAssertionJti)
 _GRANT, _SESSION, _REFRESH = table_of(OAuthGrant), table_of(LoginSession), table_of(RefreshToken)
-_REQUEST = table_of(AuthorizationRequest)
+_REQUEST, _EMERGENCY = table_of(AuthorizationRequest), table_of(EmergencyAccess)
 _OF_LOGINS = [table_of(each) for each in (AuthorizationCode, RefreshToken, Launch, RegistrationToken)]
 _FAILURE = table_of(LoginFailure)
 
@@ -118,9 +119,13 @@ async def _logins(_: RetentionPolicy, unit: UnitOfWork) -> int:
 
 
 async def _grants(_: RetentionPolicy, unit: UnitOfWork) -> int:
-    """Grants of which no token is left, in use or kept so that its reuse is noticed."""
-    tokens = [select(each.c.id).where(each.c.grant_id == _GRANT.c.id).exists() for each in (_TOKEN, _REFRESH)]
-    is_old = (_GRANT.c.created_us < unit.now_us - EXPIRED_US) & ~tokens[0] & ~tokens[1]
+    """Grants of which no token is left, in use or kept so that its reuse is noticed.
+
+    Those of emergencies stay: their review tells when they ended.
+    """
+    is_old = _GRANT.c.created_us < unit.now_us - EXPIRED_US
+    for each in (_TOKEN, _REFRESH, _EMERGENCY):
+        is_old &= ~select(each.c.id).where(each.c.grant_id == _GRANT.c.id).exists()
     return await _delete_oldest(unit, "prune-grants", _GRANT.c.id, _GRANT.c.created_us, is_old)
 
 

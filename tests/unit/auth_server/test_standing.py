@@ -1,15 +1,20 @@
 """Whether an authority still stands when its token's request is long over."""
 
-from sqlalchemy import update
+from functools import partial
+
+from sqlalchemy import delete, insert, update
 
 from server.auth.clients import Wanted, add_client, disable_client
 from server.auth.scopes import parse_scopes
 from server.auth.standing import access_by
-from server.auth.tables import AccessToken, OAuthClient
+from server.auth.tables import AccessToken, OAuthClient, OAuthGrant
 from server.auth.tokens import AccessTokens, TokenRequest, issue_token, new_token, revoke_token
+from server.auth.users.accounts import NewUser, add_user
+from server.auth.users.roles import Role
 from server.kernel.access import Access, Permission
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.rows import table_of
+from tests.unit.auth_server.test_user_grants import ADMIN, make_flow
 
 SCOPE = "system/DiagnosticReport.rs system/Subscription.cruds"
 
@@ -70,6 +75,36 @@ async def test_client_whose_scope_was_narrowed_reaches_no_further(database: Data
 
     await database.transact(narrow)
     assert await now(database, then) is None
+
+
+async def test_grant_that_bookkeeping_took_is_no_other_grant(database: Database) -> None:
+    """Its id is not given again; and another user's, or another app's, is not what was allowed."""
+    flow = await make_flow(database)
+    then = await flow.access((await flow.redeem(await flow.code())).body)
+    assert then is not None
+    assert then.origin is not None
+    assert await now(database, then) is not None
+    root = await add_user(database, NewUser("root", Role.ADMIN, "Root"), ADMIN)
+    grant = table_of(OAuthGrant)
+    row = {"session_id": 1, "scope": "user/*.rs", "context": "{}", "is_offline": True, "created_us": 1}
+
+    async def take_and_make(unit: UnitOfWork, user_id: int, client_id: str, **more: int) -> int:
+        await unit.execute(delete(grant))
+        made = insert(grant).values(user_id=user_id, client_id=client_id, **row, **more)
+        number: int = (await unit.execute(made.returning(grant.c.id))).scalar_one()
+        return number
+
+    old = then.origin.grant_id
+    new = await database.transact(partial(take_and_make, user_id=root.id, client_id="app"))
+    assert new != old
+    assert await now(database, then) is None
+    for user_id, client_id, stands in (
+        (root.id, "app", False),
+        (flow.user.id, "other", False),
+        (flow.user.id, "app", True),
+    ):
+        await database.transact(partial(take_and_make, user_id=user_id, client_id=client_id, id=old))
+        assert (await now(database, then) is not None) is stands
 
 
 async def client_access(database: Database) -> Access:

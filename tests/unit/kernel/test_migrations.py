@@ -74,6 +74,10 @@ async def test_migrations_and_tables_agree(database: Database) -> None:
     async with database.read() as connection:
         assert await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
         assert await connection.run_sync(differences) == []
+        if connection.dialect.name == "sqlite":
+            ours = {t.name for t in Row.metadata.tables.values() if t.kwargs.get("sqlite_autoincrement")}
+            query = text("SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'")
+            assert set((await connection.execute(query)).scalars()) == ours
 
 
 async def test_migration_waits_in_turns_and_holds_up_no_request(

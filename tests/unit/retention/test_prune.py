@@ -14,6 +14,7 @@ from server.auth.tables import (
     AccessToken,
     AuthorizationRequest,
     ClientAssertionJti,
+    EmergencyAccess,
     LoginSession,
     OAuthGrant,
     RefreshToken,
@@ -133,7 +134,10 @@ async def test_what_logins_leave_behind_goes_and_what_stands_stays(services: Ser
 
 
 async def test_a_grant_keeps_its_session(services: Services) -> None:
-    """A refresh token is good for months; who logged in when is asked of the session."""
+    """A refresh token is good for months; who logged in when is asked of the session.
+
+    When an emergency access ended is asked of its grant.
+    """
     now = now_us()
 
     async def fill(unit: UnitOfWork) -> None:
@@ -142,8 +146,11 @@ async def test_a_grant_keeps_its_session(services: Services) -> None:
         grant = {"id": 1, "client_id": "c", "user_id": 1, "session_id": 1, "scope": "openid", "context": "{}"}
         refresh = {"token_hash": "r", "grant_id": 1, "expires_us": now + DAY_US}
         await unit.execute(insert(table_of(LoginSession)), [{**session, "authenticated_us": old}])
-        await unit.execute(insert(table_of(OAuthGrant)), [{**grant, "is_offline": True, "created_us": old}])
+        grants = [{**grant, "id": number, "is_offline": True, "created_us": old} for number in (1, 2)]
+        await unit.execute(insert(table_of(OAuthGrant)), grants)
         await unit.execute(insert(table_of(RefreshToken)), [refresh])
+        emergency = {"grant_id": 2, "user_id": 1, "patient_id": "p", "client_id": "c", "reason": "x"}
+        await unit.execute(insert(table_of(EmergencyAccess)), [{**emergency, "begun_us": old}])
 
     await services.database.transact(fill)
     assert await prune(services) == 0
