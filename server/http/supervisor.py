@@ -19,7 +19,7 @@ SILENT_S = 60.0  # without a beat while it serves: its event loop hangs
 END_S = 30.0  # to close everything, after the time that requests have
 STEADY_S = 60.0  # a process that served this long did not die of its start
 RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0)  # after deaths in a row; the last one repeats
-FAILED_STARTS = 3  # in a row of one place: then the parent gives up
+FAILED_STARTS = 3  # in a row of one place, and no place ever served: then the parent gives up
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +48,7 @@ class Supervisor:
         self._plan = plan
         self._servers: set[_Server] = set()
         self._stop = asyncio.Event()
+        self._has_served = False  # any place, ever: what it began with can be served
         self.has_failed = False  # the processes could not be started
         self.is_forced = False  # asked to stop twice
 
@@ -81,11 +82,13 @@ class Supervisor:
                 return
             failed_starts = 0 if has_served else failed_starts + 1
             deaths = 0 if loop.time() - begun > STEADY_S else deaths + 1
-            if failed_starts == FAILED_STARTS:
+            if failed_starts >= FAILED_STARTS and not self._has_served:
                 log.error("a server process cannot be started; giving up", server=number)
                 self.has_failed = True
                 self.ask_to_stop()
                 return
+            if failed_starts == FAILED_STARTS:  # what changed since (a file, a neighbour) may change back
+                log.error("a server process cannot be started; trying on", server=number)
             delay_s = RESTART_DELAYS_S[min(deaths, len(RESTART_DELAYS_S)) - 1]
             log.warning("server process ended", server=number, returncode=returncode, restart_in_s=delay_s)
             with suppress(TimeoutError):
@@ -127,6 +130,7 @@ class Supervisor:
             with suppress(ConnectionError):
                 while await asyncio.wait_for(loop.sock_recv(server.lifeline, 4096), patience_s):
                     has_served, patience_s = True, SILENT_S + self._plan.stop_s
+                    self._has_served = True
         except TimeoutError:
             log.error("killing a server process that hangs", pid=server.process.pid)  # noqa: TRY400  it says it all
             _signal(server.process, kill=True)

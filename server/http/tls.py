@@ -53,9 +53,9 @@ class ServedTls:
             signature = _signature(self._files)
             if signature == self._seen:
                 return False
-            self._seen = signature
             self._current = load_context(self._files)
             self._tell()
+            self._seen = signature  # not before: what is wrong now is looked at until it is right
         except TlsNotUsable as problem:
             log.error("the new certificate is not taken up", problem=str(problem))  # noqa: TRY400  it says it all
             return False

@@ -53,6 +53,31 @@ async def test_goes_on_starting_one_that_served_and_died(
     assert not parent.has_failed
 
 
+async def test_one_place_that_cannot_be_started_ends_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listener: socket.socket
+) -> None:
+    """What was right when the others began (a pair of TLS files) may be wrong for who begins now."""
+    monkeypatch.setattr(supervisor, "RESTART_DELAYS_S", (0.0,))
+    monkeypatch.setattr(supervisor, "FAILED_STARTS", 2)
+    starts = tmp_path / "starts"
+    one_serves = (
+        f"import os, time; starts = {str(starts)!r}\nwith open(starts, 'a') as file: file.write('x')\n"
+        "if os.path.getsize(starts) > 1: raise SystemExit(3)\n" + BEAT + "time.sleep(3600)"
+    )
+    parent = Supervisor(plan(listener, one_serves))
+    running = asyncio.create_task(parent.run())
+    async with asyncio.timeout(LONG_S):
+        while not parent._has_served:
+            await asyncio.sleep(0.01)
+        failing = asyncio.create_task(parent._keep(1))
+        while len(starts.read_text()) < 1 + 4 and not failing.done():
+            await asyncio.sleep(0.01)
+        assert not running.done()
+        parent.ask_to_stop()
+        await asyncio.gather(running, failing)
+    assert not parent.has_failed
+
+
 async def test_kills_one_that_is_silent(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
     monkeypatch.setattr(supervisor, "RESTART_DELAYS_S", (0.0,))
     monkeypatch.setattr(supervisor, "SILENT_S", 0.1)

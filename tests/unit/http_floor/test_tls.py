@@ -101,6 +101,10 @@ async def test_new_pair_is_taken_up_by_new_handshakes_and_a_wrong_one_never(
         served.key.unlink()
         assert not tls.look()
         put(second.certificate, second.key)
+        served.key.chmod(0o604)
+        assert not tls.look()
+        assert await presented(port, authority, "localhost") == before
+        served.key.chmod(0o600)  # which leaves its bytes, size and time as they were
         assert tls.look()
         assert not tls.look()
         after = [await presented(port, authority, name) for name in ("localhost", "127.0.0.1", None)]
