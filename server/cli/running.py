@@ -93,7 +93,7 @@ def store(
 @commands.command("check-config")
 def check_config(data: Data = None) -> None:
     """Say which settings are in force and whether everything they name is usable."""
-    from server.administration import check
+    from server.check_config import check
 
     checks = asyncio.run(check(load_settings(data=data)))
     for line in checks.lines:

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.administration import check
 from server.app import build_app, build_services, close_services
+from server.check_config import check
 from server.kernel.database import Database
 from server.kernel.services import Services
 from server.migrations import upgrade

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from fhir.interactions.door import Door
+from server import check_config
 from server.app import build_app, build_services
 from server.auth.authorize.patients import Patients
 from server.auth.authorize.pressure import Pressure
@@ -373,6 +374,17 @@ async def test_documents_that_are_not_believed(clock: Any) -> None:
             clock.offset_s += FRESH_S
             assert [await link.metadata() for _ in "ab"] == [known, known]
         assert len(there.told) == asked + 2
+
+
+async def test_check_config_asks_the_provider(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = await start()
+    monkeypatch.setattr(check_config, "_CHECKS", {"provider": check_config._check_provider})
+    told = await check_config.check(there.settings)
+    assert (told.passed, told.lines[-1]) == (True, "ok    provider: answers")
+    assert CLIENT_SECRET not in "".join(told.lines)
+    there.provider.document = {"issuer": "https://another.test"}
+    told = await check_config.check(there.settings)
+    assert (told.passed, told.lines[-1][:24]) == (False, "FAIL  provider: its docu")
 
 
 async def test_a_provider_that_is_down(start: Start) -> None:
