@@ -7,18 +7,20 @@ no version, no event, no audit.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select, update
 from sqlalchemy.engine import Row as ResultRow
 
-from fhir.consents.keep import KEPT, keep_consents
+from fhir.consents.keep import IMAGING_STUDY, KEPT, keep_consents
 from fhir.interactions.body import unpack
 from fhir.interactions.door import surroundings_of
 from fhir.interactions.provenance import PROVENANCE
 from fhir.interactions.write import BINARY, COMPARTMENT, PATIENTS, RESOURCE, lock_name
 from fhir.model.json_codec import decode_json
 from fhir.search.compartment import patients_of
+from fhir.search.denied import SECURITY
 from fhir.search.index import INDEX_VERSION, index_rows
 from fhir.search.kinds import TABLES
+from fhir.search.token import TOKEN
 from fhir.search.value import Surroundings
 from fhir.subscriptions.request import SUBSCRIPTION
 from server.kernel.bulk import insert_rows
@@ -34,6 +36,14 @@ _KEEPING = frozenset({BINARY, PROVENANCE, SUBSCRIPTION})
 _DELETES = [delete(table).where(table.c.rid == bindparam("key")) for table in (*TABLES, COMPARTMENT)]
 _DONE = update(RESOURCE).where(RESOURCE.c.rid == bindparam("key")).values(index_version=INDEX_VERSION)
 
+_OUTDATED = RESOURCE.c.index_version < INDEX_VERSION
+_ANY_OUTDATED = select(RESOURCE.c.rid).where(_OUTDATED).limit(1)
+_LABELLED_STUDY = and_(
+    _OUTDATED,
+    RESOURCE.c.type == IMAGING_STUDY,
+    exists().where(TOKEN.table.c.rid == RESOURCE.c.rid, TOKEN.table.c.param == SECURITY),
+)
+
 
 async def refresh_search(services: Services) -> int:
     """Index some resources again, and say how many that were."""
@@ -47,8 +57,24 @@ async def refresh_search(services: Services) -> int:
     return done
 
 
-async def _refresh(unit: UnitOfWork, around: Surroundings) -> int:
-    rows = await _hold_outdated(unit)
+async def refresh_labelled_studies(services: Services) -> int:
+    """Index the ImagingStudies with security labels again, all of them, and say how many that were.
+
+    What patients deny by labels is enforced by what is kept with it. When it ends, there are no more of them.
+    """
+    async with services.database.read() as connection:
+        if (await connection.execute(_ANY_OUTDATED)).first() is None:  # as a rule: one look at an index
+            return 0
+    around = surroundings_of(services)
+    done = 0
+    while some := await services.database.transact(lambda unit: _refresh(unit, around, _LABELLED_STUDY)):
+        done += some
+    return done
+
+
+async def _refresh(unit: UnitOfWork, around: Surroundings, which: ColumnElement[bool] = _OUTDATED) -> int:
+    """Returns how many were found, also when another server was at them."""
+    found, rows = await _hold_outdated(unit, which)
     for row in rows:
         if not row.deleted:
             kept = (await unit.execute(PATIENTS, {"key": row.rid})).scalars().all()
@@ -66,14 +92,16 @@ async def _refresh(unit: UnitOfWork, around: Surroundings) -> int:
             if row.type in KEPT:
                 await keep_consents(unit, resource, (row.rid, row.id, row.version_id), around)
         await unit.execute(_DONE, {"key": row.rid})
-    return len(rows)
+    return found
 
 
-async def _hold_outdated(unit: UnitOfWork) -> Sequence[ResultRow[Any]]:
+async def _hold_outdated(
+    unit: UnitOfWork, which: ColumnElement[bool]
+) -> tuple[int, Sequence[ResultRow[Any]]]:
     """Some of them, held: a writer's index rows and these would be mixed."""
     c = RESOURCE.c
-    outdated = select(c.rid, c.type, c.id).where(c.index_version < INDEX_VERSION)
+    outdated = select(c.rid, c.type, c.id).where(which)
     found = (await unit.execute(outdated.order_by(c.rid).limit(ROWS_AT_ONCE))).all()
     await unit.lock(lock_name(row.type, row.id) for row in found)
-    still = select(RESOURCE).where(c.rid.in_([row.rid for row in found]), c.index_version < INDEX_VERSION)
-    return (await unit.execute(still)).all()
+    still = select(RESOURCE).where(c.rid.in_([row.rid for row in found]), _OUTDATED)
+    return len(found), (await unit.execute(still)).all()

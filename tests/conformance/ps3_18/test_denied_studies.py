@@ -7,14 +7,18 @@ from typing import Any
 import httpx
 import pytest
 from pydicom.uid import CTImageStorage
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select, update
 
 from ai_engine.tables import ModelVersion
 from dicomweb.tables import Study
 from fhir.interactions.authored import put_resource
+from fhir.interactions.enforce import enforce_outstanding
 from fhir.interactions.read import read_resource
+from fhir.interactions.write import RESOURCE
+from fhir.search.index import INDEX_VERSION
 from server.kernel.access import Access, Denials
 from server.kernel.clock import now_us
+from server.kernel.consents.keep import LABEL
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.kernel.services import Services
@@ -117,6 +121,24 @@ async def test_studies_that_are_denied(client: httpx.AsyncClient, services: Serv
             answer = await client.get(f"/dicom-web/studies/{where.study}/metadata")
             assert answer.status_code == (200 if where.study in seen else 404)
         await _asked_of_a_workitem(ups, is_open="r" in expected)
+    await write(consent(patient, provision("deny", label="R")) | {"id": "c"})
+    await _labels_that_an_earlier_release_wrote(client, services)
+
+
+async def _labels_that_an_earlier_release_wrote(client: httpx.AsyncClient, services: Services) -> None:
+    """They are read before a server answers, and with the minute's job."""
+
+    async def forget(unit: UnitOfWork) -> None:
+        await unit.execute(delete(LABEL))
+        await unit.execute(update(RESOURCE).values(index_version=INDEX_VERSION - 1))
+
+    async def status() -> int:
+        return (await client.get(f"/dicom-web/studies/{RESTRICTED.study}/metadata")).status_code
+
+    await services.database.transact(forget)
+    assert await status() == 200
+    assert [await enforce_outstanding(services) for _ in "ab"] == [2, 0]
+    assert await status() == 404
 
 
 async def _asked_of_a_workitem(ups: Ups, *, is_open: bool) -> None:

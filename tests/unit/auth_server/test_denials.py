@@ -1,13 +1,15 @@
 """To whom a denial applies: by whom they are, what they do, whose record it is (decision 0034)."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, text
 
 from fhir.consents import actors
+from fhir.interactions import enforce
 from fhir.interactions.authored import put_resource
-from fhir.interactions.door import Door
+from fhir.interactions.door import Door, surroundings_of
 from fhir.interactions.enforce import enforce_outstanding
 from fhir.interactions.read import read
 from server.auth.clients import InvalidClientMetadata, Wanted, add_client
@@ -24,6 +26,7 @@ from server.kernel.rows import table_of
 from server.kernel.services import Services
 from tests.services.consents import consent, provision
 from tests.services.user_tokens import user_token
+from tests.unit.fhir_search.test_reindex import waits_for_a_lock
 
 BY = Principal("system:test", "test")
 ALL = "user/*.cruds patient/*.cruds"
@@ -195,6 +198,27 @@ async def _consents_of_an_earlier_release_are_read(ward: Ward) -> None:
     assert await ward.who_sees() == EVERYBODY
     assert [await enforce_outstanding(ward.services) for _ in "ab"] == [2, 0]
     assert await ward.who_sees() == {"glass", "patient"}
+    await ward.services.database.transact(forget)
+    await _a_server_waits_for_what_another_one_reads(ward)
+
+
+async def _a_server_waits_for_what_another_one_reads(ward: Ward) -> None:
+    """And then looks on: there is more that nobody is at."""
+    others: list[asyncio.Task[int]] = []
+    services, keep_consents = ward.services, enforce.keep_consents
+
+    async def keep_while_another_starts(*arguments: Any) -> None:
+        await keep_consents(*arguments)
+        if not others:
+            others.append(asyncio.create_task(enforce_outstanding(services)))
+            await waits_for_a_lock(services)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(enforce, "ROWS_AT_ONCE", 1)
+        patched.setattr(enforce, "keep_consents", keep_while_another_starts)
+        await services.database.transact(lambda unit: enforce._enforce(unit, surroundings_of(services)))
+        await others[0]
+    assert await enforce_outstanding(services) == 0
 
 
 async def _who_has_too_many_roles(ward: Ward) -> None:
