@@ -119,7 +119,9 @@ class Authorization:
         pending = await self._pending(visit, handle)
         if self._elsewhere is None:
             raise NotPending("Nobody logs in elsewhere.")
-        return await self._elsewhere.finish(visit, pending, fields)
+        response = await self._elsewhere.finish(visit, pending, fields)
+        self._tokens.forget_all()  # the role of who came back may be another one now, or none
+        return response
 
     async def log_off(self, request: Request) -> Response:
         """End the session, and what was allowed for as long as it lasts."""

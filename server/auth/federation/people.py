@@ -6,6 +6,7 @@ provider's: its role is what the provider says at each login.
 """
 
 import hashlib
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select, update
@@ -64,18 +65,29 @@ async def log_in_person(
     try:
         return await database.transact(work)
     except NotLetIn:
-        await record_failure(database, await _known(database, identity))
+        await database.transact(partial(_keep_out, identity))
         raise
 
 
-async def record_failure(database: Database, user: User | None = None) -> None:
-    """Audit a login that did not come to anything, under the name of its user if that is known."""
+async def record_failure(database: Database) -> None:
+    """Audit a login that did not come to anything."""
+    await database.record([_failure(None)])
+
+
+async def _keep_out(identity: Identity, unit: UnitOfWork) -> None:
+    """Audit it under the name of its user, if there is one; what was begun by the provider's word ends."""
+    mine = (_USER.c.issuer == identity.issuer) & (_USER.c.subject == identity.subject)
+    row = (await unit.execute(select(_USER).where(mine).with_for_update())).first()
+    if row is not None and row.password_hash is None:
+        await end_sessions(unit, row.id)
+    unit.audit(_failure(None if row is None else user_of(row)))
+
+
+def _failure(user: User | None) -> AuditEntry:
     principal = NOBODY if user is None else user.principal
     name = None if user is None else user.name
     failed = Outcome.MINOR_FAILURE
-    await database.record(
-        [AuditEntry(principal, Action.EXECUTE, PROVIDER_LOGIN, "user", name, outcome=failed)]
-    )
+    return AuditEntry(principal, Action.EXECUTE, PROVIDER_LOGIN, "user", name, outcome=failed)
 
 
 async def _first_login(unit: UnitOfWork, person: Person, rules: ClaimRules) -> User:
@@ -134,10 +146,3 @@ def _standing(new: NewUser) -> dict[str, Any]:
     if (new.patient_id is None) is (new.role is Role.PATIENT):
         raise NotLetIn(NO_RECORD)
     return {"role": new.role.value, "fhir_user": new.fhir_user, "patient_id": new.patient_id}
-
-
-async def _known(database: Database, identity: Identity) -> User | None:
-    mine = (_USER.c.issuer == identity.issuer) & (_USER.c.subject == identity.subject)
-    async with database.read() as connection:
-        row = (await connection.execute(select(_USER).where(mine))).first()
-    return None if row is None else user_of(row)

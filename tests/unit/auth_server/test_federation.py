@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from joserfc.jwk import ECKey
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from fhir.interactions.door import Door
@@ -31,16 +31,19 @@ from server.auth.federation.people import log_in_person
 from server.auth.federation.provider import ClaimRules, Provider
 from server.auth.federation.provider_link import AGAIN_US as DOCUMENT_AGAIN_US
 from server.auth.federation.provider_link import FRESH_US, ProviderFailed, ProviderLink
+from server.auth.grants.context import LaunchContext
+from server.auth.grants.grant import Allowed, new_grant
 from server.auth.published_keys import AGAIN_US
-from server.auth.tables import UserAccount
-from server.auth.tokens import AccessTokens, issue_token
-from server.auth.users.accounts import NewUser, add_user, disable_user, link_user
+from server.auth.scopes import parse_scopes
+from server.auth.tables import AccessToken, UserAccount
+from server.auth.tokens import AccessTokens, TokenRequest, issue_token, new_token
+from server.auth.users.accounts import NewUser, add_user, disable_user, link_user, user_of
 from server.auth.users.identities import Identity
 from server.auth.users.roles import Role
 from server.auth.users.sessions import LoginElsewhere, find_session
 from server.kernel import outbound
 from server.kernel.clock import SECOND_US, now_us
-from server.kernel.database import Database
+from server.kernel.database import Database, UnitOfWork
 from server.kernel.rate_limit import LocalRateLimiter
 from server.kernel.rows import table_of
 from server.kernel.services import Services
@@ -108,6 +111,7 @@ def pages(settings: Settings, services: Services) -> FastAPI:
     patients = Patients(Door(services, b"k" * 32))
     elsewhere = None if settings.provider is None else FederatedLogin(services, settings.provider)
     tokens, pressure = AccessTokens(services.database), Pressure(LocalRateLimiter(), "logins", 0)
+    app.state.tokens = tokens
     add_router(app, build_router(Installation(services, patients, tokens, pressure, pressure, elsewhere)))
     add_router(app, routes.build_router(elsewhere, tokens))
     return app
@@ -424,6 +428,24 @@ async def accounts(there: Relying) -> list[tuple[str, str, str | None, str | Non
         return [tuple(row) for row in rows]
 
 
+async def offline_token(there: Relying) -> str:
+    """An access token of what the newest account has allowed for longer than its session."""
+    async with there.database.read() as connection:
+        t = table_of(UserAccount)
+        user = user_of((await connection.execute(select(t).order_by(t.c.id.desc()).limit(1))).one())
+    scopes = parse_scopes("offline_access user/Patient.rs")
+    allowed = Allowed(there.client_id, user, 1, scopes, None, LaunchContext())
+
+    async def work(unit: UnitOfWork) -> str:
+        grant_id = await unit.connection.run_sync(lambda c: new_grant(c, allowed, unit.now_us))
+        asked = TokenRequest(user.principal.id, scopes, 300, there.client_id, grant_id=grant_id)
+        issued = new_token(asked, unit.now_us)
+        await unit.execute(insert(table_of(AccessToken)), [issued.row])
+        return issued.text
+
+    return await there.database.transact(work)
+
+
 async def test_accounts_that_the_provider_makes(start: Start) -> None:
     there = await start(
         federation_accounts=True,
@@ -446,12 +468,15 @@ async def test_accounts_that_the_provider_makes(start: Start) -> None:
     assert await accounts(there) == []
     assert (await come_in("doctors", fhirUser=f"{BASE}/fhir/Practitioner/eve")).status_code == 303
     assert await accounts(there) == [("Eve", "clinician", "Practitioner/eve", None)]
-    doctor = dict(there.http.cookies)
+    doctor, tokens = dict(there.http.cookies), there.app.state.tokens
+    bearer = await offline_token(there)
+    assert await tokens.access_of(bearer) is not None
     there.http = there.new()
     assert (
         await come_in("doctors", "isthmus-admins", name="Eva")
     ).status_code == 303  # the first in the settings
     assert await accounts(there) == [("Eve", "admin", None, None)]
+    assert await tokens.access_of(bearer) is None
     for name, value in doctor.items():
         there.http.cookies.set(name, value, domain="127.0.0.1")
     assert (
@@ -459,7 +484,14 @@ async def test_accounts_that_the_provider_makes(start: Start) -> None:
     )  # what was begun as a clinician has ended
     assert (await come_in("patients", fhirUser="Patient/p1")).status_code == 303
     assert await accounts(there) == [("Eve", "patient", "Patient/p1", "p1")]
-    assert "what you are here for" in problem(await come_in())
+    for refused in ({}, {"fhirUser": "Practitioner/eve"}):  # no role any more; no record
+        assert (await come_in("patients", fhirUser="Patient/p1")).status_code == 303
+        bearer = await offline_token(there)
+        assert await tokens.access_of(bearer) is not None
+        assert "Eve" in (await there.http.get("/auth/logout")).text
+        problem(await come_in(*(["patients"] if refused else []), **refused))
+        assert await tokens.access_of(bearer) is None
+        assert "Eve" not in (await there.http.get("/auth/logout")).text
     assert (await come_in("doctors", sub="s-2", name="A" * 300)).status_code == 303
     assert (await accounts(there))[1] == ("A" * 200, "clinician", None, None)
 
