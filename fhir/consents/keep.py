@@ -6,7 +6,7 @@ from typing import Any
 from fhir.consents.compile import compile_consent
 from fhir.model import systems
 from fhir.search.value import Surroundings, bounded
-from server.kernel.consents.keep import forget_consent, keep_study_labels, keep_verdict
+from server.kernel.consents.keep import add_verdict, forget_consent, keep_study_labels
 from server.kernel.database import UnitOfWork
 from server.kernel.patient_merge import LOCK, family_of
 from server.kernel.uids import derived_id
@@ -18,18 +18,25 @@ KEPT = frozenset({CONSENT, IMAGING_STUDY})
 
 
 async def keep_consents(
-    unit: UnitOfWork, resource: Json, named: tuple[int, str, int], around: Surroundings
+    unit: UnitOfWork,
+    resource: Json,
+    named: tuple[int, str, int],
+    around: Surroundings,
+    *,
+    is_new: bool = False,
 ) -> None:
-    """Enforce what a resource of `KEPT` says, of this rid, id and version."""
+    """Enforce what a resource of `KEPT` says, of this rid, id and version; `is_new`: it said nothing yet."""
     if resource["resourceType"] == IMAGING_STUDY:
-        await _keep_labels(unit, resource, named[1])
+        await _keep_labels(unit, resource, named[1], is_new=is_new)
         return
     verdict = compile_consent(resource, around)
     family: Sequence[str] = ()
     if verdict.holder is not None:
         await unit.lock([LOCK])  # who is one person with whom stays so
         family = sorted(await family_of(unit.connection, verdict.holder))
-    await keep_verdict(unit, named, verdict, family)
+    if not is_new:
+        await forget_consent(unit, named[0])
+    await add_verdict(unit, named, verdict, family)
 
 
 async def drop_consents(unit: UnitOfWork, resource_type: str, rid: int) -> None:
@@ -38,13 +45,15 @@ async def drop_consents(unit: UnitOfWork, resource_type: str, rid: int) -> None:
         await forget_consent(unit, rid)
 
 
-async def _keep_labels(unit: UnitOfWork, study: Json, resource_id: str) -> None:
+async def _keep_labels(unit: UnitOfWork, study: Json, resource_id: str, *, is_new: bool) -> None:
     """Only of the ImagingStudy that this server keeps: whoever makes another one labels no study by it."""
     labels = [
         (bounded(each.get("system", "")), bounded(each["code"]))
         for each in study.get("meta", {}).get("security", ())
         if each.get("code")
     ]
+    if is_new and not labels:
+        return
     for identifier in study.get("identifier", ()):
         uid = (identifier.get("value") or "").removeprefix("urn:oid:")
         if identifier.get("system") == systems.DICOM_UID and derived_id("imaging-study", uid) == resource_id:

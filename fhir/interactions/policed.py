@@ -5,6 +5,7 @@ Both are asked when the transaction is about to commit: what a Bundle writes lat
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -169,8 +170,12 @@ async def _leading_nowhere(
 
 
 def _reach_of_target(access: Access, resource_type: str) -> Reach:
-    """As far as the caller reads; among what it may not read at all, its patients' record."""
+    """As far as the caller reads; among what it may not read at all, its patients' record.
+
+    What patients deny is there all the same: to write of them is not denied.
+    """
+    access = replace(access, denials=None)
     try:
         return access.narrow_reach(resource_type, Permission.READ)
     except Forbidden:
-        return access.reach_of_record()
+        return Reach(access.patient_ids)

@@ -163,7 +163,7 @@ async def insert_first(unit: UnitOfWork, draft: Draft, principal: Principal, aro
     await unit.change(changes)
     await _register(unit, draft)
     if draft.type in KEPT:
-        await keep_consents(unit, draft.resource, (rid, draft.id, 1), around)
+        await keep_consents(unit, draft.resource, (rid, draft.id, 1), around, is_new=True)
     if draft.beside is not None:
         await draft.beside(unit, draft, rid, 1)
     _announce(unit, draft, 1, principal, indexed.patients)

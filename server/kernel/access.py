@@ -230,10 +230,6 @@ class Access:
         denials = self._denials(permission)
         return EVERYONE if denials is None else Reach(None, denials=denials)
 
-    def reach_of_record(self) -> Reach:
-        """The record of the token's patients, or everyone's, whatever the grants."""
-        return Reach(self.patient_ids, denials=self.denials)
-
     def _denials(self, permission: Permission) -> Denials | None:
         return None if permission is Permission.CREATE else self.denials
 

@@ -48,15 +48,15 @@ async def any_denial(connection: AsyncConnection) -> bool:
     return (await connection.execute(_ANY_DENIAL)).first() is not None
 
 
-async def keep_verdict(
+async def add_verdict(
     unit: UnitOfWork, consent: tuple[int, str, int], verdict: Verdict, family: Iterable[str]
 ) -> None:
-    """Have a Consent, by rid, id and version, say this from now on.
+    """Have a Consent that says nothing yet, by rid, id and version, say this.
 
     `family`: the Patients that are one person with the holder, who is among them.
     """
     rid, consent_id, version_id = consent
-    await forget_consent(unit, rid)
+    unit.tell(CONSENT_CHANGED)
     row = {"rid": rid, "id": consent_id, "version_id": version_id, "state": verdict.state.value}
     await unit.execute(insert(VERDICT), [{**row, "reasons": orjson.dumps(verdict.reasons).decode()}])
     denials = [

@@ -19,11 +19,13 @@ from server.auth.tables import AccessToken
 from server.auth.tokens import AccessTokens, TokenRequest, issue_token, new_token
 from server.auth.users.roles import Role
 from server.kernel.access import Access, Principal, system_access
+from server.kernel.consents.keep import State
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Forbidden, NotFound
 from server.kernel.patient_merge import end_merge, record_merge
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.workflows.consents.overview import consent_facts, list_consents
 from tests.services.consents import consent, provision
 from tests.services.user_tokens import user_token
 from tests.unit.fhir_search.test_reindex import waits_for_a_lock
@@ -129,6 +131,7 @@ async def test_emergencies_no_tokens_and_earlier_releases(
     await _an_emergency_is_about_its_patient_only(ward)
     await _without_a_token_and_by_subscription(ward)
     await _consents_of_an_earlier_release_are_read(ward)
+    await _administrators_are_told(ward)
     await _what_a_client_may_represent(ward)
     with monkeypatch.context() as patched:
         patched.setattr(actors, "MAX_ROLES", 0)
@@ -227,13 +230,23 @@ async def _who_has_too_many_roles(ward: Ward) -> None:
     await ward.deny(provision=provision("deny", actor="Practitioner/nobody"))
     access = await ward.tokens.access_of(ward.said["ada"])
     assert access is not None
-    assert access.reach_of_record().patient_ids == frozenset()
+    assert access.patient_ids == frozenset()
     with pytest.raises(Forbidden):
         await ward.sees(access)
     assert await ward.tokens.access_of(ward.said["bob"]) is not None
     for name in ("c", "of-q"):
         await ward.put(consent("p", status="inactive") | {"id": name})
     assert await ward.who_sees() == EVERYBODY
+
+
+async def _administrators_are_told(ward: Ward) -> None:
+    database = ward.services.database
+    await ward.deny(provision=provision("deny", purpose=[{"code": "TREAT"}]))
+    (found,) = (await list_consents(database, 0, State.UNENFORCED))["consents"]
+    assert (found["id"], found["reasons"][0]["expression"]) == ("c", "Consent.provision.purpose")
+    assert [fact.values for fact in await consent_facts(database)] == [[((), 1.0)]]
+    others = (await list_consents(database, 0, State.ENFORCED))["consents"]
+    assert [(each["id"], each["reasons"]) for each in others] == [("of-q", [])]
 
 
 async def _what_a_client_may_represent(ward: Ward) -> None:

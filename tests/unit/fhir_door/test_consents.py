@@ -140,4 +140,21 @@ async def test_provisions(client: httpx.AsyncClient, become: Callable[..., dict[
             answer = await client.get("/?_id=p,o,r,h,c&_sort=_lastUpdated", headers=headers)
             found = {each["resource"]["id"] for each in answer.json().get("entry", ())}
             assert found == set(expected), (what, who)
+    await _assert_told_what_is_not_enforced(client)
     assert (await client.delete("/Consent/c")).status_code == 204
+
+
+async def _assert_told_what_is_not_enforced(client: httpx.AsyncClient) -> None:
+    said = consent("p", provision("deny", purpose=[{"code": "TREAT"}], types="Task"))
+    told = []
+    outcome = {"prefer": "return=OperationOutcome"}
+    told.append(await client.put("/Consent/c", json=said | {"id": "c"}, headers=outcome))
+    told.append(await client.post("/Consent/$validate", json=said))
+    told.append(await client.get("/Consent/c/$validate"))
+    for answer in told:
+        issues = [each for each in answer.json()["issue"] if each["code"] == "not-supported"]
+        assert [(each["severity"], each["expression"]) for each in issues] == [
+            ("warning", ["Consent.provision.purpose"])
+        ]
+    told = [await client.put("/Consent/c", json=consent("p") | {"id": "c"}, headers=outcome)]
+    assert "not enforced" not in told[0].text
