@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 
 from dicomweb.attributes import DicomJson
+from dicomweb.reach import within_reach
 from dicomweb.store.index import STUDY_CHANGED, index_instances, supersede_instances
 from dicomweb.store.instances import Origin, StoredInstance, prepare_instance
 from dicomweb.tables import Instance, Study
@@ -22,9 +23,9 @@ from dicomweb.wire.exact import read_exactly
 from dicomweb.wire.faults import UnreadableDataSet, UnwritableDataSet
 from fhir.interactions.authored import put_resource
 from fhir.interactions.etag import Guard
-from fhir.interactions.granted import require_reached
+from fhir.interactions.granted import may_read, require_reached
 from fhir.interactions.rewrite import Held, hold_resource
-from fhir.interactions.write import Written
+from fhir.interactions.write import Draft, Written
 from fhir.model import systems
 from fhir.model.builders.datatypes import (
     coding,
@@ -121,7 +122,7 @@ class _Found:
 
 
 async def verify(services: Services, asked: Asked) -> Written:
-    """Do what is asked; `changed` False: it had been done.
+    """Do what is asked; `changed` False: it had been done. Who may not read the report is not shown it.
 
     Raises:
         NotFound: no such report within reach.
@@ -129,6 +130,17 @@ async def verify(services: Services, asked: Asked) -> Written:
         NotVerifiable, NotAmendable, UnwritableDataSet: this report, or its document, does not allow it.
         ReportChanged: somebody else was first, or the document is gone.
     """
+    written = await _act(services, asked)
+    shown = await services.database.transact(partial(_is_shown, asked=asked))
+    return written if shown else replace(written, text=b"")
+
+
+async def _is_shown(unit: UnitOfWork, asked: Asked) -> bool:
+    draft = Draft({"resourceType": REPORT}, b"", asked.report_id)
+    return await may_read(unit, asked.access, asked.reach, draft, asked.around)
+
+
+async def _act(services: Services, asked: Asked) -> Written:
     found = await services.database.transact(partial(_find, asked=asked))
     if asked.word.action is Action.REJECT:
         if found.status == IN_ERROR:
@@ -155,9 +167,13 @@ async def _find(unit: UnitOfWork, asked: Asked) -> _Found:
     report = decode_json(held.text)
     uid = next((each["value"] for each in report.get("identifier", ()) if _is_uid(each)), "")
     i = _INSTANCE.c
-    query = select(
-        i.sop_instance_uid, i.object_name, i.object_offset, i.object_length, i.superseded_us, i.study_id
-    ).where(i.sop_instance_uid == uid.removeprefix("urn:oid:"))
+    query = (
+        select(
+            i.sop_instance_uid, i.object_name, i.object_offset, i.object_length, i.superseded_us, i.study_id
+        )
+        .join(_STUDY, _STUDY.c.id == i.study_id)
+        .where(i.sop_instance_uid == uid.removeprefix("urn:oid:"), within_reach(asked.reach))
+    )
     instance = (await unit.execute(query)).mappings().one_or_none()
     if instance is None:
         raise NotVerifiable("The report has no document in this archive.")
@@ -165,8 +181,6 @@ async def _find(unit: UnitOfWork, asked: Asked) -> _Found:
     named = (study["study_instance_uid"], asked.report_id, instance["sop_instance_uid"])
     if not await is_version_of(unit, *named):
         raise NotVerifiable("The report was not made of a document of this archive.")
-    if not asked.reach.includes(study["patient_id"]):
-        raise NotFound("No such resource.")
     return _Found(held, study, instance)
 
 

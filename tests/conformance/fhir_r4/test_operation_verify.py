@@ -17,6 +17,7 @@ from server.kernel.tables import AuditRow
 from server.workflows.models import INSTALLER
 from server.workflows.verify import act
 from tests.conftest import sqlite_first
+from tests.services.consents import consent, provision
 from tests.unit.imaging.conftest import Hospital, instance
 from tests.unit.imaging.conftest import hospital as hospital  # noqa: PLC0414  the fixture
 from tests.unit.imaging.documents import LENGTH, VOLUME, report
@@ -244,6 +245,26 @@ async def test_two_patients(clinic: Clinic) -> None:
     assert (hidden.status_code, hidden.text) == (unknown.status_code, unknown.text) == (404, hidden.text)
     clinic.person = await hospital.headers("user/DiagnosticReport.u patient/*.rs", ada["id"])
     assert (await clinic.verify("accept")).status_code == 200
+
+
+@sqlite_first
+async def test_who_may_not_read_is_told_nothing(clinic: Clinic) -> None:
+    hospital = clinic.hospital
+    patient = (await clinic.read())["subject"]["reference"].removeprefix("Patient/")
+    denial = consent(patient, provision("deny", types="ImagingStudy"))
+    made = (await hospital.http.post("/fhir/Consent", json=denial)).json()
+    before = await clinic.read()
+    for action, word in (("accept", ()), ("reject", (REASON,))):
+        said = await clinic.verify(action, *word)
+        assert said.status_code == 422, said.text
+        assert "no document" in said.text  # as if there were none
+    assert await clinic.read() == before
+    await hospital.http.put(f"/fhir/Consent/{made['id']}", json=made | {"status": "inactive"})
+    clinic.person = await hospital.headers("user/DiagnosticReport.u")
+    for action, word in (("accept", ()), ("accept", ()), ("reject", (REASON,)), ("reject", (REASON,))):
+        said = await clinic.verify(action, *word)
+        assert (said.status_code, said.content) == (200, b""), (action, said.text)
+    assert (await clinic.read())["meta"]["versionId"] == "3"
 
 
 @sqlite_first
