@@ -10,14 +10,17 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
 
 from ai_engine.tables import ModelVersion, RoutingRule
-from dicomweb.reach import within_reach
+from dicomweb.reach import IMAGING_STUDY, require_study, within_reach
 from dicomweb.tables import Study
+from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.reach import TASK, within
 from dicomweb.worklist.schedule import rerun
+from dicomweb.worklist.state import WorkitemUnknown
 from server.kernel.access import Access, Permission, Principal, Reach, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import instant_text
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import Fault
+from server.kernel.faults import Fault, NotFound
 from server.kernel.job_overview import PAGE as JOBS_PAGE
 from server.kernel.job_overview import list_jobs, retry_failed
 from server.kernel.jobs import JobState
@@ -54,7 +57,10 @@ def build_router(services: Services) -> APIRouter:
     @router.post("/studies/{study_instance_uid}/settled")
     async def settled(request: Request, study_instance_uid: str) -> Response:
         """Say that a study is complete: the routing rules look at it now, not after their quiet time."""
-        await _administrator(request, services, Action.EXECUTE, "settled", study_instance_uid)
+        access = await _administrator(request, services, Action.EXECUTE, "settled", study_instance_uid)
+        async with services.database.read() as connection:
+            reach = access.reach(IMAGING_STUDY, Permission.READ)
+            await require_study(connection, study_instance_uid, reach)
         decisions = await settle_now(services, study_instance_uid)
         return JSONResponse([_decision(each) for each in decisions])
 
@@ -64,14 +70,14 @@ def build_router(services: Services) -> APIRouter:
     ) -> Response:
         """Studies by how they stand to the patients of the record: those that a person must look at."""
         access = await _administrator(request, services, Action.READ, "list-studies", None)
-        reach = access.reach("ImagingStudy", Permission.READ)
+        reach = access.reach(IMAGING_STUDY, Permission.READ)
         return JSONResponse(await _list_studies(services, link_state, after, reach))
 
     @router.post("/workitems/{workitem_uid}/rerun")
     async def run_again(request: Request, workitem_uid: str) -> Response:
         """Schedule the input of an ended workitem once more."""
         access = await _administrator(request, services, Action.EXECUTE, "rerun", workitem_uid)
-        uid = await services.database.transact(lambda unit: rerun(unit, workitem_uid, access.principal))
+        uid = await services.database.transact(lambda unit: _run_again(unit, workitem_uid, access))
         return JSONResponse({"workitem": uid}, 201)
 
     @router.post("/patients/merge")
@@ -110,6 +116,22 @@ def build_router(services: Services) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+async def _run_again(unit: UnitOfWork, workitem_uid: str, access: Access) -> str:
+    """Schedule the workitem's input once more; what is denied of it, or of its study, is as if not there."""
+    reach = access.reach(TASK, Permission.READ)
+    if not reach.is_everyone:
+        c = WORKITEM.c
+        query = select(c.study_instance_uid).where(c.workitem_uid == workitem_uid, within(reach))
+        study = (await unit.execute(query)).scalar_one_or_none()
+        if study is None:
+            raise WorkitemUnknown
+        try:
+            await require_study(unit.connection, study, access.reach(IMAGING_STUDY, Permission.READ))
+        except NotFound:
+            raise WorkitemUnknown from None
+    return await rerun(unit, workitem_uid, access.principal)
 
 
 async def _list_jobs(services: Services, state: str, after: int) -> dict[str, object]:

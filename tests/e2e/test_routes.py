@@ -372,7 +372,8 @@ async def test_another_patients_token_sees_nothing_on_any_route(
     await _assert_a_denial_closes_every_route(system, values)
 
 
-DENIED_TO_ADMINISTRATORS = re.compile(r"/admin/api/studies/\{study\}.*/(corrections|original)")
+# Every route of the administration that names a study, or a workitem of it
+DENIED_TO_ADMINISTRATORS = re.compile(r"/admin/api/(studies/\{study\}|workitems/\{workitem\})")
 
 
 async def _assert_a_denial_closes_every_route(system: Any, values: dict[str, str]) -> None:
@@ -380,6 +381,8 @@ async def _assert_a_denial_closes_every_route(system: Any, values: dict[str, str
     study = {"StudyInstanceUID": values["study"], "includefield": "all"}
     before = await system.http.get("/dicom-web/studies", params=study)
     tag = {"If-None-Match": (await system.http.get(f"/dicom-web/studies/{values['study']}")).headers["etag"]}
+    linked = "/admin/api/studies?link_state=linked"
+    assert values["study"] in (await system.http.get(linked)).text
     denial = consent(values["patient"], base="OPTOUT")
     made = await system.http.post("/fhir/Consent", json=denial)
     assert (before.status_code, made.status_code) == (200, 201)
@@ -390,12 +393,14 @@ async def _assert_a_denial_closes_every_route(system: Any, values: dict[str, str
         )
         if expected == FORBIDDEN and not DENIED_TO_ADMINISTRATORS.match(route):
             continue
-        answer = await system.http.request(method, asked, **form)
+        said = {"json": {"reason": "a test"}} if expected == FORBIDDEN else form
+        answer = await system.http.request(method, asked, **said)
         if expected == EMPTY:
             assert is_empty(answer), (route, answer.text)
         else:
             assert answer.status_code == 404, (route, answer.text)
     assert (await system.http.get(f"/dicom-web/studies/{values['study']}", headers=tag)).status_code == 404
+    assert values["study"] not in (await system.http.get(linked)).text
     by_id = f"/fhir/Consent/{made.json()['id']}"
     assert (await system.http.put(by_id, json=made.json() | {"status": "inactive"})).status_code == 404
 
