@@ -95,6 +95,7 @@ class RegisteredClient(ClientMixin):
         self.name: str = row["name"]
         self.method: str = row["token_endpoint_auth_method"]
         self.jwks: str | None = row["jwks"]
+        self.registered_itself: bool = row["registration_hash"] is not None
         self._secret_hash: str | None = row["secret_hash"]
         self._scope: str = row["scope"]
         self._grant_types: frozenset[str] = frozenset(orjson.loads(row["grant_types"]))

@@ -36,7 +36,7 @@ _USER = table_of(UserAccount)
 CACHE_US = 5 * SECOND_US
 CACHE_TOKENS = 10_000  # bounds memory; the longest unused leaves first
 MAX_TTL_S = 366 * 24 * 3600  # of an administrator's token
-_PATIENT_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # FHIR R4 datatypes.html#id
+FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # FHIR R4 datatypes.html#id
 
 
 class InvalidTokenRequest(Fault):
@@ -271,7 +271,7 @@ async def issue_token(
         raise InvalidScope("The scope opens no resource.")
     if patient is None and scopes.in_context(Context.PATIENT):
         raise InvalidScope("A patient scope needs a patient.")
-    if patient is not None and not _PATIENT_ID.fullmatch(patient):
+    if patient is not None and not FHIR_ID.fullmatch(patient):
         raise InvalidTokenRequest("The patient is not named by a FHIR id.")
     if not 0 < ttl_s <= MAX_TTL_S:
         raise InvalidTokenRequest(f"The lifetime must be between 1 and {MAX_TTL_S} seconds.")

@@ -32,6 +32,7 @@ from server.auth.emergency.access import (
 from server.auth.scopes import Scopes
 from server.auth.users.roles import Role
 from server.auth.users.sessions import Session
+from server.kernel.access import Context
 from server.kernel.clock import SECOND_US
 from server.kernel.database import Database, UnitOfWork
 
@@ -70,9 +71,12 @@ def problem_of(said: Said) -> str | None:
 
 
 def scopes_of(pending: Pending, session: Session) -> Scopes:
-    """What an app may be allowed in an emergency."""
+    """What an app may be allowed in an emergency: of the one patient, since each act is audited as of it."""
     scopes = offered(pending.asked.scopes, session)
-    return replace(scopes, others=tuple(each for each in scopes.others if each not in CHOOSABLE))
+    return Scopes(
+        scopes.in_context(Context.PATIENT).resources,
+        tuple(each for each in scopes.others if each not in CHOOSABLE),
+    )
 
 
 def is_offered(pending: Pending, session: Session) -> bool:

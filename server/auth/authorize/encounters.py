@@ -12,6 +12,7 @@ from fhir.interactions.door import Door
 from fhir.interactions.read import Deleted
 from fhir.interactions.table import read, search
 from server.auth.denials import Caller, bounded_by_denials
+from server.auth.tokens import FHIR_ID
 from server.auth.users.accounts import User
 from server.kernel.access import Access, Context, Grant, Permission
 from server.kernel.faults import NotFound
@@ -60,6 +61,8 @@ class Encounters:
 
     async def has(self, user: User, patient_id: str, encounter_id: str) -> bool:
         """Whether a visit is one of the patient's."""
+        if not FHIR_ID.fullmatch(encounter_id):
+            return False
         access = await self._access(user, patient_id)
         try:
             await read(self.door, FhirRequest("GET", access, _TYPE, encounter_id))

@@ -14,6 +14,7 @@ from fhir.interactions.read import Deleted
 from fhir.interactions.table import read, search
 from fhir.search.value import InvalidSearch
 from server.auth.denials import Caller, bounded_by_denials
+from server.auth.tokens import FHIR_ID
 from server.auth.users.accounts import User
 from server.auth.users.roles import Role
 from server.kernel.access import Access, Context, Grant, Permission
@@ -54,6 +55,8 @@ class Patients:
 
     async def one(self, user: User, patient_id: str) -> PatientChoice | None:
         """A patient by id; None: there is none such."""
+        if not FHIR_ID.fullmatch(patient_id):
+            return None
         request = FhirRequest("GET", await self._access(user), _TYPE, patient_id)
         try:
             answer = await read(self.door, request)

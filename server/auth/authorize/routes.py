@@ -29,7 +29,7 @@ from server.auth.authorize.smart_style import AGE, SMART_STYLE, VERSION
 from server.auth.authorize.steps import Step, next_step
 from server.auth.authorize.visit import Visit
 from server.auth.authorize.words import choices, told_anyway
-from server.auth.clients import find_client
+from server.auth.clients import RegisteredClient, find_client
 from server.auth.federation.login import FederatedLogin
 from server.auth.federation.provider import CALLBACK
 from server.auth.federation.state import handle_of
@@ -77,15 +77,16 @@ class Authorization:
         client = await find_client(database, one(fields, "client_id"))
         redirect_uri = redirect_uri_of(client, fields)
         assert client is not None
-        browser = self._cookies.browser(request)
+        browser, visit = self._cookies.browser(request), await self._visit(request, "")
         try:
             asked = read_asked(client, fields, frozenset({f"{self._base}/fhir"}))
-            if asked.launch is None and (await self._visit(request, "")).session is None:
+            if asked.launch is None and visit.session is None:
                 await self._begun.take(request.scope)
             handle = await begin(database, asked, browser)
         except RefusedRequest as refused:
             state = one(fields, "state") or None
-            return RedirectResponse(answers.refusal_url(self._base, redirect_uri, state, refused), SEE_OTHER)
+            url = answers.refusal_url(self._base, redirect_uri, state, refused)
+            return self._to_app(visit, client, url)
         response = RedirectResponse(self._pages.address(handle), SEE_OTHER)
         self._cookies.write(response, BROWSER, browser)
         return response
@@ -97,7 +98,8 @@ class Authorization:
         try:
             return await self._page(visit, pending)
         except RefusedRequest as refused:
-            return await self._refuse(pending, refused)
+            client = await self._client(pending)
+            return self._to_app(visit, client, await self._refuse(pending, refused))
 
     async def take(self, request: Request, handle: str) -> Response:
         """What a page sent."""
@@ -109,7 +111,7 @@ class Authorization:
         try:
             return await self._taken(visit, pending, fields)
         except RefusedRequest as refused:
-            return await self._refuse(pending, refused)
+            return RedirectResponse(await self._refuse(pending, refused), SEE_OTHER)
 
     async def come_back(self, request: Request) -> Response:
         """The answer of the external provider, to which a login page sent the browser."""
@@ -277,21 +279,37 @@ class Authorization:
             raise RefusedRequest("access_denied", "The patient is not here.")
         return patient
 
-    async def _about(self, visit: Visit, pending: Pending) -> dict[str, Any]:
+    async def _client(self, pending: Pending) -> RegisteredClient:
         client = await find_client(self._services.database, pending.asked.client_id)
         if client is None:
             raise NotPending("The app is no longer registered.")
+        return client
+
+    async def _about(self, visit: Visit, pending: Pending) -> dict[str, Any]:
+        client = await self._client(pending)
         return {"app": client.name, "action": self._pages.address(visit.page), "form_token": visit.token()}
 
     def _foot(self, visit: Visit) -> dict[str, Any]:
         assert visit.session is not None
         return of_user(visit.session.user, visit.browser, visit.secret or "")
 
-    async def _refuse(self, pending: Pending, refused: RefusedRequest) -> Response:
+    async def _refuse(self, pending: Pending, refused: RefusedRequest) -> str:
         await steps.refuse(self._services.database, pending)
         asked = pending.asked
-        url = answers.refusal_url(self._base, asked.bound.redirect_uri, asked.state, refused)
-        return RedirectResponse(url, SEE_OTHER)
+        return answers.refusal_url(self._base, asked.bound.redirect_uri, asked.state, refused)
+
+    def _to_app(self, visit: Visit, client: RegisteredClient, url: str) -> Response:
+        """Tell an app of a refusal that no form of ours asked for (RFC 9700 §4.11.2).
+
+        Anybody can make links that end in one. Where nobody has logged in, an app that no administrator knows
+        gets no browser by them: the user decides.
+        """
+        if visit.session is not None or not client.registered_itself:
+            return RedirectResponse(url, SEE_OTHER)
+        text = "The app that sent you here asked for what cannot be done. Go on only if you know its address."
+        link = {"link": url, "link_text": f"Go on to {destination(url)}"}
+        told = {"heading": "This does not work", "text": text, **link}
+        return self._pages.page("message", told, HTTPStatus.BAD_REQUEST)
 
     async def _visit(self, request: Request, page: str) -> Visit:
         secret = self._cookies.read(request, SESSION)

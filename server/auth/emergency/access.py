@@ -1,11 +1,11 @@
 """That the glass was broken: the row which an auditor looks at, and what it was used for.
 
 A grant with the purpose of use BTG (v3 ActReason) is not held to what the Consents of its patient deny. It
-ends after `LASTS_US`, whatever the session does, and buys no refresh token: so it has one access token, by
-which audit finds all that was done with it.
+ends after `LASTS_US`, or with the session if that is sooner, and buys no refresh token: so it has one access
+token, by which audit finds all that was done with it.
 """
 
-import re
+import unicodedata
 
 from sqlalchemy import Connection, insert, update
 
@@ -28,12 +28,12 @@ MIN_REASON, MAX_REASON = 10, 500  # characters, in one line
 
 BROKEN = counter("isthmus_emergency_accesses", "Times that the glass was broken.")
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_UNSEEN = {"Cc": " ", "Cf": ""}  # Unicode categories: what a terminal would obey, what turns a text around
 
 
 def one_line(typed: str) -> str:
-    """What somebody typed, in one line and without what a terminal would obey."""
-    return " ".join(_CONTROL.sub(" ", typed).split())
+    """What somebody typed, in one line, and as it is seen."""
+    return " ".join("".join(_UNSEEN.get(unicodedata.category(each), each) for each in typed).split())
 
 
 async def note_access(

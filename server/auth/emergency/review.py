@@ -83,7 +83,7 @@ async def review(database: Database, number: int, by: Principal, verdict: Verdic
 
     Raises:
         NotFound: there is no such emergency access.
-        Forbidden: it is the reviewer's own.
+        Forbidden: it is the reviewer's own, by this account or another one of theirs.
         Reviewed: it has one.
         InvalidNote: the note is too long.
     """
@@ -96,7 +96,7 @@ async def review(database: Database, number: int, by: Principal, verdict: Verdic
         found = (await unit.execute(_select(None, 0).where(_EMERGENCY.c.id == number))).first()
         if found is None:
             raise NotFound("There is no such emergency access.")
-        if f"user:{found.user}" == by.id:
+        if f"user:{found.user}" == by.id or await _is_theirs(unit, found, by):
             raise Forbidden("Who broke the glass does not review it.")
         waits = (_EMERGENCY.c.id == number) & _EMERGENCY.c.reviewed_us.is_(None)
         given = update(_EMERGENCY).where(waits).values(**values, reviewed_us=unit.now_us)
@@ -106,6 +106,12 @@ async def review(database: Database, number: int, by: Principal, verdict: Verdic
         unit.audit(AuditEntry(by, Action.UPDATE, "review-emergency", *about))
 
     await database.transact(work)
+
+
+async def _is_theirs(unit: UnitOfWork, found: Any, by: Principal) -> bool:
+    """Whether the reviewer's account is of the same person, as far as accounts say who that is."""
+    mine = select(_USER.c.fhir_user).where(_USER.c.name == by.id.removeprefix("user:"))
+    return found.fhir_user is not None and (await unit.execute(mine)).scalar() == found.fhir_user
 
 
 async def emergency_facts(database: Database) -> list[Fact]:
@@ -127,7 +133,7 @@ async def emergency_facts(database: Database) -> list[Fact]:
 def _select(reviewed: bool | None, after: int) -> Select[Any]:
     c = _EMERGENCY.c
     query = (
-        select(_EMERGENCY, _USER.c.name.label("user"), _GRANT.c.ended_us)
+        select(_EMERGENCY, _USER.c.name.label("user"), _USER.c.fhir_user, _GRANT.c.ended_us)
         .join(_USER, _USER.c.id == c.user_id)
         .outerjoin(_GRANT, _GRANT.c.id == c.grant_id)  # which bookkeeping once took
     )

@@ -14,6 +14,7 @@ from server.auth.federation.provider import Provider
 from server.auth.users.identities import is_subject
 from server.kernel.clock import SECOND_US
 
+MAX_LIFE_S = 24 * 3600  # until it expires: so long its `jti` is remembered
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
@@ -36,6 +37,9 @@ def verify_logout_token(text: str, jwks: str, provider: Provider, now_s: float) 
     claims = verify_signature(text, jwks)
     require_addressed(claims, provider.issuer, provider.client_id)
     require_times(claims, now_s)
+    expires_s = numeric_date(claims["exp"])
+    if expires_s > now_s + MAX_LIFE_S:
+        raise RefusedToken("exp")
     events, jti, subject = claims.get("events"), claims.get("jti"), claims.get("sub")
     if not isinstance(events, dict) or not isinstance(events.get(EVENT), dict):
         raise RefusedToken("events")
@@ -48,5 +52,4 @@ def verify_logout_token(text: str, jwks: str, provider: Provider, now_s: float) 
         raise RefusedToken("sub or sid")
     if subject is None and session is None:
         raise RefusedToken("sub or sid")
-    expires_us = int((numeric_date(claims["exp"]) + LEEWAY_S) * SECOND_US)
-    return EndedElsewhere(subject, session, jti, expires_us)
+    return EndedElsewhere(subject, session, jti, int((expires_s + LEEWAY_S) * SECOND_US))

@@ -6,7 +6,7 @@ import pytest
 from joserfc import jwt
 
 from server.auth.federation.id_tokens import RefusedToken
-from server.auth.federation.logout_tokens import EVENT, verify_logout_token
+from server.auth.federation.logout_tokens import EVENT, MAX_LIFE_S, verify_logout_token
 from server.auth.federation.provider import Provider
 from server.kernel.outbound_policy import OutboundPolicy
 from tests.conformance.openid_core.test_3_1_3_7_id_token import CLIENT, EC, ISSUER, JWKS, NOW, OTHER
@@ -47,6 +47,8 @@ def test_tokens_that_are_not() -> None:
         ({"aud": "another"}, "aud"),
         ({"exp": None}, "exp"),
         ({"exp": NOW - 120}, "exp"),
+        ({"exp": NOW + MAX_LIFE_S + 1}, "exp"),
+        ({"exp": 2**52}, "exp"),
         ({"iat": None}, "iat"),
         ({"events": None}, "events"),
         ({"events": [EVENT]}, "events"),

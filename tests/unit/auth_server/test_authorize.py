@@ -9,13 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir.interactions.door import Door
 from server.app import build_app, build_services
 from server.auth.authorize.asked import RefusedRequest
+from server.auth.authorize.encounters import Encounters
+from server.auth.authorize.patients import Patients
 from server.auth.authorize.pending import find_pending
 from server.auth.authorize.steps import allow
 from server.auth.clients import Wanted, add_client
 from server.auth.grants.context import LaunchContext
 from server.auth.launches import Prepared, prepare_launch
+from server.auth.registration.tokens import issue_registration_token
 from server.auth.tokens import issue_token
 from server.auth.users.accounts import NewUser, User, add_user, find_user, set_password
 from server.auth.users.roles import Role
@@ -297,6 +301,34 @@ async def test_a_patient_that_is_not_there(browser: Browser) -> None:
     for patient in ("p9", "", "../Patient/p1", "p1\x00"):
         _, page = await browser.page(await browser.send(url, page, "patient", patient=patient))
         assert heading(page) == "Choose a patient", patient
+
+
+async def test_an_id_that_is_none(database_url: str, tmp_path: Path) -> None:
+    """NUL is no text to PostgreSQL."""
+    services = build_services(Settings(data=tmp_path, worker=False, database_url=database_url))
+    door = Door(services, b"k" * 32)
+    ada = User(1, "ada", "Dr Ada", Role.CLINICIAN, None, None)
+    for text in ("a\x00", "", "x" * 65, "\u00e4", "a\n"):
+        assert await Patients(door).one(ada, text) is None, text
+        assert await Encounters(door).has(ada, "p1", text) is False, text
+    await services.database.close()
+
+
+async def test_rfc9700_4_11_2_an_app_that_registered_itself_is_no_open_redirector(browser: Browser) -> None:
+    """Before anybody has logged in, whatever made the error; afterwards its errors go to it as others' do."""
+    metadata = {"redirect_uris": [BACK], "scope": SCOPE, "token_endpoint_auth_method": "none"}
+    headers = {"Authorization": f"Bearer {await issue_registration_token(browser.database, 60, ADMIN)}"}
+    registered = await browser.http.post("/auth/register", json=metadata, headers=headers)
+    browser.client_id = registered.json()["client_id"]
+    for changes in ({"response_type": "x"}, {"prompt": "none"}, {"launch": "made up"}, {"scope": "nonsense"}):
+        response = await browser.ask(**changes)
+        if response.status_code == 303:  # to a page of ours
+            response = await browser.http.get(response.headers["location"])
+        assert (response.status_code, "location" in response.headers) == (400, False), changes
+        assert "Go on to https://app.test</a>" in response.text
+        assert 'href="https://app.test/back?v=1&amp;error=' in response.text
+    await browser.at_consent()
+    assert answer(await browser.ask(response_type="x"))["error"] == "unsupported_response_type"
 
 
 async def test_a_request_is_answered_once(browser: Browser) -> None:

@@ -99,6 +99,7 @@ async def _broken(browser: Browser) -> str:
     tokens = await browser.tokens(broken_glass)
     assert (tokens["patient"], "refresh_token" in tokens) == ("p1", False)
     assert 3590 <= tokens["expires_in"] <= 3600
+    assert {each for each in tokens["scope"].split() if "/" in each} == {"patient/*.rs", "launch/patient"}
     assert set(tokens["scope"].split()).isdisjoint({"offline_access", "online_access"})
     assert (await break_glass(browser, url, page)).status_code == 404  # a request is answered once
 
@@ -135,6 +136,7 @@ async def test_whom_it_is_not_for(browser: Browser) -> None:
         ("aud", "user/AuditEvent.rs"),
         ("ada", "user/Patient.rs openid"),
         ("ada", "launch/patient openid"),
+        ("ada", "launch/patient user/Patient.rs"),  # of everybody: acts on others are no emergency
     ):
         url, page = await browser.page(await browser.ask(scope=scope, prompt="login"))
         sent = await browser.send(url, page, "login", name=name, password=pages.PASSWORD)
@@ -165,6 +167,9 @@ async def _reviewed(browser: Browser, token: str) -> None:
     bearer["aud"] = (await browser.tokens(allowed))["access_token"]
     for name, scope in (("siem", "system/AuditEvent.rs"), ("ada, by an administrator", "system/*.cruds")):
         bearer[name] = await issue_token(browser.database, scope=scope, subject="user:ada")
+    twin = NewUser("twin", Role.ADMIN, "Dr Ada", pages.PASSWORD, "Practitioner/ada")
+    await add_user(browser.database, twin, pages.ADMIN)
+    bearer["twin"] = await issue_token(browser.database, scope="system/*.cruds", subject="user:twin")
     listed, place = "/admin/api/emergency-accesses", "/admin/api/emergency-accesses/1/review"
     told = (await browser.http.get(listed, params={"reviewed": False}, headers=_by(bearer["aud"]))).json()
     (access,) = told["emergency-accesses"]
@@ -178,6 +183,7 @@ async def _reviewed(browser: Browser, token: str) -> None:
         assert (await browser.http.post(place, json=verdict, headers=_by(bearer[name]))).status_code == 403
     for name, path, said, status in (
         ("ada, by an administrator", place, verdict, 403),  # their own
+        ("twin", place, verdict, 403),  # of the same Practitioner
         ("aud", place, {}, 400),
         ("aud", place, {"verdict": "fine"}, 400),
         ("aud", place, {**verdict, "note": "x" * 501}, 400),
@@ -275,7 +281,13 @@ async def test_it_ends_by_itself(database: Database) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "kept"),
-    [(" a\r\nb ", "a b"), ("\x1b[31mred", "[31mred"), ("a\x00b\x9bc", "a b c"), ("\u2028ä  ß", "ä ß")],
+    [
+        (" a\r\nb ", "a b"),
+        ("\x1b[31mred", "[31mred"),
+        ("a\x00b\x9bc", "a b c"),
+        ("\u2028ä  ß", "ä ß"),
+        ("a\u202eb\u2066c\u200b", "abc"),
+    ],
 )
 def test_a_reason_is_one_line(typed: str, kept: str) -> None:
     assert one_line(typed) == kept
