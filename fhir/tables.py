@@ -57,7 +57,8 @@ class FhirResourceVersion(Row, table=True):
     """A superseded version, moved here by the write that superseded it; append-only.
 
     `patient_id` is the patient in whose compartment that version was: "" for none, NULL for several, whom
-    no confined token reaches together any more. A resource may have been another patient's before.
+    no confined token reaches together any more, or where an earlier release did not tell. A resource may have
+    been another patient's before.
     """
 
     __tablename__ = "fhir_resource_history"
@@ -82,6 +83,20 @@ class FhirCompartment(Row, table=True):
     __table_args__ = (Index(None, "patient_id", "rid"), CLUSTERED)
 
     rid: int = Field(sa_column=rid_column())
+    patient_id: str = Field(primary_key=True)
+
+
+class FhirMention(Row, table=True):
+    """A version tells of a patient: one of several, of too many for `FhirCompartment`, or out of any record.
+
+    What patients deny is asked for by it (`fhir/search/denied.py`); it opens nothing to any token.
+    """
+
+    __tablename__ = "fhir_mention"
+    __table_args__ = (CLUSTERED,)
+
+    rid: int = Field(sa_column=rid_column())
+    version_id: int = Field(primary_key=True)
     patient_id: str = Field(primary_key=True)
 
 

@@ -14,6 +14,7 @@ from fhir.exchange import FhirRequest
 from fhir.interactions.body import text_of
 from fhir.interactions.door import Door
 from fhir.interactions.etag import InvalidHeader
+from fhir.interactions.mentions import PROVENANCE
 from fhir.interactions.prepared import Write
 from fhir.interactions.write import COMPARTMENT, Draft, Written, insert_first
 from fhir.model.json_codec import InvalidJson, decode_json
@@ -27,7 +28,6 @@ from server.kernel.database import UnitOfWork
 from server.kernel.faults import Forbidden
 from server.kernel.uids import new_id
 
-PROVENANCE = "Provenance"
 HEADER = "x-provenance"
 NAMED_AT_ONCE = 200  # resources of one statement
 

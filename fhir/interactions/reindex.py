@@ -13,10 +13,10 @@ from sqlalchemy.engine import Row as ResultRow
 from fhir.consents.keep import IMAGING_STUDY, KEPT, keep_consents
 from fhir.interactions.body import unpack
 from fhir.interactions.door import surroundings_of
-from fhir.interactions.provenance import PROVENANCE
+from fhir.interactions.mentions import PROVENANCE, add_mentions, inherit_mentions, inherits_from
 from fhir.interactions.write import BINARY, COMPARTMENT, PATIENTS, RESOURCE, lock_name
 from fhir.model.json_codec import decode_json
-from fhir.search.compartment import patients_of
+from fhir.search.compartment import patients_of, told_of
 from fhir.search.denied import SECURITY
 from fhir.search.index import INDEX_VERSION, index_rows
 from fhir.search.kinds import TABLES
@@ -75,7 +75,7 @@ async def refresh_labelled_studies(services: Services) -> int:
 async def _refresh(unit: UnitOfWork, around: Surroundings, which: ColumnElement[bool] = _OUTDATED) -> int:
     """Returns how many were found, also when another server was at them."""
     found, rows = await _hold_outdated(unit, which)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: bool(row.type == PROVENANCE)):  # these tell of what others do
         if not row.deleted:
             kept = (await unit.execute(PATIENTS, {"key": row.rid})).scalars().all()
             for statement in _DELETES:
@@ -89,6 +89,9 @@ async def _refresh(unit: UnitOfWork, around: Surroundings, which: ColumnElement[
             patients |= frozenset(kept) if row.type in _KEEPING else frozenset()
             made[COMPARTMENT] = [{"rid": row.rid, "patient_id": each} for each in sorted(patients)]
             await insert_rows(unit.connection, {table: some for table, some in made.items() if some})
+            version = (row.rid, row.version_id)
+            await add_mentions(unit, version, told_of(resource, row.id, patients, around))
+            await inherit_mentions(unit, version, inherits_from(resource, patients, around))
             if row.type in KEPT:
                 await keep_consents(unit, resource, (row.rid, row.id, row.version_id), around)
         await unit.execute(_DONE, {"key": row.rid})

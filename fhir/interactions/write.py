@@ -12,8 +12,16 @@ from sqlalchemy.engine import Row as ResultRow
 
 from fhir.consents.keep import KEPT, drop_consents, keep_consents
 from fhir.interactions.body import pack, with_identity
+from fhir.interactions.mentions import (
+    MENTION,
+    PROVENANCE,
+    inherit_mentions,
+    inherits_from,
+    keep_mentions,
+    mentions,
+)
 from fhir.model.json_codec import Json
-from fhir.search.compartment import PATIENT, SOMEBODY, patients_of
+from fhir.search.compartment import PATIENT, SHARED_TYPES, SOMEBODY, patients_of, told_of
 from fhir.search.index import INDEX_VERSION, index_rows
 from fhir.search.kinds import TABLES
 from fhir.search.value import Surroundings
@@ -78,6 +86,8 @@ class Indexed:
 
     rows: Mapping[Table, Sequence[Mapping[str, Any]]]
     patients: frozenset[str]
+    told_of: frozenset[str]  # whose denials close it besides
+    named: frozenset[tuple[str, str]]  # by type and id: so do those of whom these tell
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +131,8 @@ def _index(draft: Draft, around: Surroundings) -> Indexed:
         patients = patients_of(draft.resource, draft.id, around)
     if patients:
         rows[COMPARTMENT] = [{"patient_id": patient} for patient in sorted(patients)]
-    return Indexed(rows, patients)
+    told = told_of(draft.resource, draft.id, patients, around)
+    return Indexed(rows, patients, told, inherits_from(draft.resource, patients, around))
 
 
 def lock_name(resource_type: str, resource_id: str) -> str:
@@ -159,9 +170,10 @@ async def insert_first(unit: UnitOfWork, draft: Draft, principal: Principal, aro
     rid = await unit.new_key(RESOURCE)
     changes = Changes()
     changes.insert(RESOURCE, [{"rid": rid, "type": draft.type, "id": draft.id, **_columns(unit, 1, text)}])
-    _add_index(changes, rid, indexed)
+    _add_index(changes, rid, 1, indexed)
     await unit.change(changes)
     await _register(unit, draft)
+    _inherit(unit, draft.type, (rid, 1), indexed)
     if draft.type in KEPT:
         await keep_consents(unit, draft.resource, (rid, draft.id, 1), around, is_new=True)
     if draft.beside is not None:
@@ -179,9 +191,10 @@ async def supersede(
     text = with_identity(draft.text, draft.id, version_id, unit.now_us)
     changes = _changes_from(current, _columns(unit, version_id, text))
     changes.delete(COMPARTMENT, "rid", current.rid)
-    _add_index(changes, current.rid, indexed)
+    _add_index(changes, current.rid, version_id, indexed)
     await unit.change(changes)
     await _register(unit, draft)
+    _inherit(unit, draft.type, (current.rid, version_id), indexed)
     if draft.type in KEPT:
         await keep_consents(unit, draft.resource, (current.rid, draft.id, version_id), around)
     if draft.beside is not None:
@@ -200,6 +213,8 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
     gone = {"version_id": version_id, "last_updated_us": unit.now_us, "deleted": True, "body": b""}
     changes = _changes_from(current, gone)
     await unit.change(changes)
+    if current.patients != 1 or current.type == PROVENANCE:
+        await keep_mentions(unit, current.rid, current.version_id)
     if current.type == BINARY:  # its bytes go with it, those of every version
         contents = select(CONTENT.c.content).where(CONTENT.c.rid == current.rid)
         await unit.execute(delete(CHUNK).where(CHUNK.c.content.in_(contents)))
@@ -221,7 +236,6 @@ async def mark_deleted(unit: UnitOfWork, current: ResultRow[Any], principal: Pri
 
 def _changes_from(current: ResultRow[Any], columns: Mapping[str, Any]) -> Changes:
     """A version moves to the history, its index rows go, the next one takes its place."""
-    only = current.patient_id if current.patients == 1 else None
     changes = Changes()
     for table in TABLES:
         changes.delete(table, "rid", current.rid)
@@ -230,12 +244,23 @@ def _changes_from(current: ResultRow[Any], columns: Mapping[str, Any]) -> Change
         "rid": current.rid,
         "version_id": current.version_id,
         "last_updated_us": current.last_updated_us,
-        "patient_id": only if current.patients else "",
+        "patient_id": _whose(current),
         "deleted": current.deleted,
         "body": current.body,
     }
     changes.insert(VERSION, [superseded])
     return changes
+
+
+def _whose(current: ResultRow[Any]) -> str | None:
+    """`FhirResourceVersion.patient_id` of it; what an earlier release wrote may tell of somebody unknown."""
+    only: str | None = current.patient_id if current.patients == 1 else None
+    if current.patients and only != SOMEBODY:
+        return only
+    is_told = current.index_version == INDEX_VERSION or (
+        not current.patients and current.type in SHARED_TYPES
+    )
+    return (only or "") if is_told else None
 
 
 def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:
@@ -248,9 +273,23 @@ def _columns(unit: UnitOfWork, version_id: int, text: bytes) -> dict[str, Any]:
     }
 
 
-def _add_index(changes: Changes, rid: int, indexed: Indexed) -> None:
+def _add_index(changes: Changes, rid: int, version_id: int, indexed: Indexed) -> None:
     for table, rows in indexed.rows.items():
         changes.insert(table, [{"rid": rid, **row} for row in rows])
+    changes.insert(MENTION, mentions(rid, version_id, indexed.told_of))
+
+
+def _inherit(unit: UnitOfWork, resource_type: str, version: tuple[int, int], indexed: Indexed) -> None:
+    """Let denials find what tells of somebody by what it names; `version`: the rid and the number."""
+
+    async def inherit(unit: UnitOfWork) -> None:
+        await inherit_mentions(unit, version, indexed.named)
+
+    async def inherit_last(unit: UnitOfWork) -> None:
+        unit.before_commit(inherit)
+
+    if indexed.named:  # a Provenance from what may inherit itself
+        unit.before_commit(inherit_last if resource_type == PROVENANCE else inherit)
 
 
 async def _register(unit: UnitOfWork, draft: Draft) -> None:

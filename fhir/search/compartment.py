@@ -49,6 +49,27 @@ def patients_of(resource: Json, resource_id: str, around: Surroundings) -> froze
     return patients if len(patients) <= MAX_PATIENTS else frozenset({SOMEBODY})
 
 
+def told_of(
+    resource: Json, resource_id: str, patients: frozenset[str], around: Surroundings
+) -> frozenset[str]:
+    """The patients whose denials close it, where those whose record it is part of do not say so alone.
+
+    That is, where it is part of nobody's, of several, or of more than are kept: all that it names.
+    """
+    is_of_one = len(patients) == 1 and SOMEBODY not in patients
+    if is_of_one or not (patients or _membership(resource["resourceType"])):
+        return frozenset()
+    named = _patients_of(resource, resource_id, around) | patients_mentioned(resource, around)
+    return (named | patients) - {SOMEBODY}
+
+
+def resources_named(resource: Json, around: Surroundings) -> frozenset[tuple[str, str]]:
+    """Type and id of all resources of ours that it refers to, but Patients."""
+    nodes = (node for node in _objects(resource) if isinstance(node.get("reference"), str))
+    targets = (target for node in nodes for target in targets_of_reference(node, around))
+    return frozenset((t.type, t.id) for t in targets if t.type and t.id and t.type != PATIENT)
+
+
 def _patients_of(resource: Json, resource_id: str, around: Surroundings) -> frozenset[str]:
     resource_type = resource["resourceType"]
     if resource_type == PATIENT:  # it is its own whomever it links to: a link names, it does not tell

@@ -1,6 +1,7 @@
 """What patients deny, as predicates of resource rows (`server/kernel/consents/`).
 
-A resource of several patients is denied when one of them denies it. The content of a Binary is denied with
+A resource of several patients is denied when one of them denies it, and one of nobody's record when one of
+those denies it of whom it tells (`FhirMention`). The content of a Binary is denied with
 anything that its patient denies: it may be of any kind. Labels of deleted resources and of superseded
 versions are in no index, so that every label denies them.
 """
@@ -8,7 +9,7 @@ versions are in no index, so that every label denies them.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_
+from sqlalchemy import ColumnElement, FromClause
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -22,23 +23,23 @@ BINARY = "Binary"
 
 
 class ResourceNotDenied(NotDenied):
-    """Of `rid`, `type` and `deleted`."""
+    """Of `rid`, `version_id`, `type` and `deleted`."""
 
     inherit_cache = True
 
 
 class VersionNotDenied(NotDenied):
-    """Of the patient of a superseded version, and its type."""
+    """Of `rid`, `version_id` and patient of a superseded version, and its type."""
 
     inherit_cache = True
 
 
 @compiles(ResourceNotDenied)
 def _resource(element: ResourceNotDenied, compiler: SQLCompiler, **kw: Any) -> str:
-    rid, resource_type, deleted = columns_of(element, compiler, **kw)
+    rid, version_id, resource_type, deleted = columns_of(element, compiler, **kw)
     is_binary = f"{resource_type} = '{BINARY}'"
     thing = Thing(
-        f"fhir_compartment AS c JOIN consent_denial AS d ON d.patient_id = c.patient_id WHERE c.rid = {rid}",
+        _of_whom(f"SELECT c.patient_id FROM fhir_compartment AS c WHERE c.rid = {rid}", rid, version_id),  # noqa: S608  our own names
         resource_type,
         f"fhir_search_token AS t WHERE t.rid = {rid} AND t.param = {SECURITY}",
         f"{deleted} OR {is_binary}",
@@ -49,21 +50,34 @@ def _resource(element: ResourceNotDenied, compiler: SQLCompiler, **kw: Any) -> s
 
 @compiles(VersionNotDenied)
 def _version(element: VersionNotDenied, compiler: SQLCompiler, **kw: Any) -> str:
-    patient_id, resource_type = columns_of(element, compiler, **kw)
-    denials = f"consent_denial AS d WHERE d.patient_id = {patient_id}"
+    rid, version_id, patient_id, resource_type = columns_of(element, compiler, **kw)
+    denials = _of_whom(f"SELECT {patient_id} AS patient_id", rid, version_id)
     thing = Thing(denials, resource_type, None, None, f"{resource_type} = '{BINARY}'")
-    return not_denied_text(element, thing, compiler, **kw)
+    is_known = f"({patient_id} IS NOT NULL OR EXISTS ({_told(rid, version_id)}))"
+    return f"({is_known} AND {not_denied_text(element, thing, compiler, **kw)})"
+
+
+def _of_whom(patients: str, rid: str, version_id: str) -> str:
+    """The denials of these patients, and of those of whom the version tells besides."""
+    whose = f"{patients} UNION ALL {_told(rid, version_id)}"
+    return f"({whose}) AS w JOIN consent_denial AS d ON d.patient_id = w.patient_id WHERE 1 = 1"
+
+
+def _told(rid: str, version_id: str) -> str:
+    return f"SELECT m.patient_id FROM fhir_mention AS m WHERE m.rid = {rid} AND m.version_id = {version_id}"  # noqa: S608  our own names
 
 
 def not_denied(r: FromClause, terms: tuple[Any, ...]) -> ColumnElement[bool]:
     """No patient whose record the resource is part of denies it."""
-    return ResourceNotDenied(terms, r.c.rid, r.c.type, r.c.deleted)
+    return ResourceNotDenied(terms, r.c.rid, r.c.version_id, r.c.type, r.c.deleted)
 
 
 def version_not_denied(r: FromClause, version: FromClause, terms: tuple[Any, ...]) -> ColumnElement[bool]:
-    """The patient whose record a superseded version was part of denies nothing of it; several may have."""
-    known = version.c.patient_id.is_not(None)
-    return and_(known, VersionNotDenied(terms, version.c.patient_id, r.c.type))
+    """No patient whose record a superseded version was part of, or of whom it told, denies it.
+
+    Of which that is not known, somebody does.
+    """
+    return VersionNotDenied(terms, version.c.rid, version.c.version_id, version.c.patient_id, r.c.type)
 
 
 def terms_of(denials: Denials) -> tuple[Any, ...]:

@@ -24,7 +24,7 @@ Values = Callable[[Json, Surroundings], Iterator[Any]]
 # Of the rows that are made here: higher whenever another set of parameters, or another way to extract or to
 # write their values, would make other rows of the same resource. Resources of a lower one are indexed again
 # in the background (`fhir/interactions/reindex.py`).
-# 2: texts and types beside tokens; 3: positions; 4: the last day; 5: labels of studies, kept beside
+# 2: texts and types beside tokens; 3: positions; 4: the last day; 5: rows kept beside: labels, mentions
 INDEX_VERSION = 5
 
 TYPES_FROM = 1 << 20  # `n` of the rows for `:of-type`, beyond those of a parameter's own values

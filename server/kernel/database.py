@@ -174,7 +174,10 @@ class UnitOfWork:
         self._entries.append(entry.as_row(self.now_us))
 
     def before_commit(self, check: "Callable[[UnitOfWork], Awaitable[None]]") -> None:
-        """Ask this when everything else is written; what it raises undoes the transaction."""
+        """Ask this when everything else is written; what it raises undoes the transaction.
+
+        It may ask for more, which is asked last.
+        """
         self._checks.append(check)
 
     @asynccontextmanager

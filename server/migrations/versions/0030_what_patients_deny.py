@@ -9,6 +9,17 @@ down_revision = "0029"
 branch_labels = None
 depends_on = None
 
+SHARED_TYPES = (
+        "ActivityDefinition", "CapabilityStatement", "CatalogEntry", "ChargeItemDefinition", "CodeSystem",
+        "CompartmentDefinition", "ConceptMap", "Device", "DeviceDefinition", "DeviceMetric", "Endpoint",
+        "EventDefinition", "GraphDefinition", "HealthcareService", "ImplementationGuide", "InsurancePlan",
+        "Library", "Location", "Measure", "Medication", "MedicationKnowledge", "MessageDefinition",
+        "NamingSystem", "ObservationDefinition", "OperationDefinition", "Organization",
+        "OrganizationAffiliation", "PlanDefinition", "Practitioner", "PractitionerRole", "Questionnaire",
+        "SearchParameter", "SpecimenDefinition", "StructureDefinition", "StructureMap", "Substance",
+        "SubstanceSpecification", "TerminologyCapabilities", "ValueSet",
+)  # fmt: skip
+
 
 def upgrade() -> None:
     op.create_table(
@@ -76,6 +87,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_instance_uid", "number", name=op.f("pk_study_label")),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "fhir_mention",
+        sa.Column(
+            "rid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("version_id", sa.Integer(), nullable=False),
+        sa.Column("patient_id", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("rid", "version_id", "patient_id", name=op.f("pk_fhir_mention")),
+        sqlite_with_rowid=False,
+    )
+    # Whom superseded versions told of is not known any more, where it was nobody's record: as if of several.
+    history = sa.table("fhir_resource_history", sa.column("rid"), sa.column("patient_id"))
+    resource = sa.table("fhir_resource", sa.column("rid"), sa.column("type"))
+    private = sa.select(resource.c.rid).where(resource.c.type.not_in(SHARED_TYPES))
+    unknown = sa.or_(
+        history.c.patient_id == "?", sa.and_(history.c.patient_id == "", history.c.rid.in_(private))
+    )
+    op.execute(sa.update(history).where(unknown).values(patient_id=None))
     with op.batch_alter_table("oauth_client", schema=None) as batch_op:
         batch_op.add_column(sa.Column("represents", sa.String(), nullable=True))
     # Studies with labels are indexed once more, which keeps these (6 is the number of `_security`).

@@ -1,14 +1,21 @@
 """What patients deny, asked at the FHIR door (FHIR R4 consent.html; decision 0034)."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete, update
 
+from fhir.interactions.mentions import MENTION
+from fhir.interactions.reindex import refresh_search
+from fhir.interactions.write import RESOURCE
 from server.kernel.access import Access, Denials
 from server.kernel.clock import now_us
+from server.kernel.database import UnitOfWork
+from server.kernel.services import Services
 from tests.services.consents import consent, provision
 
 ADA, BEN = "Practitioner/ada", "Practitioner/ben"
@@ -158,3 +165,95 @@ async def _assert_told_what_is_not_enforced(client: httpx.AsyncClient) -> None:
         ]
     told = [await client.put("/Consent/c", json=consent("p") | {"id": "c"}, headers=outcome)]
     assert "not enforced" not in told[0].text
+
+
+DENYING = consent("p", base="OPTOUT") | {"id": "c"}
+OF_P, OF_Q = {"reference": "Patient/p"}, {"reference": "Patient/q"}
+REPORT = {"resourceType": "DiagnosticReport", "id": "d", "status": "final", "code": {"text": "x"}}
+TASK = {"resourceType": "Task", "id": "t", "status": "draft", "intent": "order"}
+AGENT = {"who": {"reference": "Practitioner/ada"}}
+NOBODYS = [
+    {"resourceType": "Communication", "id": "a", "status": "completed", "about": [OF_P]},
+    {"resourceType": "DocumentReference", "id": "b", "status": "current",
+     "content": [{"attachment": {"title": "x"}}], "context": {"sourcePatientInfo": OF_P}},
+    TASK | {"focus": {"reference": "DiagnosticReport/d"}},
+    {"resourceType": "Group", "id": "g", "type": "person", "actual": True,
+     "member": [{"entity": {"reference": f"Patient/{n}"}} for n in ("p", *range(100))]},
+    {"resourceType": "Provenance", "id": "v", "target": [{"reference": "Task/t"}], "agent": [AGENT],
+     "recorded": "2020-01-01T00:00:00Z"},
+]  # fmt: skip
+
+
+async def test_what_tells_of_a_patient_out_of_their_record(
+    client: httpx.AsyncClient, services: Services, become: Callable[..., dict[str, str]]
+) -> None:
+    """In nobody's compartment, or in those of too many: scopes do not open it, denials close it."""
+    headers = become()
+
+    async def seen() -> set[str]:
+        found = (await client.get("/?_elements=id&_sort=_lastUpdated&_count=99", headers=headers)).json()
+        for url in (
+            "/Group?member=Patient/p",
+            "/Provenance?target=Task/t",
+            f"/Provenance?target={of_report}",
+        ):
+            answer = await client.get(url, headers=headers)
+            found["entry"] += answer.json().get("entry", ())
+        return {f"{each['resource']['resourceType']}/{each['resource']['id']}" for each in found["entry"]}
+
+    bundle = [  # the Provenance before what it is about
+        {"resource": each, "request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}}
+        for each in (*reversed(NOBODYS), *({"resourceType": "Patient", "id": n} for n in "pq"))
+    ]
+    said = {"x-provenance": json.dumps({k: v for k, v in NOBODYS[-1].items() if k not in ("id", "target")})}
+    answer = await client.put("/DiagnosticReport/d", json=REPORT | {"subject": OF_P}, headers=said)
+    assert answer.status_code == 201, answer.text
+    answer = await client.post("/", json={"resourceType": "Bundle", "type": "transaction", "entry": bundle})
+    assert answer.status_code == 200, answer.text
+    of_report = "DiagnosticReport/d"
+    named = {f"{each['resourceType']}/{each['id']}" for each in NOBODYS}
+    assert named < await seen()
+    assert (await client.put("/Consent/c", json=DENYING)).status_code == 201
+    assert await seen() == {"Patient/q"}
+    for each in NOBODYS:
+        url = f"/{each['resourceType']}/{each['id']}"
+        assert (await client.get(url, headers=headers)).status_code == 404, url
+        assert (await client.get(f"{url}/_history/1", headers=headers)).status_code == 404, url
+    await _index_again(services)
+    assert await seen() == {"Patient/q"}
+    await _versions_of_several(client, headers)
+
+
+async def _index_again(services: Services) -> None:
+    async def forget(unit: UnitOfWork) -> None:
+        await unit.execute(delete(MENTION))
+        await unit.execute(update(RESOURCE).values(index_version=0))
+
+    await services.database.transact(forget)
+    assert await refresh_search(services) > 0
+
+
+async def _versions_of_several(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """Superseded and deleted, each as it was: of several who deny nothing it is open."""
+    url, group = "/Group/x", {"resourceType": "Group", "id": "x", "type": "person", "actual": True}
+    for members, more in (("qr", {}), ("pq", {}), ("q", {"name": "x"}), ("", {"name": "y"})):
+        entities = [{"entity": {"reference": f"Patient/{n}"}} for n in members]
+        said = group | more | ({"member": entities} if entities else {})
+        assert (await client.put(url, json=said)).status_code in (200, 201)
+    assert (await client.delete(url)).status_code == 204
+    about = {"resourceType": "Communication", "id": "y", "status": "completed", "about": [OF_P]}
+    for status in ("completed", "stopped"):
+        assert (await client.put("/Communication/y", json=about | {"status": status})).status_code in (
+            200,
+            201,
+        )
+    assert (await client.delete("/Communication/y")).status_code == 204
+    read = [(await client.get(f"{url}/_history/{n}", headers=headers)).status_code for n in range(1, 6)]
+    assert read == [200, 404, 200, 200, 410]
+    found = (await client.get(f"{url}/_history", headers=headers)).json()
+    assert found["total"] == 4
+    read = [
+        (await client.get(f"/Communication/y{v}", headers=headers)).status_code
+        for v in ("", *(f"/_history/{n}" for n in range(1, 4)))
+    ]
+    assert read == [404] * 4
