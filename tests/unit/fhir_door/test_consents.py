@@ -16,7 +16,7 @@ from server.kernel.access import Access, Denials
 from server.kernel.clock import now_us
 from server.kernel.database import UnitOfWork
 from server.kernel.services import Services
-from tests.services.consents import consent, provision
+from tests.services.consents import consent, label, provision
 
 ADA, BEN = "Practitioner/ada", "Practitioner/ben"
 WARD = "Organization/ward"
@@ -111,12 +111,15 @@ CASES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
 ]
 
 
-BY_READ = {
+ASKED = {
     "resourceType": "Bundle",
     "type": "batch",
     "entry": [
         {"request": {"method": "GET", "url": url}}
-        for url in ("Patient/p", "Observation/o", "Observation/r", "Observation/h", "Consent/c")
+        for url in (
+            *("Patient/p", "Observation/o", "Observation/r", "Observation/h", "Consent/c"),
+            "?_id=p,o,r,h,c",
+        )
     ],
 }
 
@@ -138,17 +141,57 @@ async def test_provisions(client: httpx.AsyncClient, become: Callable[..., dict[
         assert answer.status_code in (200, 201), answer.text
         for who, expected in seen.items():
             headers = become(discloses=True) if who == "out" else become(*who.split())
-            answer = await client.post("/", json=BY_READ, headers=headers)
-            read = [each["response"]["status"][:3] for each in answer.json()["entry"]]
-            assert [name for name, status in zip("porhc", read, strict=True) if status == "200"] == list(
-                expected
-            ), (what, who)
-            assert set(read) <= {"200", "404"}
-            answer = await client.get("/?_id=p,o,r,h,c&_sort=_lastUpdated", headers=headers)
-            found = {each["resource"]["id"] for each in answer.json().get("entry", ())}
+            answer = await client.post("/", json=ASKED, headers=headers)
+            *read, search = answer.json()["entry"]
+            statuses = [each["response"]["status"][:3] for each in read]
+            shown = [name for name, status in zip("porhc", statuses, strict=True) if status == "200"]
+            assert shown == list(expected), (what, who)
+            assert set(statuses) <= {"200", "404"}
+            found = {each["resource"]["id"] for each in search["resource"].get("entry", ())}
             assert found == set(expected), (what, who)
+    await _assert_what_was_denied_stays_so(client, become())
     await _assert_told_what_is_not_enforced(client)
     assert (await client.delete("/Consent/c")).status_code == 204
+
+
+async def _assert_what_was_denied_stays_so(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """Superseded and deleted versions, and what a Binary is part of: labels and kinds that no index knows."""
+
+    def observation(name: str, patient: str, *codes: str) -> dict[str, Any]:
+        meta = {"meta": {"security": [label(code) for code in codes]}} if codes else {}
+        about = {"status": "final", "code": {"text": "x"}, "subject": {"reference": f"Patient/{patient}"}}
+        return {"resourceType": "Observation", "id": name, **about, **meta}
+
+    async def seen(path: str) -> int:
+        return (await client.get(path, headers=headers)).status_code
+
+    for version in (observation("moved", "p"), observation("moved", "q")):
+        await client.put("/Observation/moved", json=version)
+    for version in (observation("relabelled", "p", "R"), observation("relabelled", "p")):
+        await client.put("/Observation/relabelled", json=version)
+    await client.put("/Observation/gone", json=observation("gone", "p"))
+    assert (await client.delete("/Observation/gone")).status_code == 204
+    image = {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "eA=="}
+    context = {"securityContext": {"reference": "Observation/o"}}
+    assert (await client.put("/Binary/b", json=image | context)).status_code == 201
+    await client.put("/Consent/c", json=consent("p", provision("deny", label="R")) | {"id": "c"})
+    assert [await seen(f"/Observation/relabelled{each}") for each in ("", "/_history/2", "/_history/1")] == [
+        200,
+        200,
+        404,
+    ]
+    told = (await client.get("/Observation/relabelled/_history", headers=headers)).json()
+    assert [each["resource"]["meta"]["versionId"] for each in told["entry"]] == ["2"]
+    assert [await seen(path) for path in ("/Observation/gone", "/Binary/b")] == [404, 404]
+    await client.put("/Consent/c", json=consent("p", provision("deny", types="Observation")) | {"id": "c"})
+    assert [await seen(f"/Observation/moved{each}") for each in ("", "/_history/2", "/_history/1")] == [
+        200,
+        200,
+        404,
+    ]
+    told = (await client.get("/Observation/_history", headers=headers)).json()
+    assert {each["fullUrl"].rpartition("/")[2] for each in told["entry"]} == {"moved"}
+    assert len(told["entry"]) == 1
 
 
 async def _assert_told_what_is_not_enforced(client: httpx.AsyncClient) -> None:
