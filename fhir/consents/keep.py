@@ -54,7 +54,15 @@ async def _keep_labels(unit: UnitOfWork, study: Json, resource_id: str, *, is_ne
     ]
     if is_new and not labels:
         return
+    uid = study_of(study, resource_id)
+    if uid is not None:
+        await keep_study_labels(unit, uid, labels)
+
+
+def study_of(study: Json, resource_id: str) -> str | None:
+    """The study of which an ImagingStudy is the one that this server keeps; None: it is another one."""
     for identifier in study.get("identifier", ()):
         uid = (identifier.get("value") or "").removeprefix("urn:oid:")
         if identifier.get("system") == systems.DICOM_UID and derived_id("imaging-study", uid) == resource_id:
-            await keep_study_labels(unit, uid, labels)
+            return uid
+    return None

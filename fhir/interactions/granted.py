@@ -5,6 +5,7 @@ index by the SQL of searches: of the stored version before it changes, of the ne
 written. A new version that does not match fails the transaction.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -74,12 +75,12 @@ def require_within(reach: Reach, draft: Draft, around: Surroundings) -> Reach:
 
 
 async def require_match(unit: UnitOfWork, reach: Reach, draft: Draft, around: Surroundings) -> None:
-    """Let stand what was written when it matches the criteria of the scopes that open it.
+    """Let stand what was written when it matches the criteria of the scopes that open it, denied or not.
 
     Raises:
         Forbidden: it does not; the transaction is not to be committed.
     """
-    if reach.narrowed and not await _is_open(unit, reach, draft, around):
+    if reach.narrowed and not await _is_open(unit, replace(reach, denials=None), draft, around):
         raise Forbidden("The resource does not match the criteria of the token's scopes.")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.engine import Row as ResultRow
 
+from fhir.consents.keep import IMAGING_STUDY, study_of
 from fhir.exchange import FhirRequest
 from fhir.interactions.body import unpack
 from fhir.interactions.condition import Condition, find_one, read_condition
@@ -152,19 +153,30 @@ def prepare_update(door: Door, request: FhirRequest) -> Update:
 
 
 def require_same_identity(reach: Reach, current: ResultRow[Any] | None, draft: Draft) -> None:
-    """Let a confined caller keep the identity of its Patient, and no more: studies are linked by it.
+    """Let studies stay linked to what they are linked to.
 
-    With an identifier of somebody else, that person's next study would fall to the caller; without the
-    demographics, nothing would contradict.
+    The ImagingStudy of a stored study keeps its UID, by which its labels count on DICOMweb. A confined
+    caller keeps the identity of its Patient: with an identifier of somebody else, that person's next study
+    would fall to the caller; without the demographics, nothing would contradict.
 
     Raises:
         Forbidden: the identifiers, or the name, birth date or gender that are matched, differ.
+        InvalidResource: the ImagingStudy no longer names its study.
     """
+    if draft.type == IMAGING_STUDY and current is not None and not current.deleted:
+        _require_same_study(decode_json(unpack(current.body)), draft)
     if not reach.is_confined or draft.type != PATIENT or current is None:
         return
     before = {} if current.deleted else decode_json(unpack(current.body))
     if _identity_of(before) != _identity_of(draft.resource):
         raise Forbidden("A token confined to a patient changes no identifier, name, birth date or gender.")
+
+
+def _require_same_study(before: Json, draft: Draft) -> None:
+    named = study_of(before, draft.id)
+    if named is not None and study_of(draft.resource, draft.id) != named:
+        said = "The ImagingStudy that this server keeps of a study names it by its DICOM UID."
+        raise InvalidResource([error(IssueType.BUSINESS_RULE, said, "ImagingStudy.identifier")])
 
 
 def _identity_of(patient: Json) -> tuple[object, object]:

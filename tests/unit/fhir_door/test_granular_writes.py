@@ -4,12 +4,15 @@ SMART App Launch 2.2, Finer-grained resource constraints using search parameters
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from server.kernel.access import Access, Context, Grant, Permission
+from server.kernel.access import Access, Context, Denials, Grant, Permission
+from server.kernel.clock import now_us
+from tests.services.consents import consent, label, provision
 from tests.unit.fhir_door.conftest import access
 from tests.unit.fhir_door.test_granular_scopes import LAB, SYSTEM, VITAL
 from tests.unit.fhir_door.test_mixed_tokens import Ids, named, of_patient
@@ -107,7 +110,9 @@ CHANGED = [
 ]
 
 
-async def test_update_of_what_matches_to_what_matches(client: httpx.AsyncClient, stored: Ids) -> None:
+async def test_update_of_what_matches_to_what_matches(
+    client: httpx.AsyncClient, stored: Ids, rights: dict[str, Access]
+) -> None:
     for who, name, codes, status in CHANGED:
         headers, path = {"x-rights": who}, f"/Observation/{stored[name]}"
         body = of_category(stored[name[-1]], *codes) | {"id": stored[name]}
@@ -119,6 +124,22 @@ async def test_update_of_what_matches_to_what_matches(client: httpx.AsyncClient,
         assert (await client.patch(path, json=change, headers=headers | PATCH)).status_code == status, case
         assert (before == (await client.get(path)).headers["etag"]) == (status != 200), case
     await tells_own_words_only(client, stored)
+    await what_is_denied_from_now_on_matches(client, stored, rights)
+
+
+async def what_is_denied_from_now_on_matches(
+    client: httpx.AsyncClient, stored: Ids, rights: dict[str, Access]
+) -> None:
+    """As by a scope without criteria: what a write makes of a resource may close it."""
+    denials = Denials(frozenset(), frozenset({"access"}), now_us())
+    rights["denied"] = replace(rights["writer"], denials=denials)
+    denial = consent(stored["a"], provision("deny", label="R")) | {"id": "denial"}
+    assert (await client.put("/Consent/denial", json=denial)).status_code == 201
+    path, headers = f"/Observation/{stored['lab-a']}", {"x-rights": "denied"}
+    labelled = of_category(stored["a"], "laboratory", id=stored["lab-a"], meta={"security": [label("R")]})
+    for status in (200, 404):
+        assert (await client.put(path, json=labelled, headers=headers)).status_code == status
+    assert (await client.delete("/Consent/denial")).status_code == 204
 
 
 async def tells_own_words_only(client: httpx.AsyncClient, stored: Ids) -> None:

@@ -9,6 +9,7 @@ from pydicom.sr.coding import Code
 from fhir.model.builders.imaging_study import SIDES
 from fhir.model.validation import validate
 from tests.conftest import sqlite_first
+from tests.services.consents import consent, label, provision
 from tests.unit.report.documents import coded
 
 from .conftest import Hospital, instance
@@ -65,6 +66,32 @@ async def test_what_was_done_why_and_by_whom(hospital: Hospital) -> None:
     assert (series["description"], series["started"]) == ("axial", "2026-03-01T10:11:00+01:00")
     assert series["bodySite"] == {"display": "CHEST"}
     assert (found["numberOfInstances"], series["numberOfInstances"]) == (2, 2)
+
+
+@sqlite_first
+async def test_labels_are_given_to_the_study_that_it_names(hospital: Hospital) -> None:
+    """What is denied by a label is closed on DICOMweb too: the label must find its study."""
+    found = await studied(hospital, instance())
+    url = f"/fhir/ImagingStudy/{found['id']}"
+    patient = found["subject"]["reference"].removeprefix("Patient/")
+    denial = consent(patient, provision("deny", label="R"))
+    assert (await hospital.http.post("/fhir/Consent", json=denial)).status_code == 201
+    labelled = found | {"meta": {"security": [label("R")]}}
+    nameless = {name: value for name, value in labelled.items() if name != "identifier"}
+    refused = [
+        await hospital.http.put(url, json=nameless),
+        await hospital.http.patch(
+            url,
+            json=[{"op": "remove", "path": "/identifier"}],
+            headers={"Content-Type": "application/json-patch+json"},
+        ),
+    ]
+    for answer in refused:
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["issue"][0]["expression"] == ["ImagingStudy.identifier"]
+    assert (await hospital.http.get("/dicom-web/studies")).json() != []
+    assert (await hospital.http.put(url, json=labelled)).status_code == 200
+    assert (await hospital.http.get("/dicom-web/studies")).json() == []
 
 
 @sqlite_first
