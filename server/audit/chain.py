@@ -12,9 +12,10 @@ import structlog
 from sqlalchemy import BigInteger, Select, Tuple, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.audit.seal import Chain, Key, Seal, is_genuine, pack_entries
-from server.audit.tables import AuditChain, AuditSeal
-from server.kernel.clock import SECOND_US, now_us
+from server.audit.seal import FIRST, Chain, Key, Seal, is_genuine, pack_entries
+from server.audit.tables import AuditChain, AuditCheck, AuditSeal
+from server.audit.witness import seen
+from server.kernel.clock import SECOND_US, instant_text, now_us
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.envelope import Keyring
 from server.kernel.faults import Fault, FaultKind
@@ -28,10 +29,12 @@ SEALS_AT_ONCE = 20  # in one run of the job
 # waits for the database at most so long (`server.kernel.horizon.MAX_WAIT_S`).
 SETTLE_US = 120 * SECOND_US
 LOCK = "audit-chain"
+_GONE = "The end of the audit trail's chain of seals is gone; see `isthmus audit verify`."
 
 log = structlog.get_logger(__name__)
 
 _AUDIT, _SEAL, _CHAIN = table_of(AuditRow), table_of(AuditSeal), table_of(AuditChain)
+_CHECK = table_of(AuditCheck)
 _SEAL_COLUMNS = [_SEAL.c[each.name] for each in fields(Seal)]
 _CHAIN_COLUMNS = [_CHAIN.c[each.name] for each in fields(Chain)]
 
@@ -87,12 +90,15 @@ async def settled_to_us(database: Database) -> int:
 async def seal_before(database: Database, keys: Keyring, before_us: int) -> int:
     """Make one seal of the entries after the last one, recorded before `before_us`; returns how many."""
     async with database.read() as connection:
-        chain = await read_chain(connection) or Chain()
+        found = await read_chain(connection)
+        chain = found or Chain()
         rows = (
             (await connection.execute(select_between(chain.to, (before_us, 0), MAX_SEALED))).mappings().all()
         )
     if not rows:
         return 0
+    if found is None and seen(database) is not None:
+        raise DamagedChain(_GONE)
     draft = _Draft(chain, rows)
 
     async def work(unit: UnitOfWork) -> int:
@@ -105,6 +111,8 @@ async def seal_before(database: Database, keys: Keyring, before_us: int) -> int:
         await unit.execute(insert(_SEAL), _values(replace(seal, key_id=key_id, mac=mac)))
         grown = replace(own, last=seal.number, to_us=seal.to_us, to_sequence=seal.to_sequence, head=mac)
         await _write_chain(unit, keys, grown)
+        if seal.number == FIRST:
+            log.warning("a chain of audit seals begins", entries_since=instant_text(rows[0]["recorded_us"]))
         log.info("audit sealed", seal=f"{seal.number}:{mac.hex()}", entries=len(rows))
         return len(rows)
 
@@ -158,10 +166,10 @@ def _value(key: Key) -> Tuple:
 async def _own_chain(unit: UnitOfWork, keys: Keyring) -> Chain | None:
     chain = await read_chain(unit.connection)
     if chain is None:
-        if (await unit.execute(select(_SEAL.c.number).limit(1))).first() is not None:
-            raise DamagedChain(
-                "The end of the audit trail's chain of seals is gone; see `isthmus audit verify`."
-            )
+        seals, looks = select(_SEAL.c.number), select(_CHECK.c.position).where(_CHECK.c.position > 0)
+        for left in (seals, looks):  # of a chain that was there
+            if (await unit.execute(left.limit(1))).first() is not None:
+                raise DamagedChain(_GONE)
         return None
     if not is_genuine(chain, keys):
         raise DamagedChain("The audit trail's chain of seals was changed; see `isthmus audit verify`.")

@@ -75,7 +75,29 @@ class Chain:
         return key.id, _mac(key, b"audit chain\x00" + said + self.head)
 
 
-def is_genuine(signed: Seal | Chain, keys: Keyring) -> bool:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A row of `AuditCheck`."""
+
+    part: str
+    position: int = 0
+    head: bytes = b""
+    checked_us: int = 0
+    found: int = 0
+    finding: str | None = None
+    pass_found: int = 0
+    pass_finding: str | None = None
+    key_id: bytes = b""
+    mac: bytes = b""
+
+    def signed_by(self, key: SealingKey) -> tuple[bytes, bytes]:
+        """The id of the key and the MAC by it."""
+        where = [self.part, self.position, self.head.hex(), self.checked_us]
+        what = [self.found, self.finding, self.pass_found, self.pass_finding]
+        return key.id, _mac(key, b"audit check\x00" + orjson.dumps([*where, *what]))
+
+
+def is_genuine(signed: Seal | Chain | Look, keys: Keyring) -> bool:
     """Whether one of our keys made its MAC over what it says now."""
     try:
         key = keys.of(signed.key_id)

@@ -48,8 +48,14 @@ class AuditCheck(Row, table=True):
 
     part: str = Field(primary_key=True)
     position: int = Field(sa_type=BigInteger)  # the last seal looked at; of a whole pass 0: it begins anew
+    head: bytes = Field(sa_type=LargeBinary)  # its MAC, of the newest part: it must stay in the chain
     checked_us: int = Field(sa_type=BigInteger)  # when it was last looked at to its end; 0: never
-    finding: str | None = Field(sa_type=Text)  # then; None: it is as it was sealed
+    found: int = Field(sa_type=BigInteger)  # how much is wrong
+    finding: str | None = Field(sa_type=Text)  # the first of it, a line each; None: it is as it was sealed
+    pass_found: int = Field(sa_type=BigInteger)  # by the whole pass under way
+    pass_finding: str | None = Field(sa_type=Text)
+    key_id: bytes = Field(sa_type=LargeBinary)
+    mac: bytes = Field(sa_type=LargeBinary)  # over all of it: nobody else says that all is well
 
 
 class AuditForward(Row, table=True):

@@ -41,7 +41,7 @@ def watch_database(metrics: Metrics, services: Services) -> None:
     metrics.watch("backup", lambda: backup_facts(services.database))
     metrics.watch("outbox", lambda: outbox_facts(services.database))
     metrics.watch("emergency", lambda: emergency_facts(services.database))
-    metrics.watch("audit", lambda: audit_facts(services.database))
+    metrics.watch("audit", lambda: audit_facts(services.database, services.audit_keys))
     metrics.watch("forwarding", lambda: forward_facts(services))
     metrics.watch("consents", lambda: consent_facts(services.database))
     metrics.watch("subscriptions", lambda: subscription_facts(services.database))

@@ -3,18 +3,21 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 from sqlalchemy import delete, insert, select, text, update
+from structlog.testing import capture_logs
 
 from server.administration import NotUsable, verify_audit
 from server.audit import chain as chains
 from server.audit import check as checks
 from server.audit import verify as verifying
+from server.audit import witness
 from server.audit.chain import DamagedChain, let_go, seal_before, seal_settled
 from server.audit.check import Checked, audit_facts, check_newest, check_whole
 from server.audit.seal import SEALS, digest_entry
-from server.audit.tables import AuditChain, AuditSeal
+from server.audit.tables import AuditChain, AuditCheck, AuditSeal
 from server.audit.verify import Noted, Verdict, describe, parse_noted, verify_trail
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
@@ -31,6 +34,7 @@ from server.workflows.retention.prune import prune
 
 KEYS = Keyring(b"k" * 32)
 AUDIT, SEAL, CHAIN = table_of(AuditRow), table_of(AuditSeal), table_of(AuditChain)
+CHECK = table_of(AuditCheck)
 ENTRY = AuditEntry(Principal("client:a", "A"), Action.READ, "read", "Patient", "ada", "ada")
 LATER_US = 3600_000_000
 
@@ -319,8 +323,13 @@ async def test_all_went_and_the_chain_goes_on(database: Database) -> None:
 
 async def told(database: Database) -> dict[str, float]:
     """What the metric says of each part."""
-    damaged, _ = await audit_facts(database)
+    damaged, *_ = await audit_facts(database, KEYS)
     return {labels[0]: value for labels, value in damaged.values}
+
+
+async def last_seal(database: Database) -> float:
+    *_, last = await audit_facts(database, KEYS)
+    return last.values[0][1]
 
 
 async def look(database: Database) -> dict[str, float]:
@@ -344,7 +353,7 @@ async def test_damage_is_noticed_without_being_asked(
     assert await look(sealed) == {whole: 1, newest: 0}
     assert await look(sealed) == {whole: 1, newest: 0}  # it stays
     await change(sealed, update(AUDIT).where(AUDIT.c.sequence == keys[8][1]).values(principal="client:b"))
-    assert await look(sealed) == {whole: 1, newest: 1}
+    assert await look(sealed) == {whole: 2, newest: 1}
     await change(sealed, update(AUDIT).values(principal="client:a"))
     assert await look(sealed) == {whole: 0, newest: 0}
 
@@ -355,8 +364,9 @@ async def test_step_goes_on_after_the_seal_of_the_last_one(
     monkeypatch.setattr(checks, "WHOLE_SEALS", 1)
     assert await check_whole(sealed, KEYS)
     await change(sealed, update(SEAL).where(SEAL.c.number == 1).values(sealed_us=5))
-    assert not await check_whole(sealed, KEYS)  # what it builds on is not as it was
-    assert await told(sealed) == {Checked.WHOLE.value: 1}
+    while await check_whole(sealed, KEYS):  # what it builds on is not as it was: the next pass tells of it
+        assert await told(sealed) == {Checked.WHOLE.value: 0}
+    assert await look(sealed) == {Checked.WHOLE.value: 1, Checked.NEWEST.value: 1}
     await change(sealed, delete(SEAL).where(SEAL.c.number == 1))
     assert await look(sealed) == {Checked.WHOLE.value: 1, Checked.NEWEST.value: 1}
 
@@ -372,12 +382,94 @@ async def test_retention_between_two_steps_is_no_damage(
     assert await look(sealed) == {Checked.WHOLE.value: 0, Checked.NEWEST.value: 0}
 
 
-async def test_chain_that_is_emptied_to_begin_anew_is_missed(sealed: Database) -> None:
+async def test_chain_that_is_emptied_to_begin_anew_is_missed(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = Checked.NEWEST.value
     assert set((await look(sealed)).values()) == {0.0}
     await change(sealed, delete(SEAL), delete(CHAIN))
+    assert (await told(sealed))[newest] == 1
+    assert (await look(sealed))[newest] == 1
+    monkeypatch.setattr(witness, "_SEEN", WeakKeyDictionary())  # another process, which knows it from the row
+    assert (await look(sealed))[newest] == 1
+    with pytest.raises(DamagedChain):
+        await seal(sealed)
+
+
+async def test_a_process_remembers_what_the_database_does_not(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = Checked.NEWEST.value
+    await look(sealed)
+    assert await last_seal(sealed) == 3
+    await change(
+        sealed, update(AUDIT).values(principal="client:b"), delete(SEAL), delete(CHAIN), delete(CHECK)
+    )
+    assert await told(sealed) == {newest: 1}
+    assert (await look(sealed))[newest] == 1
+    await change(sealed, delete(CHECK))
+    with pytest.raises(DamagedChain):
+        await seal(sealed)
+    assert (await look(sealed))[newest] == 1
+    await change(sealed, delete(CHECK))
+    monkeypatch.setattr(witness, "_SEEN", WeakKeyDictionary())
+    with capture_logs() as logs:  # none is left who knows: the metric has fallen, and the log says it
+        assert await seal(sealed) == 10
+    assert logs[0]["log_level"] == "warning"
+    assert await last_seal(sealed) == 1
+
+
+async def test_chain_with_an_end_of_before_is_missed(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever kept the row of the chain has a row that is ours."""
+    async with sealed.read() as connection:
+        before = dict((await connection.execute(select(CHAIN))).mappings().one())
+    assert await seal(sealed) == 1
+    await look(sealed)
+    await change(sealed, update(CHAIN).values(before))
+    monkeypatch.setattr(witness, "_SEEN", WeakKeyDictionary())
     assert (await look(sealed))[Checked.NEWEST.value] == 1
-    assert await seal(sealed) > 0
+    await change(sealed, delete(SEAL).where(SEAL.c.number == 4), delete(AUDIT).where(AUDIT.c.sequence > 9))
+    assert (await verify(sealed)).finding is None
     assert (await look(sealed))[Checked.NEWEST.value] == 1
+
+
+async def test_what_looks_found_is_not_taken_back_by_others(sealed: Database) -> None:
+    await change(sealed, update(AUDIT).values(principal="client:b"))
+    assert await look(sealed) == {Checked.WHOLE.value: 9, Checked.NEWEST.value: 9}
+    counted = checks._FOUND.labels(Checked.WHOLE.value)._value.get()
+    await look(sealed)
+    assert checks._FOUND.labels(Checked.WHOLE.value)._value.get() == counted + 9  # each time
+    await change(sealed, update(CHECK).values(found=0, finding=None))
+    assert await told(sealed) == {Checked.WHOLE.value: 1, Checked.NEWEST.value: 1}
+    for again in (check_newest, check_whole):
+        with pytest.raises(DamagedChain):
+            await again(sealed, KEYS)
+
+
+async def test_later_damage_is_not_hidden_by_earlier(
+    sealed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = await keys_of(sealed)
+    changed = AUDIT.c.sequence.in_([keys[0][1], keys[7][1]])
+    await change(
+        sealed,
+        delete(SEAL).where(SEAL.c.number == 2),
+        update(AUDIT).where(changed).values(principal="client:b"),
+    )
+    await _remove_last(sealed, keys)
+    names = [f"{us}-{sequence}" for us, sequence in (keys[0], keys[7], keys[8])]
+    wrong = [("Seal 2 is gone.", ""), (names[0], "changed"), (names[1], "changed"), (names[2], "removed")]
+    verdict = await verify(sealed)
+    said = describe(verdict)[-len(wrong) :]
+    assert [
+        line for line, (name, what) in zip(said, wrong, strict=True) if name in line and what in line
+    ] == said
+    monkeypatch.setattr(checks, "WHOLE_SEALS", 1)
+    assert (await look(sealed))[Checked.WHOLE.value] == len(wrong)
+    monkeypatch.setattr(verifying, "TOLD", 2)
+    assert describe(await verify(sealed))[-1] == "BROKEN: 4 findings in all."
 
 
 async def test_entries_are_compared_a_bite_at_a_time(
