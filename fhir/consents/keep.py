@@ -6,7 +6,14 @@ from typing import Any
 from fhir.consents.compile import compile_consent
 from fhir.model import systems
 from fhir.search.value import Surroundings, bounded
-from server.kernel.consents.keep import add_verdict, forget_consent, keep_study_labels
+from server.kernel.consents.keep import (
+    State,
+    Verdict,
+    add_verdict,
+    count_denials,
+    forget_consent,
+    keep_study_labels,
+)
 from server.kernel.database import UnitOfWork
 from server.kernel.patient_merge import LOCK, family_of
 from server.kernel.uids import derived_id
@@ -14,6 +21,7 @@ from server.kernel.uids import derived_id
 Json = Any
 
 CONSENT, IMAGING_STUDY = "Consent", "ImagingStudy"
+MAX_ROWS_OF_PATIENT = 1_000  # of denials; each resource meets those of the caller and of anybody
 KEPT = frozenset({CONSENT, IMAGING_STUDY})
 
 
@@ -36,7 +44,17 @@ async def keep_consents(
         family = sorted(await family_of(unit.connection, verdict.holder))
     if not is_new:
         await forget_consent(unit, named[0])
-    await add_verdict(unit, named, verdict, family)
+    await add_verdict(unit, named, await _bounded(unit, verdict), family)
+
+
+async def _bounded(unit: UnitOfWork, verdict: Verdict) -> Verdict:
+    """The verdict, unless its patient denies too much with it: everybody's searches would be slow."""
+    if verdict.holder is None or not verdict.denials:
+        return verdict
+    if await count_denials(unit, verdict.holder) + len(verdict.denials) <= MAX_ROWS_OF_PATIENT:
+        return verdict
+    text = f"The Consents of this Patient have more than {MAX_ROWS_OF_PATIENT} combinations that deny."
+    return Verdict(State.UNENFORCED, reasons=[("Consent.patient", text)])
 
 
 async def drop_consents(unit: UnitOfWork, resource_type: str, rid: int) -> None:

@@ -6,7 +6,7 @@ anything that its patient denies: it may be of any kind. Labels of deleted resou
 versions are in no index, so that every label denies them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause
@@ -39,28 +39,33 @@ def _resource(element: ResourceNotDenied, compiler: SQLCompiler, **kw: Any) -> s
     rid, version_id, resource_type, deleted = columns_of(element, compiler, **kw)
     is_binary = f"{resource_type} = '{BINARY}'"
     thing = Thing(
-        _of_whom(f"SELECT c.patient_id FROM fhir_compartment AS c WHERE c.rid = {rid}", rid, version_id),  # noqa: S608  our own names
+        f"fhir_compartment AS c JOIN consent_denial AS d ON d.patient_id = c.patient_id WHERE c.rid = {rid}",
         resource_type,
         f"fhir_search_token AS t WHERE t.rid = {rid} AND t.param = {SECURITY}",
         f"{deleted} OR {is_binary}",
         is_binary,
     )
-    return not_denied_text(element, thing, compiler, **kw)
+    # Twice, each for its own patients: so PostgreSQL may join denials as a whole.
+    told = replace(thing, denials=_of_told(rid, version_id))
+    unless = " AND ".join(not_denied_text(element, each, compiler, **kw) for each in (thing, told))
+    return f"({unless})"
 
 
 @compiles(VersionNotDenied)
 def _version(element: VersionNotDenied, compiler: SQLCompiler, **kw: Any) -> str:
     rid, version_id, patient_id, resource_type = columns_of(element, compiler, **kw)
-    denials = _of_whom(f"SELECT {patient_id} AS patient_id", rid, version_id)
+    denials = f"consent_denial AS d WHERE d.patient_id = {patient_id}"
     thing = Thing(denials, resource_type, None, None, f"{resource_type} = '{BINARY}'")
+    told = replace(thing, denials=_of_told(rid, version_id))
     is_known = f"({patient_id} IS NOT NULL OR EXISTS ({_told(rid, version_id)}))"
-    return f"({is_known} AND {not_denied_text(element, thing, compiler, **kw)})"
+    unless = " AND ".join(not_denied_text(element, each, compiler, **kw) for each in (thing, told))
+    return f"({is_known} AND {unless})"
 
 
-def _of_whom(patients: str, rid: str, version_id: str) -> str:
-    """The denials of these patients, and of those of whom the version tells besides."""
-    whose = f"{patients} UNION ALL {_told(rid, version_id)}"
-    return f"({whose}) AS w JOIN consent_denial AS d ON d.patient_id = w.patient_id WHERE 1 = 1"
+def _of_told(rid: str, version_id: str) -> str:
+    """The denials of those of whom a version tells."""
+    mine = f"m.rid = {rid} AND m.version_id = {version_id}"
+    return f"fhir_mention AS m JOIN consent_denial AS d ON d.patient_id = m.patient_id WHERE {mine}"
 
 
 def _told(rid: str, version_id: str) -> str:

@@ -250,12 +250,12 @@ class ConsentDenial(Row, table=True):
     __table_args__ = (Index(None, "rid"), Index(None, "holder"), CLUSTERED)
 
     patient_id: str = Field(primary_key=True)
+    actor: str = Field(primary_key=True)  # "Practitioner/…", "Organization/…": others' are not looked at
     rid: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))  # of the Consent
     number: int = Field(primary_key=True)
     holder: str  # the Patient that the Consent names
     node: int
     action: str
-    actor: str  # "Practitioner/…", "Organization/…"
     resource_type: str
     system: str  # of a security label; "": whatever the labels
     code: str
@@ -275,8 +275,8 @@ class ConsentException(Row, table=True):
 
     rid: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
     node: int = Field(primary_key=True)
+    actor: str = Field(primary_key=True)
     number: int = Field(primary_key=True)
-    actor: str
     resource_type: str
     system: str
     code: str

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, insert, literal, select
+from sqlalchemy import delete, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.kernel.database import UnitOfWork
@@ -46,6 +46,12 @@ class Verdict:
 async def any_denial(connection: AsyncConnection) -> bool:
     """Whether anybody denies anything."""
     return (await connection.execute(_ANY_DENIAL)).first() is not None
+
+
+async def count_denials(unit: UnitOfWork, patient_id: str) -> int:
+    """How many rows say what this Patient, and who is one person with it, denies."""
+    rows = select(func.count()).select_from(DENIAL).where(DENIAL.c.patient_id == patient_id)
+    return int((await unit.execute(rows)).scalar_one())
 
 
 async def add_verdict(

@@ -66,8 +66,11 @@ def not_denied_text(element: NotDenied, thing: Thing, compiler: SQLCompiler, **k
     actors, acts, own, exempt, at_us = terms
     any_type = "" if thing.is_of_any_type is None else f" OR {thing.is_of_any_type}"
 
+    # PostgreSQL seeks in an index by an array only.
+    among = f"IN {actors}" if compiler.dialect.name == "sqlite" else f"= ANY(ARRAY{actors})"
+
     def meets(rule: str) -> str:
-        return f"{rule}.actor IN {actors} AND {rule}.starts_us <= {at_us} AND {rule}.ends_us > {at_us}"
+        return f"{rule}.actor {among} AND {rule}.starts_us <= {at_us} AND {rule}.ends_us > {at_us}"
 
     return (  # our own names, and what the compiler made of columns and bound values
         f"NOT EXISTS (SELECT 1 FROM {thing.denials} AND {meets('d')} AND d.action IN {acts}"  # noqa: S608

@@ -25,6 +25,7 @@ def upgrade() -> None:
     op.create_table(
         "consent_denial",
         sa.Column("patient_id", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
         sa.Column(
             "rid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
@@ -32,14 +33,13 @@ def upgrade() -> None:
         sa.Column("holder", sa.String(), nullable=False),
         sa.Column("node", sa.Integer(), nullable=False),
         sa.Column("action", sa.String(), nullable=False),
-        sa.Column("actor", sa.String(), nullable=False),
         sa.Column("resource_type", sa.String(), nullable=False),
         sa.Column("system", sa.String(), nullable=False),
         sa.Column("code", sa.String(), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("starts_us", sa.BigInteger(), nullable=False),
         sa.Column("ends_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("patient_id", "rid", "number", name=op.f("pk_consent_denial")),
+        sa.PrimaryKeyConstraint("patient_id", "actor", "rid", "number", name=op.f("pk_consent_denial")),
         sqlite_with_rowid=False,
     )
     with op.batch_alter_table("consent_denial", schema=None) as batch_op:
@@ -52,15 +52,15 @@ def upgrade() -> None:
             "rid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
         sa.Column("node", sa.Integer(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("resource_type", sa.String(), nullable=False),
         sa.Column("system", sa.String(), nullable=False),
         sa.Column("code", sa.String(), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("starts_us", sa.BigInteger(), nullable=False),
         sa.Column("ends_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("rid", "node", "number", name=op.f("pk_consent_exception")),
+        sa.PrimaryKeyConstraint("rid", "node", "actor", "number", name=op.f("pk_consent_exception")),
         sqlite_with_rowid=False,
     )
     op.create_table(

@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 
+from fhir.consents import keep
 from fhir.interactions.mentions import MENTION
 from fhir.interactions.reindex import refresh_search
 from fhir.interactions.write import RESOURCE
@@ -228,7 +229,10 @@ NOBODYS = [
 
 
 async def test_what_tells_of_a_patient_out_of_their_record(
-    client: httpx.AsyncClient, services: Services, become: Callable[..., dict[str, str]]
+    client: httpx.AsyncClient,
+    services: Services,
+    become: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In nobody's compartment, or in those of too many: scopes do not open it, denials close it."""
     headers = become()
@@ -265,6 +269,28 @@ async def test_what_tells_of_a_patient_out_of_their_record(
     await _index_again(services)
     assert await seen() == {"Patient/q"}
     await _versions_of_several(client, headers)
+    monkeypatch.setattr(keep, "MAX_ROWS_OF_PATIENT", 2)
+    await _denials_are_bounded(client, services, become)
+
+
+async def _denials_are_bounded(
+    client: httpx.AsyncClient, services: Services, become: Callable[..., dict[str, str]]
+) -> None:
+    """Beyond, a Consent is not enforced; those of others do not count."""
+    assert (await client.put("/Consent/c", json=DENYING | {"status": "inactive"})).status_code == 200
+    denies = provision("deny", actor="Practitioner/x Practitioner/y")
+    for name, said in (("a", consent("q", denies)), ("b", consent("p", denies)), ("c", DENYING)):
+        answer = await client.put(f"/Consent/{name}", json=said | {"id": name})
+        assert answer.status_code in (200, 201)
+    verdict = "SELECT id, state, reasons FROM consent_verdict ORDER BY id"
+    async with services.database.read() as connection:
+        told = (await connection.execute(text(verdict))).all()
+    assert [each.state for each in told] == ["enforced", "enforced", "not enforced"]
+    assert "Consent.patient" in told[2].reasons
+    assert (await client.get("/Patient/p", headers=become())).status_code == 200
+    assert (await client.get("/Patient/p", headers=become("Practitioner/y"))).status_code == 404
+    assert (await client.put("/Consent/b", json=DENYING | {"id": "b"})).status_code == 200
+    assert (await client.get("/Patient/p", headers=become())).status_code == 404
 
 
 async def _index_again(services: Services) -> None:
