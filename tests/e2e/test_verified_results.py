@@ -20,7 +20,7 @@ async def test_a_result_is_accepted_superseded_and_rejected(
     system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
     study = str(chest[0].StudyInstanceUID)
-    person = await system.token("user/DiagnosticReport.u")
+    person = await system.token("user/DiagnosticReport.ru")
 
     async def verify(report: dict[str, Any], *, said: dict[str, Any]) -> dict[str, Any]:
         url = f"/fhir/DiagnosticReport/{report['id']}/$verify"
