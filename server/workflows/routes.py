@@ -96,6 +96,11 @@ def build_router(services: Services) -> APIRouter:
         await _administrator(request, services, Action.READ, "list-models", None)
         return JSONResponse(await _list_models(services))
 
+    _add_jobs(router, services)
+    return router
+
+
+def _add_jobs(router: APIRouter, services: Services) -> None:
     @router.get("/jobs")
     async def jobs(request: Request, state: str = JobState.FAILED.value, after: After = 0) -> Response:
         """Background jobs by state."""
@@ -114,8 +119,6 @@ def build_router(services: Services) -> APIRouter:
 
         await services.database.transact(work)
         return Response(status_code=204)
-
-    return router
 
 
 async def _run_again(unit: UnitOfWork, workitem_uid: str, access: Access) -> str:

@@ -22,6 +22,15 @@ SHARED_TYPES = (
 
 
 def upgrade() -> None:
+    _create_rules()
+    _create_verdicts()
+    _create_what_is_told()
+    _know_what_is_there()
+    with op.batch_alter_table("oauth_client", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("represents", sa.String(), nullable=True))
+
+
+def _create_rules() -> None:
     op.create_table(
         "consent_denial",
         sa.Column("patient_id", sa.String(), nullable=False),
@@ -63,6 +72,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("rid", "node", "actor", "number", name=op.f("pk_consent_exception")),
         sqlite_with_rowid=False,
     )
+
+
+def _create_verdicts() -> None:
     op.create_table(
         "consent_verdict",
         sa.Column(
@@ -78,6 +90,8 @@ def upgrade() -> None:
     with op.batch_alter_table("consent_verdict", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_consent_verdict_state_rid"), ["state", "rid"], unique=False)
 
+
+def _create_what_is_told() -> None:
     op.create_table(
         "study_label",
         sa.Column("study_instance_uid", sa.String(), nullable=False),
@@ -97,6 +111,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("rid", "version_id", "patient_id", name=op.f("pk_fhir_mention")),
         sqlite_with_rowid=False,
     )
+
+
+def _know_what_is_there() -> None:
     # Whom superseded versions told of is not known any more, where it was nobody's record: as if of several.
     history = sa.table("fhir_resource_history", sa.column("rid"), sa.column("patient_id"))
     resource = sa.table("fhir_resource", sa.column("rid"), sa.column("type"))
@@ -105,8 +122,6 @@ def upgrade() -> None:
         history.c.patient_id == "?", sa.and_(history.c.patient_id == "", history.c.rid.in_(private))
     )
     op.execute(sa.update(history).where(unknown).values(patient_id=None))
-    with op.batch_alter_table("oauth_client", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("represents", sa.String(), nullable=True))
     # Studies with labels are indexed once more, which keeps these (6 is the number of `_security`).
     op.execute(
         "UPDATE fhir_resource SET index_version = 0 WHERE type = 'ImagingStudy'"
