@@ -22,6 +22,7 @@ CARINA_Z, LUNG_BASE_Z, LUNG_TOP_Z = 35.0, -112.0, 128.0
 TRACHEA_Y = 18.0
 WALL_MM = 1.6
 BRONCHI_LOWEST_Z = -14.0
+HEART_CENTRE, HEART_RADII = (-26.0, -52.0), (56.0, 45.0, 58.0)  # y and z; x, y, z
 HILA = ((-48.0, 12.0, 5.0), (50.0, 14.0, -2.0))  # ends of the main bronchi; right, left
 
 
@@ -33,6 +34,7 @@ class Build:
     fat_mm: float  # under the skin
     lung_scale: float
     dome_mm: float  # height of the diaphragm's domes
+    contrast_hu: float = 0.0  # added to the blood in heart and great vessels
 
 
 def ellipse(x: Plane, y: Plane, centre: tuple[float, float], radii: tuple[float, float]) -> Plane:
@@ -85,7 +87,13 @@ def mediastinum(x: Plane, y: Plane, z: float) -> Mask:
 
 def heart(x: Plane, y: Plane, z: float) -> Plane:
     """Less than 1 inside the heart."""
-    return ellipse(x, y, (20 - 0.12 * (z + 55), -26), (56, 45)) + ((z + 52) / 58) ** 2
+    centre = (heart_axis_x(z), HEART_CENTRE[0])
+    return ellipse(x, y, centre, HEART_RADII[:2]) + ((z - HEART_CENTRE[1]) / HEART_RADII[2]) ** 2
+
+
+def heart_axis_x(z: float) -> float:
+    """The x of the heart's middle, which lies further to the left the lower the slice."""
+    return 20 - 0.12 * (z + 55)
 
 
 def airway_radius(x: Plane, y: Plane, z: float) -> Plane:
@@ -97,7 +105,7 @@ def airway_radius(x: Plane, y: Plane, z: float) -> Plane:
     if z < BRONCHI_LOWEST_Z:
         return best
     for end, radius in zip(HILA, (6.6, 5.8), strict=True):
-        best = np.minimum(best, _segment_distance(x, y, z, (1.0, TRACHEA_Y, CARINA_Z + 3), end) / radius)
+        best = np.minimum(best, segment_distance(x, y, z, (1.0, TRACHEA_Y, CARINA_Z + 3), end) / radius)
     return best
 
 
@@ -149,10 +157,10 @@ def table(x: Plane, y: Plane, build: Build) -> Plane:
     return hu
 
 
-def _segment_distance(
+def segment_distance(
     x: Plane, y: Plane, z: float, begin: tuple[float, float, float], end: tuple[float, float, float]
 ) -> Plane:
-    """Distance of points to the stretch between two points."""
+    """Distance of points to the stretch between two points, in mm."""
     axis = [to - at for to, at in zip(end, begin, strict=True)]
     length_squared = sum(part * part for part in axis)
     dx, dy, dz = x - begin[0], y - begin[1], z - begin[2]

@@ -1,15 +1,18 @@
 """The phantom's voxels and the truth about them; the same specification gives the same voxels."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from ai_engine.geometry import Geometry
-from ai_engine.phantom import anatomy
+from ai_engine.phantom import anatomy, bronchi, calcium
+from ai_engine.phantom import lumbar as lower
 from ai_engine.phantom.anatomy import Build
+from ai_engine.phantom.calcium import Plaque
+from ai_engine.phantom.measured import PhantomTruth, SliceTruth, truth_of
 from ai_engine.phantom.trees import Ball, nodules, vessels
 
 RIGHT, LEFT, AIRWAYS = 1, 2, 3  # in `Phantom.truth_labels`
@@ -19,6 +22,7 @@ BLUR_MM = 0.45  # the scanner's, within the slice
 NOISE_HU = 16.0
 NOISE_BLUR_PX = 0.7
 FINEST_NOISE_MM = 0.75
+EXTRAS_STREAM = 1 << 20  # of random numbers; slices have their own from 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,42 +38,32 @@ class PhantomSpec:
     emphysema_share: float = 0.08  # of the lungs' parenchyma
     nodule_count: int = 5
     noise_hu: float = NOISE_HU
+    emphysema_rise: float = 0.0  # how much more of it towards the apex, in deviations of the texture
+    bronchus_generations: int = 0  # beyond the main bronchi
+    plaque_count: int = 0  # calcified plaques of the coronary arteries; with them come lures elsewhere
+    contrast_hu: float = 0.0  # added to blood in heart and great vessels
+    below_mm: float = 0.0  # of abdomen under the chest; 150 reaches the fifth lumbar vertebra
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Between slices, rows and columns."""
         return (
-            self.height_mm / self.slices,
+            (self.height_mm + self.below_mm) / self.slices,
             self.field_of_view_mm / self.rows,
             self.field_of_view_mm / self.columns,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PhantomTruth:
-    """What a perfect measurement would find. Densities are of parenchyma without vessels, before noise."""
-
-    right_lung_ml: float
-    left_lung_ml: float
-    emphysema_percent: float
-    mean_parenchyma_hu: float
-    nodules: tuple[Ball, ...]
-
-    @property
-    def lungs_ml(self) -> float:
-        """Both lungs."""
-        return self.right_lung_ml + self.left_lung_ml
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Phantom:
-    """`voxels` is int16 HU, `truth_labels` uint8; axes (slice, row, column) in `geometry`'s order."""
+    """`voxels` is int16 HU, the truths are uint8; axes (slice, row, column) in `geometry`'s order."""
 
     spec: PhantomSpec
     voxels: NDArray[np.int16]
     truth_labels: NDArray[np.uint8]
     truth: PhantomTruth
     geometry: Geometry
+    truth_tissue: NDArray[np.uint8] | None = None  # `lumbar`'s kinds, below the chest only
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +74,19 @@ class _Plan:
     texture: NDArray[np.float32]  # standard normal, smooth
     emphysema_level: float  # of the texture, above which parenchyma is destroyed
     balls: tuple[Ball, ...]
+    tubes: tuple[bronchi.Tube, ...]
+    plaques: tuple[Plaque, ...]
+    lumbar: lower.Lumbar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """One slice before blur and noise."""
+
+    hu: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    tissue: NDArray[np.uint8] | None
+    truth: SliceTruth
 
 
 def make_phantom(spec: PhantomSpec, frame_of_reference_uid: str, threads: int = 2) -> Phantom:
@@ -89,17 +96,25 @@ def make_phantom(spec: PhantomSpec, frame_of_reference_uid: str, threads: int = 
     plan = _plan(rng, spec, nodule_balls)
     labels = np.empty((spec.slices, spec.rows, spec.columns), np.uint8)
     voxels = np.empty(labels.shape, np.int16)
+    tissue = np.zeros_like(labels) if spec.below_mm else None
 
-    def draw(at: int) -> tuple[int, int, float]:
-        hu, labels[at], parenchyma = _slice(spec, plan, at)
-        voxels[at] = _scan(hu, spec, np.random.default_rng([spec.seed, at]))
-        destroyed = int((parenchyma == anatomy.EMPHYSEMA_HU).sum())
-        return parenchyma.size, destroyed, float(parenchyma.sum(dtype=np.float64))
+    def draw(at: int) -> SliceTruth:
+        drawn = _slice(spec, plan, at)
+        labels[at] = drawn.labels
+        if tissue is not None and drawn.tissue is not None:
+            tissue[at] = drawn.tissue
+        voxels[at] = _scan(drawn.hu, spec, np.random.default_rng([spec.seed, at]))
+        return drawn.truth
 
     with ThreadPoolExecutor(threads) as pool:
-        counted = np.array(list(pool.map(draw, range(spec.slices))))
-    truth = _truth(spec, labels, counted.sum(axis=0), nodule_balls)
-    return Phantom(spec, voxels, labels, truth, geometry_of(spec, frame_of_reference_uid))
+        counted = list(pool.map(draw, range(spec.slices)))
+    truth = replace(
+        truth_of(labels, float(np.prod(spec.spacing_mm)) / 1000, counted),
+        nodules=nodule_balls,
+        plaques=plan.plaques,
+        l3_z_mm=plan.lumbar.l3_z if spec.below_mm else None,
+    )
+    return Phantom(spec, voxels, labels, truth, geometry_of(spec, frame_of_reference_uid), tissue)
 
 
 def geometry_of(spec: PhantomSpec, frame_of_reference_uid: str) -> Geometry:
@@ -115,61 +130,79 @@ def geometry_of(spec: PhantomSpec, frame_of_reference_uid: str) -> Geometry:
     return Geometry((spec.slices, spec.rows, spec.columns), affine, frame_of_reference_uid)
 
 
-def _truth(
-    spec: PhantomSpec,
-    labels: NDArray[np.uint8],
-    parenchyma: NDArray[np.float64],
-    nodule_balls: tuple[Ball, ...],
-) -> PhantomTruth:
-    """`parenchyma`: number of voxels, number of destroyed ones, sum of HU."""
-    millilitres = np.bincount(labels.ravel(), minlength=AIRWAYS + 1) * np.prod(spec.spacing_mm) / 1000
-    voxels, destroyed, hu = parenchyma.tolist()
-    return PhantomTruth(
-        right_lung_ml=float(millilitres[RIGHT]),
-        left_lung_ml=float(millilitres[LEFT]),
-        emphysema_percent=100 * destroyed / voxels,
-        mean_parenchyma_hu=hu / voxels,
-        nodules=nodule_balls,
-    )
-
-
 def _plan(rng: np.random.Generator, spec: PhantomSpec, nodule_balls: tuple[Ball, ...]) -> _Plan:
     build = Build(
         scale=float(rng.uniform(0.95, 1.03)),
         fat_mm=float(rng.uniform(10, 18)),
         lung_scale=float(rng.uniform(0.94, 1.0)),
         dome_mm=float(rng.uniform(34, 48)),
+        contrast_hu=spec.contrast_hu,
     )
     texture = ndimage.gaussian_filter(rng.standard_normal(TEXTURE_GRID).astype(np.float32), TEXTURE_BLUR)
     texture /= texture.std()
     level = float(np.quantile(texture, 1 - spec.emphysema_share)) if spec.emphysema_share else np.inf
-    return _Plan(build, texture, level, (*vessels(rng), *nodule_balls))
+    balls = (*vessels(rng), *nodule_balls)
+    more = np.random.default_rng([spec.seed, EXTRAS_STREAM])  # the chest is the same with and without them
+    return _Plan(
+        build,
+        texture,
+        level,
+        balls,
+        lumbar=lower.lumbar(more),
+        plaques=calcium.plaques(more, spec.plaque_count),
+        tubes=bronchi.bronchi(more, spec.bronchus_generations),
+    )
 
 
-def _slice(
-    spec: PhantomSpec, plan: _Plan, at: int
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
-    """HU and truth of one slice before blur and noise, and the HU of its parenchyma."""
+def _slice(spec: PhantomSpec, plan: _Plan, at: int) -> _Drawn:
+    """One slice and the truth about it."""
     x = _axis(spec.columns, spec.spacing_mm[2])[None, :]
     y = _axis(spec.rows, spec.spacing_mm[1])[:, None]
     z = float(_heights(spec)[at])
     depth = anatomy.trunk(x, y, z, plan.build)
+    if spec.below_mm and z < lower.TOP_Z:
+        return _lower_slice(x, y, z, plan)
     hu = _trunk_hu(x, y, z, depth, plan.build)
-    right = anatomy.lung(x, y, z, -1, plan.build)
-    left = anatomy.lung(x, y, z, 1, plan.build)
-    between = anatomy.mediastinum(x, y, z)
-    cavity = depth > plan.build.fat_mm + 21
-    lungs = (right | left) & ~between & cavity
+    lungs = _lungs(x, y, z, depth, plan.build)
     airway = anatomy.airway_radius(x, y, z)
     lungs &= airway > 1.3
-    parenchyma = _parenchyma(plan, (z - _heights(spec)[0]) / spec.height_mm, y, lungs)
+    lumen, wall = bronchi.draw(plan.tubes, x, y, z)
+    lumen &= lungs | (airway < 1.3)
+    share = plan.emphysema_level - spec.emphysema_rise * (z / spec.height_mm)
+    bottom = np.float32((spec.spacing_mm[0] - spec.height_mm) / 2)  # of the chest
+    parenchyma = _parenchyma(plan.texture, share, float((z - bottom) / spec.height_mm), y, lungs)
     hu[lungs] = parenchyma
     solid = _draw_balls(hu, lungs, plan.balls, spec, z)
+    hu[wall & lungs] = anatomy.MUSCLE_HU - 20
+    if (plaques := calcium.plaque_hu(plan.plaques, x, y, z)) is not None:
+        _paint(hu, np.where(lungs, np.nan, plaques))
     hu[airway < 1 + anatomy.WALL_MM / 6.5] = anatomy.MUSCLE_HU - 20
-    hu[(airway < 1) & (depth > 0)] = anatomy.AIR_HU
+    lumen |= (airway < 1) & (depth > 0)
+    hu[lumen] = anatomy.AIR_HU
     labels = np.where(lungs, np.where(x < 0, RIGHT, LEFT), 0).astype(np.uint8)
-    labels[(airway < 1) & (depth > 0)] = AIRWAYS
-    return hu, labels, parenchyma[~solid[lungs]]
+    labels[lumen] = AIRWAYS
+    aerated = ~(solid | wall | lumen)[lungs]
+    on_right = np.broadcast_to(x < 0, lungs.shape)[lungs]
+    return _Drawn(hu, labels, None, SliceTruth.of(parenchyma, aerated, on_right))
+
+
+def _lower_slice(x: NDArray[np.float32], y: NDArray[np.float32], z: float, plan: _Plan) -> _Drawn:
+    """One slice below the chest."""
+    body, tissue = lower.draw(x, y, z, plan.build, plan.lumbar)
+    hu = np.full(body.shape, anatomy.AIR_HU, np.float32)
+    _paint(hu, anatomy.table(x, y, plan.build))
+    _paint(hu, body)
+    return _Drawn(hu, np.zeros(hu.shape, np.uint8), tissue, SliceTruth.nothing())
+
+
+def _lungs(
+    x: NDArray[np.float32], y: NDArray[np.float32], z: float, depth: NDArray[np.float32], build: Build
+) -> NDArray[np.bool_]:
+    """Both lungs with what of bronchi and vessels lies in them."""
+    right, left = (anatomy.lung(x, y, z, side, build) for side in (-1, 1))
+    cavity = depth > build.fat_mm + 21
+    lungs: NDArray[np.bool_] = (right | left) & ~anatomy.mediastinum(x, y, z) & cavity
+    return lungs
 
 
 def _trunk_hu(
@@ -185,10 +218,11 @@ def _trunk_hu(
     hu[cavity] = anatomy.FAT_HU + 15
     organs = anatomy.abdomen(x, y, z, build)
     _paint(hu, np.where(cavity & (z < anatomy.LUNG_BASE_Z + build.dome_mm * 1.5), organs, np.nan))
-    hu[(anatomy.heart(x, y, z) < 1) & cavity] = anatomy.HEART_HU
-    hu[anatomy.ellipse(x, y, (22, 46), (12, 12)) < 1] = anatomy.BLOOD_HU  # descending aorta
+    blood = anatomy.BLOOD_HU + build.contrast_hu
+    hu[(anatomy.heart(x, y, z) < 1) & cavity] = anatomy.HEART_HU + build.contrast_hu
+    hu[anatomy.ellipse(x, y, (22, 46), (12, 12)) < 1] = blood  # descending aorta
     if z > 0:
-        hu[anatomy.ellipse(x, y, (6, -8), (14, 11)) < 1] = anatomy.BLOOD_HU  # great vessels
+        hu[anatomy.ellipse(x, y, (6, -8), (14, 11)) < 1] = blood  # great vessels
     rib = anatomy.ribs(x, y, z, depth, build)
     hu[rib > 0] = anatomy.CORTICAL_HU
     hu[rib > 1.6] = anatomy.SPONGY_HU
@@ -199,19 +233,23 @@ def _trunk_hu(
 
 
 def _parenchyma(
-    plan: _Plan, height: float, y: NDArray[np.float32], lungs: NDArray[np.bool_]
+    texture: NDArray[np.float32],
+    emphysema_level: float,
+    height: float,
+    y: NDArray[np.float32],
+    lungs: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
     """HU of a slice's lung voxels: denser towards the back, mottled, in part destroyed."""
     if not lungs.any():
         return np.empty(0, np.float32)
-    at = height * (len(plan.texture) - 1)
+    at = height * (len(texture) - 1)
     low = int(at)
     share = np.float32(at - low)
-    plane = (1 - share) * plan.texture[low] + share * plan.texture[min(low + 1, len(plan.texture) - 1)]
+    plane = (1 - share) * texture[low] + share * texture[min(low + 1, len(texture) - 1)]
     mottling = _stretched(_stretched(plane, lungs.shape[0]).T, lungs.shape[1]).T[lungs]
     gravity = np.broadcast_to(y, lungs.shape)[lungs] * np.float32(0.35)
     hu: NDArray[np.float32] = anatomy.LUNG_HU + gravity + np.float32(14) * mottling
-    hu[mottling > plan.emphysema_level] = anatomy.EMPHYSEMA_HU
+    hu[mottling > emphysema_level] = anatomy.EMPHYSEMA_HU
     return hu
 
 
@@ -273,4 +311,5 @@ def _axis(count: int, spacing_mm: float) -> NDArray[np.float32]:
 
 
 def _heights(spec: PhantomSpec) -> NDArray[np.float32]:
-    return _axis(spec.slices, spec.spacing_mm[0])
+    middle = spec.height_mm / 2 - (spec.height_mm + spec.below_mm) / 2
+    return _axis(spec.slices, spec.spacing_mm[0]) + np.float32(middle)
