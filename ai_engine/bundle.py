@@ -8,7 +8,7 @@ Rule: nothing of the bundle is executed here; its files are read as data.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ METADATA_FILE = "configs/metadata.json"
 INFERENCE_FILE = "configs/inference.json"
 LARGEST_CONFIG_BYTES = 4 << 20  # configs are text; weights live in models/
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(\.slice)?\}")
+DETECTION_WORDS = frozenset({"number", "slice", "probability"})  # of a detection, beside its measurements
 SHIPPED_BUNDLES = Path(__file__).parent / "bundles"
 
 
@@ -95,6 +96,7 @@ def digest_of(path: Path) -> str:
 def disagreements(manifest: Manifest) -> Iterator[str]:
     """What the manifest says that does not fit together."""
     outputs = {output.name for output in manifest.outputs}
+    yield from _disagreements_of_detections(manifest)
     findings = {finding.tracking_id for finding in manifest.findings}
     segments = {segment.number: segment.tracking_id for segment in manifest.segments}
     yield from _repeated("outputs: name", (output.name for output in manifest.outputs))
@@ -115,6 +117,35 @@ def disagreements(manifest: Manifest) -> Iterator[str]:
             yield f"wants: {keyword} is not the keyword of a SOP Class"
 
 
+def _disagreements_of_detections(manifest: Manifest) -> Iterator[str]:
+    yield from _repeated("detections: name", (each.name for each in manifest.detections))
+    yield from _repeated("scores: name", (each.name for each in manifest.scores))
+    yield from _repeated("quality: name", (each.name for each in manifest.quality))
+    fixed = {segment.tracking_id for segment in manifest.segments}
+    fixed |= {finding.tracking_id for finding in manifest.findings}
+    ids = [*fixed, *(score.name.replace("_", "-") for score in manifest.scores)]
+    yield from _repeated("tracking id", ids)
+    for each in manifest.detections:
+        numbered = re.compile(rf"{each.name.replace('_', '-')}-[0-9]+")
+        for taken in filter(numbered.fullmatch, ids):
+            yield f"detections: {each.name} may get the tracking id {taken} of something else"
+        named = [measurement.name for measurement in each.measurements]
+        yield from _repeated(f"detections: {each.name}: measurement", named)
+        texts: Sequence[tuple[str, Collection[str]]]
+        texts = ((each.none, ()), (each.found, {"count"}), (each.each, DETECTION_WORDS.union(named)))
+        for text, known in texts:
+            yield from _unknown_placeholders(f"detections: {each.name}", text, known)
+    for score in manifest.scores:
+        both = score.present_text + score.absent_text
+        yield from _unknown_placeholders(f"scores: {score.name}", both, {"probability"})
+
+
+def _unknown_placeholders(where: str, text: str, known: Collection[str]) -> Iterator[str]:
+    for name, part in PLACEHOLDER.findall(text):
+        if part or name not in known:
+            yield f"{where}: {{{name}{part}}} is unknown"
+
+
 def codes_of(manifest: Manifest) -> Iterator[Code]:
     """Every code that the manifest gives to a result."""
     yield manifest.family
@@ -124,6 +155,14 @@ def codes_of(manifest: Manifest) -> Iterator[Code]:
         yield from filter(None, (finding.finding, finding.site, finding.laterality))
     for output in manifest.outputs:
         yield from filter(None, (output.concept, output.unit, output.derivation))
+    for detection in manifest.detections:
+        described = (detection.finding, detection.absent, detection.site, detection.category, detection.type)
+        yield from filter(None, (*described, detection.type_modifier))
+        for each in detection.measurements:
+            yield from filter(None, (each.concept, each.unit, each.derivation))
+    for score in manifest.scores:
+        yield from filter(None, (score.finding, score.absent, score.site))
+    yield from (flag.concept for flag in manifest.quality)
 
 
 def _unknown_words(manifest: Manifest, outputs: set[str]) -> Iterator[str]:

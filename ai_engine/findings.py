@@ -45,6 +45,7 @@ class Segment:
     type_modifier: Code | None  # laterality and the like
     tracking_id: str  # stable name within (study, model); its UID is derived when encoding
     recommended_rgb: tuple[int, int, int]
+    tracking_salt: str = ""  # as that of its finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,52 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """A place in the source series, said in both coordinate systems."""
+
+    index: tuple[float, float, float]  # slice, row, column; counted from 0, voxel centres are whole numbers
+    lps_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a finding lies. `long_axis` are the ends of its longest extent within one slice."""
+
+    centre: Point
+    long_axis: tuple[Point, Point] | None = None
+    box: tuple[Point, Point] | None = None  # the corners with the least and the greatest index
+
+    @property
+    def slice_index(self) -> int:
+        """The slice that shows it best: that of its long axis, else of its centre."""
+        return round((self.long_axis[0] if self.long_axis else self.centre).index[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A qualitative evaluation (PS3.16 TID 1500 row 12): what was judged, and how."""
+
+    concept: Code
+    value: Code
+    probability: float | None = None  # that `concept` is present, calibrated; None: none is stated
+    uncertainty: float | None = None  # of the probability
+
+
+@dataclass(frozen=True, slots=True)
+class QualityFlag:
+    """Something about the input or the run that a reader should know."""
+
+    concept: Code
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One measurement group (TID 1410/1411): a finding, where it is, what was measured."""
+    """One measurement group (TID 1410/1411): a finding, where it is, what was measured.
+
+    `tracking_salt` tells findings of one `tracking_id` apart that are not the same thing: "nodule-1" of
+    another run may be another nodule. It is part of what the Tracking UID derives from.
+    """
 
     tracking_id: str
     finding: Code
@@ -70,6 +115,9 @@ class Finding:
     segment_number: int | None = None  # the segment it was measured on; its tracking_id is the same
     measurements: tuple[Measurement, ...] = ()
     probability: float | None = None  # calibrated, 0 to 1; None: the model states none
+    uncertainty: float | None = None  # of the probability: standard deviation; None: none is stated
+    location: Location | None = None
+    tracking_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +142,5 @@ class Findings:
     findings: tuple[Finding, ...]
     not_measured: tuple[NotMeasured, ...]
     conclusion: str
+    evaluations: tuple[Evaluation, ...] = ()  # of the series as a whole: what was looked for and is not there
+    quality: tuple[QualityFlag, ...] = ()

@@ -7,45 +7,59 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ai_engine.bundle import PLACEHOLDER
-from ai_engine.findings import Finding, Findings, Measurement, NotMeasured, Segment
+from ai_engine.detections import Detected, detected
+from ai_engine.findings import Finding, Findings, Measurement, NotMeasured, QualityFlag, Segment
+from ai_engine.geometry import Geometry
 from ai_engine.manifest import FindingMeaning, Manifest, OutputMeaning, SegmentMeaning
 from ai_engine.runners.port import ModelOutputInvalid, NamedValue, RunnerOutput
 
 NO_REASON = "the model gave no value and no reason"
 
 
-def interpret(manifest: Manifest, output: RunnerOutput, remarks: Sequence[str] = ()) -> Findings:
+def interpret(
+    manifest: Manifest, output: RunnerOutput, geometry: Geometry, remarks: Sequence[str] = ()
+) -> Findings:
     """The findings of one run.
 
     Args:
         manifest: of the bundle that ran.
         output: what it returned.
+        geometry: where the voxels of its input lie.
         remarks: sentences about the input that a reader should know; they follow the measurements.
 
     Raises:
         ModelOutputInvalid: it returned a value or a segment that the manifest does not describe.
     """
     values = _values_by_name(manifest, output.values)
-    present = segments_present(manifest, output.labels)
+    found = detected(manifest, output, geometry)
+    present = segments_present(manifest, found)
     missing = tuple(_not_measured(manifest, values, output))
+    quality = tuple(_quality(manifest, output.quality))
+    said = [*found.sentences, *_measured(manifest, values)]
+    segments = (*(_segment(segment) for segment in present), *found.segments)
     return Findings(
         model=manifest.identity,
-        segments=tuple(_segment(segment) for segment in present),
-        labels=output.labels if present else None,
-        findings=tuple(_findings(manifest, values, {segment.number for segment in present})),
+        segments=segments,
+        labels=found.labels if segments else None,
+        findings=(
+            *found.findings,
+            *_findings(manifest, values, {segment.number for segment in present}),
+        ),
         not_measured=missing,
-        conclusion=conclusion_of(manifest, values, missing, remarks),
+        conclusion=conclusion_of(manifest, said, missing, [*(flag.text for flag in quality), *remarks]),
+        evaluations=tuple(found.evaluations),
+        quality=quality,
     )
 
 
-def segments_present(manifest: Manifest, labels: NDArray[np.uint8] | None) -> tuple[SegmentMeaning, ...]:
-    """The segments that have at least one voxel."""
-    if labels is None:
+def segments_present(manifest: Manifest, found: Detected) -> tuple[SegmentMeaning, ...]:
+    """The segments of the manifest that have at least one voxel."""
+    if found.labels is None:
         return ()
-    numbers = set(np.flatnonzero(np.bincount(labels.ravel(), minlength=1)).tolist()) - {0}
+    numbers = set(np.flatnonzero(np.bincount(found.labels.ravel(), minlength=1)).tolist()) - {0}
+    numbers -= {segment.number for segment in found.segments}
     unknown = numbers - {segment.number for segment in manifest.segments}
     if unknown:
         raise ModelOutputInvalid(f"labels hold {min(unknown)}, which the manifest does not describe")
@@ -53,19 +67,30 @@ def segments_present(manifest: Manifest, labels: NDArray[np.uint8] | None) -> tu
 
 
 def conclusion_of(
-    manifest: Manifest,
-    values: Mapping[str, NamedValue],
-    missing: Sequence[NotMeasured],
-    remarks: Sequence[str],
+    manifest: Manifest, said: Sequence[str], missing: Sequence[NotMeasured], remarks: Sequence[str]
 ) -> str:
-    """The conclusion in plain sentences."""
+    """The conclusion in plain sentences: what was found and measured, what was not, what else to know."""
     rules = manifest.conclusion
-    said = [text for group in rules.sentences if (text := _first_said(group, values))]
     reasons = [
         f"Not measured: {', '.join(_names_missing(manifest, reason, missing))} ({reason})."
         for reason in dict.fromkeys(each.reason for each in missing)
     ]
     return " ".join([*(said or [rules.nothing]), *reasons, *remarks, rules.statement])
+
+
+def _measured(manifest: Manifest, values: Mapping[str, NamedValue]) -> Iterator[str]:
+    for group in manifest.conclusion.sentences:
+        if text := _first_said(group, values):
+            yield text
+
+
+def _quality(manifest: Manifest, said: Mapping[str, str]) -> Iterator[QualityFlag]:
+    meanings = {meaning.name: meaning for meaning in manifest.quality}
+    if set(said) - set(meanings):
+        raise ModelOutputInvalid("a quality flag has a name that the manifest does not describe")
+    for name, meaning in meanings.items():
+        if name in said:
+            yield QualityFlag(meaning.concept, said[name])
 
 
 def rounded(value: float, decimals: int) -> float:
@@ -108,6 +133,13 @@ def _not_measured(
             yield NotMeasured(meaning.title, "the value was implausible and is withheld")
         elif not meaning.optional:
             yield NotMeasured(meaning.title, NO_REASON)
+    for detection in manifest.detections:
+        if detection.name in output.not_measured:
+            yield NotMeasured(detection.title, output.not_measured[detection.name])
+    scored = {score.name for score in output.scores}
+    for score in manifest.scores:
+        if score.name not in scored:
+            yield NotMeasured(score.title, output.not_measured.get(score.name, NO_REASON))
 
 
 def _findings(manifest: Manifest, values: Mapping[str, NamedValue], numbers: set[int]) -> Iterator[Finding]:
@@ -183,9 +215,6 @@ def _names_missing(manifest: Manifest, reason: str, missing: Sequence[NotMeasure
         for group in {output.group for output in manifest.outputs if output.group}
         if titles.issuperset(output.title for output in manifest.outputs if output.group == group)
     }
-    names = (
-        output.group if output.group in whole else output.title
-        for output in manifest.outputs
-        if output.title in titles
-    )
-    return list(dict.fromkeys(name for name in names if name))
+    group_of = {output.title: output.group for output in manifest.outputs if output.group in whole}
+    names = (group_of.get(each.name) or each.name for each in missing if each.reason == reason)
+    return list(dict.fromkeys(names))

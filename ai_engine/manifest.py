@@ -74,6 +74,79 @@ class OutputMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     optional: bool = False
 
 
+class DetectionMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a named value of a detection means; a value outside the bounds (inclusive) is left out."""
+
+    name: OutputName
+    title: Text
+    concept: Code
+    unit: Code  # UCUM
+    derivation: Code | None = None
+    method: Text | None = None
+    decimals: Annotated[int, Meta(ge=0, le=6)] = 1
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class DetectionMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a kind of thing that the model finds any number of means.
+
+    Reported are those of at least `least_probability`, the `most` likeliest; a finding each, and a segment
+    for those that have voxels. `none` and `found` (`{count}`) head the conclusion, then comes `each`, with
+    `{number}`, `{slice}` (its image counted from 1 along the slices), `{probability}` and the names of
+    measurements. When none is found, `absent` is the value of a qualitative evaluation of `finding`.
+    """
+
+    name: OutputName
+    title: Annotated[str, Meta(min_length=1, max_length=56)]  # Segment Label, with its number
+    finding: Code
+    absent: Code
+    site: Code | None = None
+    category: Code
+    type: Code
+    type_modifier: Code | None = None
+    rgb: tuple[Byte, Byte, Byte]
+    least_probability: Annotated[float, Meta(ge=0, le=1)]
+    most: Annotated[int, Meta(ge=1, le=200)] = 50
+    measurements: tuple[DetectionMeasurement, ...] = ()
+    none: Text
+    found: Text
+    each: Text
+
+
+class ScoreMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a probability of the input as a whole means.
+
+    At `threshold` and above it is a finding; below it a qualitative evaluation of `finding` with the value
+    `absent`. The conclusion says `present_text` or `absent_text`, with `{probability}`.
+    """
+
+    name: OutputName
+    title: Text
+    finding: Code
+    absent: Code
+    site: Code | None = None
+    threshold: Annotated[float, Meta(ge=0, le=1)]
+    present_text: Text
+    absent_text: Text
+
+
+class QualityMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a quality flag is about."""
+
+    name: OutputName
+    concept: Code
+
+
+class ResultObjects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which objects are made of the findings beside the SR."""
+
+    segmentation: Literal["binary", "labelmap", "fractional"] = "binary"
+    key_images: bool = False  # a Key Object Selection of the slices with findings
+    secondary_capture: bool = False  # pictures of these slices with the findings drawn in
+    pdf: bool = False  # an encapsulated PDF report
+
+
 class ConclusionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the conclusion is worded.
 
@@ -104,6 +177,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     parameters: dict[str, float | str] = {}
     segments: tuple[SegmentMeaning, ...] = ()
     findings: tuple[FindingMeaning, ...] = ()
+    detections: tuple[DetectionMeaning, ...] = ()
+    scores: tuple[ScoreMeaning, ...] = ()
+    quality: tuple[QualityMeaning, ...] = ()
+    results: ResultObjects = ResultObjects()
 
     @property
     def identity(self) -> ModelIdentity:

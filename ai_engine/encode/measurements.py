@@ -36,9 +36,10 @@ def measurement_group(
 ) -> MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations:
     """The group of this finding; its Tracking UID is the one of its segment."""
     model, source = findings.model, slices[0]
+    study = str(source.StudyInstanceUID)
     attributes: dict[str, Any] = {
         "tracking_identifier": TrackingIdentifier(
-            tracking_uid(str(source.StudyInstanceUID), model, finding.tracking_id), finding.tracking_id
+            tracking_uid(study, model, finding.tracking_id, finding.tracking_salt), finding.tracking_id
         ),
         "finding_type": coded(finding.finding),
         "finding_category": _category(finding, findings),

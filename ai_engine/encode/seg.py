@@ -139,7 +139,9 @@ def _description(
         algorithm_identification=AlgorithmIdentificationSequence(
             model.title[:64], coded(model.family), model.version[:64], source=model.manufacturer[:64]
         ),
-        tracking_uid=tracking_uid(str(source.StudyInstanceUID), model, segment.tracking_id),
+        tracking_uid=tracking_uid(
+            str(source.StudyInstanceUID), model, segment.tracking_id, segment.tracking_salt
+        ),
         tracking_id=segment.tracking_id,
         display_color=CIELabColor.from_rgb(*segment.recommended_rgb),
     )

@@ -20,12 +20,12 @@ class UidSource:
         return derived_uid(self.workitem_uid, role)
 
 
-def tracking_uid(study_instance_uid: str, model: ModelIdentity, tracking_id: str) -> str:
-    """Tracking UID (0062,0021) of a finding: stable over runs and versions of a model on one study.
+def tracking_uid(study_instance_uid: str, model: ModelIdentity, tracking_id: str, salt: str = "") -> str:
+    """Tracking UID (0062,0021) of a finding or its segment: stable over runs and versions on one study.
 
-    SEG, SR and FHIR carry the same one.
+    SEG, SR and FHIR carry the same one. `salt`: see `Finding.tracking_salt`.
     """
-    return derived_uid("tracking", study_instance_uid, model.name, tracking_id)
+    return derived_uid("tracking", study_instance_uid, model.name, tracking_id, *filter(None, [salt]))
 
 
 def device_uid(model: ModelIdentity) -> str:

@@ -11,6 +11,7 @@ Rule: nothing of this project but `confine` is imported, and numpy only after th
 import gc
 import importlib
 import json
+import math
 import mmap
 import os
 import shutil
@@ -105,7 +106,10 @@ def run_once(run: Entry, request: Json, fds: list[int]) -> Json:
         "status": "done",
         "labels": hand_over(result.get("labels"), room),
         "values": [plain_value(value) for value in result.get("values") or ()],
-        "not_measured": plain_reasons(result.get("not_measured") or {}),
+        "not_measured": plain_texts(result.get("not_measured") or {}, "not_measured"),
+        "detections": [plain_detection(each) for each in result.get("detections") or ()],
+        "scores": [plain_score(each) for each in result.get("scores") or ()],
+        "quality": plain_texts(result.get("quality") or {}, "quality"),
     }
 
 
@@ -136,13 +140,54 @@ def plain_value(value: Any) -> Json:
     return {"name": name, "value": number if np.isfinite(number) else None, "slice_index": index}
 
 
-def plain_reasons(reasons: Any) -> Json:
-    """Why something was not measured, by name."""
-    if not isinstance(reasons, Mapping):
-        raise BadResult("not_measured is no mapping")
-    if not all(isinstance(text, str) for pair in reasons.items() for text in pair):
-        raise BadResult("not_measured holds something that is no text")
-    return dict(reasons)
+def plain_detection(detection: Any) -> Json:
+    """One detection in JSON's types: what its fields are is checked by the parent."""
+    try:
+        return {
+            **plain_score(detection),
+            "center": plain_numbers(detection["center"]),
+            "label": None if detection.get("label") is None else int(detection["label"]),
+            "long_axis": plain_pair(detection.get("long_axis")),
+            "box": plain_pair(detection.get("box")),
+            "side": None if detection.get("side") is None else str(detection["side"]),
+            "values": [plain_value(value) for value in detection.get("values") or ()],
+        }
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        raise BadResult("a detection is not {name, probability, center, …}") from None
+
+
+def plain_score(score: Any) -> Json:
+    """A name with its probability; a number that is not finite is null."""
+    try:
+        name, uncertainty = score["name"], score.get("uncertainty")
+        (probability,) = plain_numbers([score["probability"]])
+        spread = None if uncertainty is None else float(uncertainty)
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        raise BadResult("a score is not {name, probability, uncertainty?}") from None
+    if not isinstance(name, str):
+        raise BadResult("a score's name is no text")
+    if spread is not None and not math.isfinite(spread):
+        raise BadResult("an uncertainty is not finite")
+    return {"name": name, "probability": probability, "uncertainty": spread}
+
+
+def plain_pair(points: Any) -> Json:
+    """Two points, or None."""
+    return None if points is None else [plain_numbers(point) for point in points]
+
+
+def plain_numbers(numbers: Any) -> list[float | None]:
+    """Numbers as floats; one that is not finite is null."""
+    return [number if math.isfinite(number) else None for number in map(float, numbers)]
+
+
+def plain_texts(texts: Any, what: str) -> Json:
+    """A mapping of names to texts."""
+    if not isinstance(texts, Mapping):
+        raise BadResult(f"{what} is no mapping")
+    if not all(isinstance(text, str) for pair in texts.items() for text in pair):
+        raise BadResult(f"{what} holds something that is no text")
+    return dict(texts)
 
 
 def place_of(error: BaseException, bundle: str) -> str:

@@ -1,7 +1,7 @@
 """The port between the trusted worker and whatever runs a model: arrays and numbers in and out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -33,17 +33,51 @@ class NamedValue:
     slice_index: int | None = None
 
 
+Index = tuple[float, float, float]  # slice, row, column of the input; counted from 0 at voxel centres
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One thing that was found, by the name of its kind in the manifest.
+
+    `label` is the value of its voxels in `RunnerOutput.labels`, one that no segment of the manifest has.
+    """
+
+    name: str
+    probability: float  # 0 to 1
+    centre: Index
+    uncertainty: float | None = None  # standard deviation of the probability
+    label: int | None = None
+    long_axis: tuple[Index, Index] | None = None  # both ends on one slice
+    box: tuple[Index, Index] | None = None  # least and greatest corner
+    side: str | None = None  # "right" or "left" of the patient; None: neither, or not known
+    values: tuple[NamedValue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The probability of something in the input as a whole, by its name in the manifest."""
+
+    name: str
+    probability: float  # 0 to 1
+    uncertainty: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunnerOutput:
     """What model code returned, checked for shape and type but not yet given meaning.
 
     `labels` is uint8 with the shape of the input, or None.
     `not_measured` maps a name of the manifest to the reason why there is no value.
+    `quality` maps the name of a quality flag to what there is to say.
     """
 
     labels: NDArray[np.uint8] | None
     values: tuple[NamedValue, ...]
     not_measured: Mapping[str, str]
+    detections: tuple[Detection, ...] = ()
+    scores: tuple[Score, ...] = ()
+    quality: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunnerFault(Fault):

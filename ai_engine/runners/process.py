@@ -25,7 +25,16 @@ from ai_engine.runners.port import (
     RunnerOutput,
     SandboxUnavailable,
 )
-from ai_engine.runners.reply import Reply, check_labels, check_reasons, check_values, fault_of, read_reply
+from ai_engine.runners.reply import (
+    Reply,
+    check_detections,
+    check_labels,
+    check_reasons,
+    check_scores,
+    check_values,
+    fault_of,
+    read_reply,
+)
 from ai_engine.runners.sandbox import probe_sandbox, refusal, start_message
 
 log = structlog.get_logger(__name__)
@@ -55,7 +64,8 @@ class ProcessRunner:
 
     The function is `run(voxels, affine, parameters)`; `voxels` is read-only, `affine` and the axes are those
     of `Geometry`. It returns a mapping with `labels` (uint8 array or None), `values` (a list of
-    `{"name", "value", "slice_index"?}`) and `not_measured` (name: reason).
+    `{"name", "value", "slice_index"?}`), `not_measured` (name: reason), `detections`, `scores` and
+    `quality` (docs/models.md, section 4).
     """
 
     def __init__(
@@ -159,6 +169,9 @@ def _request(work: RunnerInput) -> dict[str, object]:
 async def _checked(reply: Reply, room: SharedMemory, shape: tuple[int, int, int]) -> RunnerOutput:
     values = check_values(reply.values, shape[0])
     reasons = check_reasons(reply.not_measured)
+    detections = check_detections(reply.detections, shape)
+    scores = check_scores(reply.scores)
+    quality = check_reasons(reply.quality)
     has_labels = check_labels(reply.labels, shape)
     labels = await asyncio.to_thread(room.copy_labels, shape) if has_labels else None
-    return RunnerOutput(labels=labels, values=values, not_measured=reasons)
+    return RunnerOutput(labels, values, reasons, detections, scores, quality)

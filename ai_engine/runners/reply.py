@@ -3,13 +3,24 @@
 import math
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
-from ai_engine.runners.port import ModelOutOfMemory, ModelOutputInvalid, ModelRaised, NamedValue, RunnerFault
+from ai_engine.runners.port import (
+    Detection,
+    ModelOutOfMemory,
+    ModelOutputInvalid,
+    ModelRaised,
+    NamedValue,
+    RunnerFault,
+    Score,
+)
 
 MAX_VALUES = 5_000  # a value per slice and measure of a long series
 MAX_NOT_MEASURED = 500
+MAX_DETECTIONS = 200  # each becomes a measurement group; a model that finds more has lost its way
+MAX_SCORES = 200
 MAX_REASON_CHARACTERS = 500  # a sentence or two for a reader
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -31,6 +42,31 @@ class Value(msgspec.Struct, forbid_unknown_fields=True):
     slice_index: int | None = None
 
 
+class ScoreSaid(msgspec.Struct, forbid_unknown_fields=True):
+    """A probability; None: it was not finite."""
+
+    name: str
+    probability: float | None
+    uncertainty: float | None = None
+
+
+Point = tuple[float, float, float]
+
+
+class DetectionSaid(msgspec.Struct, forbid_unknown_fields=True):
+    """One detection; a None among its coordinates has failed the decoding already."""
+
+    name: str
+    probability: float | None
+    center: Point
+    uncertainty: float | None = None
+    label: int | None = None
+    long_axis: tuple[Point, Point] | None = None
+    box: tuple[Point, Point] | None = None
+    side: Literal["right", "left"] | None = None
+    values: list[Value] = []
+
+
 class Reply(msgspec.Struct, forbid_unknown_fields=True):
     """Every reply a child can give; `status` says which fields mean something."""
 
@@ -38,6 +74,9 @@ class Reply(msgspec.Struct, forbid_unknown_fields=True):
     labels: Labels | None = None
     values: list[Value] = []
     not_measured: dict[str, str] = {}
+    detections: list[DetectionSaid] = []
+    scores: list[ScoreSaid] = []
+    quality: dict[str, str] = {}
     reason: str = ""
     type: str = ""
     where: str = ""
@@ -98,6 +137,67 @@ def check_values(values: list[Value], slices: int) -> tuple[NamedValue, ...]:
     return tuple(_check_value(value, slices) for value in values)
 
 
+def check_detections(said: list[DetectionSaid], shape: tuple[int, int, int]) -> tuple[Detection, ...]:
+    """The detections: named, with probabilities, each inside the input and with a label of its own.
+
+    Raises:
+        ModelOutputInvalid: one is not, or there are too many.
+    """
+    if len(said) > MAX_DETECTIONS:
+        raise ModelOutputInvalid(f"more than {MAX_DETECTIONS} detections")
+    labels = [each.label for each in said if each.label is not None]
+    if len(set(labels)) < len(labels) or not all(1 <= label <= 255 for label in labels):
+        raise ModelOutputInvalid("two detections share a label, or one is not 1 to 255")
+    return tuple(_check_detection(each, shape) for each in said)
+
+
+def _check_detection(said: DetectionSaid, shape: tuple[int, int, int]) -> Detection:
+    name = _check_name(said.name)
+    points = [said.center, *(said.long_axis or ()), *(said.box or ())]
+    if not all(-0.5 <= at <= size - 0.5 for point in points for at, size in zip(point, shape, strict=True)):
+        raise ModelOutputInvalid(f"{name}: a point lies outside the input")
+    if said.box and any(low > high for low, high in zip(*said.box, strict=True)):
+        raise ModelOutputInvalid(f"{name}: the corners of its box are not the least and the greatest")
+    if said.long_axis and round(said.long_axis[0][0]) != round(said.long_axis[1][0]):
+        raise ModelOutputInvalid(f"{name}: the ends of its long axis are on two slices")
+    probability, uncertainty = _check_probability(name, said.probability, said.uncertainty)
+    return Detection(
+        name=name,
+        probability=probability,
+        centre=said.center,
+        uncertainty=uncertainty,
+        label=said.label,
+        long_axis=said.long_axis,
+        box=said.box,
+        side=said.side,
+        values=check_values(said.values, shape[0]),
+    )
+
+
+def check_scores(said: list[ScoreSaid]) -> tuple[Score, ...]:
+    """The scores, each named once and with a probability.
+
+    Raises:
+        ModelOutputInvalid: one is not, or there are too many.
+    """
+    if len(said) > MAX_SCORES or len({each.name for each in said}) < len(said):
+        raise ModelOutputInvalid(f"a score is given twice, or there are more than {MAX_SCORES}")
+    return tuple(
+        Score(_check_name(each.name), *_check_probability(each.name, each.probability, each.uncertainty))
+        for each in said
+    )
+
+
+def _check_probability(
+    name: str, probability: float | None, uncertainty: float | None
+) -> tuple[float, float | None]:
+    if probability is None or not 0 <= probability <= 1:
+        raise ModelOutputInvalid(f"{name}: its probability is not 0 to 1")
+    if uncertainty is not None and not 0 <= uncertainty <= 1:
+        raise ModelOutputInvalid(f"{name}: its uncertainty is not 0 to 1")
+    return probability, uncertainty
+
+
 def _check_value(value: Value, slices: int) -> NamedValue:
     name = _check_name(value.name)
     if value.value is None or not math.isfinite(value.value):
@@ -116,7 +216,7 @@ def _check_name(name: str) -> str:
 
 
 def check_reasons(reasons: Mapping[str, str]) -> Mapping[str, str]:
-    """Why something was not measured; printable text of bounded length.
+    """Why something was not measured, or what a quality flag says; printable text of bounded length.
 
     Raises:
         ModelOutputInvalid: too many, or not such text.

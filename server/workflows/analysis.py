@@ -78,7 +78,7 @@ class Analyst:
         manifest = model.bundle.manifest
         work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters)
         output = await model.runner.run(work)
-        return await asyncio.to_thread(interpret, manifest, output, volume.remarks)
+        return await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
 
 
 def local_now(site: Site) -> datetime:

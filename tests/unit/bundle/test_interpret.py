@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from ai_engine.bundle import load_bundle, shipped_bundles
-from ai_engine.findings import NotMeasured
-from ai_engine.interpret import NO_REASON, interpret
+from ai_engine.findings import Findings, NotMeasured
+from ai_engine.geometry import Geometry
+from ai_engine.interpret import NO_REASON
+from ai_engine.interpret import interpret as interpret_in
 from ai_engine.manifest import Manifest
 from ai_engine.runners.port import ModelOutputInvalid, NamedValue, RunnerOutput
 
@@ -22,6 +24,13 @@ def output(
     *values: NamedValue, labels: np.ndarray | None = None, reasons: dict[str, str] | None = None
 ) -> RunnerOutput:
     return RunnerOutput(labels, values, reasons or {})
+
+
+GEOMETRY = Geometry((2, 3, 4), np.diag([1.0, 1.0, 1.0, 1.0]), "2.25.1")
+
+
+def interpret(manifest: Manifest, output: RunnerOutput, remarks: tuple[str, ...] = ()) -> Findings:
+    return interpret_in(manifest, output, GEOMETRY, remarks)
 
 
 def labels_with(*numbers: int) -> np.ndarray:

@@ -41,6 +41,10 @@ def shown(default: Any) -> str:
         return "none"
     if isinstance(default, tuple):
         return ", ".join(f"`{each}`" for each in default)
+    if isinstance(default, msgspec.Struct):
+        return "as below"
+    if isinstance(default, str):
+        return f"`{default}`"
     return f"`{str(default).lower() if isinstance(default, bool) else format(default, 'g')}`"
 
 

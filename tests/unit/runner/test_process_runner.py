@@ -25,6 +25,7 @@ from ai_engine.runners.port import (
     RunnerFault,
     RunnerInput,
     SandboxUnavailable,
+    Score,
 )
 from ai_engine.runners.process import RunnerPolicy
 
@@ -414,3 +415,38 @@ async def test_libraries_below_the_temporary_folder_are_seen(
     finally:
         shutil.rmtree(library)
     assert output.values[0].value == 7
+
+
+FOUND = """
+    import numpy as np
+
+    def run(voxels, affine, parameters):
+        labels = np.zeros(voxels.shape, np.uint8)
+        labels[1, 2, 3] = 5
+        return {
+            "labels": labels,
+            "detections": [@@],
+            "scores": [{"name": "effusion", "probability": np.float32(0.25), "uncertainty": 0.1}],
+            "quality": {"noise": "The images are noisy."},
+        }
+"""
+DETECTION = {
+    "name": "nodule",
+    "probability": 0.75,
+    "center": [1, 2, 3],
+    "label": 5,
+    "side": "left",
+    "long_axis": [[1, 1, 3], [1, 4, 3]],
+    "box": [[0, 1, 2], [2, 4, 4]],
+    "values": [{"name": "diameter", "value": 4.5}],
+}
+
+
+async def test_detections_scores_and_flags_come_back(make_runner: MakeRunner, work: RunnerInput) -> None:
+    output = await make_runner(FOUND.replace("@@", repr(DETECTION))).run(work)
+    (found,) = output.detections
+    assert (found.name, found.probability, found.centre, found.label) == ("nodule", 0.75, (1, 2, 3), 5)
+    assert (found.long_axis, found.box) == (((1, 1, 3), (1, 4, 3)), ((0, 1, 2), (2, 4, 4)))
+    assert (found.side, found.uncertainty, found.values[0].value) == ("left", None, 4.5)
+    assert output.scores == (Score("effusion", 0.25, 0.1),)
+    assert output.quality == {"noise": "The images are noisy."}
