@@ -1,10 +1,13 @@
 """Which series a model wants: the part of its manifest that routing and preprocessing obey."""
 
 from collections.abc import Collection
+from typing import Literal
 
 import msgspec
 
 from terminology.definitions import sop_classes
+
+Units = Literal["hounsfield", "rescaled", "real-world", "stored"]
 
 
 def uid_of(keyword: str) -> str | None:
@@ -29,6 +32,10 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     maximum_slice_thickness_mm: float | None = None
     maximum_pixel_spacing_mm: float | None = None
     minimum_extent_mm: float | None = None  # along the stack of slices
+    units: Units | None = None  # None: Hounsfield units for CT, the rescaled values for others
+    several_volumes: Literal["refuse", "first"] = (
+        "refuse"  # echoes, b values, points in time, … in one series
+    )
     quiet_time_s: float = 60.0  # without a new instance before the series counts as settled
 
     def sop_class_uids(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""One single-frame image as a plane in the patient (PS3.3 C.7.6.2, C.7.6.3)."""
+"""One image, or one frame, as a plane in the patient (PS3.3 C.7.6.2, C.7.6.3)."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from ai_engine.preprocess.frames import SourceImage
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from server.kernel.uids import derived_uid
 
@@ -18,7 +19,7 @@ UNIT_TOLERANCE = 0.01  # of a direction cosine vector's length, and of the angle
 class Plane:
     """The place of one image. Vectors are float64, LPS; `position_lps_mm` is the first pixel's centre."""
 
-    dataset: Dataset
+    image: SourceImage
     sop_instance_uid: str
     frame_of_reference_uid: str
     shape: tuple[int, int]  # rows, columns
@@ -28,37 +29,39 @@ class Plane:
     column_direction: NDArray[np.float64]  # along which the row index grows
 
     @property
+    def dataset(self) -> Dataset:
+        """The image's header: its attributes as a single-frame image states them."""
+        return self.image.header
+
+    @property
     def normal(self) -> NDArray[np.float64]:
         """The cross product of row and column direction: the way axis 0 of a volume runs."""
         return np.cross(self.row_direction, self.column_direction)
 
     @property
-    def order(self) -> tuple[float, float, str]:
-        """What decides between two images at one place: acquisition, then instance number, then UID."""
+    def order(self) -> tuple[float, float, str, int]:
+        """What decides between two images at one place: acquisition, instance number, UID, frame."""
         return (
             _order_number(self.dataset, "AcquisitionNumber"),
             _order_number(self.dataset, "InstanceNumber"),
             self.sop_instance_uid,
+            self.image.frame_number or 0,
         )
 
 
-def read_plane(dataset: Dataset) -> Plane:
-    """The plane of a single-frame image.
+def read_plane(image: SourceImage) -> Plane:
+    """The plane of an image.
 
     Raises:
         SeriesRefused: an attribute that the place depends on is missing, empty or impossible.
     """
-    if str(dataset.get("NumberOfFrames") or 1) != "1" or "PerFrameFunctionalGroupsSequence" in dataset:
-        raise SeriesRefused(
-            RefusalReason.MULTI_FRAME,
-            "NumberOfFrames: multi-frame images are not supported by this model's input",
-        )
+    dataset = image.header
     row_direction, column_direction = _directions(dataset)
     row_spacing, column_spacing = numbers_of(dataset, "PixelSpacing", 2)
     if min(row_spacing, column_spacing) <= 0:
         raise SeriesRefused(RefusalReason.INVALID_ATTRIBUTE, "PixelSpacing is not greater than zero")
     return Plane(
-        dataset=dataset,
+        image=image,
         sop_instance_uid=text_of(dataset, "SOPInstanceUID"),
         frame_of_reference_uid=frame_of_reference_of(dataset),
         shape=(count_of(dataset, "Rows"), count_of(dataset, "Columns")),

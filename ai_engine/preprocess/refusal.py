@@ -19,6 +19,7 @@ class RefusalReason(Enum):
     DUPLICATE_POSITION = "duplicate-position"
     MISSING_SLICES = "missing-slices"
     MULTI_FRAME = "multi-frame"
+    SEVERAL_VOLUMES = "several-volumes"
     NOT_HOUNSFIELD = "not-hounsfield"
     TRANSFER_SYNTAX_NOT_SUPPORTED = "transfer-syntax-not-supported"
     PIXEL_DATA_UNREADABLE = "pixel-data-unreadable"

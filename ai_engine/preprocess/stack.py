@@ -25,10 +25,11 @@ LARGEST_TILT_COSINE = 0.85  # 31 degrees; CT gantries tilt to 30
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An instance of the series that is not part of the volume, and why."""
+    """An image of the series that is not part of the volume, and why."""
 
     sop_instance_uid: str
     reason: str
+    frame_number: int | None = None  # from 1; None: the whole instance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +49,7 @@ def arrange(planes: Sequence[Plane]) -> Stack:
     """
     check_alike(planes)
     normal = planes[0].normal
-    ordered = sorted(planes, key=lambda plane: (_place(plane, normal), plane.order))
+    ordered = sorted(planes, key=lambda plane: (place(plane, normal), plane.order))
     distinct, repeated = drop_repeats(ordered, normal)
     run, outside = longest_run(distinct, normal)
     return Stack(tuple(run), tuple(repeated + outside), geometry_of(run))
@@ -82,10 +83,12 @@ def drop_repeats(ordered: Sequence[Plane], normal: NDArray[np.float64]) -> tuple
     kept: list[Plane] = []
     left_out: list[LeftOut] = []
     for plane in ordered:
-        if not kept or _place(plane, normal) - _place(kept[-1], normal) > SAME_PLACE_MM:
+        if not kept or place(plane, normal) - place(kept[-1], normal) > SAME_PLACE_MM:
             kept.append(plane)
-        elif _same_image(plane, kept[-1]):
-            left_out.append(LeftOut(plane.sop_instance_uid, "a repetition of another slice"))
+        elif same_image(plane, kept[-1]):
+            left_out.append(
+                LeftOut(plane.sop_instance_uid, "a repetition of another slice", plane.image.frame_number)
+            )
         else:
             raise SeriesRefused(
                 RefusalReason.DUPLICATE_POSITION,
@@ -98,7 +101,7 @@ def longest_run(ordered: Sequence[Plane], normal: NDArray[np.float64]) -> tuple[
     """The longest part with even spacing; the first of several."""
     if len(ordered) < 3:
         return list(ordered), []
-    begin, end = _longest_even(np.diff([_place(plane, normal) for plane in ordered]))
+    begin, end = _longest_even(np.diff([place(plane, normal) for plane in ordered]))
     if end - begin < SMALLEST_RUN_SHARE * len(ordered):
         raise SeriesRefused(
             RefusalReason.MISSING_SLICES,
@@ -107,7 +110,11 @@ def longest_run(ordered: Sequence[Plane], normal: NDArray[np.float64]) -> tuple[
         )
     outside = [*ordered[:begin], *ordered[end:]]
     return list(ordered[begin:end]), [
-        LeftOut(plane.sop_instance_uid, "beyond a gap or change of spacing between slices")
+        LeftOut(
+            plane.sop_instance_uid,
+            "beyond a gap or change of spacing between slices",
+            plane.image.frame_number,
+        )
         for plane in outside
     ]
 
@@ -138,14 +145,16 @@ def geometry_of(run: Sequence[Plane]) -> Geometry:
     return Geometry((len(run), *first.shape), affine, first.frame_of_reference_uid)
 
 
-def _place(plane: Plane, normal: NDArray[np.float64]) -> float:
+def place(plane: Plane, normal: NDArray[np.float64]) -> float:
+    """Where the plane lies along the normal, mm."""
     return float(plane.position_lps_mm @ normal)
 
 
-def _same_image(one: Plane, other: Plane) -> bool:
+def same_image(one: Plane, other: Plane) -> bool:
+    """Whether two planes hold the same pixels with the same meaning."""
     rescale = ("RescaleSlope", "RescaleIntercept")
-    return one.dataset.get("PixelData") == other.dataset.get("PixelData") and all(
-        one.dataset.get(keyword) == other.dataset.get(keyword) for keyword in rescale
+    return all(one.dataset.get(keyword) == other.dataset.get(keyword) for keyword in rescale) and (
+        one.image.encoded().get("PixelData") == other.image.encoded().get("PixelData")
     )
 
 

@@ -9,30 +9,35 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from ai_engine.geometry import Geometry
-from ai_engine.preprocess.pixels import decode_stack
+from ai_engine.preprocess.frames import SourceImage, images_of
 from ai_engine.preprocess.plane import Plane, numbers_of, read_plane
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
+from ai_engine.preprocess.separate import one_volume
 from ai_engine.preprocess.stack import LeftOut, Stack, arrange
-from ai_engine.wants import Wants
+from ai_engine.preprocess.values import decode_stack
+from ai_engine.wants import Units, Wants
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
-    """One series in Hounsfield units.
+    """One series as a volume.
 
-    `voxels` is int16 with axes (slice, row, column) in `geometry`'s order; `slices[i]` is the source image of
-    `voxels[i]`. `left_out` names the instances of the series that are no part of it.
+    `voxels` has axes (slice, row, column) in `geometry`'s order: int16 if in Hounsfield units, else float32.
+    `slices[i]` is the header of the source image of `voxels[i]`, in the words of a single-frame image, and
+    `frame_numbers[i]` which frame (from 1) of its instance that is; None: it is a single-frame instance.
+    `left_out` names the images of the series that are no part of it.
     """
 
-    voxels: NDArray[np.int16]
+    voxels: NDArray[np.generic]
     geometry: Geometry
     slices: tuple[Dataset, ...]
+    frame_numbers: tuple[int | None, ...]
     left_out: tuple[LeftOut, ...]
     slice_thickness_mm: float | None  # the largest stated; None: no slice states one
 
     @property
     def sop_instance_uids(self) -> tuple[str, ...]:
-        """The SOP Instance UID of each slice along axis 0."""
+        """The SOP Instance UID of each slice along axis 0; frames of one instance share theirs."""
         return tuple(str(dataset.SOPInstanceUID) for dataset in self.slices)
 
     @property
@@ -50,49 +55,67 @@ def build_volume(datasets: Sequence[Dataset], wants: Wants, threads: int = 2) ->
 
     Args:
         datasets: instances with Pixel Data and file meta information, in any order.
-        wants: which of them may take part, and the limits on the whole.
+        wants: which of them may take part, in which units, and the limits on the whole.
         threads: how many slices are decoded side by side.
 
     Raises:
         SeriesRefused: the series is no volume, or not one that is wanted; the text names the attribute.
     """
     images, left_out = select_images(datasets, wants)
-    check_one_series(images)
+    check_one_series([image.header for image in images])
     if len(images) < wants.minimum_slices:
         raise _too_few(len(images), wants)
-    stack = arrange([read_plane(dataset) for dataset in images])
+    planes, others = one_volume([read_plane(image) for image in images], wants)
+    stack = arrange(planes)
     if len(stack.planes) < wants.minimum_slices:
         raise _too_few(len(stack.planes), wants)
     thickness = slice_thickness_mm(stack.planes)
     check_limits(stack, thickness, wants)
     return Volume(
-        voxels=decode_stack(stack.planes, threads),
+        voxels=decode_stack(stack.planes, units_of(stack.planes[0].dataset, wants), threads),
         geometry=stack.geometry,
         slices=tuple(plane.dataset for plane in stack.planes),
-        left_out=(*left_out, *stack.left_out),
+        frame_numbers=tuple(plane.image.frame_number for plane in stack.planes),
+        left_out=(*left_out, *others, *stack.left_out),
         slice_thickness_mm=thickness,
     )
 
 
-def select_images(datasets: Sequence[Dataset], wants: Wants) -> tuple[list[Dataset], list[LeftOut]]:
-    """The instances that may form the volume, and those that may not by their kind."""
+def select_images(datasets: Sequence[Dataset], wants: Wants) -> tuple[list[SourceImage], list[LeftOut]]:
+    """The images that may form the volume, and those that may not by their kind."""
     if not datasets:
         raise SeriesRefused(RefusalReason.NO_IMAGES, "the series has no instances")
     wanted_classes = wants.sop_class_uids()
-    images: list[Dataset] = []
+    images: list[SourceImage] = []
     left_out: list[LeftOut] = []
     for dataset in datasets:
         uid = str(dataset.get("SOPInstanceUID") or "")
         if wanted_classes and str(dataset.get("SOPClassUID") or "") not in wanted_classes:
             left_out.append(LeftOut(uid, "not of a SOP Class that the model reads"))
-        elif not wants.accepts_image_type(_values(dataset, "ImageType")):
-            left_out.append(LeftOut(uid, "of an excluded Image Type such as a localizer"))
-        else:
-            images.append(dataset)
+            continue
+        for image in images_of(dataset):
+            if reason := unwanted(image.header, wants):
+                left_out.append(LeftOut(uid, reason, image.frame_number))
+            else:
+                images.append(image)
     if not images:
         reasons = "; ".join(sorted({each.reason for each in left_out}))
         raise SeriesRefused(RefusalReason.NOT_WANTED, f"no image of the series can be used: {reasons}")
     return images, left_out
+
+
+def unwanted(header: Dataset, wants: Wants) -> str | None:
+    """Why the model does not take an image with these attributes; None: it does."""
+    if not wants.accepts_image_type(_values(header, "ImageType")):
+        return "of an excluded Image Type such as a localizer"
+    return None
+
+
+def units_of(header: Dataset, wants: Wants) -> Units:
+    """The unit of the voxels: as the model wants; else Hounsfield units for CT, rescaled for others."""
+    if wants.units is not None:
+        return wants.units
+    return "hounsfield" if header.get("Modality") == "CT" else "rescaled"
 
 
 def check_one_series(images: Sequence[Dataset]) -> None:

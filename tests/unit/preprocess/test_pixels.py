@@ -3,13 +3,21 @@
 import numpy as np
 import pydicom
 import pytest
+from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGExtended12Bit, RLELossless
 
-from ai_engine.preprocess.pixels import AIR_HU, hounsfield
+from ai_engine.preprocess.pixels import check_greyscale, stored_values
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
+from ai_engine.preprocess.values import AIR_HU
+from ai_engine.preprocess.values import hounsfield as converted
+
+
+def hounsfield(dataset: Dataset) -> NDArray[np.int16]:
+    check_greyscale(dataset)
+    return converted(dataset, stored_values(dataset))
 
 
 def image(values: list[int], dtype: str = "<u2", **attributes: object) -> Dataset:
