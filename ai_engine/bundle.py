@@ -17,6 +17,7 @@ import msgspec
 
 from ai_engine.findings import Code, ModelIdentity
 from ai_engine.manifest import Manifest
+from ai_engine.runnable import against_running
 from ai_engine.wants import uid_of
 from server.kernel.faults import Fault, FaultKind
 
@@ -183,12 +184,7 @@ def _against_files(path: Path, manifest: Manifest, metadata: Json) -> Iterator[s
     """What the manifest says that the bundle's other files do not bear out."""
     if not isinstance(metadata, dict) or metadata.get("version") != manifest.version:
         yield f"version is not the version of {METADATA_FILE}"
-    if manifest.runtime.kind == "python":
-        module, colon, function = manifest.runtime.entry.partition(":")
-        if not (colon and function.isidentifier() and all(map(str.isidentifier, module.split(".")))):
-            yield 'runtime.entry is not "package.module:function"'
-        elif not path.joinpath(*module.split(".")).with_suffix(".py").is_file():
-            yield f"runtime.entry: the bundle has no module {module}"
+    yield from against_running(path, manifest)
 
 
 def _files(path: Path) -> list[Path]:

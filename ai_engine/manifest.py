@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from ai_engine.findings import Code, ModelIdentity
+from ai_engine.network import Network, RemoteModel
 from ai_engine.wants import Wants
 
 ModelName = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
@@ -19,13 +20,25 @@ Byte = Annotated[int, Meta(ge=0, le=255)]
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the model runs; the limits are enforced by its runner."""
+    """How the model runs; the limits are enforced by its runner.
+
+    `gpu_memory_mb`: of a GPU, when the worker has one; none: it runs on the CPU. `batch`: studies that wait
+    for the model together and may go into one request.
+    """
 
     kind: Literal["python", "torch", "onnx", "remote"]
-    entry: str  # kind python: "package.module:function" inside the bundle
+    entry: str | None = None  # kind python: "package.module:function" inside the bundle
     memory_mb: Annotated[int, Meta(ge=64)]
     timeout_s: Annotated[float, Meta(gt=0)]
     threads: Annotated[int, Meta(ge=1)] = 1
+    batch: Annotated[int, Meta(ge=1, le=8)] = 1
+    gpu_memory_mb: Annotated[int, Meta(ge=64)] | None = None
+    weights: str | None = None  # a file of the bundle; None: that of the kind, in `models`
+    allow_pickled_weights: bool = (
+        False  # kind torch: code in the weights may run, if the operator allows it too
+    )
+    precision: Literal["fp32", "bf16"] = "fp32"  # kind torch, on the CPU
+    remote: RemoteModel | None = None
 
 
 class SegmentMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -181,6 +194,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scores: tuple[ScoreMeaning, ...] = ()
     quality: tuple[QualityMeaning, ...] = ()
     results: ResultObjects = ResultObjects()
+    network: Network | None = None
 
     @property
     def identity(self) -> ModelIdentity:

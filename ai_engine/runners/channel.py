@@ -42,8 +42,8 @@ class ReplyTooLong(Exception):
     """The child announced a reply over `MAX_REPLY_BYTES`."""
 
 
-def environment(threads: int) -> Mapping[str, str]:
-    """All the environment a child gets: nothing of the worker's own."""
+def environment(threads: int, gpu: str = "") -> Mapping[str, str]:
+    """All the environment a child gets: nothing of the worker's own. `gpu`: the number of its one GPU."""
     count = str(threads)
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -51,6 +51,7 @@ def environment(threads: int) -> Mapping[str, str]:
         "OMP_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
+        "CUDA_VISIBLE_DEVICES": gpu,
         "MALLOC_ARENA_MAX": "2",  # arenas count against the address space limit, 64 MiB each
     }
 
@@ -63,7 +64,7 @@ class ChildProcess:
         self._socket = own
 
     @classmethod
-    def start(cls, private: str, threads: int) -> "ChildProcess":
+    def start(cls, private: str, threads: int, gpu: str = "") -> "ChildProcess":
         """Start the program with an empty environment, no open file but the channel, and its own session.
 
         It dies with the thread that calls this (Linux), so call from the thread of the event loop.
@@ -76,7 +77,7 @@ class ChildProcess:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**environment(threads), "HOME": private, "TMPDIR": private},
+                env={**environment(threads, gpu), "HOME": private, "TMPDIR": private},
                 cwd="/",
                 start_new_session=True,
             )

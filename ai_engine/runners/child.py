@@ -1,11 +1,12 @@
 """The program of a runner's child process: shuts itself in, loads a bundle's function, and serves requests.
 
 The channel is a Unix stream socket. A message is its length (4 bytes, big endian) and that much JSON; a
-request brings two file descriptors along (`SCM_RIGHTS`): the voxels, and room for the labels. Nothing is
-pickled.
+request brings two file descriptors along (`SCM_RIGHTS`) for each of its volumes: the voxels, and room for the
+labels. Nothing is pickled.
 Standard output and error lead nowhere: model code may print what it likes.
 
-Rule: nothing of this project but `confine` is imported, and numpy only after the walls are up.
+Rule: nothing of this project but `confine` is imported, and numpy only after the walls are up. So are our own
+programs, of which nothing but the folder of this file is to be seen inside.
 """
 
 import gc
@@ -30,7 +31,8 @@ Entry = Callable[..., Any]
 
 HEADER = struct.Struct(">I")
 MAX_REQUEST_BYTES = 1 << 20
-FDS_PER_REQUEST = 2
+FDS_PER_VOLUME = 2
+MOST_VOLUMES = 8  # of one request; `manifest.Runtime.batch` is no larger
 
 
 class BadResult(Exception):
@@ -46,7 +48,7 @@ class Channel:
 
     def receive(self) -> tuple[Json, list[int]]:
         """The next message and its descriptors; ends the process when the parent has closed."""
-        head, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, FDS_PER_REQUEST)
+        head, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, FDS_PER_VOLUME * MOST_VOLUMES)
         head += self._read(HEADER.size - len(head))
         (length,) = HEADER.unpack(head)
         if length > MAX_REQUEST_BYTES:
@@ -78,6 +80,25 @@ def load_entry(bundle: str, entry: str) -> Entry:
     return found  # type: ignore[no-any-return]
 
 
+def one_by_one(entry: Entry) -> Entry:
+    """A function of single volumes, as one of several."""
+
+    def run(voxels: list[Any], affines: list[Any], parameters: Json) -> list[Any]:
+        return [entry(*pair, parameters) for pair in zip(voxels, affines, strict=True)]
+
+    return run
+
+
+def load(start: Json, bundle: str) -> Entry:
+    """What answers requests: the bundle's own function, or one of our programs with the bundle's files."""
+    program = start["program"]
+    if program["name"]:
+        made: Entry = importlib.import_module(f"ai_engine.runners.{program['name']}_program").load
+        return made(bundle, program["options"])  # type: ignore[no-any-return]
+    entry = load_entry(bundle, program["entry"])
+    return entry if program["takes_several"] else one_by_one(entry)
+
+
 def view(fd: int, dtype: str, shape: list[int], *, writable: bool) -> Any:
     """An array over the shared memory behind `fd`; closes `fd`, the memory stays with the array."""
     import numpy as np
@@ -92,18 +113,24 @@ def view(fd: int, dtype: str, shape: list[int], *, writable: bool) -> Any:
 
 
 def run_once(run: Entry, request: Json, fds: list[int]) -> Json:
-    """One call of the model, and the reply it makes; labels go into the second descriptor."""
+    """One call of the model, and the reply it makes; labels go into the second descriptor of their volume."""
     import numpy as np
 
-    asked = request["voxels"]
-    room = view(fds[1], "uint8", asked["shape"], writable=True)
-    voxels = view(fds[0], asked["dtype"], asked["shape"], writable=False)
-    affine = np.array(request["affine"], dtype=np.float64)
-    result = run(voxels, affine, request["parameters"])
+    asked = request["volumes"]
+    rooms = [view(fds[2 * n + 1], "uint8", one["shape"], writable=True) for n, one in enumerate(asked)]
+    voxels = [view(fds[2 * n], one["dtype"], one["shape"], writable=False) for n, one in enumerate(asked)]
+    affines = [np.array(one["affine"], dtype=np.float64) for one in asked]
+    results = run(voxels, affines, request["parameters"])
+    if not isinstance(results, list) or len(results) != len(asked):
+        raise BadResult("the model returned no list of one result for each volume")
+    return {"status": "done", "results": list(map(told, results, rooms))}
+
+
+def told(result: Any, room: Any) -> Json:
+    """What the model returned for one volume, in JSON's types."""
     if not isinstance(result, Mapping):
         raise BadResult("the model returned no mapping")
     return {
-        "status": "done",
         "labels": hand_over(result.get("labels"), room),
         "values": [plain_value(value) for value in result.get("values") or ()],
         "not_measured": plain_texts(result.get("not_measured") or {}, "not_measured"),
@@ -223,15 +250,16 @@ def tidy(temp: str) -> None:
 def shut_in(start: Json) -> tuple[str, str]:
     """Raise the walls; the bundle's folder and the private one, as they are called now."""
     if start["sandbox"]:
-        walls = confine.Walls(
-            start["bundle"], start["private"], start["libraries"], start["hidden"], start["memory_mb"]
-        )
+        shown = {name: start[name] for name in ("bundle", "libraries", "hidden", "memory_mb", "devices")}
+        walls = confine.Walls(mount_point=start["private"], engine=str(Path(__file__).parent), **shown)
         confine.enter_sandbox(walls, start["parent"])
     else:
         confine.die_with_parent(start["parent"])
         os.chdir(start["private"])
     confine.forbid_new_privileges()
-    confine.limit_resources(start["memory_mb"], own_user_namespace=start["sandbox"])
+    confine.limit_resources(
+        start["memory_mb"], own_user_namespace=start["sandbox"], on_gpu=bool(start["devices"])
+    )
     if start["sandbox"]:
         return confine.BUNDLE_INSIDE, confine.TEMP_INSIDE
     return start["bundle"], start["private"]
@@ -246,11 +274,11 @@ def serve(channel: Channel) -> None:
         channel.send({"status": "unconfined", "step": failed.step, "errno": failed.errno})
         return
     sys.path.extend(path for path in start["libraries"] if path not in sys.path)
-    if not start["entry"]:  # a probe: the walls were all that was asked
+    if start["program"] is None:  # a probe: the walls were all that was asked
         channel.send({"status": "ready"})
         return
     try:
-        run = load_entry(bundle, start["entry"])
+        run = load(start, bundle)
     except BaseException as error:  # noqa: BLE001 - model code may raise anything, SystemExit too
         channel.send(answer_of(error, bundle))
         return

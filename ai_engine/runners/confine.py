@@ -7,9 +7,11 @@ Enforced on Linux 5.12+ where user namespaces are allowed:
   bundle at `/bundle`; and a private, bounded folder where `/tmp` leads. Whatever else the machine has (the
   data folder, homes, secrets) is not there; `hidden` paths inside the shown ones are covered as well;
 - no capability, no new privileges, no further user namespace (where /proc can be mounted).
-Enforced everywhere: address space, file size, open files and core dumps by limits; where the process counter
-is per user namespace (Linux 5.14+, not started by root) the number of processes too.
-Not enforced: system call filtering, and CPU time (the parent's wall clock ends a run).
+- a GPU only where it is asked for: then the devices of NVIDIA's driver are there, and /sys of the machine.
+Enforced everywhere: address space (on a GPU private memory instead: CUDA reserves more addresses than it
+uses), file size, open files and core dumps by limits; where the process counter is per user namespace (Linux
+5.14+, not started by root) the number of processes too. Not enforced: system call filtering, and CPU time
+(the parent's wall clock ends a run).
 
 Rule: standard library only, nothing of this project; it runs before anything else is imported.
 """
@@ -43,6 +45,7 @@ SYSTEM_PATHS = (
     *("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store"),
     *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/sys/devices/system/cpu"),
 )
+GPU_PATHS = ("/sys/devices", "/sys/bus/pci", "/sys/module")  # where CUDA looks for its devices
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
@@ -64,6 +67,8 @@ class Walls:
     libraries: Sequence[str]  # folders with importable packages
     hidden: Sequence[str]  # files and folders covered even where they lie in a shown folder
     memory_mb: int
+    devices: Sequence[str]  # of a GPU
+    engine: str  # the folder of this file, for our own programs
 
 
 def _libc() -> ctypes.CDLL:
@@ -84,10 +89,14 @@ def die_with_parent(parent_pid: int | None = None) -> None:
         os._exit(1)  # it ended before the line above
 
 
-def limit_resources(memory_mb: int, *, own_user_namespace: bool) -> None:
-    """Set the resource limits of this process and its children (setrlimit(2)); nothing raises them again."""
+def limit_resources(memory_mb: int, *, own_user_namespace: bool, on_gpu: bool = False) -> None:
+    """Set the resource limits of this process and its children (setrlimit(2)); nothing raises them again.
+
+    CUDA reserves addresses for all memory of the machine and its GPUs, without access and without cost: on a
+    GPU the limit is on private writable memory (RLIMIT_DATA counts it since Linux 4.7), not on addresses.
+    """
     limits = {
-        resource.RLIMIT_AS: memory_mb << 20,
+        resource.RLIMIT_DATA if on_gpu else resource.RLIMIT_AS: memory_mb << 20,
         resource.RLIMIT_FSIZE: memory_mb << 20,
         resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
         resource.RLIMIT_CORE: 0,
@@ -209,7 +218,8 @@ def _change_root(walls: Walls) -> None:
     root = walls.mount_point
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
     _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
-    for path in _shown_paths(walls.libraries):
+    gpu = GPU_PATHS if walls.devices else ()
+    for path in _shown_paths((*walls.libraries, walls.engine, *gpu)):
         if Path(path).is_symlink():
             Path(root + path).parent.mkdir(parents=True, exist_ok=True)
             Path(root + path).symlink_to(Path(path).readlink())
@@ -217,7 +227,7 @@ def _change_root(walls: Walls) -> None:
             _show(root, path, path)
     for path in walls.hidden:
         _cover(root + os.path.realpath(path))
-    for device in DEVICES:
+    for device in (*DEVICES, *walls.devices):
         _show_device(root, device)
     _make_temp(root, walls.memory_mb)
     _show(root, os.path.realpath(walls.bundle), BUNDLE_INSIDE)

@@ -1,15 +1,17 @@
 """Which runner runs which kind of model; a kind is a line in a table."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
+import msgspec
+
+from ai_engine.bundle import Bundle
+from ai_engine.manifest import Manifest, Runtime
+from ai_engine.runners.gpus import CPU
 from ai_engine.runners.port import Runner
-from ai_engine.runners.process import ProcessRunner, RunnerLimits, RunnerPolicy
+from ai_engine.runners.process import ProcessRunner, Program, RunnerLimits, RunnerPolicy
 from server.kernel.faults import Fault, FaultKind
 
-MakeRunner = Callable[[Path, str, RunnerLimits, RunnerPolicy], Runner]
-
-RUNNERS: Mapping[str, MakeRunner] = {"python": ProcessRunner}
+MakeRunner = Callable[[Bundle, RunnerPolicy, str], Runner]
 
 
 class UnsupportedRunnerKind(Fault):
@@ -18,15 +20,53 @@ class UnsupportedRunnerKind(Fault):
     kind = FaultKind.NOT_IMPLEMENTED
 
 
-def runner_for(
-    kind: str, bundle_path: Path, entry: str, limits: RunnerLimits, policy: RunnerPolicy
-) -> Runner:
-    """The runner of a bundle; no process starts before its first run.
+def runner_for(bundle: Bundle, policy: RunnerPolicy, device: str = CPU) -> Runner:
+    """The runner of a bundle on this device ("cpu", "cuda:N"); no process starts before its first run.
 
     Raises:
         UnsupportedRunnerKind: no runner of that kind.
     """
-    make = RUNNERS.get(kind)
+    make = RUNNERS.get(bundle.manifest.runtime.kind)
     if make is None:
         raise UnsupportedRunnerKind(f"runner kind is not one of: {', '.join(sorted(RUNNERS))}")
-    return make(bundle_path, entry, limits, policy)
+    return make(bundle, policy, device)
+
+
+def limits_of(runtime: Runtime, device: str = CPU) -> RunnerLimits:
+    """What one run of the model may take."""
+    return RunnerLimits(runtime.memory_mb, runtime.timeout_s, runtime.threads, device)
+
+
+def _python(bundle: Bundle, policy: RunnerPolicy, device: str) -> Runner:
+    runtime = bundle.manifest.runtime
+    program = Program(entry=runtime.entry or "", batch=runtime.batch)
+    return ProcessRunner(bundle.path, program, limits_of(runtime, device), policy)
+
+
+def _onnx(bundle: Bundle, policy: RunnerPolicy, device: str) -> Runner:
+    return _ours("onnx", {**_options(bundle.manifest, device), **_network(bundle.manifest)}, bundle, policy)
+
+
+def _ours(name: str, options: Mapping[str, object], bundle: Bundle, policy: RunnerPolicy) -> Runner:
+    runtime = bundle.manifest.runtime
+    limits = limits_of(runtime, str(options["device"]))
+    return ProcessRunner(
+        bundle.path, Program(name=name, options=options, batch=runtime.batch), limits, policy
+    )
+
+
+def _options(manifest: Manifest, device: str) -> Mapping[str, object]:
+    runtime = manifest.runtime
+    return {
+        "device": device,
+        "threads": runtime.threads,
+        "weights": runtime.weights,
+        "gpu_memory_mb": runtime.gpu_memory_mb or 0,
+    }
+
+
+def _network(manifest: Manifest) -> Mapping[str, object]:
+    return {"network": msgspec.to_builtins(manifest.network)}
+
+
+RUNNERS: Mapping[str, MakeRunner] = {"python": _python, "onnx": _onnx}

@@ -22,6 +22,7 @@ class RunnerInput:
     voxels: NDArray[np.generic]
     geometry: Geometry
     parameters: Mapping[str, float | str]  # of the manifest
+    urgent: bool = False  # goes before others that wait for the same model
 
 
 @dataclass(frozen=True, slots=True)

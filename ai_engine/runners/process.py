@@ -1,4 +1,4 @@
-"""A runner whose model is Python code of a bundle, in a child process of its own that is kept warm.
+"""A runner whose model runs in a child process of its own that is kept warm: code of a bundle, or a network.
 
 The child is shut in (`confine`), gets arrays by shared memory and answers in JSON; after any fault it is
 killed with all it started, and the next run gets a fresh one. Nothing here blocks the event loop.
@@ -8,13 +8,15 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from ai_engine.runners.channel import ChildEnded, ChildProcess, ReplyTooLong, SharedMemory
+from ai_engine.runners.gpus import CPU, gpu_devices, gpu_of
 from ai_engine.runners.port import (
     ModelOutOfMemory,
     ModelOutputInvalid,
@@ -26,7 +28,7 @@ from ai_engine.runners.port import (
     SandboxUnavailable,
 )
 from ai_engine.runners.reply import (
-    Reply,
+    Result,
     check_detections,
     check_labels,
     check_reasons,
@@ -36,10 +38,26 @@ from ai_engine.runners.reply import (
     read_reply,
 )
 from ai_engine.runners.sandbox import probe_sandbox, refusal, start_message
+from ai_engine.runners.together import Together
 
 log = structlog.get_logger(__name__)
 
 ACCEPTED_DTYPES = ("int16", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the child runs: `entry`, "module:function" of the bundle, or a program of ours by name."""
+
+    entry: str = ""
+    name: str = ""  # `ai_engine.runners.<name>_program`
+    options: Mapping[str, Any] = field(default_factory=dict)  # of a program of ours; JSON
+    batch: int = 1  # volumes of one request, at most; above 1 `entry` takes lists
+
+    def message(self) -> Mapping[str, Any]:
+        """The program as the child is told of it."""
+        told = {"entry": self.entry, "name": self.name, "options": dict(self.options)}
+        return {**told, "takes_several": self.batch > 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,7 @@ class RunnerLimits:
     memory_mb: int  # address space of each process of the model; its temporary files have as much again
     timeout_s: float  # wall clock of a run, with the start of the child when it is not warm
     threads: int = 1  # of numerical libraries
+    device: str = CPU  # or "cuda:N"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,48 +76,52 @@ class RunnerPolicy:
 
     allow_unsandboxed: bool = False
     hidden_paths: Sequence[Path] = ()  # covered inside the sandbox, also where they lie in a shown folder
+    allow_pickled_weights: bool = False  # where a manifest asks for it
 
 
 class ProcessRunner:
-    """Runs `entry` ("module:function") of the bundle at `bundle_path`; the runner kind `python`.
+    """Runs a program on the bundle at `bundle_path`, in a child; the runner kinds `python` and `onnx`.
 
-    The function is `run(voxels, affine, parameters)`; `voxels` is read-only, `affine` and the axes are those
-    of `Geometry`. It returns a mapping with `labels` (uint8 array or None), `values` (a list of
-    `{"name", "value", "slice_index"?}`), `not_measured` (name: reason), `detections`, `scores` and
-    `quality` (docs/models.md, section 4).
+    A bundle's function is `run(voxels, affine, parameters)`; `voxels` is read-only, `affine` and the axes are
+    those of `Geometry`. It returns a mapping with `labels` (uint8 array or None), `values` (a list of
+    `{"name", "value", "slice_index"?}`), `not_measured` (name: reason), `detections`, `scores` and `quality`
+    (docs/models.md, section 4); with a batch it takes lists of volumes and affines and returns a list.
     """
 
     def __init__(
-        self, bundle_path: Path, entry: str, limits: RunnerLimits, policy: RunnerPolicy = RunnerPolicy()
+        self, bundle_path: Path, program: Program, limits: RunnerLimits, policy: RunnerPolicy = RunnerPolicy()
     ) -> None:
         self._bundle = bundle_path.resolve()
-        self._entry = entry
+        self._program = program
         self._limits = limits
         self._policy = policy
         self._child: ChildProcess | None = None
         self._private: tempfile.TemporaryDirectory[str] | None = None
-        self._turn = asyncio.Lock()
+        self._together = Together(program.batch, self._deliver)
 
     async def run(self, work: RunnerInput) -> RunnerOutput:
-        """Run the model once; see `Runner.run`. Cancelling kills the child."""
+        """Run the model once; see `Runner.run`. Cancelling the run that made the request kills the child."""
         if work.voxels.dtype.name not in ACCEPTED_DTYPES or work.voxels.shape != work.geometry.shape:
             raise ValueError("voxels are int16 or float32 in the shape of their geometry")
-        async with self._turn:
-            delivered = False
-            try:
-                async with asyncio.timeout(self._limits.timeout_s):
-                    output = await self._run_in_child(work)
-                delivered = True
-            except TimeoutError:
-                raise ModelTimedOut(f"the model ran past {self._limits.timeout_s:g} s") from None
-            except ReplyTooLong:
-                raise ModelOutputInvalid("the model returned more than a reply can hold") from None
-            except ChildEnded:
-                raise await self._fault_of_death() from None
-            finally:
-                if not delivered:
-                    await self.close()
-        return output
+        return await self._together.run(work)
+
+    async def _deliver(self, works: Sequence[RunnerInput]) -> Sequence[RunnerOutput]:
+        timeout_s = self._limits.timeout_s * len(works)
+        delivered = False
+        try:
+            async with asyncio.timeout(timeout_s):
+                outputs = await self._run_in_child(works)
+            delivered = True
+        except TimeoutError:
+            raise ModelTimedOut(f"the model ran past {timeout_s:g} s") from None
+        except ReplyTooLong:
+            raise ModelOutputInvalid("the model returned more than a reply can hold") from None
+        except ChildEnded:
+            raise await self._fault_of_death() from None
+        finally:
+            if not delivered:
+                await self.close()
+        return outputs
 
     async def close(self) -> None:
         """End the child, if there is one; the runner can be used again."""
@@ -110,26 +133,30 @@ class ProcessRunner:
         if private is not None:
             await asyncio.to_thread(private.cleanup)
 
-    async def _run_in_child(self, work: RunnerInput) -> RunnerOutput:
+    async def _run_in_child(self, works: Sequence[RunnerInput]) -> Sequence[RunnerOutput]:
         child = self._child or await self._start()
         with contextlib.ExitStack() as stack:
-            voxels = await asyncio.to_thread(SharedMemory.holding, work.voxels)
-            stack.callback(voxels.close)
-            room = SharedMemory(work.voxels.size)
-            stack.callback(room.close)
-            reply = read_reply(await child.ask(_request(work), (voxels.fd, room.fd)))
+            voxels = [await _shared(work, stack) for work in works]
+            rooms = [_room(work, stack) for work in works]
+            fds = tuple(memory.fd for pair in zip(voxels, rooms, strict=True) for memory in pair)
+            reply = read_reply(await child.ask(_request(works), fds))
             if fault := fault_of(reply):
                 raise fault
-            return await _checked(reply, room, work.geometry.shape)
+            if len(reply.results) != len(works):
+                raise ModelOutputInvalid("the model's reply cannot be read")
+            shapes = [work.geometry.shape for work in works]
+            return [await _checked(*each) for each in zip(reply.results, rooms, shapes, strict=True)]
 
     async def _start(self) -> ChildProcess:
         """A child that has loaded the bundle."""
         sandbox = await self._decide_sandbox()
         self._private = tempfile.TemporaryDirectory(prefix="isthmus-runner-", ignore_cleanup_errors=True)
-        self._child = child = ChildProcess.start(self._private.name, self._limits.threads)
+        gpu = gpu_of(self._limits.device)
+        self._child = child = ChildProcess.start(self._private.name, self._limits.threads, gpu)
         folders = {"bundle": str(self._bundle), "private": self._private.name}
         hidden = [str(path) for path in self._policy.hidden_paths]
-        message = start_message(folders, self._entry, hidden, self._limits.memory_mb)
+        devices = gpu_devices(gpu) if gpu else []
+        message = start_message(folders, self._program.message(), hidden, self._limits.memory_mb, devices)
         reply = read_reply(await child.ask({**message, "sandbox": sandbox}))
         if reply.status == "unconfined":
             raise SandboxUnavailable(refusal(reply.step[:40], reply.errno))
@@ -158,20 +185,38 @@ class ProcessRunner:
         return ModelRaised("the model ended its process")
 
 
-def _request(work: RunnerInput) -> dict[str, object]:
+async def _shared(work: RunnerInput, stack: contextlib.ExitStack) -> SharedMemory:
+    voxels = await asyncio.to_thread(SharedMemory.holding, work.voxels)
+    stack.callback(voxels.close)
+    return voxels
+
+
+def _room(work: RunnerInput, stack: contextlib.ExitStack) -> SharedMemory:
+    room = SharedMemory(work.voxels.size)
+    stack.callback(room.close)
+    return room
+
+
+def _request(works: Sequence[RunnerInput]) -> dict[str, object]:
     return {
-        "voxels": {"dtype": work.voxels.dtype.name, "shape": list(work.voxels.shape)},
-        "affine": work.geometry.affine.tolist(),
-        "parameters": dict(work.parameters),
+        "volumes": [
+            {
+                "dtype": work.voxels.dtype.name,
+                "shape": list(work.voxels.shape),
+                "affine": work.geometry.affine.tolist(),
+            }
+            for work in works
+        ],
+        "parameters": dict(works[0].parameters),  # of the manifest: one model's are the same
     }
 
 
-async def _checked(reply: Reply, room: SharedMemory, shape: tuple[int, int, int]) -> RunnerOutput:
-    values = check_values(reply.values, shape[0])
-    reasons = check_reasons(reply.not_measured)
-    detections = check_detections(reply.detections, shape)
-    scores = check_scores(reply.scores)
-    quality = check_reasons(reply.quality)
-    has_labels = check_labels(reply.labels, shape)
+async def _checked(result: Result, room: SharedMemory, shape: tuple[int, int, int]) -> RunnerOutput:
+    values = check_values(result.values, shape[0])
+    reasons = check_reasons(result.not_measured)
+    detections = check_detections(result.detections, shape)
+    scores = check_scores(result.scores)
+    quality = check_reasons(result.quality)
+    has_labels = check_labels(result.labels, shape)
     labels = await asyncio.to_thread(room.copy_labels, shape) if has_labels else None
     return RunnerOutput(labels, values, reasons, detections, scores, quality)

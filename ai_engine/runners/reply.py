@@ -67,16 +67,22 @@ class DetectionSaid(msgspec.Struct, forbid_unknown_fields=True):
     values: list[Value] = []
 
 
-class Reply(msgspec.Struct, forbid_unknown_fields=True):
-    """Every reply a child can give; `status` says which fields mean something."""
+class Result(msgspec.Struct, forbid_unknown_fields=True):
+    """What the model returned for one volume."""
 
-    status: str
     labels: Labels | None = None
     values: list[Value] = []
     not_measured: dict[str, str] = {}
     detections: list[DetectionSaid] = []
     scores: list[ScoreSaid] = []
     quality: dict[str, str] = {}
+
+
+class Reply(msgspec.Struct, forbid_unknown_fields=True):
+    """Every reply a child can give; `status` says which fields mean something."""
+
+    status: str
+    results: list[Result] = []
     reason: str = ""
     type: str = ""
     where: str = ""

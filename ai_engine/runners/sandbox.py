@@ -26,16 +26,21 @@ class SandboxSupport:
 
 
 def start_message(
-    folders: Mapping[str, str], entry: str, hidden: Sequence[str], memory_mb: int
+    folders: Mapping[str, str],
+    program: Mapping[str, Any] | None,
+    hidden: Sequence[str],
+    memory_mb: int,
+    devices: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The first message to a child; `folders` holds `bundle` and `private`. An empty entry only probes."""
+    """The first message to a child; `folders`: `bundle` and `private`. Without a program it only probes."""
     return {
         **folders,
-        "entry": entry,
+        "program": program,
         "sandbox": True,
         "libraries": list(LIBRARIES),
         "hidden": list(hidden),
         "memory_mb": memory_mb,
+        "devices": list(devices),
         "parent": os.getpid(),
     }
 
@@ -62,7 +67,7 @@ def refusal(step: str, errno: int) -> str:
 
 def _ask_once(private: str) -> dict[str, Any]:
     message = json.dumps(
-        start_message({"bundle": private, "private": private}, "", (), PROBE_MEMORY_MB)
+        start_message({"bundle": private, "private": private}, None, (), PROBE_MEMORY_MB)
     ).encode()
     own, theirs = socket.socketpair()
     with own, theirs:

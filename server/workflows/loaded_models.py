@@ -6,10 +6,9 @@ from pathlib import Path
 from sqlalchemy import select
 
 from ai_engine.bundle import Bundle, load_bundle
-from ai_engine.manifest import Runtime
 from ai_engine.runners.kinds import runner_for
 from ai_engine.runners.port import Runner
-from ai_engine.runners.process import RunnerLimits, RunnerPolicy
+from ai_engine.runners.process import RunnerPolicy
 from ai_engine.tables import ModelVersion
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
@@ -50,13 +49,7 @@ class LoadedModels:
         loaded = self._loaded.get((name, version))
         if loaded is None:
             bundle = await self._load(name, version)
-            runner = runner_for(
-                bundle.manifest.runtime.kind,
-                bundle.path,
-                bundle.manifest.runtime.entry,
-                limits_of(bundle.manifest.runtime),
-                self.policy,
-            )
+            runner = runner_for(bundle, self.policy)
             loaded = self._loaded[name, version] = LoadedModel(bundle, runner)
         return loaded
 
@@ -78,8 +71,3 @@ class LoadedModels:
         for model in self._loaded.values():
             await model.runner.close()
         self._loaded.clear()
-
-
-def limits_of(runtime: Runtime) -> RunnerLimits:
-    """What one run of the model may take."""
-    return RunnerLimits(runtime.memory_mb, runtime.timeout_s, runtime.threads)

@@ -7,7 +7,7 @@ import pytest
 
 from ai_engine.geometry import Geometry
 from ai_engine.runners.port import RunnerInput
-from ai_engine.runners.process import ProcessRunner, RunnerLimits, RunnerPolicy
+from ai_engine.runners.process import ProcessRunner, Program, RunnerLimits, RunnerPolicy
 
 MakeRunner = Callable[..., ProcessRunner]
 
@@ -26,13 +26,21 @@ async def make_runner(tmp_path: Path) -> AsyncIterator[MakeRunner]:
     made: list[ProcessRunner] = []
 
     def make(
-        source: str, *, timeout_s: float = 20.0, memory_mb: int = 1024, policy: RunnerPolicy | None = None
+        source: str,
+        *,
+        timeout_s: float = 20.0,
+        memory_mb: int = 1024,
+        policy: RunnerPolicy | None = None,
+        batch: int = 1,
     ) -> ProcessRunner:
         bundle = tmp_path / f"bundle{len(made)}"
         (bundle / "scripts").mkdir(parents=True)
         (bundle / "scripts" / "model.py").write_text(textwrap.dedent(source))
         runner = ProcessRunner(
-            bundle, "scripts.model:run", RunnerLimits(memory_mb, timeout_s), policy or RunnerPolicy()
+            bundle,
+            Program("scripts.model:run", batch=batch),
+            RunnerLimits(memory_mb, timeout_s),
+            policy or RunnerPolicy(),
         )
         made.append(runner)
         return runner

@@ -289,7 +289,7 @@ async def test_child_has_no_environment_of_the_worker(
         """).run(work)
     assert {value.name for value in output.values} <= {
         *("PATH", "LANG", "LC_CTYPE", "HOME", "TMPDIR", "MALLOC_ARENA_MAX"),
-        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"),
     }
 
 
@@ -345,12 +345,12 @@ from pathlib import Path
 import numpy as np
 from ai_engine.geometry import Geometry
 from ai_engine.runners.port import RunnerInput
-from ai_engine.runners.process import ProcessRunner, RunnerLimits
+from ai_engine.runners.process import ProcessRunner, Program, RunnerLimits
 
 async def main():
     shape = (2, 2, 2)
     work = RunnerInput(np.zeros(shape, np.int16), Geometry(shape, np.eye(4), "2.25.1"), {})
-    runner = ProcessRunner(Path(sys.argv[1]), "model:run", RunnerLimits(1024, 600))
+    runner = ProcessRunner(Path(sys.argv[1]), Program("model:run"), RunnerLimits(1024, 600))
     task = asyncio.create_task(runner.run(work))
     while runner._child is None:  # noqa: ASYNC110 - polled from outside
         await asyncio.sleep(0.01)

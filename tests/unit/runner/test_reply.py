@@ -21,7 +21,8 @@ DETECTION = {"name": "nodule", "probability": 0.75, "center": [1, 2, 3]}
 
 
 def said(**what: Any) -> Any:
-    return read_reply(json.dumps({"status": "done", **what}).encode())
+    (result,) = read_reply(json.dumps({"status": "done", "results": [what]}).encode()).results
+    return result
 
 
 def test_edges_of_the_input_are_inside() -> None:

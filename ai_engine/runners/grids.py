@@ -1,0 +1,128 @@
+"""A network's grid: a volume turned to its axes, resampled to its spacing, and answers brought back; numpy.
+
+As MONAI's `Orientationd` and `Spacingd` do it: the axes are permuted and flipped to the nearest of those
+wanted (an oblique volume stays oblique), the first voxels coincide, values are linear between voxels and end
+with the last.
+
+Rule: no import but numpy and the standard library; it also runs in the child, which sees nothing else of
+ours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Where an axis letter points, in LPS: "R" is an axis that grows towards the patient's right.
+TOWARDS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
+NATIVE = "native"  # the volume's own axes: slice, row, column
+
+Extent = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A network's grid over one volume; each tuple goes along the network's axes."""
+
+    order: Extent  # the volume's axis
+    flips: tuple[bool, bool, bool]  # whether it runs the other way
+    steps: tuple[float, float, float]  # voxels of the volume from one voxel of the grid to the next
+    shape: Extent
+    volume_shape: Extent  # slice, row, column
+
+
+def grid_over(
+    shape: Extent, affine: NDArray[np.float64], axes: str, spacing_mm: Sequence[float] | None
+) -> Grid:
+    """The grid with these axes ("RAS": MONAI's) and spacing (None: the volume's own) over a volume.
+
+    `affine` maps (slice, row, column) to LPS mm.
+    """
+    order, flips = ((0, 1, 2), (False, False, False)) if axes == NATIVE else _turned(affine, axes)
+    own_mm = np.linalg.norm(affine[:3, :3], axis=0)[list(order)]
+    wanted_mm = own_mm if spacing_mm is None else np.array(spacing_mm)
+    steps = wanted_mm / own_mm
+    sizes = np.array(shape)[list(order)]
+    made = np.rint((sizes - 1) / steps).astype(int) + 1
+    return Grid(order, flips, _three(steps, float), _three(made, int), shape)
+
+
+def _turned(affine: NDArray[np.float64], axes: str) -> tuple[Extent, tuple[bool, bool, bool]]:
+    """Which axis of the volume runs most along each letter, and whether against it."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    along = np.array([TOWARDS[letter][1] * directions[TOWARDS[letter][0]] for letter in axes])
+    left = np.abs(along)
+    order, flips = [0, 0, 0], [False, False, False]
+    for _ in range(3):
+        letter, axis = np.unravel_index(np.argmax(left), left.shape)
+        order[letter], flips[letter] = int(axis), bool(along[letter, axis] < 0)
+        left[letter, :] = left[:, axis] = -1
+    return _three(order, int), _three(flips, bool)
+
+
+def onto(volume: NDArray[np.generic], grid: Grid) -> NDArray[np.float32]:
+    """The volume's values on the grid, float32."""
+    values: NDArray[np.generic] = np.transpose(volume, grid.order)
+    values = np.flip(values, tuple(axis for axis in range(3) if grid.flips[axis]))
+    for axis in sorted(range(3), key=lambda each: -grid.steps[each]):  # what shrinks most goes first
+        if grid.steps[axis] != 1 or grid.shape[axis] != values.shape[axis]:
+            values = resample(values, axis, np.arange(grid.shape[axis]) * grid.steps[axis])
+    return np.ascontiguousarray(values, np.float32)
+
+
+def back_from(
+    values: NDArray[np.float32], grid: Grid, box: tuple[slice, slice, slice]
+) -> NDArray[np.float32]:
+    """Values (channel, …) on the grid, at the voxels of the volume inside `box` (slice, row, column)."""
+    for axis in range(3):
+        inside, size = box[grid.order[axis]], grid.volume_shape[grid.order[axis]]
+        wanted = np.arange(inside.start, inside.stop)
+        turned = size - 1 - wanted if grid.flips[axis] else wanted
+        values = resample(values, axis + 1, turned / grid.steps[axis])
+    return np.transpose(values, (0, *(1 + grid.order.index(axis) for axis in range(3))))
+
+
+def volume_box(grid: Grid, low: Sequence[int], high: Sequence[int]) -> tuple[slice, slice, slice]:
+    """The part of the volume that the grid's voxels from `low` to `high` (inclusive) can tell of."""
+    box = [slice(0, 0)] * 3
+    for axis in range(3):
+        size = grid.volume_shape[grid.order[axis]]
+        first = max(0, int(np.floor((low[axis] - 1) * grid.steps[axis])))
+        last = min(size - 1, int(np.ceil((high[axis] + 1) * grid.steps[axis])))
+        if high[axis] == grid.shape[axis] - 1:
+            last = size - 1  # what lies beyond the last voxel of the grid says what that says
+        ends = (size - 1 - last, size - 1 - first) if grid.flips[axis] else (first, last)
+        box[grid.order[axis]] = slice(ends[0], ends[1] + 1)
+    return box[0], box[1], box[2]
+
+
+def index_in_volume(grid: Grid, point: Sequence[float]) -> tuple[float, float, float]:
+    """The (slice, row, column) of a point of the grid, which may lie between voxels; inside the volume."""
+    found = [0.0, 0.0, 0.0]
+    for axis in range(3):
+        last = grid.volume_shape[grid.order[axis]] - 1
+        at = min(max(point[axis] * grid.steps[axis], 0.0), float(last))
+        found[grid.order[axis]] = last - at if grid.flips[axis] else at
+    return found[0], found[1], found[2]
+
+
+def resample(values: NDArray[np.generic], axis: int, positions: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Values at these places along an axis, linear between voxels; beyond the ends, what stands there."""
+    last = values.shape[axis] - 1
+    places = np.clip(positions, 0, last)
+    low = np.minimum(places.astype(int), max(last - 1, 0))
+    weight = (places - low).astype(np.float32)
+    below: NDArray[np.float32] = np.take(values, low, axis).astype(np.float32, copy=False)
+    if last == 0 or not weight.any():
+        return below
+    above: NDArray[np.float32] = np.take(values, low + 1, axis).astype(np.float32, copy=False)
+    above -= below
+    above *= weight.reshape([-1 if each == axis else 1 for each in range(values.ndim)])
+    above += below
+    return above
+
+
+def _three(values: Sequence[object] | NDArray[np.generic], kind: type) -> tuple:  # type: ignore[type-arg]
+    first, second, third = values
+    return kind(first), kind(second), kind(third)

@@ -1,0 +1,70 @@
+"""Heat maps to detections: connected places of at least a probability, each with its centre, box and label.
+
+Found on the network's grid; points are brought to the volume, the labels by nearest voxel.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_engine.runners.grids import Grid, index_in_volume
+
+Json = Any
+MOST_DETECTIONS = 200  # what a reply may hold (`reply.MAX_DETECTIONS`); the likeliest stay
+
+
+def found_in(likely: NDArray[np.float32], grid: Grid, network: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Detections, and the label map of those that have a label of their own; channels stand for `names`."""
+    found = [
+        (detection, mask, channel)
+        for channel, name in enumerate(network["names"])
+        if name
+        for detection, mask in _found_in_channel(likely[channel], grid, name, network["threshold"])
+    ]
+    found.sort(key=lambda each: -each[0]["probability"])
+    instances = np.zeros(grid.shape, np.uint8)
+    for label, (detection, mask, _) in enumerate(found[:MOST_DETECTIONS], network["first_label"]):
+        if label <= 255:
+            box, inside = mask
+            instances[box][inside] = label
+            detection["label"] = label
+    detections = [detection for detection, _, _ in found[:MOST_DETECTIONS]]
+    return {"detections": detections, "labels": _brought_back(instances, grid) if detections else None}
+
+
+def _found_in_channel(
+    heat: NDArray[np.float32], grid: Grid, name: str, threshold: float
+) -> Iterator[tuple[dict[str, Json], tuple[Any, NDArray[np.bool_]]]]:
+    from scipy import ndimage
+
+    places, _ = ndimage.label(heat >= threshold)
+    for number, box in enumerate(ndimage.find_objects(places), 1):
+        inside = places[box] == number
+        weights = heat[box] * inside
+        middle = [float((weights * at).sum() / weights.sum()) for at in np.indices(inside.shape, np.float32)]
+        low = [part.start for part in box]
+        ends = (
+            index_in_volume(grid, low),
+            index_in_volume(grid, [part.stop - 1 for part in box]),
+        )
+        yield (
+            {
+                "name": name,
+                "probability": float(weights.max()),
+                "center": index_in_volume(grid, [at + least for at, least in zip(middle, low, strict=True)]),
+                "box": [list(map(min, *ends)), list(map(max, *ends))],
+            },
+            (box, inside),
+        )
+
+
+def _brought_back(instances: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    """Each voxel of the volume with the label of the grid's nearest voxel."""
+    for axis in range(3):
+        size = grid.volume_shape[grid.order[axis]]
+        at = np.arange(size)[::-1] if grid.flips[axis] else np.arange(size)
+        nearest = np.clip(np.rint(at / grid.steps[axis]).astype(int), 0, grid.shape[axis] - 1)
+        instances = np.take(instances, nearest, axis)
+    return np.ascontiguousarray(np.transpose(instances, [grid.order.index(axis) for axis in range(3)]))

@@ -1,0 +1,175 @@
+"""The kind `onnx`: a network and its section of the manifest are a model; no code of the bundle runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ai_engine.bundle import BundleInvalid, load_bundle
+from ai_engine.geometry import Geometry
+from ai_engine.interpret import interpret
+from ai_engine.runners.kinds import runner_for
+from ai_engine.runners.port import ModelOutputInvalid, ModelRaised, Runner, RunnerFault, RunnerInput
+from ai_engine.runners.process import RunnerPolicy
+from tests.made_bundles import DETECTION, SEGMENTING, manifest_of, score, write_bundle
+from tests.onnx_model import mean_classifier, voxelwise
+
+MakeOnnx = Callable[..., Runner]
+
+INTENSITY = {"low": -1000, "high": 1000}  # to 0 … 1
+ABOVE_ZERO = voxelwise([0, 40], [0, -20])  # the likelier of two channels: above 0 HU
+SEGMENTATION = {
+    "task": "segmentation",
+    "intensity": INTENSITY,
+    "roi": [8, 8, 8],
+    "activation": "softmax",
+    "labels": [0, 1],
+    "volumes": {"1": "lung_volume"},
+}
+
+
+@pytest.fixture
+async def make_onnx(tmp_path: Path) -> AsyncIterator[MakeOnnx]:
+    made: list[Runner] = []
+
+    def make(
+        network: Any, model: bytes, *, meaning: Any = SEGMENTING, runtime: Any = None
+    ) -> tuple[Runner, Any]:
+        manifest = manifest_of({"kind": "onnx", **(runtime or {})}, network=network, **meaning)
+        folder = write_bundle(tmp_path / f"bundle{len(made)}", manifest, files={"models/model.onnx": model})
+        bundle = load_bundle(folder)
+        made.append(runner_for(bundle, RunnerPolicy()))
+        return made[-1], bundle.manifest
+
+    yield make
+    for runner in made:
+        await runner.close()
+
+
+def volume_with(ball_at: tuple[float, float, float], radius: float = 3.5) -> RunnerInput:
+    """A ball of 500 HU in -500 HU; slices from the head down, 2 mm, pixels 1 mm."""
+    shape = (12, 20, 16)
+    affine = np.array([[0, 0, 1, -8], [0, 1, 0, -10], [-2, 0, 0, 30], [0, 0, 0, 1.0]])
+    distance = np.linalg.norm(np.indices(shape).T - np.array(ball_at), axis=-1).T
+    voxels = np.where(distance <= radius, 500, -500).astype(np.int16)
+    return RunnerInput(voxels, Geometry(shape, affine, "2.25.1"), {})
+
+
+async def test_segments_what_the_network_finds_on_the_volumes_own_voxels(make_onnx: MakeOnnx) -> None:
+    runner, manifest = make_onnx(SEGMENTATION, ABOVE_ZERO)
+    work = volume_with((5, 9, 7))
+    output = await runner.run(work)
+    assert output.labels is not None
+    assert np.array_equal(output.labels, work.voxels > 0)
+    (volume,) = output.values
+    assert volume.value == pytest.approx((work.voxels > 0).sum() * 2 / 1000)
+    findings = interpret(manifest, output, work.geometry)
+    assert [segment.label for segment in findings.segments] == ["Lung"]
+
+
+async def test_segments_on_another_grid_within_a_voxel(make_onnx: MakeOnnx) -> None:
+    runner, _ = make_onnx({**SEGMENTATION, "spacing_mm": [0.8, 0.8, 0.8], "overlap": 0.5}, ABOVE_ZERO)
+    work = volume_with((5, 9, 7))
+    labels = (await runner.run(work)).labels
+    assert labels is not None
+    truth = work.voxels > 0
+    assert 2 * (labels.astype(bool) & truth).sum() / (labels.sum() + truth.sum()) > 0.97
+
+
+async def test_runs_that_wait_together_get_their_own_answers(make_onnx: MakeOnnx) -> None:
+    runner, _ = make_onnx({**SEGMENTATION, "batch": 7}, ABOVE_ZERO, runtime={"batch": 4})
+    works = [volume_with((5, 9, column)) for column in (4, 6, 8, 10, 12)]
+    outputs = await asyncio.gather(*map(runner.run, works))
+    for work, output in zip(works, outputs, strict=True):
+        assert output.labels is not None
+        assert np.array_equal(output.labels, work.voxels > 0)
+
+
+async def test_detects_where_it_is_hot(make_onnx: MakeOnnx) -> None:
+    network = {
+        "task": "detection",
+        "intensity": INTENSITY,
+        "roi": [12, 12, 12],
+        "spacing_mm": [1, 1, 1],
+        "activation": "sigmoid",
+        "threshold": 0.5,
+        "names": ["nodule"],
+    }
+    runner, manifest = make_onnx(network, voxelwise([20], [-10]), meaning={"detections": [DETECTION]})
+    work = volume_with((5, 9, 7))
+    (found,) = (output := await runner.run(work)).detections
+    assert found.centre == pytest.approx((5, 9, 7), abs=0.3)
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-5)), abs=1e-3)
+    assert found.box is not None
+    assert found.box[0][1] == pytest.approx(6, abs=1)
+    assert output.labels is not None
+    assert output.labels[5, 9, 7] == found.label == 1
+    (finding,) = interpret(manifest, output, work.geometry).findings
+    assert finding.location is not None
+    assert finding.location.centre.lps_mm == pytest.approx((-1, -1, 20), abs=0.6)
+
+
+async def test_classifies_the_whole_volume(make_onnx: MakeOnnx) -> None:
+    network = {
+        "task": "classification",
+        "intensity": INTENSITY,
+        "roi": [6, 6, 6],
+        "activation": "softmax",
+        "names": ["", "effusion"],
+    }
+    runner, _ = make_onnx(network, mean_classifier([0, 2], [0, 0]), meaning={"scores": [score("effusion")]})
+    work = volume_with((5, 9, 7), radius=0)
+    work.voxels[...] = 0
+    (said,) = (await runner.run(work)).scores
+    assert said.name == "effusion"
+    assert said.probability == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "fault", "text"),
+    [
+        pytest.param(
+            voxelwise([float("nan"), 1], [0, 0]), ModelOutputInvalid, "not finite", id="not a number"
+        ),
+        pytest.param(voxelwise([1, 1, 1], [0, 0, 0]), ModelOutputInvalid, "another shape", id="channels"),
+        pytest.param(mean_classifier([1, 1], [0, 0]), ModelOutputInvalid, "another shape", id="no volume"),
+        pytest.param(b"no network", ModelRaised, "outside the bundle", id="not ONNX"),
+    ],
+)
+async def test_bad_network_is_a_fault(
+    make_onnx: MakeOnnx, model: bytes, fault: type[RunnerFault], text: str
+) -> None:
+    runner, _ = make_onnx(SEGMENTATION, model)
+    with pytest.raises(fault, match=text):
+        await runner.run(volume_with((5, 9, 7)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"roi": None}, "network: roi is missing"),
+        ({"axes": "RAL"}, "network: axes"),
+        ({"intensity": {"low": 1, "high": 1}}, "intensity.low"),
+        ({"labels": [0, 2]}, "labels holds 2"),
+        ({"labels": []}, "labels is missing"),
+        ({"task": "detection", "names": ["x"]}, "names holds x"),
+        ({"task": "detection", "names": [""]}, "threshold is missing"),
+        ({"volumes": {"1": "liver"}}, "volumes: 1 or liver"),
+    ],
+)
+def test_network_that_does_not_fit_its_manifest_is_refused(
+    tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    manifest = manifest_of({"kind": "onnx"}, network={**SEGMENTATION, **changes}, **SEGMENTING)
+    folder = write_bundle(tmp_path, manifest, files={"models/model.onnx": b""})
+    with pytest.raises(BundleInvalid, match=says):
+        load_bundle(folder)
+
+
+def test_weights_are_files_of_the_bundle(tmp_path: Path) -> None:
+    manifest = manifest_of({"kind": "onnx", "weights": "../secret.onnx"}, network=SEGMENTATION, **SEGMENTING)
+    with pytest.raises(BundleInvalid, match=r"has no file \.\./secret"):
+        load_bundle(write_bundle(tmp_path / "bundle", manifest))

@@ -1,0 +1,104 @@
+"""Windows cover a volume and blend to it again; grids turn and resample as MONAI's transforms do."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from ai_engine.runners.grids import back_from, grid_over, index_in_volume, onto, volume_box
+from ai_engine.runners.windows import Blend, cut, lay_out, pad, weights_of
+
+RNG = np.random.default_rng(7)
+
+
+def oblique(spacing: Sequence[float], angle: float = 0.3) -> np.ndarray:
+    """Slices from the feet up, rows to the back, columns to the left, turned about the body's axis."""
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]]) * np.array(spacing)
+    affine[:3, 3] = (10, -20, 30)
+    return affine
+
+
+@pytest.mark.parametrize("blending", ["constant", "gaussian"])
+@pytest.mark.parametrize(
+    ("shape", "roi", "overlap"),
+    [
+        pytest.param((16, 16, 16), (8, 8, 8), 0.0, id="exact tiles"),
+        pytest.param((17, 30, 9), (8, 12, 9), 0.25, id="last windows moved back"),
+        pytest.param((5, 30, 9), (8, 12, 16), 0.5, id="smaller than the window"),
+        pytest.param((20, 20, 20), (20, 20, 20), 0.75, id="one window"),
+    ],
+)
+def test_windows_blend_to_the_very_volume(
+    shape: tuple[int, ...], roi: tuple[int, ...], overlap: float, blending: str
+) -> None:
+    volume = RNG.normal(size=shape).astype(np.float32)
+    layout = lay_out(shape, roi, overlap)
+    padded = pad(volume, layout, -5.0)
+    blend = Blend(layout, weights_of(layout.roi, blending))
+    for start in layout.starts:
+        window = cut(padded, start, layout.roi)
+        assert window.shape == roi
+        blend.add(start, np.stack([window, 2 * window]))
+    once, twice = blend.result(shape)
+    assert np.allclose(once, volume, atol=1e-5)
+    assert np.allclose(twice, 2 * volume, atol=1e-5)
+
+
+def test_windows_lie_where_monai_lays_them() -> None:
+    layout = lay_out((20,), (8,), 0.25)
+    assert layout.starts == ((0,), (6,), (12,))  # dense_patch_slices((20,), (8,), (6,))
+
+
+def test_weight_falls_from_the_centre_as_monai_has_it() -> None:
+    weights = weights_of((8,), "gaussian")
+    assert np.allclose(weights, np.maximum(np.exp(-0.5 * (np.arange(8) - 3.5) ** 2), 1e-3))
+
+
+def test_native_grid_is_the_volume_itself() -> None:
+    volume = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
+    grid = grid_over(volume.shape, oblique((2, 0.7, 0.7)), "native", None)
+    assert np.array_equal(onto(volume, grid), volume)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "SPL", "IAR"])
+def test_turned_there_and_back_nothing_is_moved(axes: str) -> None:
+    volume = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
+    grid = grid_over(volume.shape, oblique((2, 0.7, 0.5)), axes, None)
+    on_grid = onto(volume, grid)
+    everything = (slice(0, 4), slice(0, 5), slice(0, 6))
+    assert np.allclose(back_from(on_grid[None], grid, everything)[0], volume, atol=1e-2)
+
+
+def test_axes_point_where_their_letters_say() -> None:
+    volume = np.zeros((4, 5, 6), np.int16)
+    volume[3, 0, 5] = 1  # head, front, left
+    on_grid = onto(volume, grid_over(volume.shape, oblique((2, 0.7, 0.5)), "RAS", None))
+    assert on_grid.shape == (6, 5, 4)
+    assert on_grid[0, 4, 3] == 1  # not to the right, to the front, to the head
+
+
+def test_a_ramp_stays_one_on_a_finer_and_a_coarser_grid() -> None:
+    slices, rows, columns = np.indices((9, 11, 13))
+    volume = (10 * slices + 3 * rows + columns).astype(np.float32)
+    grid = grid_over(volume.shape, oblique((2, 0.5, 0.5)), "SPL", (1.0, 1.0, 0.25))
+    on_grid = onto(volume, grid)
+    assert on_grid.shape == (17, 6, 25)
+    for point in ((0, 0, 0), (16, 5, 24), (3, 2, 7)):
+        at = index_in_volume(grid, point)
+        assert on_grid[point] == pytest.approx(10 * at[0] + 3 * at[1] + at[2], abs=1e-3)
+
+
+def test_box_of_the_volume_holds_all_that_a_place_of_the_grid_can_tell_of() -> None:
+    volume = np.zeros((12, 16, 16), np.float32)
+    grid = grid_over(volume.shape, oblique((2, 0.7, 0.7)), "RAS", (1.5, 1.5, 3.0))
+    low, high = (2, 3, 2), (4, 5, 3)
+    likely = np.zeros((1, *grid.shape), np.float32)
+    likely[0, 2:5, 3:6, 2:4] = 1
+    everywhere = (slice(0, 12), slice(0, 16), slice(0, 16))
+    touched = np.argwhere(back_from(likely, grid, everywhere)[0] > 0)
+    box = volume_box(grid, low, high)
+    for axis in range(3):
+        assert box[axis].start <= touched[:, axis].min()
+        assert touched[:, axis].max() < box[axis].stop
