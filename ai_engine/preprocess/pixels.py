@@ -1,7 +1,10 @@
 """Pixel Data to stored values (PS3.3 C.7.6.3; PS3.5 8).
 
-Native little endian is read here with numpy; everything else goes through pydicom's decoders.
+Native little endian is read here with numpy; everything else goes through a decoder: the one that is given,
+or pydicom's.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,7 @@ from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 
 NATIVE_LITTLE_ENDIAN = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
 Stored = NDArray[np.signedinteger | np.unsignedinteger]
+FrameDecoder = Callable[[Dataset], Stored]  # one compressed image to its stored values, or SeriesRefused
 
 UNDECODABLE = (AttributeError, EOFError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
@@ -25,29 +29,38 @@ def check_greyscale(dataset: Dataset) -> None:
         raise SeriesRefused(RefusalReason.INVALID_ATTRIBUTE, "PhotometricInterpretation is not MONOCHROME2")
 
 
-def stored_values(dataset: Dataset) -> Stored:
-    """The stored values of one slice, shape (rows, columns)."""
-    if not dataset.get("PixelData"):
+def stored_values(image: Dataset, decode: FrameDecoder | None = None) -> Stored:
+    """The stored values of one image, shape (rows, columns).
+
+    Args:
+        image: with the Pixel Data of one image and file meta information.
+        decode: of compressed Pixel Data; None: `decode_by_pydicom`.
+    """
+    if not image.get("PixelData"):
         raise SeriesRefused(RefusalReason.MISSING_ATTRIBUTE, "PixelData is missing or empty")
-    syntax = transfer_syntax_of(dataset)
-    if syntax in NATIVE_LITTLE_ENDIAN and dataset.get("BitsAllocated") in (8, 16):
-        return _native(dataset)
-    try:
-        values: Stored = dataset.pixel_array
-    except NotImplementedError as error:
-        raise _no_decoder(syntax) from error
-    except UNDECODABLE as error:
-        if syntax.is_compressed and "plugin" in str(error) and "missing" in str(error):
-            raise _no_decoder(syntax) from error
-        raise SeriesRefused(
-            RefusalReason.PIXEL_DATA_UNREADABLE, f"PixelData cannot be decoded as {syntax.name}"
-        ) from error
-    expected = (int(dataset.Rows), int(dataset.Columns))
+    syntax = transfer_syntax_of(image)
+    if syntax in NATIVE_LITTLE_ENDIAN and image.get("BitsAllocated") in (8, 16):
+        return _native(image)
+    values = (decode if decode and syntax.is_encapsulated else decode_by_pydicom)(image)
+    expected = (int(image.Rows), int(image.Columns))
     if values.shape != expected:
         raise SeriesRefused(
             RefusalReason.PIXEL_DATA_UNREADABLE, "PixelData does not hold one frame of Rows times Columns"
         )
     return values
+
+
+def decode_by_pydicom(image: Dataset) -> Stored:
+    """The stored values by pydicom and its plugins, which hold the interpreter's lock while they decode."""
+    syntax = transfer_syntax_of(image)
+    try:
+        return image.pixel_array
+    except NotImplementedError as error:
+        raise no_decoder(syntax) from error
+    except UNDECODABLE as error:
+        if syntax.is_compressed and "plugin" in str(error) and "missing" in str(error):
+            raise no_decoder(syntax) from error
+        raise undecodable(syntax) from error
 
 
 def padding_of(dataset: Dataset, stored: Stored) -> NDArray[np.bool_] | None:
@@ -94,7 +107,13 @@ def _native(dataset: Dataset) -> Stored:
     return (values << (allocated - 1 - high_bit)) >> (allocated - stored_bits)
 
 
-def _no_decoder(syntax: UID) -> SeriesRefused:
+def no_decoder(syntax: UID) -> SeriesRefused:
+    """That this transfer syntax is not decoded here."""
     return SeriesRefused(
         RefusalReason.TRANSFER_SYNTAX_NOT_SUPPORTED, f"no decoder for transfer syntax {syntax.name}"
     )
+
+
+def undecodable(syntax: UID) -> SeriesRefused:
+    """That Pixel Data is not what its transfer syntax says."""
+    return SeriesRefused(RefusalReason.PIXEL_DATA_UNREADABLE, f"PixelData cannot be decoded as {syntax.name}")

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 
-from ai_engine.preprocess.pixels import Stored, check_greyscale, padding_of, stored_values
+from ai_engine.preprocess.pixels import FrameDecoder, Stored, check_greyscale, padding_of, stored_values
 from ai_engine.preprocess.plane import Plane, numbers_of
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from ai_engine.wants import Units
@@ -17,7 +18,18 @@ AIR_HU = -1024  # the lowest value kept; also what padding outside the scanned c
 NOT_IN_HOUNSFIELD_MESSAGE = "RescaleType is not HU: the pixel values are not Hounsfield units"
 
 
-def decode_stack(planes: tuple[Plane, ...], units: Units, threads: int = 2) -> NDArray[np.generic]:
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How compressed Pixel Data is decoded, and how many images side by side."""
+
+    threads: int = 2
+    decode: FrameDecoder | None = None  # None: by pydicom
+
+
+BY_PYDICOM = Decoding()
+
+
+def decode_stack(planes: tuple[Plane, ...], units: Units, decoding: Decoding) -> NDArray[np.generic]:
     """The voxels of ordered planes with axes (slice, row, column), decoded side by side.
 
     Hounsfield units are int16, all others float32.
@@ -31,9 +43,9 @@ def decode_stack(planes: tuple[Plane, ...], units: Units, threads: int = 2) -> N
     def fill(index: int) -> None:
         encoded = planes[index].image.encoded()
         check_greyscale(encoded)
-        voxels[index] = convert(planes[index].dataset, stored_values(encoded))
+        voxels[index] = convert(planes[index].dataset, stored_values(encoded, decoding.decode))
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
+    with ThreadPoolExecutor(max_workers=decoding.threads) as pool:
         for _ in pool.map(fill, range(len(planes))):
             pass
     return voxels

@@ -14,7 +14,7 @@ from ai_engine.preprocess.plane import Plane, numbers_of, read_plane
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from ai_engine.preprocess.separate import one_volume
 from ai_engine.preprocess.stack import LeftOut, Stack, arrange
-from ai_engine.preprocess.values import decode_stack
+from ai_engine.preprocess.values import BY_PYDICOM, Decoding, decode_stack
 from ai_engine.wants import Units, Wants
 
 
@@ -50,13 +50,13 @@ class Volume:
         )
 
 
-def build_volume(datasets: Sequence[Dataset], wants: Wants, threads: int = 2) -> Volume:
+def build_volume(datasets: Sequence[Dataset], wants: Wants, decoding: Decoding = BY_PYDICOM) -> Volume:
     """The volume that the instances of one series form.
 
     Args:
         datasets: instances with Pixel Data and file meta information, in any order.
         wants: which of them may take part, in which units, and the limits on the whole.
-        threads: how many slices are decoded side by side.
+        decoding: how compressed images are decoded, and how many side by side.
 
     Raises:
         SeriesRefused: the series is no volume, or not one that is wanted; the text names the attribute.
@@ -72,7 +72,7 @@ def build_volume(datasets: Sequence[Dataset], wants: Wants, threads: int = 2) ->
     thickness = slice_thickness_mm(stack.planes)
     check_limits(stack, thickness, wants)
     return Volume(
-        voxels=decode_stack(stack.planes, units_of(stack.planes[0].dataset, wants), threads),
+        voxels=decode_stack(stack.planes, units_of(stack.planes[0].dataset, wants), decoding),
         geometry=stack.geometry,
         slices=tuple(plane.dataset for plane in stack.planes),
         frame_numbers=tuple(plane.image.frame_number for plane in stack.planes),

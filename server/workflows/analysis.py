@@ -22,13 +22,12 @@ from dicomweb.worklist.attempts import standing_output
 from dicomweb.worklist.workitem import Claim, SeriesReference
 from server.kernel.services import Services
 from server.kernel.site import Site
+from server.workflows.decoding import archive_decoding
 from server.workflows.loaded_models import LoadedModel, LoadedModels
 from server.workflows.model_input import load_input
 from server.workflows.model_metrics import Stage, timed
 from server.workflows.publish import publish
 from server.workflows.worker import Progress, Worker, WorkerSettings
-
-DECODING_THREADS = 2
 
 ENGINE = f"Isthmus {version('isthmus')}"
 
@@ -53,7 +52,7 @@ class Analyst:
         progress.at(25, "building the volume")
         wants = model.bundle.manifest.wants
         with timed(claim, Stage.PREPROCESS):
-            volume = await asyncio.to_thread(build_volume, datasets, wants, DECODING_THREADS)
+            volume = await asyncio.to_thread(build_volume, datasets, wants, archive_decoding())
         del datasets
         progress.at(40, f"running {model.bundle.manifest.title}")
         with timed(claim, Stage.MODEL):
