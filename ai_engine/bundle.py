@@ -38,6 +38,14 @@ class BundleInvalid(Fault):
     kind = FaultKind.UNPROCESSABLE
 
 
+class BundleFile(msgspec.Struct, frozen=True):
+    """A file of a bundle."""
+
+    path: str  # relative, with "/"
+    sha256: str  # hexadecimal
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A checked bundle. `digest` is the SHA-256 of its files' paths and contents, in hex."""
@@ -86,12 +94,30 @@ def decode_manifest(data: bytes) -> Manifest:
 
 def digest_of(path: Path) -> str:
     """SHA-256 over every file's relative path and content, in the order of paths; byte code is no part."""
+    return digest_of_files(files_of(path))
+
+
+def digest_of_files(files: Iterable[BundleFile]) -> str:
+    """The digest of a bundle that has these files."""
     digest = hashlib.sha256()
-    for file in _files(path):
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{file.relative_to(path).as_posix()}\x00{content}\n".encode())
+    for file in sorted(files, key=lambda file: file.path):
+        digest.update(f"{file.path}\x00{file.sha256}\n".encode())
     return digest.hexdigest()
+
+
+def files_of(path: Path) -> tuple[BundleFile, ...]:
+    """Every file of a folder that counts, hashed.
+
+    Raises:
+        BundleInvalid: one of them is a symbolic link.
+    """
+    return tuple(_hashed(path, file) for file in _files(path))
+
+
+def _hashed(path: Path, file: Path) -> BundleFile:
+    with file.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+        return BundleFile(path=file.relative_to(path).as_posix(), sha256=content, size=stream.tell())
 
 
 def disagreements(manifest: Manifest) -> Iterator[str]:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from ai_engine.findings import Code, ModelIdentity
+from ai_engine.gate import Criterion
 from ai_engine.network import Network, RemoteModel
 from ai_engine.wants import Wants
 
@@ -195,6 +196,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quality: tuple[QualityMeaning, ...] = ()
     results: ResultObjects = ResultObjects()
     network: Network | None = None
+    gate: tuple[Criterion, ...] = ()  # what an evaluation must show before it serves
 
     @property
     def identity(self) -> ModelIdentity:

@@ -1,26 +1,150 @@
 """Tables of the AI engine: registered models, and the rules that route studies to them (DESIGN §2, §9)."""
 
-from sqlalchemy import BigInteger, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field
 
 from server.kernel.rows import Row
 from server.kernel.tables import big_key
 
 
+def _one_a_model(stage: str) -> Index:
+    """At most one version of a model is at this stage."""
+    where = text(f"stage = '{stage}'")
+    name = f"uq_model_version_{stage}"
+    return Index(name, "name", unique=True, sqlite_where=where, postgresql_where=where)
+
+
+class Model(Row, table=True):
+    """What is decided about a model over its versions; `revision` tells whether somebody was faster."""
+
+    __tablename__ = "model"
+
+    name: str = Field(primary_key=True)
+    revision: int = 0  # grows with each change of anything here, or of a version's stage
+    canary_share: int = 0  # of the studies, in hundredths of a percent
+    previous_version: str | None = None  # that was production before; None: there is none to go back to
+    gate: str | None = Field(default=None, sa_type=Text)  # JSON of ai_engine.gate.Criterion; None: manifests'
+    limits: str | None = Field(default=None, sa_type=Text)  # JSON of Limits; None: the defaults
+    governed_us: int | None = Field(default=None, sa_type=BigInteger)  # since an operator first decided
+
+
 class ModelVersion(Row, table=True):
     """One version of one model: a bundle folder as it was when it was registered."""
 
     __tablename__ = "model_version"
-    __table_args__ = (UniqueConstraint("name", "version"),)
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        _one_a_model("production"),
+        _one_a_model("canary"),
+    )
 
     pk: int | None = Field(default=None, sa_column=big_key())
     name: str
     version: str
     digest: str  # SHA-256 over the bundle's files, hexadecimal; the worker refuses files that differ
-    path: str  # of the bundle folder
+    path: str | None = None  # of the bundle folder that came with the package; None: its files are kept here
+    files: str = Field(default="[]", sa_type=Text)  # JSON of ai_engine.bundle.BundleFile
     manifest: str = Field(sa_type=Text)  # JSON of ai_engine.manifest.Manifest
-    stage: str  # "live": rules route to it; "retired": only workitems that name it run it
+    device_id: str | None = Field(default=None, index=True)  # its Device in the record
+    stage: str  # server.workflows.registry.stages.Stage
     registered_us: int = Field(sa_type=BigInteger)
+
+
+class ModelFileChunk(Row, table=True):
+    """A piece of a file of a bundle, by the file's SHA-256: versions share the files that they have alike."""
+
+    __tablename__ = "model_file_chunk"
+
+    sha256: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    body: bytes = Field(sa_type=LargeBinary)
+
+
+class ModelChange(Row, table=True):
+    """What was decided about a model, by whom and why; rows are only added."""
+
+    __tablename__ = "model_change"
+    __table_args__ = (Index(None, "model_name", "pk"),)
+
+    pk: int | None = Field(default=None, sa_column=big_key())
+    model_name: str
+    version: str | None = None  # None: of the model as a whole
+    at_us: int = Field(sa_type=BigInteger)
+    by: str  # the principal's id
+    act: str
+    before: str | None = None  # stage, share or the like
+    after: str | None = None
+    reason: str | None = Field(default=None, sa_type=Text)
+
+
+class HoldoutSet(Row, table=True):
+    """Cases whose truth is known, by content; the files stay where they are."""
+
+    __tablename__ = "holdout_set"
+
+    name: str = Field(primary_key=True)
+    digest: str  # SHA-256 over the folder's files, hexadecimal
+    folder: str
+    cases: int
+    registered_us: int = Field(sa_type=BigInteger)
+    registered_by: str
+
+
+class ModelEvaluation(Row, table=True):
+    """One version of a model on a holdout set."""
+
+    __tablename__ = "model_evaluation"
+    __table_args__ = (Index(None, "model_name", "version", "pk"),)
+
+    pk: int | None = Field(default=None, sa_column=big_key())
+    model_name: str
+    version: str
+    digest: str  # of the bundle
+    holdout: str
+    holdout_digest: str
+    cases: int  # that were run
+    whole: bool  # all of the set
+    metrics: str = Field(sa_type=Text)  # JSON: name → Estimate
+    tables: str = Field(sa_type=Text)  # JSON: what no single figure says, as the reliability table
+    outcomes: str = Field(sa_type=Text)  # JSON: of each case, by its id in the set; nothing of a patient
+    ended_us: int = Field(sa_type=BigInteger)
+    by: str  # the principal's id
+
+
+class ShadowResult(Row, table=True):
+    """What a version at the stage "shadow" made of a workitem's input; it is shown to administrators only."""
+
+    __tablename__ = "shadow_result"
+    __table_args__ = (
+        UniqueConstraint("workitem_uid", "model_name", "version"),
+        Index(None, "model_name", "version", "pk"),
+    )
+
+    pk: int | None = Field(default=None, sa_column=big_key())
+    workitem_uid: str  # of the clinical run
+    model_name: str
+    version: str
+    clinical_version: str
+    tries: int = 0
+    outcome: str  # "running", "completed", "failed"
+    fault: str | None = None  # code of ai_engine.runners.port, or the kind of another fault
+    duration_ms: int | None = None
+    findings: str | None = Field(default=None, sa_type=Text)  # JSON without pixels
+    agreement: str | None = Field(default=None, sa_type=Text)  # JSON, with the clinical result
+    at_us: int = Field(sa_type=BigInteger, index=True)
+
+
+class ModelVerdict(Row, table=True):
+    """What clinicians said of a result: one row a workitem, the gravest word."""
+
+    __tablename__ = "model_verdict"
+    __table_args__ = (Index(None, "model_name", "version", "at_us"),)
+
+    workitem_uid: str = Field(primary_key=True)
+    model_name: str
+    version: str
+    verdict: str  # "verified", "amended", "rejected"
+    at_us: int = Field(sa_type=BigInteger)
 
 
 class RoutingRule(Row, table=True):

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from sqlalchemy import select
-
-from ai_engine.tables import ModelVersion
 from fhir.bundles.importing import import_files
 from fhir.interactions.door import Door, Policy
 from server.audit.seal import SEALS
@@ -29,7 +26,6 @@ from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.object_stores import open_store
 from server.kernel.read_audit import ReadAudit
-from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.migrations import HEAD, upgrade
 from server.settings import Settings
@@ -249,12 +245,3 @@ async def import_resources(
         await database.close()
     said = f"{imported.written} written, {imported.unchanged} unchanged, {imported.failed} refused."
     return [*imported.refused, said], not imported.failed
-
-
-async def list_models(settings: Settings) -> list[str]:
-    """One line a registered model version."""
-    c = table_of(ModelVersion).c
-    query = select(c.name, c.version, c.stage, c.digest).order_by(c.name, c.version)
-    async with open_database(settings) as database, database.read() as connection:
-        rows = (await connection.execute(query)).all()
-    return [f"{row.name} {row.version} {row.stage} sha256:{row.digest[:12]}" for row in rows]

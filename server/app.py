@@ -34,6 +34,7 @@ import server.workflows.consents.routes
 import server.workflows.corrections.routes
 import server.workflows.deletion.routes
 import server.workflows.launches.routes
+import server.workflows.registry.routes
 import server.workflows.retention.routes
 import server.workflows.routes
 import server.workflows.storage.routes
@@ -292,6 +293,7 @@ def _administration(services: Services, archive: Archive) -> list[APIRouter]:
     """The administration API (DESIGN §4)."""
     return [
         server.workflows.routes.build_router(services),
+        server.workflows.registry.routes.build_router(services),
         server.workflows.storage.routes.build_router(services),
         server.workflows.changes.routes.build_router(services),
         server.workflows.consents.routes.build_router(services),
@@ -415,7 +417,8 @@ async def _work(settings: Settings) -> None:
     services = build_services(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:8]}"
     policy = RunnerPolicy(settings.allow_unsandboxed, (settings.data.absolute(),))
-    worker, models = build_worker(services, WorkerSettings(name, settings.lease_s), policy)
+    unpacked = settings.data.absolute() / "models"
+    worker, models = build_worker(services, WorkerSettings(name, settings.lease_s), policy, unpacked)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

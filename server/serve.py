@@ -34,8 +34,9 @@ from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.adopt_outbox import adopt_outbox
 from server.workflows.endpoints import publish_endpoints
-from server.workflows.models import INSTALLER, register_shipped
+from server.workflows.models import register_shipped
 from server.workflows.own_codes import publish_own_codes
+from server.workflows.registry.versions import INSTALLER
 from server.workflows.storage.pack import follow_prefix
 from server.workflows.worker_process import keep_worker, require_engine
 

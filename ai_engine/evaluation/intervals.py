@@ -1,53 +1,20 @@
-"""A figure with its confidence interval: Wilson's of a proportion, percentiles of resampled scans. Pure."""
+"""Intervals of what is measured per scan, or counted in scans: percentiles of resampled scans. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ai_engine.evaluation.proportion import LEVEL, Estimate, normal_quantile, wilson
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEVEL = 0.95
+__all__ = ["LEVEL", "RESAMPLES", "Estimate", "mean_of_scans", "normal_quantile", "resampled", "wilson"]
+
 RESAMPLES = 1000  # percentiles of 2.5 and 97.5 rest on 25 samples each
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A point estimate with its two-sided interval; `of` counts what it rests on (scans, lesions)."""
-
-    point: float
-    lower: float
-    upper: float
-    of: int
-
-
-def normal_quantile(level: float = LEVEL) -> float:
-    """The z of a two-sided interval of this level: 1.96 for 0.95."""
-    return NormalDist().inv_cdf(0.5 + level / 2)
-
-
-def wilson(successes: int, trials: int, level: float = LEVEL) -> Estimate | None:
-    """Wilson's score interval of a proportion, without continuity correction; None: nothing was tried.
-
-    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209; method 3 of R. G. Newcombe, Stat. Med. 17 (1998) 857.
-    """
-    if not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is no proportion")
-    if trials == 0:
-        return None
-    z = normal_quantile(level)
-    share, spread = successes / trials, z * z / trials
-    middle = share + spread / 2
-    half = z * sqrt((share * (1 - share) + spread / 4) / trials)
-    lower, upper = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
-    # the bounds are exact at the ends, where rounding would leave a trace
-    return Estimate(share, 0.0 if successes == 0 else lower, 1.0 if successes == trials else upper, trials)
 
 
 def resampled(

@@ -89,7 +89,7 @@ class WorkitemAttempt(Row, table=True):
     worker: str
     started_us: int = Field(sa_type=BigInteger)
     lease_until_us: int = Field(sa_type=BigInteger)
-    ended_us: int | None = Field(default=None, sa_type=BigInteger)
+    ended_us: int | None = Field(default=None, sa_type=BigInteger, index=True)
     outcome: str  # dicomweb.worklist.workitem.Outcome
     reason: str | None = Field(default=None, sa_type=Text)
 

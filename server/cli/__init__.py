@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from server.cli import accounts, content, emergency, running, upkeep
+from server.cli import accounts, content, emergency, models, running, upkeep
 from server.cli.options import errors
 from server.kernel.faults import Fault
 
@@ -35,7 +35,7 @@ for name, group in (
     ("user", accounts.user),
     ("keys", accounts.keys),
     ("emergency", emergency.commands),
-    ("models", content.models),
+    ("models", models.commands),
     ("viewer", upkeep.viewer),
     ("terminology", content.terminology),
 ):

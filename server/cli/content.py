@@ -1,4 +1,4 @@
-"""What is kept beside studies: models, FHIR resources and definitions, terminology."""
+"""What is kept beside studies: FHIR resources and definitions, terminology."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,18 +9,8 @@ import typer
 
 from server.cli.options import Data, errors, load_settings
 
-models = typer.Typer(help="Models.", no_args_is_help=True)
 terminology = typer.Typer(help="Code systems, value sets and concept maps.", no_args_is_help=True)
 definitions = typer.Typer(help="FHIR resources and definitions.", no_args_is_help=True)
-
-
-@models.command("list")
-def models_list(data: Data = None) -> None:
-    """List the registered models."""
-    from server.administration import list_models
-
-    for line in asyncio.run(list_models(load_settings(data=data))):
-        typer.echo(line)
 
 
 @definitions.command("load-package")

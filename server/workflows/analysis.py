@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pydicom.uid import Comprehensive3DSRStorage
@@ -27,6 +28,7 @@ from server.workflows.loaded_models import LoadedModel, LoadedModels
 from server.workflows.model_input import load_input
 from server.workflows.model_metrics import Stage, timed
 from server.workflows.publish import publish
+from server.workflows.registry.bundle_files import UnpackedBundles
 from server.workflows.worker import Progress, Worker, WorkerSettings
 
 ENGINE = f"Isthmus {version('isthmus')}"
@@ -96,8 +98,11 @@ def documents_of(superseded: Sequence[SeriesReference]) -> list[InstanceReferenc
 
 
 def build_worker(
-    services: Services, settings: WorkerSettings, policy: RunnerPolicy
+    services: Services, settings: WorkerSettings, policy: RunnerPolicy, unpacked: Path | None = None
 ) -> tuple[Worker, LoadedModels]:
-    """A worker with its models; the caller closes the models at the end."""
-    models = LoadedModels(services.database, policy)
+    """A worker with its models; the caller closes the models at the end.
+
+    `unpacked`: the folder for bundles that operators added; None: a temporary one.
+    """
+    models = LoadedModels(services.database, policy, UnpackedBundles(services.database, unpacked))
     return Worker(services, settings, Analyst(services, models).work), models

@@ -1,5 +1,6 @@
 """Models at work in a worker: registered bundles, checked against their registration, with warm runners."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ai_engine.tables import ModelVersion
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
+from server.workflows.registry.bundle_files import UnpackedBundles
 
 _MODEL = table_of(ModelVersion)
 
@@ -37,6 +39,7 @@ class LoadedModels:
 
     database: Database
     policy: RunnerPolicy
+    unpacked: UnpackedBundles
     _loaded: dict[tuple[str, str], LoadedModel] = field(default_factory=dict)
 
     async def get(self, name: str, version: str) -> LoadedModel:
@@ -54,14 +57,15 @@ class LoadedModels:
         return loaded
 
     async def _load(self, name: str, version: str) -> Bundle:
-        query = select(_MODEL.c.path, _MODEL.c.digest).where(
+        query = select(_MODEL.c.path, _MODEL.c.digest, _MODEL.c.files).where(
             _MODEL.c.name == name, _MODEL.c.version == version
         )
         async with self.database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise ModelNotUsable(f"Model {name} {version} is not registered.")
-        bundle = load_bundle(Path(row.path))
+        path = row.path or await self.unpacked.path_of(name, version, row.digest, row.files)
+        bundle = await asyncio.to_thread(load_bundle, Path(path))
         if bundle.digest != row.digest:
             raise ModelNotUsable(f"The files of model {name} {version} are not those that were registered.")
         return bundle
@@ -71,3 +75,4 @@ class LoadedModels:
         for model in self._loaded.values():
             await model.runner.close()
         self._loaded.clear()
+        self.unpacked.close()

@@ -1,25 +1,34 @@
 """The shipped bundles and the rules that route studies to them, in the database."""
 
-from collections.abc import Mapping
 from functools import cache
 
-import msgspec
 import structlog
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, insert, select, update
 
 from ai_engine.bundle import Bundle, load_bundle
 from ai_engine.bundle import shipped_bundles as shipped_bundle_folders
-from ai_engine.tables import ModelVersion, RoutingRule
-from server.kernel.access import Principal
-from server.kernel.audit import Action, AuditEntry
+from server.kernel.audit import Action
 from server.kernel.database import Database, UnitOfWork
-from server.kernel.rows import table_of
 from server.workflows.manifest_codes import unknown_codes
+from server.workflows.registry.bundle_files import encode_files, files_of_bundle
+from server.workflows.registry.decide import default_rule
+from server.workflows.registry.device import device_id_of, write_device
+from server.workflows.registry.stages import Stage
+from server.workflows.registry.versions import (
+    INSTALLER,
+    RULE,
+    VERSION,
+    Act,
+    NewVersion,
+    add_model,
+    add_version,
+    at_stage,
+    hold_model,
+    is_version,
+    set_model,
+    set_stage,
+)
 from server.workflows.terminology import terms_of
-
-_MODEL, _RULE = table_of(ModelVersion), table_of(RoutingRule)
-LIVE, RETIRED = "live", "retired"  # ModelVersion.stage
-INSTALLER = Principal("system:installer", "installer")
 
 log = structlog.get_logger(__name__)
 
@@ -46,53 +55,56 @@ async def register_shipped(database: Database) -> None:
 
 async def _is_registered(database: Database, bundle: Bundle) -> bool:
     async with database.read() as connection:
-        return (await connection.execute(select(_MODEL.c.name).where(_is(bundle)))).first() is not None
+        return (await connection.execute(select(VERSION.c.name).where(_is(bundle)))).first() is not None
 
 
 def _is(bundle: Bundle) -> ColumnElement[bool]:
-    return (_MODEL.c.name == bundle.manifest.name) & (_MODEL.c.version == bundle.manifest.version)
+    return is_version(bundle.manifest.name, bundle.manifest.version)
 
 
 async def _register(unit: UnitOfWork, bundle: Bundle) -> None:
     manifest = bundle.manifest
     await unit.lock([f"model:{manifest.name}"])
-    known = (await unit.execute(select(_MODEL.c.digest, _MODEL.c.path).where(_is(bundle)))).one_or_none()
+    await add_model(unit, manifest.name)
+    known = (await unit.execute(select(VERSION).where(_is(bundle)))).mappings().one_or_none()
     if known is None:
-        await _add_live_version(unit, bundle)
-    elif known.digest != bundle.digest:
+        await _add(unit, bundle)
+    elif known["digest"] != bundle.digest:
         log.error("shipped model differs from its registration", model=manifest.name)
-    elif known.path != str(bundle.path):  # the package was installed elsewhere
-        await unit.execute(update(_MODEL).where(_is(bundle)).values(path=str(bundle.path)))
-    ruled = select(_RULE.c.name).where(_RULE.c.model_name == manifest.name)
+    else:
+        await _complete(unit, bundle, known)
+    ruled = select(RULE.c.name).where(RULE.c.model_name == manifest.name)
     if (await unit.execute(ruled)).first() is None:
-        await unit.execute(insert(_RULE), [_default_rule(bundle)])
+        await unit.execute(insert(RULE), [default_rule(manifest)])
 
 
-async def _add_live_version(unit: UnitOfWork, bundle: Bundle) -> None:
-    """Register a version as the live one; the one before it retires."""
+async def _add(unit: UnitOfWork, bundle: Bundle) -> None:
+    """Register a version: into production, unless an operator governs the model; then as a candidate.
+
+    An upgrade of the package must not change what a hospital has decided on.
+    """
     manifest = bundle.manifest
-    earlier = (_MODEL.c.name == manifest.name) & (_MODEL.c.stage == LIVE)
-    await unit.execute(update(_MODEL).where(earlier).values(stage=RETIRED))
-    row = {
-        "name": manifest.name,
-        "version": manifest.version,
-        "digest": bundle.digest,
-        "path": str(bundle.path),
-        "manifest": msgspec.json.encode(manifest).decode(),
-        "stage": LIVE,
-        "registered_us": unit.now_us,
-    }
-    await unit.execute(insert(_MODEL), [row])
-    unit.audit(AuditEntry(INSTALLER, Action.CREATE, "model-register", "Device", manifest.name))
+    model = await hold_model(unit, manifest.name)
+    act = Act("register", INSTALLER, action=Action.CREATE)
+    new = NewVersion(bundle, files_of_bundle(bundle), shipped=True)
+    if model["governed_us"] is not None:
+        await add_version(unit, new, Stage.CANDIDATE, act)
+        return
+    production = await at_stage(unit.connection, manifest.name, Stage.PRODUCTION)
+    if production is not None:
+        await set_stage(unit, production, Stage.RETIRED, Act("succeeded", INSTALLER))
+        await set_model(unit, model, previous_version=production["version"], governed_us=None)
+    await add_version(unit, new, Stage.PRODUCTION, act)
 
 
-def _default_rule(bundle: Bundle) -> Mapping[str, object]:
-    manifest = bundle.manifest
-    return {
-        "name": manifest.name,
-        "model_name": manifest.name,
-        "selection": msgspec.json.encode(manifest.wants).decode(),
-        "quiet_time_s": manifest.wants.quiet_time_s,
-        "enabled": True,
-        "priority": "MEDIUM",
-    }
+async def _complete(unit: UnitOfWork, bundle: Bundle, known: RowMapping) -> None:
+    """What a version lacks that an earlier release registered; and where the package lies now."""
+    columns: dict[str, str] = {}
+    if known["path"] != str(bundle.path):  # the package was installed elsewhere
+        columns["path"] = str(bundle.path)
+    if known["device_id"] is None:
+        identity = bundle.manifest.identity
+        columns |= {"device_id": device_id_of(identity), "files": encode_files(files_of_bundle(bundle))}
+        await write_device(unit, identity, Stage(known["stage"]), INSTALLER)
+    if columns:
+        await unit.execute(update(VERSION).where(_is(bundle)).values(**columns))

@@ -22,7 +22,9 @@ from server.kernel.access import Reach
 from server.kernel.database import Database
 from server.kernel.faults import Fault
 from server.kernel.rows import table_of
-from server.workflows.models import LIVE
+from server.workflows.registry.stages import Stage
+from server.workflows.registry.traffic import version_for
+from server.workflows.registry.versions import version_row
 from server.workflows.study_summary import read_instances, summarise
 
 MAX_NAMES = 10  # of models that one workitem may give; the first that is known counts
@@ -47,10 +49,10 @@ class RegisteredModels:
     async def assign(
         self, names: Sequence[str], references: Sequence[InputReference], reach: Reach, *, is_ready: bool
     ) -> Assignment:
-        """The live version of the model of one of these names, with the stored instances that it will get.
+        """The version of the model of one of these names that gets the study, with its stored instances.
 
         Raises:
-            ModelUnknown: no live model has such a name.
+            ModelUnknown: no model in production has such a name.
             InputNotUsable: the input is not stored, out of reach, of several studies, or not for the model.
         """
         model = await self._model(names)
@@ -59,6 +61,7 @@ class RegisteredModels:
         if not is_ready:
             return Assignment(model["name"], model["version"], ())
         study, summaries = await self._study(references, reach)
+        model = await self._version(model, study)
         if all(each.sop_instance_uids for each in references):
             series = _chosen(study, summaries)
         else:
@@ -67,9 +70,16 @@ class RegisteredModels:
 
     async def _model(self, names: Sequence[str]) -> RowMapping | None:
         c = _MODEL.c
-        query = select(c.name, c.version, c.manifest).where(c.name.in_(names[:MAX_NAMES]), c.stage == LIVE)
+        query = select(c.name, c.version, c.manifest).where(c.name.in_(names[:MAX_NAMES]))
+        query = query.where(c.stage == Stage.PRODUCTION.value)
         async with self.database.read() as connection:
             return (await connection.execute(query.order_by(c.pk).limit(1))).mappings().first()
+
+    async def _version(self, model: RowMapping, study: str) -> RowMapping:
+        """The version that gets the study; that in production when nothing else is decided by now."""
+        async with self.database.read() as connection:
+            version = await version_for(connection, model["name"], study, None)
+            return model if version is None else await version_row(connection, model["name"], version)
 
     async def _study(
         self, references: Sequence[InputReference], reach: Reach

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
 
-from ai_engine.tables import ModelVersion, RoutingRule
 from dicomweb.reach import IMAGING_STUDY, require_study, within_reach
 from dicomweb.tables import Study
 from dicomweb.worklist.change import WORKITEM
@@ -35,7 +34,7 @@ JobId = Annotated[int, Path(ge=0, lt=2**63)]
 After = Annotated[int, Query(ge=0, lt=2**63)]  # a key of the database
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # FHIR R4 datatypes.html#id
 
-_STUDY, _MODEL, _RULE = table_of(Study), table_of(ModelVersion), table_of(RoutingRule)
+_STUDY = table_of(Study)
 
 
 class UnknownLinkState(Fault):
@@ -89,12 +88,6 @@ def build_router(services: Services) -> APIRouter:
     async def unmerge_patients(request: Request) -> Response:
         """Take the merge of `source` into `target` back."""
         return await _act_on_pair(request, services, unmerge)
-
-    @router.get("/models")
-    async def models(request: Request) -> Response:
-        """The registered model versions, and the rules that route studies to them."""
-        await _administrator(request, services, Action.READ, "list-models", None)
-        return JSONResponse(await _list_models(services))
 
     _add_jobs(router, services)
     return router
@@ -182,16 +175,6 @@ async def _list_studies(services: Services, link_state: str, after: int, reach: 
         for row in rows
     ]
     return {"studies": listed, "after": rows[-1].id if len(rows) == PAGE else None}
-
-
-async def _list_models(services: Services) -> dict[str, object]:
-    m, r = _MODEL.c, _RULE.c
-    versions = select(m.name, m.version, m.stage, m.digest).order_by(m.pk)
-    rules = select(r.name, r.model_name, r.quiet_time_s, r.enabled).order_by(r.pk)
-    async with services.database.read() as connection:
-        listed = [dict(row) for row in (await connection.execute(versions)).mappings()]
-        routing = [dict(row) for row in (await connection.execute(rules)).mappings()]
-    return {"models": listed, "rules": routing}
 
 
 async def _administrator(

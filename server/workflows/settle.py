@@ -28,7 +28,8 @@ from server.kernel.faults import NotFound
 from server.kernel.jobs import Args, Emitted, Handlers, Job, Subscriptions
 from server.kernel.rows import table_of
 from server.kernel.services import Services
-from server.workflows.models import LIVE
+from server.workflows.registry.stages import Stage
+from server.workflows.registry.traffic import version_for
 from server.workflows.study_summary import StudyState, read_instances, read_state, summarise
 
 NOTE, LOOK = "note-study-changed", "look-at-study"  # tasks
@@ -189,11 +190,11 @@ async def _look(
 
 
 async def _rule(connection: AsyncConnection, name: str) -> RowMapping | None:
-    """An enabled rule with the live version of its model; None: there is none."""
-    live = and_(_MODEL.c.name == _RULE.c.model_name, _MODEL.c.stage == LIVE)
+    """An enabled rule whose model serves; None: there is none."""
+    serves = and_(_MODEL.c.name == _RULE.c.model_name, _MODEL.c.stage == Stage.PRODUCTION.value)
     query = (
-        select(_RULE.c.name, _RULE.c.selection, _RULE.c.priority, _RULE.c.model_name, _MODEL.c.version)
-        .join(_MODEL, live)
+        select(_RULE.c.name, _RULE.c.selection, _RULE.c.priority, _RULE.c.model_name)
+        .join(_MODEL, serves)
         .where(_RULE.c.name == name, _RULE.c.enabled)
     )
     return (await connection.execute(query)).mappings().one_or_none()
@@ -213,16 +214,19 @@ async def _decide(
     if isinstance(wanted, NotWanted):
         log.info("study not wanted", rule=rule["name"], reason=wanted.reason)
         return Decision(rule["name"], None, wanted.reason)
-    armed = await arm(unit, _workitem(rule, seen, wanted))
+    version = await version_for(unit.connection, rule["model_name"], seen.study_instance_uid, rule["name"])
+    if version is None:
+        return Decision(rule["name"], None, "No version of the model is in production.")
+    armed = await arm(unit, _workitem(rule, version, seen, wanted))
     log.info("study settled", rule=rule["name"], arming=armed.arming.value, workitem=armed.workitem_uid)
     return Decision(rule["name"], armed, None)
 
 
-def _workitem(rule: RowMapping, state: StudyState, demand: Demand) -> NewWorkitem:
+def _workitem(rule: RowMapping, version: str, state: StudyState, demand: Demand) -> NewWorkitem:
     return NewWorkitem(
         rule=rule["name"],
         model_name=rule["model_name"],
-        model_version=rule["version"],
+        model_version=version,
         study_instance_uid=state.study_instance_uid,
         patient_id=state.patient_id,
         input=tuple(

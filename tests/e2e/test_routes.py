@@ -131,6 +131,23 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
     ("GET", "/fhir/{type}/{id}/_history"): ("/fhir/Patient/{patient}/_history", HIDDEN),
     ("GET", "/admin/api/studies"): ("/admin/api/studies", FORBIDDEN),
     ("GET", "/admin/api/models"): ("/admin/api/models", FORBIDDEN),
+    **{
+        (method, f"/admin/api/models/{{name}}{below}"): (
+            f"/admin/api/models/ct-quantification{at}",
+            FORBIDDEN,
+        )
+        for method, below, at in (
+            ("GET", "", ""),
+            ("GET", "/evaluations", "/evaluations"),
+            ("GET", "/shadow-results", "/shadow-results"),
+            ("POST", "/versions/{version}/promote", "/versions/1.0.0/promote"),
+            ("POST", "/versions/{version}/retire", "/versions/1.0.0/retire"),
+            ("POST", "/rollback", "/rollback"),
+            ("PUT", "/traffic", "/traffic"),
+            ("PUT", "/gate", "/gate"),
+            ("PUT", "/limits", "/limits"),
+        )
+    },
     ("GET", "/admin/api/changes"): ("/admin/api/changes", FORBIDDEN),
     ("GET", "/admin/api/consents"): ("/admin/api/consents", FORBIDDEN),
     ("GET", "/admin/api/jobs"): ("/admin/api/jobs", FORBIDDEN),

@@ -15,6 +15,7 @@ from server.kernel.services import Services
 from server.kernel.site import Site
 from server.workflows.orders import orders_of
 from server.workflows.projection import accession_of, imaging_study_id_of
+from server.workflows.registry.device import of_the_registry
 from server.workflows.report.graph import ReportContext, ReportGraph, entered_in_error
 
 IN_ERROR = "entered-in-error"
@@ -62,10 +63,12 @@ async def write_graph(unit: UnitOfWork, graph: ReportGraph, principal: Principal
     """Write the graph of an SR; Observations that it does not make any more become entered-in-error.
 
     Returns what became of the report. All names are held first, in order: documents of several studies may
-    name the same devices.
+    name the same devices. The Devices of registered models are the registry's to write.
     """
     await unit.lock(lock_name(each["resourceType"], each["id"]) for each in graph.resources())
-    written = [await put_resource(unit, resource, principal) for resource in graph.resources()]
+    known = await of_the_registry(unit, [each["id"] for each in graph.devices])
+    resources = [each for each in graph.resources() if each["id"] not in known]
+    written = [await put_resource(unit, resource, principal) for resource in resources]
     await retract_observations(unit, graph.no_longer_held, principal)
     return next(each for each in written if each.id == graph.report["id"])
 

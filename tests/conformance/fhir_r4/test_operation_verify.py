@@ -14,7 +14,7 @@ from sqlalchemy import select
 from fhir.interactions.authored import put_own_definitions
 from fhir.model.validation import validate
 from server.kernel.tables import AuditRow
-from server.workflows.models import INSTALLER
+from server.workflows.registry.versions import INSTALLER
 from server.workflows.verify import act
 from tests.conftest import sqlite_first
 from tests.services.consents import consent, provision

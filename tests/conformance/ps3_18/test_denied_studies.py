@@ -22,8 +22,8 @@ from server.kernel.consents.keep import LABEL
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.kernel.services import Services
-from server.workflows.models import LIVE
 from server.workflows.projection import PROJECTION, imaging_study_id_of, project_study
+from server.workflows.registry.stages import Stage
 from server.workflows.requested import RegisteredModels
 from tests.conformance.ps3_18.kit import (
     EVERYTHING,
@@ -59,7 +59,14 @@ async def client(services: Services, accesses: dict[str, Access]) -> AsyncIterat
 @pytest.fixture
 async def ups(services: Services, accesses: dict[str, Access]) -> AsyncIterator[Ups]:
     """The worklist with the engine of this server, whose one model takes what it is given."""
-    model = {"name": MODEL, "version": "1", "digest": "", "path": "", "manifest": "{}", "stage": LIVE}
+    model = {
+        "name": MODEL,
+        "version": "1",
+        "digest": "",
+        "path": "",
+        "manifest": "{}",
+        "stage": Stage.PRODUCTION.value,
+    }
     row = model | {"registered_us": 1}
     await services.database.transact(lambda unit: unit.execute(insert(table_of(ModelVersion)), [row]))
     engine = RegisteredModels(services.database)

@@ -18,7 +18,7 @@ from server.auth.tokens import issue_token
 from server.kernel.services import Services
 from server.settings import Settings
 from server.workflows.endpoints import publish_endpoints
-from server.workflows.models import INSTALLER
+from server.workflows.registry.versions import INSTALLER
 from tests.services.jobs import run_record_jobs
 
 BOUNDARY = "imaging-boundary"

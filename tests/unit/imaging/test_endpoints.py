@@ -12,8 +12,8 @@ from fhir.interactions.rewrite import hold_resource, rewrite
 from fhir.model.validation import validate
 from server.kernel.rows import table_of
 from server.workflows.endpoints import SERVICES, WADO_RS, publish_endpoints
-from server.workflows.models import INSTALLER
 from server.workflows.projection import imaging_study_id_of
+from server.workflows.registry.versions import INSTALLER
 from tests.conftest import sqlite_first
 
 from .conftest import BASE, Hospital, instance

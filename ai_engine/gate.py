@@ -1,0 +1,91 @@
+"""The gate before clinicians: what an evaluation must show of a version before it serves. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ai_engine.evaluation.proportion import Estimate
+
+MARGIN = 0.02  # by which a figure may lie behind production's
+
+# Figures of which less is better; of every other one more is.
+LESS_IS_BETTER = ("brier", "calibration_error", "error", "false_positives_per_scan", "volume_error")
+
+Metric = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_.-]+)?$", max_length=128)]
+SetName = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+
+
+class Criterion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One figure of an evaluation on one holdout set, and what it must reach.
+
+    `bound` "interval" holds the unfavourable end of the 95 % interval to the threshold, "point" the figure
+    itself. `margin`: how far the figure may lie behind that of the version in production.
+    """
+
+    metric: Metric
+    holdout: SetName
+    threshold: float
+    bound: Literal["interval", "point"] = "interval"
+    margin: Annotated[float, Meta(ge=0)] = MARGIN
+
+
+Figures = Mapping[str, Estimate]
+Evaluations = Mapping[str, Figures]  # by holdout set: of the whole of it, as it is registered now
+
+
+def shortcomings(
+    criteria: Sequence[Criterion], candidate: Evaluations, production: Evaluations | None
+) -> Iterator[str]:
+    """What keeps a version from passing; nothing: it passes. `production` None: there is no such version."""
+    for criterion in criteria:
+        yield from _of_one(criterion, candidate, production)
+
+
+def _of_one(criterion: Criterion, candidate: Evaluations, production: Evaluations | None) -> Iterator[str]:
+    name = f"{criterion.metric} on {criterion.holdout}"
+    if criterion.holdout not in candidate:
+        yield f"not evaluated on the whole of {criterion.holdout} as it is registered"
+        return
+    figure = candidate[criterion.holdout].get(criterion.metric)
+    if figure is None:
+        yield f"{name}: the evaluation has no such figure"
+        return
+    if shortfall := _below(criterion, figure):
+        yield f"{name}: {shortfall}"
+    if production is None:
+        return
+    if criterion.holdout not in production:
+        yield f"the version in production is not evaluated on the whole of {criterion.holdout}"
+        return
+    standing = production[criterion.holdout].get(criterion.metric)
+    if standing is not None and _is_worse(criterion, figure, standing):
+        yield (
+            f"{name}: {figure.point:.4g} is more than {criterion.margin:g} worse than"
+            f" production's {standing.point:.4g}"
+        )
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether a smaller figure is the better one; `error.NAME` and the like go by their first word."""
+    return metric.partition(".")[0] in LESS_IS_BETTER
+
+
+def _below(criterion: Criterion, figure: Estimate) -> str | None:
+    """How the figure falls short of the threshold; None: it reaches it."""
+    is_less = less_is_better(criterion.metric)
+    unfavourable = figure.upper if is_less else figure.lower
+    value = unfavourable if criterion.bound == "interval" else figure.point
+    what = ("upper bound" if is_less else "lower bound") if criterion.bound == "interval" else "value"
+    if (value <= criterion.threshold) if is_less else (value >= criterion.threshold):
+        return None
+    return f"the {what} {value:.4g} is {'above' if is_less else 'below'} {criterion.threshold:g}"
+
+
+def _is_worse(criterion: Criterion, figure: Estimate, standing: Estimate) -> bool:
+    lead = figure.point - standing.point
+    behind = lead if less_is_better(criterion.metric) else -lead
+    return behind > criterion.margin + 1e-9  # the margin itself is allowed

@@ -1,0 +1,1 @@
+"""Versions of models under control: stages, gates, traffic, shadow runs, rollback."""

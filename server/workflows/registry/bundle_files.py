@@ -1,0 +1,221 @@
+"""The files of bundles that an operator added: kept in the database, unpacked where a worker needs them.
+
+They are data of the installation like any other row: in one transaction with the version, in every backup,
+and within reach of every worker. A file is known by its SHA-256; versions share what they have alike. What is
+unpacked is believed only after every file has shown its hash.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import msgspec
+from sqlalchemy import delete, insert, select
+
+from ai_engine.bundle import Bundle, BundleFile, BundleInvalid, digest_of_files, files_of
+from ai_engine.tables import ModelFileChunk
+from server.kernel.database import Database, UnitOfWork
+from server.kernel.faults import Fault, FaultKind
+from server.kernel.rows import table_of
+
+CHUNK_BYTES = 1 << 20
+CHUNKS_AT_ONCE = 8  # of one transaction: others write between
+MAX_BUNDLE_BYTES = 2 << 30  # of all files of a bundle
+MAX_BUNDLE_FILES = 5000
+
+_CHUNK = table_of(ModelFileChunk)
+
+Told = Callable[[int], None]  # bytes that are done
+
+
+class BundleTooLarge(Fault):
+    """The bundle has more than the registry takes."""
+
+    kind = FaultKind.TOO_LARGE
+
+
+class BundleDamaged(Fault):
+    """The files that are kept are not those that were registered."""
+
+    kind = FaultKind.INTERNAL
+
+
+def require_size(files: Sequence[BundleFile]) -> None:
+    """Refuse what the registry does not take.
+
+    Raises:
+        BundleTooLarge: it has too many files, or too many bytes.
+    """
+    if len(files) > MAX_BUNDLE_FILES or sum(file.size for file in files) > MAX_BUNDLE_BYTES:
+        raise BundleTooLarge(
+            f"A bundle has at most {MAX_BUNDLE_FILES} files and {MAX_BUNDLE_BYTES >> 20} MiB."
+        )
+
+
+async def keep_files(
+    database: Database, folder: Path, files: Sequence[BundleFile], told: Told = lambda _: None
+) -> None:
+    """Keep the files of a folder; those that are kept already are not read again.
+
+    Raises:
+        BundleInvalid: a file changes while it is read.
+    """
+    for file in files:
+        with (folder / file.path).open("rb") as stream:
+            await _keep(database, file, stream)
+        told(file.size)
+
+
+async def _keep(database: Database, file: BundleFile, stream: BinaryIO) -> None:
+    digest, number = sha256(), 0
+    while batch := await asyncio.to_thread(_read_batch, stream):
+        for chunk in batch:
+            digest.update(chunk)
+
+        async def work(unit: UnitOfWork, first: int = number, chunks: Sequence[bytes] = batch) -> None:
+            await _add(unit, file.sha256, first, chunks)
+
+        await database.transact(work)
+        number += len(batch)
+    if digest.hexdigest() != file.sha256:
+        await database.transact(lambda unit: _forget(unit, file.sha256))
+        raise BundleInvalid(f"{file.path} changed while it was read")
+
+
+def _read_batch(stream: BinaryIO) -> list[bytes]:
+    chunks = (stream.read(CHUNK_BYTES) for _ in range(CHUNKS_AT_ONCE))
+    return [chunk for chunk in chunks if chunk]
+
+
+async def _add(unit: UnitOfWork, digest: str, first: int, chunks: Sequence[bytes]) -> None:
+    await unit.lock([f"model-file:{digest}"])
+    numbers = range(first, first + len(chunks))
+    known = select(_CHUNK.c.number).where(_CHUNK.c.sha256 == digest, _CHUNK.c.number.in_(numbers))
+    there = set((await unit.execute(known)).scalars())
+    rows = [
+        {"sha256": digest, "number": number, "body": chunk}
+        for number, chunk in zip(numbers, chunks, strict=True)
+        if number not in there
+    ]
+    if rows:
+        await unit.execute(insert(_CHUNK), rows)
+
+
+async def _forget(unit: UnitOfWork, digest: str) -> None:
+    await unit.execute(delete(_CHUNK).where(_CHUNK.c.sha256 == digest))
+
+
+@dataclass(slots=True)
+class UnpackedBundles:
+    """Bundles unpacked on this machine, each once: `<folder>/<name>/<version>-<digest>/`.
+
+    `folder` None: in a temporary one, which goes with this object.
+    """
+
+    database: Database
+    folder: Path | None = None
+    _temporary: list[tempfile.TemporaryDirectory[str]] = field(default_factory=list)
+
+    async def path_of(self, name: str, version: str, digest: str, files: str) -> Path:
+        """The folder of a version; unpacked first when it is not there, or not as it should be.
+
+        Raises:
+            BundleDamaged: what is kept is not what was registered.
+        """
+        path = self._root() / name / f"{version}-{digest[:12]}"
+        if not await asyncio.to_thread(_is_intact, path, digest):
+            await self._unpack(path, digest, msgspec.json.decode(files, type=list[BundleFile]))
+        return path
+
+    def close(self) -> None:
+        """Remove what was unpacked into a temporary folder."""
+        while self._temporary:
+            self._temporary.pop().cleanup()
+
+    def _root(self) -> Path:
+        if self.folder is None:
+            self._temporary.append(tempfile.TemporaryDirectory(prefix="isthmus-models-"))
+            self.folder = Path(self._temporary[-1].name)
+        return self.folder
+
+    async def _unpack(self, path: Path, digest: str, files: Sequence[BundleFile]) -> None:
+        if digest_of_files(files) != digest or any(not _stays_inside(file.path) for file in files):
+            raise BundleDamaged("The list of files is not that of the registered bundle.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=path.parent))
+        try:
+            for file in files:
+                await self._write(fresh / file.path, file)
+            await asyncio.to_thread(_put_in_place, fresh, path, digest)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+
+    async def _write(self, path: Path, file: BundleFile) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = sha256()
+        with await asyncio.to_thread(path.open, "xb") as stream:
+            async for chunk in self._chunks(file):
+                digest.update(chunk)
+                await asyncio.to_thread(stream.write, chunk)
+        if digest.hexdigest() != file.sha256:
+            raise BundleDamaged(f"{file.path} is not what was registered.")
+
+    async def _chunks(self, file: BundleFile) -> AsyncIterator[bytes]:
+        c = _CHUNK.c
+        for first in _steps(file.size):
+            query = select(c.body).where(
+                c.sha256 == file.sha256, c.number.between(first, first + CHUNKS_AT_ONCE - 1)
+            )
+            async with self.database.read() as connection:
+                rows = (await connection.execute(query.order_by(c.number))).scalars().all()
+            for body in rows:
+                yield body
+
+
+def _steps(size: int) -> Iterator[int]:
+    yield from range(0, -(-size // CHUNK_BYTES), CHUNKS_AT_ONCE)
+
+
+def _stays_inside(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts
+
+
+def _is_intact(path: Path, digest: str) -> bool:
+    try:
+        return path.is_dir() and digest_of_files(files_of(path)) == digest
+    except BundleInvalid:
+        return False
+
+
+def _put_in_place(fresh: Path, path: Path, digest: str) -> None:
+    """Rename; another process that was faster has made the same, and what was damaged makes room."""
+    if path.exists() and not _is_intact(path, digest):
+        shutil.rmtree(path)
+    try:
+        fresh.rename(path)
+    except OSError:
+        if not _is_intact(path, digest):
+            raise
+
+
+def encode_files(bundle_files: Sequence[BundleFile]) -> str:
+    """The JSON text of the column `files`."""
+    return msgspec.json.encode(list(bundle_files)).decode()
+
+
+def files_of_bundle(bundle: Bundle) -> tuple[BundleFile, ...]:
+    """The files of a bundle, as they are while it is what was loaded.
+
+    Raises:
+        BundleInvalid: it changed since.
+    """
+    files = files_of(bundle.path)
+    if digest_of_files(files) != bundle.digest:
+        raise BundleInvalid("the bundle changed while it was read")
+    return files

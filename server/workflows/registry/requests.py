@@ -1,0 +1,68 @@
+"""What requests to `/admin/api/models` say, as values."""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from ai_engine.gate import Criterion
+from server.kernel.faults import Fault
+from server.workflows.registry.decide import MAX_REASON_CHARACTERS
+from server.workflows.registry.limits import Limits
+from server.workflows.registry.stages import Stage
+
+MAX_CRITERIA = 50
+
+Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)]
+Share = Annotated[float, Meta(ge=0, le=100)]
+T = TypeVar("T")
+
+
+class InvalidDecision(Fault):
+    """The body is not what the route takes; the text names the member."""
+
+
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A decision that needs at most a reason."""
+
+    reason: Reason | None = None
+
+
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """To which stage a version goes."""
+
+    to: Stage
+    reason: Reason | None = None
+
+
+class Traffic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The percentage of studies that the canary gets."""
+
+    canary: Share
+    reason: Reason | None = None
+
+
+class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What versions must show; null: what their manifests say."""
+
+    criteria: Annotated[list[Criterion], Meta(max_length=MAX_CRITERIA)] | None
+    reason: Reason | None = None
+
+
+class LimitsChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a version is taken back; what is left out has its default."""
+
+    limits: Limits
+    reason: Reason | None = None
+
+
+def read_decision(body: bytes, kind: type[T]) -> T:
+    """The body of a request; an empty one says nothing.
+
+    Raises:
+        InvalidDecision: it is not what the route takes.
+    """
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise InvalidDecision(f"The body is not what is asked for: {error}") from None

@@ -1,0 +1,148 @@
+"""`/admin/api/models`: every route needs an administrator; each decision is audited in its own transaction.
+
+Bundles are code. They come in by `isthmus models add` on the operator's machine, not by a request.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from server.kernel.access import Access, access_of
+from server.kernel.audit import Action, AuditEntry
+from server.kernel.database import UnitOfWork
+from server.kernel.services import Services
+from server.workflows.registry import overview
+from server.workflows.registry.decide import (
+    Asked,
+    parse_share,
+    promote,
+    retire,
+    roll_back,
+    set_gate,
+    set_limits,
+    set_traffic,
+)
+from server.workflows.registry.requests import (
+    Decision,
+    Gate,
+    LimitsChange,
+    Promotion,
+    Traffic,
+    read_decision,
+)
+from server.workflows.registry.versions import revision_of
+
+
+def build_router(services: Services) -> APIRouter:
+    """The routes of the registry."""
+    router = APIRouter(tags=["models"], prefix="/models")
+    _add_reads(router, services)
+    _add_decisions(router, services)
+    _add_settings(router, services)
+    return router
+
+
+def _add_reads(router: APIRouter, services: Services) -> None:
+    @router.get("")
+    async def models(request: Request) -> Response:
+        """The registered model versions, and the rules that route studies to them."""
+        await _reader(request, services, "list-models", None)
+        return JSONResponse(await overview.list_models(services.database))
+
+    @router.get("/{name}")
+    async def model(request: Request, name: str) -> Response:
+        """One model: versions, stages, what is decided about it, and its history."""
+        await _reader(request, services, "show-model", name)
+        return JSONResponse(await overview.show_model(services.database, name))
+
+    @router.get("/{name}/evaluations")
+    async def evaluations(request: Request, name: str) -> Response:
+        """What its versions showed on holdout sets, newest first."""
+        await _reader(request, services, "list-evaluations", name)
+        return JSONResponse(await overview.list_evaluations(services.database, name))
+
+    @router.get("/{name}/shadow-results")
+    async def shadow_results(request: Request, name: str) -> Response:
+        """What its shadow versions made of workitems, newest first."""
+        await _reader(request, services, "list-shadow-results", name)
+        return JSONResponse(await overview.list_shadow_results(services.database, name))
+
+
+def _add_decisions(router: APIRouter, services: Services) -> None:
+    @router.post("/{name}/versions/{version}/promote")
+    async def promote_version(request: Request, name: str, version: str) -> Response:
+        """Move a version to another stage."""
+        _require_administrator(request)
+        said = read_decision(await request.body(), Promotion)
+        work = lambda unit, asked: promote(unit, asked, version, said.to)  # noqa: E731
+        return await _decide(request, services, (name, said.reason), work)
+
+    @router.post("/{name}/versions/{version}/retire")
+    async def retire_version(request: Request, name: str, version: str) -> Response:
+        """Take a version out."""
+        _require_administrator(request)
+        said = read_decision(await request.body(), Decision)
+        work = lambda unit, asked: retire(unit, asked, version)  # noqa: E731
+        return await _decide(request, services, (name, said.reason), work)
+
+    @router.post("/{name}/rollback")
+    async def rollback(request: Request, name: str) -> Response:
+        """Put the version that was in production before back there."""
+        _require_administrator(request)
+        said = read_decision(await request.body(), Decision)
+        return await _decide(request, services, (name, said.reason), roll_back)
+
+
+def _add_settings(router: APIRouter, services: Services) -> None:
+    @router.put("/{name}/traffic")
+    async def traffic(request: Request, name: str) -> Response:
+        """Give the canary a percentage of the studies."""
+        _require_administrator(request)
+        said = read_decision(await request.body(), Traffic)
+        share = parse_share(f"{said.canary:.10f}".rstrip("0").rstrip("."))
+        work = lambda unit, asked: set_traffic(unit, asked, share)  # noqa: E731
+        return await _decide(request, services, (name, said.reason), work)
+
+    @router.put("/{name}/gate")
+    async def gate(request: Request, name: str) -> Response:
+        """Say what versions must show before they serve."""
+        _require_administrator(request)
+        said = read_decision(await request.body(), Gate)
+        work = lambda unit, asked: set_gate(unit, asked, said.criteria)  # noqa: E731
+        return await _decide(request, services, (name, said.reason), work)
+
+    @router.put("/{name}/limits")
+    async def limits(request: Request, name: str) -> Response:
+        """Say when a version that serves is taken back without being asked."""
+        _require_administrator(request)
+        said = read_decision(await request.body(), LimitsChange)
+        work = lambda unit, asked: set_limits(unit, asked, said.limits)  # noqa: E731
+        return await _decide(request, services, (name, said.reason), work)
+
+
+async def _decide(
+    request: Request,
+    services: Services,
+    about: tuple[str, str | None],
+    work: Callable[[UnitOfWork, Asked], Awaitable[object]],
+) -> Response:
+    """Do what is decided, unless somebody else decides at the same time; answers with the model."""
+    name, reason = about
+    async with services.database.read() as connection:
+        revision = await revision_of(connection, name)
+    asked = Asked(name, access_of(request.scope).principal, reason, revision)
+    await services.database.transact(lambda unit: work(unit, asked))
+    return JSONResponse(await overview.show_model(services.database, name))
+
+
+def _require_administrator(request: Request) -> None:
+    access_of(request.scope).require_administrator()
+
+
+async def _reader(request: Request, services: Services, interaction: str, subject: str | None) -> Access:
+    access = access_of(request.scope)
+    access.require_administrator()
+    entry = AuditEntry(access.principal, Action.READ, interaction, "Administration", subject)
+    await services.read_audit.record(entry)
+    return access

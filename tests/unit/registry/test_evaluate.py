@@ -1,0 +1,151 @@
+"""A version on a holdout set: the real way, and what is written down."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from ai_engine.evaluation.figures import figures_of, tables_of
+from ai_engine.evaluation.holdout import Case, HoldoutInvalid, PhantomCase, read_holdout
+from ai_engine.evaluation.outcome import Outcome, TrueLesion, Truth, failed
+from ai_engine.evaluation.proportion import wilson
+from ai_engine.gate import Criterion
+from ai_engine.runners.process import RunnerPolicy
+from ai_engine.tables import ModelEvaluation
+from server.kernel.rows import table_of
+from server.workflows.loaded_models import LoadedModels
+from server.workflows.registry.bundle_files import UnpackedBundles
+from server.workflows.registry.decide import GateRefused, set_gate
+from server.workflows.registry.evaluate import Asked, evaluate
+from server.workflows.registry.holdouts import HoldoutChanged, InvalidHoldoutName, add_holdout, list_holdouts
+from server.workflows.registry.stages import Stage
+from tests.conftest import sqlite_first
+from tests.services.bundles import MEAN
+
+from .conftest import WHO, Registry
+
+SPEC = {"slices": 4, "rows": 32, "columns": 32, "height_mm": 40.0}
+
+
+def write_set(folder: Path, seeds: range, **truth: Any) -> Path:
+    folder.mkdir()
+    cases = [
+        {
+            "id": f"seed-{seed}",
+            "phantom": {"generator": "chest", "spec": {**SPEC, "seed": seed}},
+            "truth": truth,
+        }
+        for seed in seeds
+    ]
+    (folder / "holdout.json").write_text(
+        json.dumps({"holdout_version": 1, "title": "Chests", "cases": cases})
+    )
+    return folder
+
+
+@sqlite_first
+async def test_evaluation_opens_the_gate_and_only_when_it_is_whole(
+    registry: Registry, tmp_path: Path
+) -> None:
+    await registry.add("1.0.0", script=MEAN)
+    folder = write_set(tmp_path / "chests", range(2), values={"mean_density": -400.0})
+    await add_holdout(registry.database, "chests", folder, WHO)
+    criterion = Criterion(metric="error.mean_density", holdout="chests", threshold=1000)
+    await registry.do(lambda unit, asked: set_gate(unit, asked, [criterion]))
+    models = LoadedModels(
+        registry.database, RunnerPolicy(allow_unsandboxed=True), UnpackedBundles(registry.database)
+    )
+    try:
+        part = await evaluate(registry.database, models, Asked("tiny", "1.0.0", "chests", WHO, 1))
+        assert (part.cases, part.whole) == (1, False)
+        with pytest.raises(GateRefused, match="not evaluated on the whole"):
+            await registry.promote("1.0.0", Stage.PRODUCTION)
+        whole = await evaluate(registry.database, models, Asked("tiny", "1.0.0", "chests", WHO))
+        await registry.promote("1.0.0", Stage.PRODUCTION, None)
+        (folder / "holdout.json").write_text((folder / "holdout.json").read_text() + " ")
+        with pytest.raises(HoldoutChanged):
+            await evaluate(registry.database, models, Asked("tiny", "1.0.0", "chests", WHO))
+    finally:
+        await models.close()
+    assert whole.figures["completed"] == wilson(2, 2)
+    query = select(table_of(ModelEvaluation)).order_by(table_of(ModelEvaluation).c.pk.desc())
+    async with registry.database.read() as connection:
+        row = (await connection.execute(query)).mappings().first()
+    assert row is not None
+    errors = [each["errors"]["mean_density"] for each in json.loads(row["outcomes"]).values()]
+    assert whole.figures["error.mean_density"].point == pytest.approx(np.mean(np.abs(errors)))
+    assert row["by"] == "user:ada"
+
+
+@sqlite_first
+async def test_set_is_known_by_its_content(registry: Registry, tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "chests", range(3))
+    digest, cases = await add_holdout(registry.database, "chests", folder, WHO)
+    (told,) = await list_holdouts(registry.database)
+    assert (told["digest"], told["cases"], cases) == (digest, 3, 3)
+    with pytest.raises(InvalidHoldoutName):
+        await add_holdout(registry.database, "Chests", folder, WHO)
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ({"id": "a", "truth": {}}, "either dicom or phantom"),
+        ({"id": "a", "dicom": "../out", "truth": {}}, "leads out"),
+        ({"id": "a", "dicom": "a", "truth": {}}, "missing"),
+        ({"id": "a", "phantom": {"generator": "no", "spec": {}}, "truth": {}}, "generators are"),
+        ({"id": "a", "truth": {"positiv": True}}, "positiv"),
+        ({"id": "../a", "truth": {}}, "id"),
+    ],
+)
+def test_set_that_is_none(tmp_path: Path, case: dict[str, Any], says: str) -> None:
+    (tmp_path / "holdout.json").write_text(json.dumps({"holdout_version": 1, "title": "x", "cases": [case]}))
+    with pytest.raises(HoldoutInvalid, match=says):
+        read_holdout(tmp_path)
+
+
+def test_generator_that_changed_is_noticed() -> None:
+    from ai_engine.evaluation.holdout import load_case
+
+    phantom = PhantomCase("chest", {**SPEC, "seed": 1}, voxels_sha256="0" * 64)
+    with pytest.raises(HoldoutInvalid, match="other voxels"):
+        load_case(Path(), Case("a", Truth(), phantom=phantom))
+
+
+def test_failed_case_counts_as_wrong() -> None:
+    lesions = (TrueLesion((0, 0, 0), 5), TrueLesion((9, 9, 9), 5, counts=False))
+    positive = failed(Truth(positive=True, lesions=lesions, values={"v": 1.0}), "model-raised")
+    negative = failed(Truth(positive=False), "model-raised")
+    found = figures_of([positive, negative])
+    assert found["sensitivity"] == wilson(0, 1)
+    assert found["specificity"] == wilson(0, 1)
+    assert found["auc"].point == 0
+    assert found["lesion_sensitivity"] == wilson(0, 1)
+    assert found["measured.v"] == wilson(0, 1)
+    assert found["completed"] == wilson(0, 2)
+
+
+def test_figures_by_hand() -> None:
+    outcomes = [
+        Outcome(
+            positive=True, score=0.9, called=True, found_at=(0.9, None), false_alarms=(0.6,), reported_at=0.5
+        ),
+        Outcome(positive=True, score=0.4, called=False, found_at=(0.4,), reported_at=0.5),
+        Outcome(positive=False, score=0.2, called=False, found_at=(), false_alarms=(0.2,), reported_at=0.5),
+        Outcome(positive=False, score=0.1, called=False, found_at=(), reported_at=0.5, dice={"lung": 0.5}),
+    ]
+    found = figures_of(outcomes)
+    assert found["sensitivity"] == wilson(1, 2)
+    assert found["specificity"] == wilson(2, 2)
+    assert found["auc"].point == 1
+    assert found["lesion_sensitivity"] == wilson(1, 3)
+    assert found["false_positives_per_scan"].point == 0.25
+    assert found["lesion_sensitivity_at.0.25"].point == pytest.approx(2 / 3)
+    assert found["brier"].point == pytest.approx((0.01 + 0.36 + 0.04 + 0.01) / 4)
+    assert found["dice.lung"].point == 0.5
+    tables = tables_of(outcomes)
+    assert tables["scans"] == {"positive": 2, "negative": 2}
+    assert tables["lesions"] == 3
