@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -111,6 +111,9 @@ from server.workflows.subscriptions.follow import follow_changes
 from server.workflows.terminology import definitions_beside
 from server.workflows.verify.operation import VERIFY_OPERATIONS
 from server.workflows.worker_process import keep_worker, require_engine
+
+if TYPE_CHECKING:
+    from ai_engine.runners.process import RunnerPolicy
 
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
@@ -407,8 +410,15 @@ def run_worker(settings: Settings) -> None:
     asyncio.run(_work(settings))
 
 
-async def _work(settings: Settings) -> None:
+def runner_policy(settings: Settings) -> "RunnerPolicy":
+    """What the operator decided for all models."""
     from ai_engine.runners.process import RunnerPolicy
+
+    data = settings.data.absolute()
+    return RunnerPolicy(settings.allow_unsandboxed, (data,), settings.allow_pickled_weights)
+
+
+async def _work(settings: Settings) -> None:
     from server.workflows.analysis import build_worker
     from server.workflows.worker import WorkerSettings
 
@@ -416,7 +426,7 @@ async def _work(settings: Settings) -> None:
     await upgrade(settings.database)
     services = build_services(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:8]}"
-    policy = RunnerPolicy(settings.allow_unsandboxed, (settings.data.absolute(),))
+    policy = runner_policy(settings)
     unpacked = settings.data.absolute() / "models"
     worker, models = build_worker(services, WorkerSettings(name, settings.lease_s), policy, unpacked)
     stop = asyncio.Event()

@@ -115,6 +115,9 @@ class Settings(ObjectSettings, OutboundSettings, FederationSettings, ForwardingS
     allow_unsandboxed: bool = Field(
         False, description="run models without a sandbox where the system offers none"
     )
+    allow_pickled_weights: bool = Field(
+        False, description="load PyTorch weights that are code, of models whose manifest asks for it"
+    )
     max_request_mib: int = Field(4096, ge=1, description="largest STOW-RS request")
     site_patient_system: str = Field(
         "urn:isthmus:site:patient-id", description="Identifier.system of Patient IDs without an issuer"

@@ -51,6 +51,7 @@ def environment(threads: int, gpu: str = "") -> Mapping[str, str]:
         "OMP_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
+        "LOGNAME": "model",  # torch asks for a name, and there is no /etc/passwd inside
         "CUDA_VISIBLE_DEVICES": gpu,
         "MALLOC_ARENA_MAX": "2",  # arenas count against the address space limit, 64 MiB each
     }

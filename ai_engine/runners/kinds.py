@@ -47,6 +47,20 @@ def _onnx(bundle: Bundle, policy: RunnerPolicy, device: str) -> Runner:
     return _ours("onnx", {**_options(bundle.manifest, device), **_network(bundle.manifest)}, bundle, policy)
 
 
+def _torch(bundle: Bundle, policy: RunnerPolicy, device: str) -> Runner:
+    runtime, network = bundle.manifest.runtime, bundle.manifest.network
+    options = {
+        **_options(bundle.manifest, device),
+        "task": network.task if network else None,
+        "names": list(network.names if network and network.names else _names(bundle.manifest)),
+        "volumes": network.volumes if network else {},
+        "precision": runtime.precision,
+        "allow_pickled_weights": runtime.allow_pickled_weights and policy.allow_pickled_weights,
+        "least_probability": min((each.least_probability for each in bundle.manifest.detections), default=0),
+    }
+    return _ours("torch", options, bundle, policy)
+
+
 def _ours(name: str, options: Mapping[str, object], bundle: Bundle, policy: RunnerPolicy) -> Runner:
     runtime = bundle.manifest.runtime
     limits = limits_of(runtime, str(options["device"]))
@@ -69,4 +83,9 @@ def _network(manifest: Manifest) -> Mapping[str, object]:
     return {"network": msgspec.to_builtins(manifest.network)}
 
 
-RUNNERS: Mapping[str, MakeRunner] = {"python": _python, "onnx": _onnx}
+def _names(manifest: Manifest) -> list[str]:
+    """What a bundle's classes stand for when the manifest does not say: its detections or scores in order."""
+    return [each.name for each in manifest.detections or manifest.scores]
+
+
+RUNNERS: Mapping[str, MakeRunner] = {"python": _python, "onnx": _onnx, "torch": _torch}

@@ -108,11 +108,11 @@ def evaluate(
 @asynccontextmanager
 async def open_models(settings: "Settings", database: "Database") -> "AsyncIterator[LoadedModels]":
     """Models as a worker of these settings would run them."""
-    from ai_engine.runners.process import RunnerPolicy
+    from server.app import runner_policy
     from server.workflows.loaded_models import LoadedModels
     from server.workflows.registry.bundle_files import UnpackedBundles
 
-    policy = RunnerPolicy(settings.allow_unsandboxed, (settings.data.absolute(),))
+    policy = runner_policy(settings)
     unpacked = UnpackedBundles(database, settings.data.absolute() / "models")
     models = LoadedModels(database, policy, unpacked)
     try:

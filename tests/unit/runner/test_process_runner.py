@@ -288,7 +288,7 @@ async def test_child_has_no_environment_of_the_worker(
             return {"values": [{"name": n, "value": 1} for n in os.environ]}
         """).run(work)
     assert {value.name for value in output.values} <= {
-        *("PATH", "LANG", "LC_CTYPE", "HOME", "TMPDIR", "MALLOC_ARENA_MAX"),
+        *("PATH", "LANG", "LC_CTYPE", "HOME", "TMPDIR", "LOGNAME", "MALLOC_ARENA_MAX"),
         *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"),
     }
 

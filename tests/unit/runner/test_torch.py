@@ -1,0 +1,222 @@
+"""The kind `torch`: bundles in the layouts of MONAI's Model Zoo run as they are, and answer on our axes."""
+
+import io
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ai_engine.bundle import load_bundle
+from ai_engine.geometry import Geometry
+from ai_engine.runners.kinds import runner_for
+from ai_engine.runners.port import ModelOutputInvalid, ModelRaised, Runner, RunnerInput
+from ai_engine.runners.process import RunnerPolicy
+from tests import zoo_bundles
+from tests.made_bundles import DETECTION, SEGMENTING, manifest_of, score, write_bundle
+from tests.onnx_model import voxelwise
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+RUNTIME = {"kind": "torch", "memory_mb": 8192, "timeout_s": 240}
+UNET = {
+    "_target_": "UNet",
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 2,
+    "channels": [4, 8],
+    "strides": [2],
+    "num_res_units": 1,
+    "norm": "batch",
+}
+VOXELWISE = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": 2, "kernel_size": 1}
+DENSE = {"_target_": "DenseNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 4, "init_features": 4}
+DENSE |= {"growth_rate": 2, "block_config": [1, 1]}
+
+MakeTorch = Callable[..., Runner]
+
+
+def saved(state: Any) -> bytes:
+    torch = pytest.importorskip("torch")
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def voxelwise_weights(gain: float = 40.0) -> dict[str, Any]:
+    """Above the middle of the scaled intensities the second channel is the likelier one."""
+    torch = pytest.importorskip("torch")
+    return {
+        "weight": torch.tensor([0.0, gain]).reshape(2, 1, 1, 1, 1),
+        "bias": torch.tensor([0.0, -gain / 2]),
+    }
+
+
+@pytest.fixture
+async def make_torch(tmp_path: Path) -> AsyncIterator[MakeTorch]:
+    made: list[Runner] = []
+
+    def make(
+        layout: Any, files: dict[str, bytes | str], *, policy: RunnerPolicy | None = None, **meaning: Any
+    ) -> Runner:
+        manifest = manifest_of({**RUNTIME, **meaning.pop("runtime", {})}, **meaning)
+        inference, metadata = layout
+        folder = tmp_path / f"bundle{len(made)}"
+        write_bundle(folder, manifest, inference=inference, metadata=metadata, files=files)
+        made.append(runner_for(load_bundle(folder), policy or RunnerPolicy()))
+        return made[-1]
+
+    yield make
+    for runner in made:
+        await runner.close()
+
+
+def oblique_work(ball_at: tuple[float, float, float], radius: float = 4.0) -> RunnerInput:
+    """A ball of 160 HU in -50 HU; slices from the head down, the whole turned about the body's axis."""
+    shape = (20, 28, 24)
+    turn = np.array([[0.96, -0.28, 0], [0.28, 0.96, 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.array([[0, 0, 1.0], [0, 1.0, 0], [-2.0, 0, 0]])
+    affine[:3, 3] = (-12, -14, 40)
+    distance = np.linalg.norm((np.indices(shape).T - np.array(ball_at)) * (2, 1, 1), axis=-1).T
+    voxels = np.where(distance <= radius, 160, -50).astype(np.int16)
+    return RunnerInput(voxels, Geometry(shape, affine, "2.25.1"), {})
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+def scripted() -> bytes:
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Conv3d(1, 2, 1)
+    network.load_state_dict(voxelwise_weights())
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 1, 4, 4, 4)), buffer)
+    return buffer.getvalue()
+
+
+WEIGHTS: dict[str, Callable[[], bytes]] = {
+    "models/model.pt": lambda: saved(voxelwise_weights()),
+    "models/model.ts": scripted,
+    "models/model.onnx": lambda: voxelwise([0, 40], [0, -20]),
+}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+async def test_segmentation_comes_back_on_the_input_grid(make_torch: MakeTorch, weights: str) -> None:
+    runner = make_torch(zoo_bundles.segmentation(VOXELWISE), {weights: WEIGHTS[weights]()}, **SEGMENTING)
+    work = oblique_work((8, 15, 10))
+    labels = (await runner.run(work)).labels
+    assert labels is not None
+    assert dice(labels == 1, work.voxels > 0) > 0.9
+    assert labels[8, 15, 10] == 1
+
+
+async def test_segmentation_is_what_the_zoo_itself_makes_of_a_file(
+    make_torch: MakeTorch, tmp_path: Path
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    torch = pytest.importorskip("torch")
+    bundle = pytest.importorskip("monai.bundle")
+    torch.manual_seed(3)
+    inference, metadata = zoo_bundles.segmentation(UNET)
+    parser = bundle.ConfigParser(dict(inference))
+    state = parser.get_parsed_content("network_def").state_dict()
+    runner = make_torch((inference, metadata), {"models/model.pt": saved({"model": state})}, **SEGMENTING)
+    work = oblique_work((8, 15, 10))
+    labels = (await runner.run(work)).labels
+
+    images = tmp_path / "imagesTs"
+    images.mkdir()
+    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ work.geometry.affine @ np.eye(4)[:, [2, 1, 0, 3]]
+    nibabel.save(nibabel.Nifti1Image(work.voxels.transpose(2, 1, 0), ras), images / "volume.nii.gz")
+    inference["dataset_dir"] = str(tmp_path)
+    inference["postprocessing"]["transforms"] = inference["postprocessing"]["transforms"][:-1]  # not saved
+    parser = bundle.ConfigParser(inference)
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(state)
+    (batch,) = parser.get_parsed_content("dataloader")
+    with torch.no_grad():
+        batch["pred"] = parser.get_parsed_content("inferer")(batch["image"], network)
+    from monai.data.utils import decollate_batch
+
+    (theirs,) = map(parser.get_parsed_content("postprocessing"), decollate_batch(batch))
+    wanted = theirs["pred"][0].numpy().transpose(2, 1, 0)
+    assert labels is not None
+    assert 0 < wanted.sum() < wanted.size
+    assert (labels == wanted).mean() > 0.999  # a voxel whose channels are nearly alike may fall either way
+
+
+async def test_boxes_of_the_world_become_detections(make_torch: MakeTorch) -> None:
+    files = {
+        "models/model.pt": saved({"gain": pytest.importorskip("torch").tensor(1.0)}),
+        "scripts/__init__.py": "",
+        "scripts/detector.py": zoo_bundles.DETECTOR,
+    }
+    runner = make_torch(zoo_bundles.detection(), files, detections=[DETECTION])
+    work = oblique_work((8, 15, 10))
+    work.voxels[...] = np.where(work.voxels > 0, 300, -1000)
+    (found,) = (await runner.run(work)).detections  # the unlikely one is below the manifest's least
+    assert found.name == "nodule"
+    assert found.probability == pytest.approx(0.9)
+    assert found.centre == pytest.approx((8, 15, 10), abs=0.6)
+    assert found.box is not None
+    low, high = found.box
+    assert (high[0] - low[0]) * 2 == pytest.approx(8, abs=2.6)  # of a ball 8 mm across
+
+
+async def test_classes_become_scores(make_torch: MakeTorch) -> None:
+    torch = pytest.importorskip("torch")
+    bundle = pytest.importorskip("monai.bundle")
+    torch.manual_seed(5)
+    layout = zoo_bundles.classification(DENSE)
+    network = bundle.ConfigParser({"n": DENSE}).get_parsed_content("n").eval()
+    classes = [f"density_{letter}" for letter in "abcd"]
+    runner = make_torch(
+        layout, {"models/model.pt": saved(network.state_dict())}, scores=[score(each) for each in classes]
+    )
+    image = np.random.default_rng(2).integers(0, 4000, (1, 50, 40)).astype(np.int16)
+    work = RunnerInput(image, Geometry(image.shape, np.diag([1.0, 0.1, 0.1, 1.0]), "2.25.1"), {})
+    scores = (await runner.run(work)).scores
+
+    colours = torch.from_numpy(image[0].T.astype(np.float32))[None].repeat(3, 1, 1)
+    scaled = (colours - colours.min()) / (colours.max() - colours.min())
+    with torch.no_grad():
+        small = torch.nn.functional.interpolate(scaled[None], (32, 32), mode="area")
+        wanted = torch.sigmoid(network(small))[0].tolist()
+    assert [each.name for each in scores] == classes
+    assert [each.probability for each in scores] == pytest.approx(wanted, abs=1e-3)
+
+
+async def test_output_that_is_no_number_is_refused(make_torch: MakeTorch) -> None:
+    weights = {"models/model.pt": saved(voxelwise_weights(float("nan")))}
+    runner = make_torch(zoo_bundles.segmentation(VOXELWISE), weights, **SEGMENTING)
+    with pytest.raises(ModelOutputInvalid, match="not finite"):
+        await runner.run(oblique_work((8, 15, 10)))
+
+
+class Opens:
+    """What a pickle may do: anything."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (dict, ([("weight", None)],))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "operator"), [(False, False), (True, False), (False, True)], ids=["neither", "one", "other"]
+)
+async def test_pickled_weights_need_both_the_manifest_and_the_operator(
+    make_torch: MakeTorch, manifest: bool, operator: bool
+) -> None:
+    state = {**voxelwise_weights(), "extra": Opens()}
+    runner = make_torch(
+        zoo_bundles.segmentation(VOXELWISE),
+        {"models/model.pt": saved(state)},
+        policy=RunnerPolicy(allow_pickled_weights=operator),
+        runtime={"allow_pickled_weights": manifest},
+        **SEGMENTING,
+    )
+    with pytest.raises(ModelRaised, match="UnpicklingError"):
+        await runner.run(oblique_work((8, 15, 10)))
