@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from ai_engine.attributes import problems_of
 from ai_engine.findings import Code, ModelIdentity
 from ai_engine.manifest import Manifest
 from ai_engine.runnable import against_running
@@ -142,6 +143,7 @@ def disagreements(manifest: Manifest) -> Iterator[str]:
     for keyword in manifest.wants.sop_classes:
         if uid_of(keyword) is None:
             yield f"wants: {keyword} is not the keyword of a SOP Class"
+    yield from (f"wants: {problem}" for problem in problems_of(manifest.wants.attributes))
 
 
 def _disagreements_of_detections(manifest: Manifest) -> Iterator[str]:

@@ -5,8 +5,11 @@ from typing import Literal
 
 import msgspec
 
+from ai_engine.attributes import AttributeRule, Attributes
+from ai_engine.kernels import Sharpness
 from terminology.definitions import sop_classes
 
+NO_AGENT = frozenset({"", "NONE", "NO", "N"})  # what scanners write in Contrast/Bolus Agent for none
 Units = Literal["hounsfield", "rescaled", "real-world", "stored"]
 
 
@@ -36,15 +39,32 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     several_volumes: Literal["refuse", "first"] = (
         "refuse"  # echoes, b values, points in time, … in one series
     )
+    contrast: Literal["with", "without"] | None = None  # by Contrast/Bolus Agent
+    kernel: Sharpness | None = None  # what is preferred where a study has several reconstructions
+    attributes: tuple[AttributeRule, ...] = ()  # what each image must fit
     quiet_time_s: float = 60.0  # without a new instance before the series counts as settled
 
     def sop_class_uids(self) -> frozenset[str]:
         """The UIDs of `sop_classes`."""
         return frozenset(uid for keyword in self.sop_classes if (uid := uid_of(keyword)))
 
-    def accepts_image_type(self, image_type: Collection[str]) -> bool:
+    def accepts_image_type(self, image_type: Collection[str | float]) -> bool:
         """Whether an image of this Image Type (0008,0008) may be part of the input."""
         return not set(self.excluded_image_types) & {str(value) for value in image_type}
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The keywords of the attributes that `unmet` looks at."""
+        of_contrast = ("ContrastBolusAgent",) if self.contrast is not None else ()
+        return frozenset(rule.keyword for rule in self.attributes).union(of_contrast)
+
+    def unmet(self, attributes: Attributes) -> str | None:
+        """What an image with these attributes does not fit, in words that follow "it"; None: it fits."""
+        agents = {str(value).upper() for value in attributes.get("ContrastBolusAgent", ())} - NO_AGENT
+        if self.contrast is not None and bool(agents) != (self.contrast == "with"):
+            return f"is {'with' if agents else 'without'} contrast medium by ContrastBolusAgent"
+        missed = [rule.keyword for rule in self.attributes if not rule.accepts(attributes)]
+        return f"is not as asked in {', '.join(missed)}" if missed else None
 
     def accepts_series(self, modality: str | None, sop_class_uid: str, body_part: str | None = None) -> bool:
         """Whether a series goes to this model; what a series does not state is not held against it."""

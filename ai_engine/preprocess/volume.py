@@ -108,7 +108,8 @@ def unwanted(header: Dataset, wants: Wants) -> str | None:
     """Why the model does not take an image with these attributes; None: it does."""
     if not wants.accepts_image_type(_values(header, "ImageType")):
         return "of an excluded Image Type such as a localizer"
-    return None
+    unmet = wants.unmet({keyword: _values(header, keyword) for keyword in wants.asked})
+    return None if unmet is None else unmet.removeprefix("is ")
 
 
 def units_of(header: Dataset, wants: Wants) -> Units:
@@ -156,11 +157,13 @@ def slice_thickness_mm(planes: Sequence[Plane]) -> float | None:
     return max(stated, default=None)
 
 
-def _values(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+def _values(dataset: Dataset, keyword: str) -> tuple[str | float, ...]:
+    """The values of an attribute, numbers as numbers; () when it states none."""
     value = dataset.get(keyword)
-    if value is None or isinstance(value, str):
-        return (value,) if value else ()
-    return tuple(str(each) for each in value)
+    if value is None or value == "":
+        return ()
+    values = [value] if isinstance(value, str | int | float) else value
+    return tuple(float(each) if isinstance(each, int | float) else str(each) for each in values)
 
 
 def _too_few(count: int, wants: Wants) -> SeriesRefused:

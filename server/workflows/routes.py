@@ -219,11 +219,10 @@ def read_pair(body: bytes) -> Pair:
     return Pair(said["source"], said["target"])
 
 
-def _decision(decision: Decision) -> dict[str, str | None]:
+def _decision(decision: Decision) -> dict[str, object]:
+    others = [{"series": each.series_instance_uid, "reason": each.reason} for each in decision.passed_over]
     if decision.armed is None:
-        return {"rule": decision.rule, "outcome": "not-wanted", "reason": decision.reason}
-    return {
-        "rule": decision.rule,
-        "outcome": decision.armed.arming.value,
-        "workitem": decision.armed.workitem_uid,
-    }
+        said = {"outcome": "not-wanted", "reason": decision.reason}
+    else:
+        said = {"outcome": decision.armed.arming.value, "workitem": decision.armed.workitem_uid}
+    return {"rule": decision.rule, **said, "passed_over": others}

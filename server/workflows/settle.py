@@ -9,13 +9,14 @@ which decides; the other looks then, and finds out whether it has.
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ai_engine.routing import Demand, NotWanted, route, selection_of
+from ai_engine.routing import Demand, NotWanted, PassedOver, route, selection_of
 from ai_engine.tables import ModelVersion, RoutingRule, SettlingStudy
 from dicomweb.store.index import STUDY_CHANGED
 from dicomweb.tables import Study
@@ -44,11 +45,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one rule made of a study: a workitem, or the reason why there is none."""
+    """What one rule made of a study: a workitem, or why there is none; and why not of other series."""
 
     rule: str
     armed: Armed | None
     reason: str | None
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 def after_study_changed(event: Emitted) -> Job | None:
@@ -212,14 +214,25 @@ async def _decide(
             return None  # another server has looked, or its quiet time has begun anew
     await _forget(unit, rule["name"], seen.study_instance_uid)
     if isinstance(wanted, NotWanted):
-        log.info("study not wanted", rule=rule["name"], reason=wanted.reason)
-        return Decision(rule["name"], None, wanted.reason)
+        log.info("study not wanted", rule=rule["name"], reason=wanted.reason, others=_counted(wanted))
+        return Decision(rule["name"], None, wanted.reason, wanted.passed_over)
     version = await version_for(unit.connection, rule["model_name"], seen.study_instance_uid, rule["name"])
     if version is None:
-        return Decision(rule["name"], None, "No version of the model is in production.")
+        return Decision(rule["name"], None, "No version of the model is in production.", wanted.passed_over)
     armed = await arm(unit, _workitem(rule, version, seen, wanted))
-    log.info("study settled", rule=rule["name"], arming=armed.arming.value, workitem=armed.workitem_uid)
-    return Decision(rule["name"], armed, None)
+    log.info(
+        "study settled",
+        rule=rule["name"],
+        arming=armed.arming.value,
+        workitem=armed.workitem_uid,
+        others=_counted(wanted),
+    )
+    return Decision(rule["name"], armed, None, wanted.passed_over)
+
+
+def _counted(wanted: Demand | NotWanted) -> dict[str, int]:
+    """How many series were passed over, by the reason."""
+    return dict(Counter(each.reason for each in wanted.passed_over))
 
 
 def _workitem(rule: RowMapping, version: str, state: StudyState, demand: Demand) -> NewWorkitem:

@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import RowMapping, case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ai_engine.attributes import ASKABLE
 from ai_engine.routing import InstanceSummary, SeriesSummary
 from dicomweb.attributes import Json, text, values
 from dicomweb.metadata import unpack_metadata
@@ -21,6 +22,9 @@ _INSTANCE, _METADATA = table_of(Instance).c, table_of(InstanceMetadata).c
 
 _IMAGE_TYPE, _ORIENTATION = key_of("ImageType"), key_of("ImageOrientationPatient")
 _THICKNESS, _BODY_PART = key_of("SliceThickness"), key_of("BodyPartExamined")
+_SHARED, _PER_FRAME = key_of("SharedFunctionalGroupsSequence"), key_of("PerFrameFunctionalGroupsSequence")
+_ASKABLE = {keyword: key_of(keyword) for keyword in sorted(ASKABLE)}
+_OF_FRAMES = {key_of("EchoTime"): key_of("EffectiveEchoTime")}  # → the name it has in functional groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +69,29 @@ async def read_instances(connection: AsyncConnection, study_instance_uid: str) -
 
 def summarise(rows: Sequence[RowMapping]) -> list[SeriesSummary]:
     """The series of a study. CPU-bound for large studies: call it in a thread."""
-    summaries = []
-    for _, group in groupby(rows, key=lambda row: row["series_instance_uid"]):
-        members = [(row, orjson.loads(unpack_metadata(row["dicom_json"], ""))) for row in group]
-        first, attributes = members[0]
-        if first["corrected"] is not None:
-            attributes = orjson.loads(first["corrected"])
-        summaries.append(
-            SeriesSummary(
-                series_instance_uid=first["series_instance_uid"],
-                modality=first["modality"],
-                instances=tuple(_summary(row, dicom_json) for row, dicom_json in members),
-                body_part=text(attributes, _BODY_PART) or None,
-            )
-        )
-    return summaries
+    groups = groupby(rows, key=lambda row: row["series_instance_uid"])
+    return [_series(list(members)) for _, members in groups]
 
 
-def _summary(row: RowMapping, dicom_json: dict[str, Json]) -> InstanceSummary:
+def _series(rows: Sequence[RowMapping]) -> SeriesSummary:
+    """A series, its instances read one after the other: no more than one is held as a whole."""
+    first = rows[0]
+    attributes = orjson.loads(first["corrected"]) if first["corrected"] is not None else _parsed(first)
+    return SeriesSummary(
+        series_instance_uid=first["series_instance_uid"],
+        modality=first["modality"],
+        instances=tuple(_summary(row, _parsed(row)) for row in rows),
+        body_part=text(attributes, _BODY_PART) or None,
+    )
+
+
+def _parsed(row: RowMapping) -> dict[str, Json]:
+    dicom_json: dict[str, Json] = orjson.loads(unpack_metadata(row["dicom_json"], ""))
+    return dicom_json
+
+
+def _summary(row: RowMapping, stored: dict[str, Json]) -> InstanceSummary:
+    dicom_json = _with_first_frame(stored) if _PER_FRAME in stored else stored
     thickness = values(dicom_json, _THICKNESS)
     return InstanceSummary(
         sop_instance_uid=row["sop_instance_uid"],
@@ -92,7 +101,30 @@ def _summary(row: RowMapping, dicom_json: dict[str, Json]) -> InstanceSummary:
         slice_thickness_mm=next(iter(_numbers(thickness)), None),
         frames=row["number_of_frames"] or 1,
         is_ours=row["origin"] == Origin.ENGINE.value,
+        attributes=_attributes(dicom_json),
     )
+
+
+def _with_first_frame(dicom_json: dict[str, Json]) -> dict[str, Json]:
+    """The attributes of a multi-frame image with those that its first frame has in functional groups."""
+    nested: dict[str, Json] = {}
+    for groups in (dicom_json.get(_SHARED), dicom_json.get(_PER_FRAME)):
+        for group in ((groups or {}).get("Value") or ())[:1]:
+            for macro in group.values():
+                if macro.get("vr") == "SQ":
+                    nested.update(next(iter(macro.get("Value") or ()), {}))
+    nested |= {named: nested[in_group] for named, in_group in _OF_FRAMES.items() if in_group in nested}
+    return nested | dicom_json
+
+
+def _attributes(dicom_json: dict[str, Json]) -> dict[str, tuple[str | float, ...]]:
+    """Those that a model may ask for, as far as they are stated."""
+    return {
+        keyword: stated
+        for keyword, key in _ASKABLE.items()
+        if key in dicom_json
+        and (stated := tuple(each for each in values(dicom_json, key) if isinstance(each, str | int | float)))
+    }
 
 
 def _numbers(found: Sequence[Json]) -> tuple[float, ...]:

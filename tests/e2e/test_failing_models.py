@@ -117,6 +117,9 @@ async def test_study_that_no_model_wants_leaves_no_workitem(
     settled = await system.http.post(f"/admin/api/studies/{chest[0].StudyInstanceUID}/settled")
     assert [each["outcome"] for each in settled.json()] == ["not-wanted"]
     assert "modality CT" in settled.json()[0]["reason"]
+    assert settled.json()[0]["passed_over"] == [
+        {"series": chest[0].SeriesInstanceUID, "reason": "is of another modality, SOP class or body part"}
+    ]
 
 
 async def test_cancel_request_stops_a_waiting_workitem(

@@ -9,6 +9,7 @@ from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from pydicom import FileDataset
 from pydicom.uid import EnhancedMRImageStorage, JPEGLSLossless, MRImageStorage, RLELossless
 
+from ai_engine.attributes import AttributeRule
 from ai_engine.phantom.enhanced import enhanced
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from ai_engine.preprocess.volume import Volume, build_volume
@@ -164,3 +165,15 @@ def test_images_across_the_others_are_scouts(series: list[FileDataset]) -> None:
     assert volume.remarks == (
         "Left out of the analysis: 2 image(s), lying across the others, as a localizer does.",
     )
+
+
+def test_what_the_model_asks_of_attributes_parts_the_volumes(series: list[FileDataset]) -> None:
+    early, late = (mr_series(series, EchoTime=value) for value in (30, 100))
+    image = enhanced([*early, *late], shuffled(48))
+    asked = (AttributeRule(keyword="EchoTime", at_least=60),)
+    wants = Wants(modalities=(), sop_classes=(), minimum_slices=10, attributes=asked)
+    assert_same(build_volume([image], wants), build_volume(late, ANY))
+    with_contrast = Wants(modalities=(), sop_classes=(), contrast="with")
+    error = refusal([image], with_contrast)
+    assert error.reason is RefusalReason.NOT_WANTED
+    assert "without contrast medium by ContrastBolusAgent" in str(error)

@@ -10,6 +10,8 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
+from ai_engine.attributes import AttributeRule, Attributes, problems_of
+from ai_engine.kernels import sharpness_of
 from ai_engine.routing import (
     Demand,
     InstanceSummary,
@@ -38,6 +40,7 @@ def series(
     thickness_mm: float | None = 1.0,
     is_ours: bool = False,
     body_part: str | None = None,
+    attributes: Attributes | None = None,
 ) -> SeriesSummary:
     instances = tuple(
         InstanceSummary(
@@ -47,6 +50,7 @@ def series(
             orientation,
             thickness_mm,
             is_ours=is_ours,
+            attributes=attributes or {},
         )
         for number in range(slices)
     )
@@ -190,6 +194,92 @@ def test_two_classes_of_one_series_stay_apart() -> None:
         (CTImageStorage, 2),
         (MRImageStorage, 1),
     ]
+
+
+def test_why_other_series_were_passed_over() -> None:
+    wants = Wants(
+        modalities=("CT",),
+        sop_classes=("CTImageStorage",),
+        minimum_slices=10,
+        maximum_slice_thickness_mm=3.0,
+        kernel="soft",
+        contrast="without",
+    )
+    study = {
+        "chosen": series("1.1", 20, attributes={"ConvolutionKernel": ("Br40d", "3")}),
+        "has fewer slices than the model needs": series("1.2", 5),
+        "is of an excluded Image Type such as a localizer": series("1.3", 2, image_type=("LOCALIZER",)),
+        "is of another modality, SOP class or body part": series("1.4", 20, modality="MR"),
+        "is derived from images": series("1.5", 1, modality="SR", sop_class=ComprehensiveSRStorage),
+        "is made by this server": series("1.6", 1, is_ours=True),
+        "has slices thicker than the model takes": series("1.7", 300, thickness_mm=5.0),
+        "is computed, not acquired": series("1.8", 300, image_type=("DERIVED", "SECONDARY", "MPR")),
+        "is not axial": series("1.9", 300, orientation=CORONAL),
+        "is of a kernel that suits the model less": series(
+            "2.1", 300, attributes={"ConvolutionKernel": ("Bl57d",)}
+        ),
+        "is with contrast medium by ContrastBolusAgent": series(
+            "2.2", 300, attributes={"ContrastBolusAgent": ("Iohexol",)}
+        ),
+        "has fewer slices than another": series("2.3", 19, attributes={"ConvolutionKernel": ("B30f",)}),
+        "has thicker slices than another": series(
+            "2.4", 20, thickness_mm=2.0, attributes={"ConvolutionKernel": ("FC08",)}
+        ),
+        "equals another whose UID comes first": series(
+            "2.5", 20, attributes={"ConvolutionKernel": ("STANDARD",)}
+        ),
+    }
+    answer = route(wants, list(study.values()))
+    assert isinstance(answer, Demand)
+    assert answer.input[0].series_instance_uid == "1.1"
+    told = {each.reason: each.series_instance_uid for each in answer.passed_over}
+    assert told == {reason: each.series_instance_uid for reason, each in study.items() if reason != "chosen"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "fitting", "unfitting"),
+    [
+        (AttributeRule(keyword="EchoTime", at_least=60, at_most=120), (80.0,), (30.0,)),
+        (AttributeRule(keyword="DiffusionBValue", at_most=50), (0,), (1000,)),
+        (AttributeRule(keyword="ScanningSequence", one_of=("SE",)), ("SE", "IR"), ("GR",)),
+        (AttributeRule(keyword="ScanOptions", none_of=("fs",)), ("PFF",), ("FS",)),
+        (AttributeRule(keyword="ViewPosition", stated=True), ("PA",), ("",)),
+        (AttributeRule(keyword="ContrastBolusAgent", stated=False), (), ("Gadobutrol",)),
+        (AttributeRule(keyword="EchoTime", at_least=60), (60,), ("long",)),
+    ],
+)
+def test_attributes_are_asked_for(
+    rule: AttributeRule, fitting: tuple[str | float, ...], unfitting: tuple[str | float, ...]
+) -> None:
+    wants = Wants(modalities=(), sop_classes=(), attributes=(rule,))
+    fits = series("1.1", 3, modality="MR", sop_class=MRImageStorage, attributes={rule.keyword: fitting})
+    does_not = series("1.2", 9, modality="MR", sop_class=MRImageStorage, attributes={rule.keyword: unfitting})
+    assert chosen(fits, does_not, wants=wants) == "1.1"
+    assert refused(does_not, wants=wants) == (
+        f"No series is as the model asks: the nearest one is not as asked in {rule.keyword}."
+    )
+    if not rule.stated:
+        assert chosen(series("1.3", 3, modality="MR", sop_class=MRImageStorage), wants=wants) == "1.3"
+
+
+def test_a_model_cannot_ask_for_any_attribute() -> None:
+    rules = (AttributeRule(keyword="PatientName"), AttributeRule(keyword="ScanOptions", at_most=1))
+    assert problems_of(rules) == [
+        "PatientName is no attribute that a model may ask for",
+        "ScanOptions is no number",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sharpness"),
+    [
+        *((name, "soft") for name in ("B30f", "I31f", "Br40d", "Qr36", "FC08", "STANDARD", "soft", "B")),
+        *((name, "sharp") for name in ("B70f", "I70f", "Bl57d", "Hr64h", "FC51", "LUNG", "BONEPLUS", "YA")),
+        *((name, None) for name in ("", "DETAIL", "FOO30", "KERNEL")),
+    ],
+)
+def test_the_sharpness_of_a_kernel_by_its_name(kernel: str, sharpness: str | None) -> None:
+    assert sharpness_of(kernel) == sharpness
 
 
 def test_selection_is_read_from_its_json() -> None:
