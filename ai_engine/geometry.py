@@ -29,6 +29,14 @@ class Geometry:
         """Volume of one voxel; holds for sheared (tilted) stacks too."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    @property
+    def tilt_degrees(self) -> float:
+        """The angle between the stack and the normal of its slices: that of a tilted gantry; else 0."""
+        step, rows, columns = self.affine[:3, :3].T
+        normal = np.cross(columns, rows)
+        cosine = abs(step @ normal) / (np.linalg.norm(step) * np.linalg.norm(normal))
+        return float(np.degrees(np.arccos(min(1.0, cosine))))
+
     def position_lps_mm(self, slice_row_column: tuple[float, float, float]) -> tuple[float, float, float]:
         """The place of an index, which may lie between voxels."""
         x, y, z, _ = self.affine @ np.array([*slice_row_column, 1.0])

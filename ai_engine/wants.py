@@ -35,6 +35,7 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     maximum_slice_thickness_mm: float | None = None
     maximum_pixel_spacing_mm: float | None = None
     minimum_extent_mm: float | None = None  # along the stack of slices
+    maximum_tilt_degrees: float | None = None  # of the gantry; the affine of a tilted stack is sheared
     units: Units | None = None  # None: Hounsfield units for CT, the rescaled values for others
     several_volumes: Literal["refuse", "first"] = (
         "refuse"  # echoes, b values, points in time, … in one series

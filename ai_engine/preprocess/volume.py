@@ -139,6 +139,12 @@ def check_limits(stack: Stack, thickness_mm: float | None, wants: Wants) -> None
             raise SeriesRefused(
                 RefusalReason.LIMIT_EXCEEDED, f"{name} is {value:g} mm; the model takes up to {limit:g} mm"
             )
+    tilt, steepest = stack.geometry.tilt_degrees, wants.maximum_tilt_degrees
+    if steepest is not None and tilt > steepest:
+        raise SeriesRefused(
+            RefusalReason.LIMIT_EXCEEDED,
+            f"the gantry was tilted by {tilt:.3g} degrees; the model takes up to {steepest:g}",
+        )
     extent = slice_spacing * len(stack.planes)
     if wants.minimum_extent_mm is not None and extent < wants.minimum_extent_mm:
         raise SeriesRefused(
