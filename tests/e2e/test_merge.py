@@ -14,6 +14,7 @@ from ai_engine.tables import SettlingStudy
 from server.auth.tokens import issue_token
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
+from tests.conftest import sqlite_first
 
 SITE = "urn:isthmus:site:patient-id"
 
@@ -248,6 +249,7 @@ async def test_a_token_stores_for_those_whom_it_opens(hospital: Hospital) -> Non
     assert (await hospital.stow(await hospital.token(new), instance)).status_code == 200
 
 
+@sqlite_first  # what is merged is asked of both
 @pytest.mark.parametrize("active", ["", '"active":true,', '"active":false,'])
 async def test_the_patients_say_so_and_are_else_as_sent(hospital: Hospital, active: str) -> None:
     extension = '"extension":[{"url":"http://example.org/weight","valueDecimal":1.0E+1}]'
@@ -276,6 +278,7 @@ async def test_the_patients_say_so_and_are_else_as_sent(hospital: Hospital, acti
     assert extension.encode() in (await stored(source))[1]
 
 
+@sqlite_first
 async def test_links_that_others_wrote_stay(hospital: Hospital) -> None:
     made = [
         (await hospital.http.post("/fhir/Patient", json={"resourceType": "Patient"})).json() for _ in "abc"
@@ -290,6 +293,7 @@ async def test_links_that_others_wrote_stay(hospital: Hospital) -> None:
     assert (await hospital.http.get(f"/fhir/Patient/{source}")).json()["link"] == [theirs]
 
 
+@sqlite_first
 async def test_refusals(hospital: Hospital) -> None:
     for name in ("A", "B", "C"):
         await hospital.store(name)

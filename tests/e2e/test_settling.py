@@ -14,6 +14,7 @@ from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.workflows import projection, settle
+from tests.conftest import sqlite_first
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -46,6 +47,7 @@ async def test_settled_study_is_scheduled_once(system: Any, kit: Any, chest: Seq
     assert len(await workitems(system)) == 1
 
 
+@sqlite_first
 async def test_next_instance_starts_the_quiet_time_anew(
     system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
@@ -63,6 +65,7 @@ async def due_us(system: Any) -> int:
         return int((await connection.execute(query)).scalar_one())
 
 
+@sqlite_first
 async def test_same_instances_again_start_nothing(
     system: Any, kit: Any, chest: Sequence[FileDataset]
 ) -> None:
@@ -85,6 +88,7 @@ async def test_late_instance_updates_a_scheduled_workitem(
     assert str(chest[-1].SOPInstanceUID) in whole
 
 
+@sqlite_first
 async def test_own_objects_start_nothing(system: Any, kit: Any, chest: Sequence[FileDataset]) -> None:
     await system.analyse(kit, chest)
     await settle_all(system)
@@ -100,6 +104,7 @@ def captured(dataset: FileDataset) -> FileDataset:
     return dataset
 
 
+@sqlite_first
 @pytest.mark.parametrize(
     ("sop_classes", "expected"),
     [

@@ -42,6 +42,7 @@ from server.kernel.envelope import Keyring
 from server.kernel.faults import Forbidden
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
+from tests.conftest import sqlite_first
 
 BASE, REDIRECT = "https://isthmus.test", "https://app.test/cb"
 ADMIN = Principal("system:administrator", "administrator")
@@ -154,6 +155,7 @@ async def test_id_token_says_who_and_for_whom(flow: Flow) -> None:
     }
 
 
+@sqlite_first
 @pytest.mark.parametrize(
     ("scope", "members"),
     [
@@ -254,6 +256,7 @@ async def test_a_public_app_need_not_name_itself_to_refresh(flow: Flow) -> None:
     assert (again.status, again.body["error"]) == (400, "invalid_grant")
 
 
+@sqlite_first
 @pytest.mark.parametrize(
     ("asked", "got"),
     [
@@ -399,6 +402,7 @@ async def test_a_token_of_a_session_that_is_over_is_not_active(flow: Flow) -> No
     assert (await flow.post("introspection", **asked)).body == {"active": False}
 
 
+@sqlite_first
 @pytest.mark.parametrize("role", list(Role))
 async def test_audit_and_administration_are_for_their_roles(database: Database, role: Role) -> None:
     flow = await make_flow(database, role)

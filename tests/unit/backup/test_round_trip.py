@@ -39,8 +39,10 @@ WITH_WORD = {
     "postgresql": "SELECT sum(cardinality(numbers)) FROM terminology_words WHERE word = 'end'",
 }
 either = pytest.mark.parametrize("kinds", EITHER, ids=lambda kinds: kinds[0])
+into_nothing = pytest.mark.parametrize("target_has_schema", [False], ids=["no schema"])
 
 
+@into_nothing
 @all_ways
 async def test_everything_comes_back_as_it_was(
     source: Any, target: Any, repository: Path, kinds: Sequence[str]
@@ -345,6 +347,7 @@ async def test_salvage_restores_the_rest(source: Any, target: Any, repository: P
     assert await target.everything() == await source.everything()
 
 
+@into_nothing
 async def test_backup_of_a_newer_release_is_refused(
     source: Any, target: Any, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,6 +357,7 @@ async def test_backup_of_a_newer_release_is_refused(
         await target.restore(repository, taken.id)
 
 
+@into_nothing
 @from_each_to_each
 async def test_backup_of_an_older_schema_is_brought_up_to_date(
     source: Any, target: Any, repository: Path, kinds: Sequence[str]
@@ -376,6 +380,7 @@ async def test_backup_of_an_older_schema_is_brought_up_to_date(
         )
 
 
+@into_nothing
 async def test_missing_rows_are_named_before_anything_is_written(
     source: Any, target: Any, repository: Path
 ) -> None:
@@ -396,6 +401,7 @@ async def test_manifest_that_was_changed_is_refused(source: Any, repository: Pat
         read_manifest(there, taken.id)
 
 
+@into_nothing
 @pytest.mark.parametrize(
     "crafted", [{"name": "instance; DROP TABLE study"}, {"columns": ("id", "label FROM label; --")}]
 )

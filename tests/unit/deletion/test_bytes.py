@@ -22,6 +22,7 @@ from server.workflows.retention.prune import forget_deleted
 from server.workflows.storage.pack import pack_settled
 from server.workflows.storage.remove import remove_due
 from tests.conformance.ps3_18.kit import ct_file, place
+from tests.conftest import sqlite_first
 from tests.ports.conftest import NewStore, new_store
 from tests.unit.deletion.conftest import Archive
 
@@ -94,6 +95,7 @@ async def read_all(archive: Archive) -> dict[str, bytes]:
     }
 
 
+@sqlite_first  # the bytes are in files; which are to go, test_races.py asks of both
 @pytest.mark.parametrize("packed", [False, True], ids=["as stored", "packed"])
 @pytest.mark.parametrize("target", ["study", pytest.param("series", marks=pytest.mark.slow), "instance"])
 async def test_no_byte_of_what_was_deleted_is_left(

@@ -4,7 +4,6 @@ import pytest
 
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.patient_merge import (
-    MAX_MERGED,
     MergeRefused,
     end_merge,
     merged_into,
@@ -90,9 +89,12 @@ async def test_refused(database: Database, before: list[tuple[str, str]], pair: 
         await merge(database, pair)
 
 
-async def test_there_is_a_most_that_are_merged_into_one(database: Database) -> None:
-    await merge(database, *((f"s{n}", "t") for n in range(MAX_MERGED)))
-    with pytest.raises(MergeRefused, match=str(MAX_MERGED)):
+async def test_there_is_a_most_that_are_merged_into_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.kernel.patient_merge.MAX_MERGED", 12)
+    await merge(database, *((f"s{n}", "t") for n in range(12)))
+    with pytest.raises(MergeRefused, match="More than 12 Patients"):
         await merge(database, ("one-more", "t"))
 
 

@@ -11,9 +11,10 @@ import server.migrations
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.outbox import consume
 from server.migrations import HEAD, HERE, SchemaTooNew, known_revisions, upgrade
+from tests.conftest import sqlite_first
 
 EARLIER = sorted(known_revisions() - {HEAD})
-ALWAYS = {EARLIER[0], *EARLIER[-3:]}  # the others ran when they were new, and run in `make test-all`
+ALWAYS = {EARLIER[0], EARLIER[-1]}  # the others ran when they were new, and run in `make test-all`
 ROWS = 3
 
 
@@ -137,6 +138,7 @@ async def test_a_newer_schema_that_took_something_away_is_refused(database_url: 
         await upgrade(database_url)
 
 
+@sqlite_first
 async def test_an_upgrade_that_is_killed_leaves_the_earlier_schema(empty_database_url: str) -> None:
     """A revision is one transaction: half of it never stays."""
     await upgrade(empty_database_url, "0001")
