@@ -122,6 +122,7 @@ class ShadowResult(Row, table=True):
 
     pk: int | None = Field(default=None, sa_column=big_key())
     workitem_uid: str  # of the clinical run
+    study_instance_uid: str = Field(index=True)  # whose deletion takes the row along
     model_name: str
     version: str
     clinical_version: str

@@ -420,6 +420,7 @@ def runner_policy(settings: Settings) -> "RunnerPolicy":
 
 async def _work(settings: Settings) -> None:
     from server.workflows.analysis import build_worker
+    from server.workflows.registry.shadow import ShadowRuns, shadow_handlers
     from server.workflows.worker import WorkerSettings
 
     configure_tracing(settings.tracing, Role.WORKER.value)
@@ -432,7 +433,8 @@ async def _work(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = worker_runner(services, worker.step, settings.worker_grace_s)
+    shadow = shadow_handlers(ShadowRuns(services, models))
+    runner = worker_runner(services, worker.step, settings.worker_grace_s, shadow)
     wake = Loop("wake for waiting", lambda: wake_for_waiting(services), WAKE_S, rest_s=WAKE_S)
     beside = [
         asyncio.create_task(watch_process(Role.WORKER, stop, services.database.report)),

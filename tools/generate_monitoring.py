@@ -104,6 +104,11 @@ AI = [
     per_second("Attempts", "isthmus_predictions_total", "model, version, outcome"),
     share("Failed, share", "isthmus_predictions_total", 'outcome="failed"', "model, version"),
     p95("Stages", "isthmus_prediction_stage_seconds", "model, stage"),
+    Panel(
+        "Versions beyond their limits",
+        "short",
+        f"sum(increase(isthmus_model_rollbacks_total{RATE})) or vector(0)",
+    ),
     p95("From workitem to report", "isthmus_report_turnaround_seconds", "model, version"),
     Panel("Workers and models", "short", 'sum by (role) (isthmus_processes{role!="server"})', "role"),
     Panel("Jobs", "short", "max by (queue, state) (isthmus_jobs)", "queue, state"),

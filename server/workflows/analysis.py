@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydicom.uid import Comprehensive3DSRStorage
 
+from ai_engine.agreement import summary_of
 from ai_engine.encode.equipment import Equipment
 from ai_engine.encode.publication import EncodedResult, encode
 from ai_engine.encode.source import InstanceReference, Making
@@ -65,7 +66,7 @@ class Analyst:
             result = await self._encode(claim, findings, volume, superseded)
         progress.at(95, "publishing")
         with timed(claim, Stage.PUBLISH):
-            await publish(self.services, claim, result, superseded)
+            await publish(self.services, claim, result, superseded, summary_of(findings))
 
     async def _encode(
         self, claim: Claim, findings: Findings, volume: Volume, superseded: Sequence[SeriesReference]

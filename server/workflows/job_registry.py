@@ -37,6 +37,8 @@ from server.workflows import engine_jobs, record_jobs, settle
 from server.workflows.documents import jobs as document_jobs
 from server.workflows.documents.jobs import document_handlers
 from server.workflows.record_jobs import record_handlers
+from server.workflows.registry import shadow_rows
+from server.workflows.registry.watch import watch_models
 from server.workflows.retention.apply import apply_retention
 from server.workflows.retention.prune import forget_deleted, prune
 from server.workflows.settle import settle_handlers
@@ -62,7 +64,11 @@ def _together(*parts: Subscriptions) -> Subscriptions:
 
 
 SUBSCRIPTIONS: Subscriptions = _together(
-    record_jobs.SUBSCRIPTIONS, document_jobs.SUBSCRIPTIONS, settle.SUBSCRIPTIONS, engine_jobs.SUBSCRIPTIONS
+    record_jobs.SUBSCRIPTIONS,
+    document_jobs.SUBSCRIPTIONS,
+    settle.SUBSCRIPTIONS,
+    engine_jobs.SUBSCRIPTIONS,
+    shadow_rows.SUBSCRIPTIONS,
 )
 
 
@@ -107,6 +113,7 @@ CARE = (
     Care(Recurring("prune", 3600), prune),
     Care(Recurring("forget-deleted", 3600), forget_deleted),
     Care(Recurring("tend-subscriptions", 60), tend),
+    Care(Recurring("watch-models", 60), watch_models),
     Care(Recurring("sweep-uploads", 600), sweep_uploads),
 )
 RECURRING: Sequence[Recurring] = [each.recurring for each in CARE]
@@ -122,11 +129,13 @@ def server_runner(services: Services, quiet_time_s: float | None) -> JobRunner:
     )
 
 
-def worker_runner(services: Services, step: Callable[[], Awaitable[int]], grace_s: float) -> JobRunner:
-    """What a worker process runs."""
+def worker_runner(
+    services: Services, step: Callable[[], Awaitable[int]], grace_s: float, shadow: Handlers
+) -> JobRunner:
+    """What a worker process runs; `shadow`: what it does for versions that are not shown to clinicians."""
     return JobRunner(
         queue=job_queue(services.database, (INFERENCE,), DEFAULT_BEATS),
-        handlers=engine_jobs.engine_handlers(step),
+        handlers={**engine_jobs.engine_handlers(step), **shadow},
         slots={INFERENCE: INFERENCE_SLOTS},
         grace_s=grace_s,
         observe=observe_run,
@@ -141,6 +150,7 @@ def server_handlers(services: Services, quiet_time_s: float | None = None) -> Ha
         **document_handlers(services),
         **settle_handlers(services, quiet_time_s),
         **subscription_handlers(services),
+        **shadow_rows.shadow_row_handlers(services),
         **care,
     }
 

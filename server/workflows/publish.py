@@ -7,8 +7,9 @@ retry writes the same UIDs and ids, so nothing doubles.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import select
 
@@ -35,6 +36,7 @@ from server.kernel.services import Services
 from server.kernel.site import Site
 from server.workflows.documents.known import Looked, note_document, own_documents_of
 from server.workflows.projection import project_study, task_facts
+from server.workflows.registry.shadow_rows import defer_shadow_runs
 from server.workflows.report.content import uid_of
 from server.workflows.report.graph import report_id_of
 from server.workflows.report.record import Surroundings, context_of, surroundings_of, write_graph
@@ -62,10 +64,15 @@ class Publication:
     instances: tuple[StoredInstance, ...]
     document: DicomJson  # the SR
     superseded: tuple[SeriesReference, ...]
+    summary: Mapping[str, Any]
 
 
 async def publish(
-    services: Services, claim: Claim, result: EncodedResult, superseded: tuple[SeriesReference, ...]
+    services: Services,
+    claim: Claim,
+    result: EncodedResult,
+    superseded: tuple[SeriesReference, ...],
+    summary: Mapping[str, Any],
 ) -> None:
     """Publish a result and complete its workitem.
 
@@ -74,6 +81,7 @@ async def publish(
         claim: the workitem.
         result: what the model found, encoded.
         superseded: the output that `result` replaces, as its SR says.
+        summary: of the findings, for shadow runs to be held against.
 
     Raises:
         LeaseLost: the claim is not the current one any more.
@@ -85,7 +93,7 @@ async def publish(
     ranges = await services.objects.put([each.part10 for each in made])
     instances = tuple(map(StoredInstance, received, ranges))
     document = await asyncio.to_thread(read_exactly, result.sr.part10)
-    publication = Publication(instances, document, superseded)
+    publication = Publication(instances, document, superseded, summary)
     around = surroundings_of(services)
     await services.database.transact(lambda unit: _publish(unit, claim, publication, around))
 
@@ -112,6 +120,7 @@ async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, aro
     graph = map_sr(publication.document, replace(context, task=task_facts(ended)))
     await write_graph(unit, graph, claim.principal)
     await note_document(unit, _looked_at(publication), report_id)
+    await defer_shadow_runs(unit, claim, publication.summary)
     await complete(unit, claim, _output(publication.instances))
 
 

@@ -115,6 +115,7 @@ def _results() -> None:
         "shadow_result",
         sa.Column("pk", _KEY, autoincrement=True, nullable=False),
         sa.Column("workitem_uid", sa.String(), nullable=False),
+        sa.Column("study_instance_uid", sa.String(), nullable=False),
         sa.Column("model_name", sa.String(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),
         sa.Column("clinical_version", sa.String(), nullable=False),
@@ -136,6 +137,7 @@ def _results() -> None:
     columns = ["model_name", "version", "pk"]
     op.create_index(op.f("ix_shadow_result_model_name_version_pk"), "shadow_result", columns)
     op.create_index(op.f("ix_shadow_result_at_us"), "shadow_result", ["at_us"])
+    op.create_index(op.f("ix_shadow_result_study_instance_uid"), "shadow_result", ["study_instance_uid"])
     op.create_table(
         "model_verdict",
         sa.Column("workitem_uid", sa.String(), nullable=False),

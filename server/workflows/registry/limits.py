@@ -23,6 +23,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     minimum_verdicts: Count = 20
 
 
+DEFAULT_LIMITS = Limits()
+
+
+def limits_in(text: str | None) -> Limits:
+    """The limits in a model's row; None: the defaults."""
+    return DEFAULT_LIMITS if text is None else msgspec.json.decode(text, type=Limits)
+
+
 @dataclass(frozen=True, slots=True)
 class Experience:
     """What became of a version's work within the limits' time."""

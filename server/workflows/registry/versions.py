@@ -24,7 +24,7 @@ from server.workflows.registry.bundle_files import encode_files
 from server.workflows.registry.device import DEVICE, device_id_of, write_device
 from server.workflows.registry.stages import Stage
 
-MODEL_CHANGED = "model-changed"  # the kind of event; its subject is the model's name
+MODEL_CHANGED = "model.changed"  # the kind of event; its subject is the model's name
 INSTALLER = Principal("system:installer", "installer")
 
 MODEL, VERSION = table_of(Model), table_of(ModelVersion)

@@ -33,6 +33,7 @@ from server.kernel.retention_policy import RetentionPolicy
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow, OutboxEvent
+from server.workflows.registry.shadow_rows import KEPT_US, SHADOW_RESULT
 from server.workflows.retention.apply import RETENTION
 from server.workflows.retention.due import DAY_US
 
@@ -51,7 +52,7 @@ _FAILURE = table_of(LoginFailure)
 async def prune(services: Services) -> int:
     """Take a bite of everything that is old enough; returns how many rows or months went."""
     taken = 0
-    for bite in (_outbox, _attempts, _tokens, _assertions, _logins, _grants, _sessions):
+    for bite in (_outbox, _attempts, _shadow_results, _tokens, _assertions, _logins, _grants, _sessions):
         taken += await services.database.transact(partial(bite, services.retention))
     return taken + await services.database.transact(partial(_audit, services))
 
@@ -92,6 +93,11 @@ async def _attempts(policy: RetentionPolicy, unit: UnitOfWork) -> int:
     rows = (await unit.execute(oldest)).all()
     old = [row.pk for row in rows if row.state in ended and (row.ended_us or cutoff_us) < cutoff_us]
     return await _delete(unit, "prune-attempts", _ATTEMPT, a.pk.in_(old)) if old else 0
+
+
+async def _shadow_results(_: RetentionPolicy, unit: UnitOfWork) -> int:
+    old = SHADOW_RESULT.c.at_us < unit.now_us - KEPT_US
+    return await _delete_oldest(unit, "prune-shadow-results", SHADOW_RESULT.c.pk, SHADOW_RESULT.c.at_us, old)
 
 
 async def _tokens(_: RetentionPolicy, unit: UnitOfWork) -> int:

@@ -1,0 +1,30 @@
+"""A segmentation read back into masks over its source slices (PS3.3 A.51)."""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+
+import highdicom as hd
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+
+def masks_of_seg(part10: bytes, slices: Sequence[Dataset]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each segment's Tracking ID with its mask, axes (slice, row, column) in the order of `slices`.
+
+    A segment without Tracking ID is left out; slices without a frame, and those of another series, are empty.
+
+    Raises:
+        ValueError: the segmentation is not of single-frame images.
+    """
+    seg = hd.seg.segread(BytesIO(part10))
+    uids = [str(each.SOPInstanceUID) for each in slices]
+    for segment in seg.SegmentSequence:
+        if "TrackingID" in segment:
+            drawn = seg.get_pixels_by_source_instance(
+                uids,
+                segment_numbers=[int(segment.SegmentNumber)],
+                assert_missing_frames_are_empty=True,
+                ignore_spatial_locations=True,
+            )
+            yield str(segment.TrackingID), np.asarray(drawn[..., 0] > 0)

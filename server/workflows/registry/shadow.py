@@ -1,0 +1,229 @@
+"""Shadow runs: a version beside the one that serves, on the same input, whose results no clinician meets.
+
+A clinical result defers, in its own transaction, a job for each shadow version of its model. The job writes
+one row of `shadow_result` and nothing else: no object, no resource, no event, no audit entry. It stands back:
+it comes last in the queue, stops as soon as a workitem waits, and is tried three times at most.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from pydicom.uid import SegmentationStorage
+from sqlalchemy import RowMapping, insert, select, update
+
+from ai_engine.agreement import agreement_of, dice_with, summary_of
+from ai_engine.encode.read_seg import masks_of_seg
+from ai_engine.findings import Findings
+from ai_engine.interpret import interpret
+from ai_engine.preprocess.volume import Volume, build_volume
+from ai_engine.runners.port import RunnerFault, RunnerInput
+from dicomweb.tables import Instance
+from dicomweb.worklist.attempts import is_any_claimable
+from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.workitem import Claim, claim_of, decode_series
+from server.kernel.database import UnitOfWork
+from server.kernel.end_task import end_task
+from server.kernel.faults import Busy, Fault
+from server.kernel.jobs import Args, Handlers
+from server.kernel.object_store import StoredRange
+from server.kernel.rows import table_of
+from server.kernel.services import Services
+from server.workflows.decoding import archive_decoding
+from server.workflows.loaded_models import LoadedModels
+from server.workflows.model_input import load_input
+from server.workflows.registry.shadow_rows import RUN, SHADOW_RESULT, is_result, shadow_job
+from server.workflows.registry.stages import Stage
+from server.workflows.registry.versions import VERSION, is_version
+from server.workflows.worker import verdict_on
+
+log = structlog.get_logger(__name__)
+
+MAX_TRIES = 3
+AGAIN_S = 30.0  # after a failure that may pass
+LOOK_S = 1.0  # between looks whether clinical work waits
+RUNNING, COMPLETED, FAILED = "running", "completed", "failed"  # ShadowResult.outcome
+
+_INSTANCE = table_of(Instance)
+
+
+class ClinicalWorkWaits(Busy):
+    """A workitem waits; the shadow run stands back and is tried again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One shadow run that is to be done now."""
+
+    claim: Claim
+    version: str
+    tries: int
+    summary: Mapping[str, Any]  # of the clinical findings
+    output: str  # of the workitem: what was published
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowRuns:
+    """What a worker does for shadow versions."""
+
+    services: Services
+    models: LoadedModels
+
+    async def run(self, args: Args) -> None:
+        """Do one run, or put it off.
+
+        Raises:
+            ClinicalWorkWaits: a workitem waits.
+        """
+        begun = await self.services.database.transact(lambda unit: _begin(unit, args))
+        if begun is None:
+            return
+        started = time.perf_counter()
+        try:
+            findings, agreement = await self._unless_work_waits(begun)
+        except Busy:
+            await self.services.database.transact(lambda unit: _stand_back(unit, begun))
+            raise
+        except Fault as fault:
+            await self._note_failure(begun, args, fault)
+            return
+        result = {
+            "outcome": COMPLETED,
+            "fault": None,
+            "duration_ms": round((time.perf_counter() - started) * 1000),
+            "findings": orjson.dumps(findings).decode(),
+            "agreement": orjson.dumps(agreement).decode(),
+        }
+        await self.services.database.transact(lambda unit: _write(unit, begun, result))
+
+    async def _unless_work_waits(self, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The findings and the agreement; a workitem that comes to wait ends the run, with its model."""
+        work = asyncio.create_task(self._work(run))
+        try:
+            while not (await asyncio.wait([work], timeout=LOOK_S))[0]:
+                await self._require_idle()
+        finally:
+            await end_task(work)
+        return work.result()
+
+    async def _require_idle(self) -> None:
+        async with self.services.database.read() as connection:
+            if await is_any_claimable(connection, self.services.clock()):
+                raise ClinicalWorkWaits("Clinical work waits.")
+
+    async def _work(self, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+        await self._require_idle()
+        model = await self.models.get(run.claim.model_name, run.version)
+        manifest = model.bundle.manifest
+        datasets = await load_input(self.services, run.claim)
+        volume = await asyncio.to_thread(build_volume, datasets, manifest.wants, archive_decoding())
+        del datasets
+        output = await model.runner.run(RunnerInput(volume.voxels, volume.geometry, manifest.parameters))
+        findings = await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
+        summary = await asyncio.to_thread(summary_of, findings)
+        agreement = agreement_of(dict(run.summary), summary) | {
+            "dice": await self._dice(run, findings, volume)
+        }
+        return summary, agreement
+
+    async def _dice(self, run: Run, findings: Findings, volume: Volume) -> dict[str, float] | None:
+        """Agreement in what was drawn; None: the clinical segmentation cannot be held against it."""
+        named = [each for each in decode_series(run.output) if each.sop_class_uid == SegmentationStorage]
+        if not named or any(number is not None for number in volume.frame_numbers):
+            return None
+        i = _INSTANCE.c
+        at = select(i.object_name, i.object_offset, i.object_length)
+        async with self.services.database.read() as connection:
+            uid = named[0].sop_instance_uids[0]
+            row = (await connection.execute(at.where(i.sop_instance_uid == uid))).one_or_none()
+        if row is None:
+            return None
+        part10 = await self.services.objects.read(StoredRange(*row))
+        try:
+            return await asyncio.to_thread(lambda: dice_with(masks_of_seg(part10, volume.slices), findings))
+        except ValueError:
+            return None
+
+    async def _note_failure(self, run: Run, args: Args, fault: Fault) -> None:
+        """Try again what may pass; write down what does not, or did not often enough."""
+        _, retryable = verdict_on(fault)
+        code = fault.code if isinstance(fault, RunnerFault) else type(fault).__name__
+        again = retryable and run.tries < MAX_TRIES
+        log.warning(
+            "shadow run failed", model=run.claim.model_name, version=run.version, fault=code, again=again
+        )
+
+        async def work(unit: UnitOfWork) -> None:
+            outcome = RUNNING if again else FAILED
+            await _write(unit, run, {"outcome": outcome, "fault": code})
+            if again:
+                unit.defer(shadow_job(args["workitem"], run.version, args["clinical"], AGAIN_S))
+
+        await self.services.database.transact(work)
+
+
+def shadow_handlers(runs: ShadowRuns) -> Handlers:
+    """What the jobs of a worker do."""
+    return {RUN: runs.run}
+
+
+async def _begin(unit: UnitOfWork, args: Args) -> Run | None:
+    """Count a try; None: the version is no shadow any more, the study is gone, or it was tried enough."""
+    found = select(WORKITEM).where(WORKITEM.c.workitem_uid == args["workitem"])
+    workitem = (await unit.execute(found)).mappings().one_or_none()
+    if workitem is None or not await _is_shadow(unit, workitem["model_name"], args["version"]):
+        return None
+    claim = claim_of(workitem, attempt=workitem["attempt"], worker="shadow")
+    await unit.lock([f"shadow:{claim.workitem_uid}:{args['version']}"])
+    row = await _row(unit, claim.workitem_uid, args["version"])
+    if row is not None and row["outcome"] != RUNNING:
+        return None
+    tries = 1 if row is None else row["tries"] + 1
+    run = Run(claim, args["version"], tries, args["clinical"]["summary"], workitem["output"])
+    if row is None:
+        await unit.execute(insert(SHADOW_RESULT), [_first(unit, run)])
+    elif tries > MAX_TRIES:  # its worker was lost each time
+        await _write(unit, run, {"outcome": FAILED, "fault": "worker-lost"})
+        return None
+    else:
+        await _write(unit, run, {"tries": tries})
+    return run
+
+
+async def _is_shadow(unit: UnitOfWork, name: str, version: str) -> bool:
+    query = select(VERSION.c.pk).where(is_version(name, version), VERSION.c.stage == Stage.SHADOW.value)
+    return (await unit.execute(query)).first() is not None
+
+
+async def _row(unit: UnitOfWork, workitem_uid: str, version: str) -> RowMapping | None:
+    query = select(SHADOW_RESULT).where(is_result(workitem_uid, version))
+    return (await unit.execute(query)).mappings().one_or_none()
+
+
+def _first(unit: UnitOfWork, run: Run) -> dict[str, object]:
+    return {
+        "workitem_uid": run.claim.workitem_uid,
+        "study_instance_uid": run.claim.study_instance_uid,
+        "model_name": run.claim.model_name,
+        "version": run.version,
+        "clinical_version": run.claim.model_version,
+        "tries": 1,
+        "outcome": RUNNING,
+        "at_us": unit.now_us,
+    }
+
+
+async def _stand_back(unit: UnitOfWork, run: Run) -> None:
+    """What stands back was not tried."""
+    await _write(unit, run, {"tries": run.tries - 1})
+
+
+async def _write(unit: UnitOfWork, run: Run, columns: Mapping[str, object]) -> None:
+    values = {**columns, "at_us": unit.now_us}
+    await unit.execute(
+        update(SHADOW_RESULT).where(is_result(run.claim.workitem_uid, run.version)).values(values)
+    )

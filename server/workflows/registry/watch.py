@@ -1,0 +1,128 @@
+"""Versions that serve are watched, and taken back when clinicians meet with more failures than was allowed.
+
+A canary becomes a candidate again; in production the version before takes its place, and where there is none,
+people are told. Counted is what happened since the version came to its stage.
+"""
+
+import structlog
+from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ai_engine.tables import ModelChange
+from dicomweb.worklist.codes import OBJECT_SET_INCOMPLETE, OBJECT_TYPES_NOT_SUPPORTED
+from dicomweb.worklist.tables import Workitem, WorkitemAttempt
+from dicomweb.worklist.workitem import Outcome
+from server.kernel.access import Principal
+from server.kernel.clock import SECOND_US
+from server.kernel.database import UnitOfWork
+from server.kernel.metrics import counter
+from server.kernel.rows import table_of
+from server.kernel.services import Services
+from server.workflows.registry.decide import Asked, NothingToRollBack, roll_back, take_canary_back
+from server.workflows.registry.limits import Experience, breaches, limits_in
+from server.workflows.registry.stages import SERVING, Stage
+from server.workflows.registry.verdicts import VERDICT, Verdict
+from server.workflows.registry.versions import MODEL, VERSION, ModelChanged
+
+WATCHER = Principal("system:registry", "registry")
+HOUR_US = 3600 * SECOND_US
+REFUSALS = (OBJECT_TYPES_NOT_SUPPORTED.value, OBJECT_SET_INCOMPLETE.value)  # of the images, not the model
+
+_ROLLBACKS = counter(
+    "isthmus_model_rollbacks",
+    "Versions that were beyond their limits, by what became of them.",
+    ("model", "outcome"),
+)
+_ATTEMPT, _WORKITEM, _CHANGE = table_of(WorkitemAttempt), table_of(Workitem), table_of(ModelChange)
+
+log = structlog.get_logger(__name__)
+
+
+async def watch_models(services: Services) -> int:
+    """Look at every version that serves; returns 0, for it has looked at all of them."""
+    for row in await _serving(services):
+        async with services.database.read() as connection:
+            experience = await experience_of(connection, row, services.clock())
+        if found := breaches(experience, limits_in(row["limits"])):
+            await _take_back(services, row, "; ".join(found))
+    return 0
+
+
+async def experience_of(connection: AsyncConnection, row: RowMapping, now_us: int) -> Experience:
+    """What became of a version's work within its limits' time, and since it came to its stage."""
+    limits = limits_in(row["limits"])
+    since_us = await _at_stage_since(connection, row)
+    attempts_us = max(since_us, now_us - int(limits.window_hours * HOUR_US))
+    verdicts_us = max(since_us, now_us - int(limits.agreement_days * 24 * HOUR_US))
+    failed, completed = await _attempts(connection, row, attempts_us)
+    verified, not_as_it_was = await _verdicts(connection, row, verdicts_us)
+    return Experience(failed, completed, verified, not_as_it_was)
+
+
+async def _serving(services: Services) -> list[RowMapping]:
+    columns = (VERSION.c.name, VERSION.c.version, VERSION.c.stage, MODEL.c.limits, MODEL.c.revision)
+    query = select(*columns).join(MODEL, MODEL.c.name == VERSION.c.name)
+    query = query.where(VERSION.c.stage.in_([stage.value for stage in SERVING]))
+    async with services.database.read() as connection:
+        return list((await connection.execute(query.order_by(VERSION.c.pk))).mappings())
+
+
+async def _at_stage_since(connection: AsyncConnection, row: RowMapping) -> int:
+    c = _CHANGE.c
+    query = select(func.max(c.at_us)).where(
+        c.model_name == row["name"], c.version == row["version"], c.after == row["stage"]
+    )
+    return int((await connection.execute(query)).scalar_one() or 0)
+
+
+async def _attempts(connection: AsyncConnection, row: RowMapping, since_us: int) -> tuple[int, int]:
+    """Attempts that failed and that completed; images that are refused say nothing of the model."""
+    a, w = _ATTEMPT.c, _WORKITEM.c
+    refused = and_(w.reason_code.in_(REFUSALS), a.number == w.attempt)
+    query = (
+        select(
+            _count(and_(a.outcome == Outcome.FAILED.value, refused.is_not(True))),
+            _count(a.outcome == Outcome.COMPLETED.value),
+        )
+        .join(_WORKITEM, w.pk == a.workitem_pk)
+        .where(a.ended_us >= since_us, w.model_name == row["name"], w.model_version == row["version"])
+    )
+    failed, completed = (await connection.execute(query)).one()
+    return failed or 0, completed or 0
+
+
+async def _verdicts(connection: AsyncConnection, row: RowMapping, since_us: int) -> tuple[int, int]:
+    v = VERDICT.c
+    is_verified = v.verdict == Verdict.VERIFIED.value
+    query = select(_count(is_verified), _count(~is_verified)).where(
+        v.model_name == row["name"], v.version == row["version"], v.at_us >= since_us
+    )
+    verified, others = (await connection.execute(query)).one()
+    return verified or 0, others or 0
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))
+
+
+async def _take_back(services: Services, row: RowMapping, why: str) -> None:
+    asked = Asked(row["name"], WATCHER, why, row["revision"])
+    is_canary = row["stage"] == Stage.CANARY.value
+
+    async def work(unit: UnitOfWork) -> None:
+        if is_canary:
+            await take_canary_back(unit, asked, row["version"])
+        else:
+            await roll_back(unit, asked)
+
+    named = {"model": row["name"], "version": row["version"], "why": why}
+    try:
+        await services.database.transact(work)
+    except NothingToRollBack:
+        _ROLLBACKS.labels(row["name"], "not-possible").inc()
+        log.warning("version is beyond its limits, and there is none to go back to", **named)
+    except ModelChanged:
+        return  # somebody decided meanwhile; the next look sees what that came to
+    else:
+        _ROLLBACKS.labels(row["name"], row["stage"]).inc()
+        log.warning("version was taken back", stage=row["stage"], **named)

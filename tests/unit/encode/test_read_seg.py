@@ -1,0 +1,40 @@
+"""A segmentation that was written is read back, slice by slice, in any order of its sources."""
+
+import numpy as np
+import pytest
+
+from ai_engine.agreement import dice_with
+from ai_engine.encode.read_seg import masks_of_seg
+from ai_engine.encode.seg import build_seg
+from ai_engine.encode.source import Making, write_part10
+
+from .conftest import blob, make_findings, make_slices
+
+
+def test_masks_are_those_that_were_drawn(making: Making) -> None:
+    slices = make_slices()
+    labels = blob(slices)
+    seg = build_seg(slices, make_findings(labels), making)
+    assert seg is not None
+    part10 = write_part10(seg.dataset)
+    masks = dict(masks_of_seg(part10, slices))
+    assert masks.keys() == {"left-lung", "right-lung"}
+    assert np.array_equal(masks["left-lung"], labels == 1)
+    assert np.array_equal(masks["right-lung"], labels == 2)
+    turned = dict(masks_of_seg(part10, slices[::-1]))
+    assert np.array_equal(turned["left-lung"], (labels == 1)[::-1])
+    moved = np.roll(labels, 1, axis=2)
+    one, two = (labels == 1), (moved == 1)
+    found = dice_with(masks_of_seg(part10, slices), make_findings(moved))
+    assert found["left-lung"] == pytest.approx(2 * (one & two).sum() / (one.sum() + two.sum()))
+    assert found["body"] == 0.0  # only one of them has it
+
+
+def test_other_slices_are_empty(making: Making) -> None:
+    slices = make_slices()
+    seg = build_seg(slices, make_findings(blob(slices)), making)
+    assert seg is not None
+    others = make_slices()
+    for each in others:
+        each.SOPInstanceUID += ".1"
+    assert all(not mask.any() for _, mask in masks_of_seg(write_part10(seg.dataset), others))

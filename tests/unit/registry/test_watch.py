@@ -1,0 +1,177 @@
+"""Versions that serve are taken back when they fail, or are amended, beyond their limits."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import insert, select
+
+from dicomweb.worklist.codes import EQUIPMENT_FAILURE, OBJECT_TYPES_NOT_SUPPORTED, Code
+from dicomweb.worklist.tables import Workitem, WorkitemAttempt
+from dicomweb.worklist.workitem import Outcome
+from server.kernel.database import UnitOfWork
+from server.kernel.metrics import REGISTRY
+from server.kernel.rows import table_of
+from server.kernel.tables import AuditRow
+from server.workflows.registry.decide import set_limits
+from server.workflows.registry.limits import Experience, Limits, breaches
+from server.workflows.registry.stages import Stage
+from server.workflows.registry.verdicts import VERDICT, Verdict, note_verdict
+from server.workflows.registry.watch import watch_models
+from server.workflows.report.graph import report_id_of
+from tests.asked_in_turn import asked_in_turn
+
+from .conftest import Registry
+
+_WORKITEM, _ATTEMPT = table_of(Workitem), table_of(WorkitemAttempt)
+
+
+@asked_in_turn(
+    "experience, breached",
+    [
+        pytest.param(Experience(failed=9, completed=0), 0, id="too few attempts to say"),
+        pytest.param(Experience(failed=3, completed=7), 0, id="30 % of ten may be chance"),
+        pytest.param(Experience(failed=30, completed=70), 1, id="30 % of a hundred is not"),
+        pytest.param(Experience(verified=19), 0, id="all agree"),
+        pytest.param(Experience(verified=15, not_as_it_was=5), 0, id="75 % of twenty may be chance"),
+        pytest.param(Experience(verified=10, not_as_it_was=10), 1, id="50 % of twenty is not"),
+        pytest.param(Experience(60, 40, 10, 40), 2, id="both"),
+    ],
+)
+def test_limits(experience: Experience, breached: int) -> None:
+    assert len(breaches(experience, Limits())) == breached
+
+
+async def experienced(
+    registry: Registry, version: str, outcomes: Sequence[tuple[Outcome, Code | None]], days_ago: float = 0
+) -> list[str]:
+    """Workitems of a version whose only attempts ended so; returns their UIDs."""
+    uids: list[str] = []
+
+    async def work(unit: UnitOfWork) -> None:
+        at_us = unit.now_us - int(days_ago * 86400e6)
+        for number, (outcome, reason) in enumerate(outcomes):
+            uid = f"2.25.{version.replace('.', '')}{number}{int(days_ago)}"
+            row = {
+                "workitem_uid": uid,
+                "state": "COMPLETED" if outcome is Outcome.COMPLETED else "CANCELED",
+                "priority": "MEDIUM",
+                "study_instance_uid": f"{uid}.1",
+                "rule": "tiny",
+                "model_name": "tiny",
+                "model_version": version,
+                "input_hash": uid,
+                "run": 1,
+                "input": "[]",
+                "output": "[]",
+                "attempt": 1,
+                "progress": 0,
+                "scheduled_us": at_us,
+                "changed_us": at_us,
+                "reason_code": reason.value if reason else None,
+            }
+            key = (await unit.execute(insert(_WORKITEM).values(row).returning(_WORKITEM.c.pk))).scalar_one()
+            attempt = {
+                "workitem_pk": key,
+                "number": 1,
+                "worker": "w",
+                "started_us": at_us,
+                "lease_until_us": at_us,
+                "ended_us": at_us,
+                "outcome": outcome.value,
+            }
+            await unit.execute(insert(_ATTEMPT), [attempt])
+            uids.append(uid)
+
+    await registry.database.transact(work)
+    return uids
+
+
+FAILED = (Outcome.FAILED, EQUIPMENT_FAILURE)
+REFUSED = (Outcome.FAILED, OBJECT_TYPES_NOT_SUPPORTED)
+DONE = (Outcome.COMPLETED, None)
+
+
+async def serve(registry: Registry) -> None:
+    """1.0.0 in production, 2.0.0 the canary."""
+    await registry.add("1.0.0")
+    await registry.add("2.0.0")
+    await registry.promote("1.0.0", Stage.PRODUCTION)
+    await registry.promote("2.0.0", Stage.CANARY)
+
+
+def counted(outcome: str) -> float:
+    return (
+        REGISTRY.get_sample_value("isthmus_model_rollbacks_total", {"model": "tiny", "outcome": outcome}) or 0
+    )
+
+
+async def test_failing_canary_is_a_candidate_again(registry: Registry) -> None:
+    await serve(registry)
+    await experienced(registry, "1.0.0", [DONE] * 20)
+    await experienced(registry, "2.0.0", [FAILED] * 8 + [DONE] * 4)
+    before = counted("canary")
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
+    assert counted("canary") == before + 1
+    async with registry.database.read() as connection:
+        principals = (await connection.execute(select(AuditRow.principal))).scalars().all()
+    assert "system:registry" in principals
+
+
+async def test_refused_images_and_old_failures_say_nothing(registry: Registry) -> None:
+    await serve(registry)
+    await experienced(registry, "2.0.0", [REFUSED] * 20 + [DONE] * 5)
+    await experienced(registry, "2.0.0", [FAILED] * 20, days_ago=2)  # before it was the canary, too
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "canary"}
+
+
+async def test_production_gives_way_or_is_told_of(registry: Registry) -> None:
+    await registry.add("1.0.0")
+    await registry.add("2.0.0")
+    await registry.promote("1.0.0", Stage.PRODUCTION)
+    await registry.promote("2.0.0", Stage.PRODUCTION)
+    await experienced(registry, "2.0.0", [FAILED] * 12)
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
+    await experienced(registry, "1.0.0", [FAILED] * 12)
+    before = counted("not-possible")
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
+    assert counted("not-possible") == before + 1
+
+
+async def test_clinicians_disagree(registry: Registry) -> None:
+    await serve(registry)
+    await registry.do(lambda unit, asked: set_limits(unit, asked, Limits(minimum_verdicts=4)))
+    uids = await experienced(registry, "2.0.0", [DONE] * 8)
+
+    async def say(unit: UnitOfWork) -> None:
+        for uid, verdict in zip(
+            uids, [Verdict.VERIFIED] + [Verdict.AMENDED, Verdict.REJECTED] * 3, strict=False
+        ):
+            study = f"{uid}.1"
+            await note_verdict(unit, study, report_id_of(study, "tiny"), verdict)
+
+    await registry.database.transact(say)
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
+
+
+async def test_gravest_verdict_stays(registry: Registry) -> None:
+    await serve(registry)
+    (uid,) = await experienced(registry, "1.0.0", [DONE])
+    report = report_id_of(f"{uid}.1", "tiny")
+    said: list[str] = []
+    for verdict in (Verdict.VERIFIED, Verdict.AMENDED, Verdict.VERIFIED, Verdict.REJECTED):
+        await registry.database.transact(
+            lambda unit, verdict=verdict: note_verdict(unit, f"{uid}.1", report, verdict)  # type: ignore[misc]
+        )
+        async with registry.database.read() as connection:
+            said.append((await connection.execute(select(VERDICT.c.verdict))).scalar_one())
+    assert said == ["verified", "amended", "amended", "rejected"]
+    await registry.database.transact(lambda unit: note_verdict(unit, f"{uid}.1", "another", Verdict.VERIFIED))
+    async with registry.database.read() as connection:
+        rows = (await connection.execute(select(VERDICT))).mappings().all()
+    assert [(row["version"], json.dumps(row["verdict"])) for row in rows] == [("1.0.0", '"rejected"')]
