@@ -47,10 +47,15 @@ def detected(manifest: Manifest, output: RunnerOutput, geometry: Geometry) -> De
     dropped: list[Detection] = []
     for meaning in manifest.detections:
         of_kind = [each for each in output.detections if each.name == meaning.name]
-        reported = _reported(meaning, of_kind)
+        likely = _likely(meaning, of_kind)
+        reported = likely[: meaning.most]
         dropped += [each for each in of_kind if each not in reported]
         if meaning.name not in output.not_measured:
             _add_detections(meaning, reported, geometry, made)
+        if len(likely) > len(reported):
+            made.sentences.append(
+                f"{meaning.title}: the {len(reported)} likeliest of {len(likely)} are reported."
+            )
     for score in output.scores:
         _add_score(_meaning_of(manifest, score), score, made)
     made.labels = _without(output.labels, dropped)
@@ -79,10 +84,10 @@ def _check(manifest: Manifest, output: RunnerOutput) -> None:
             raise ModelOutputInvalid(f"the label {min(without)} of a detection has no voxel")
 
 
-def _reported(meaning: DetectionMeaning, of_kind: Sequence[Detection]) -> list[Detection]:
-    """The likeliest, first; those that are as likely in the order of their place."""
+def _likely(meaning: DetectionMeaning, of_kind: Sequence[Detection]) -> list[Detection]:
+    """Those that are likely enough, the likeliest first; as likely ones in the order of their place."""
     likely = [each for each in of_kind if each.probability >= meaning.least_probability]
-    return sorted(likely, key=lambda each: (-each.probability, each.centre))[: meaning.most]
+    return sorted(likely, key=lambda each: (-each.probability, each.centre))
 
 
 def _add_detections(

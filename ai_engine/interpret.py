@@ -33,6 +33,7 @@ def interpret(
         ModelOutputInvalid: it returned a value or a segment that the manifest does not describe.
     """
     values = _values_by_name(manifest, output.values)
+    _check_reasons(manifest, output)
     found = detected(manifest, output, geometry)
     present = segments_present(manifest, found)
     missing = tuple(_not_measured(manifest, values, output))
@@ -76,6 +77,12 @@ def conclusion_of(
         for reason in dict.fromkeys(each.reason for each in missing)
     ]
     return " ".join([*(said or [rules.nothing]), *reasons, *remarks, rules.statement])
+
+
+def _check_reasons(manifest: Manifest, output: RunnerOutput) -> None:
+    described = (*manifest.outputs, *manifest.detections, *manifest.scores)
+    if set(output.not_measured) - {meaning.name for meaning in described}:
+        raise ModelOutputInvalid("not_measured has a name that the manifest does not describe")
 
 
 def _measured(manifest: Manifest, values: Mapping[str, NamedValue]) -> Iterator[str]:

@@ -140,6 +140,8 @@ def check_values(values: list[Value], slices: int) -> tuple[NamedValue, ...]:
     """
     if len(values) > MAX_VALUES:
         raise ModelOutputInvalid(f"more than {MAX_VALUES} values")
+    if len({value.name for value in values}) < len(values):
+        raise ModelOutputInvalid("a value is given twice")
     return tuple(_check_value(value, slices) for value in values)
 
 
@@ -159,9 +161,12 @@ def check_detections(said: list[DetectionSaid], shape: tuple[int, int, int]) -> 
 
 def _check_detection(said: DetectionSaid, shape: tuple[int, int, int]) -> Detection:
     name = _check_name(said.name)
-    points = [said.center, *(said.long_axis or ()), *(said.box or ())]
-    if not all(-0.5 <= at <= size - 0.5 for point in points for at, size in zip(point, shape, strict=True)):
+    corners = said.box or ()
+    points = [said.center, *(said.long_axis or ())]
+    if not all(-0.5 <= at < size - 0.5 for point in points for at, size in zip(point, shape, strict=True)):
         raise ModelOutputInvalid(f"{name}: a point lies outside the input")
+    if not all(-0.5 <= at <= size - 0.5 for point in corners for at, size in zip(point, shape, strict=True)):
+        raise ModelOutputInvalid(f"{name}: its box reaches beyond the input")
     if said.box and any(low > high for low, high in zip(*said.box, strict=True)):
         raise ModelOutputInvalid(f"{name}: the corners of its box are not the least and the greatest")
     if said.long_axis and round(said.long_axis[0][0]) != round(said.long_axis[1][0]):

@@ -134,6 +134,7 @@ def test_what_is_not_reported_leaves_no_voxel() -> None:
     given = output(unlikely, last, nodule(0.8, 7, 4.0), nodule(0.7, 8, 5.0), labels=labels_with(5, 6, 7, 8))
     found = interpret(manifest_with(), given, GEOMETRY)
     assert [finding.segment_number for finding in found.findings] == [7, 8]
+    assert "Nodule: the 2 likeliest of 3 are reported." in found.conclusion
     assert found.labels is not None
     assert set(np.unique(found.labels)) == {0, 7, 8}
     assert given.labels is not None
@@ -191,6 +192,7 @@ REFUSED = {
     "unlabelled voxels": output(nodule(0.9, 7), labels=labels_with(7, 8)),
     "found and not looked for": output(nodule(0.9, None), not_measured={"lung_nodule": "why"}),
     "unknown score": output(scores=(Score("cyst", 0.5),)),
+    "unknown reason": output(not_measured={"nodul": "no lung is in view"}),
     "unknown flag": output(quality={"cyst": "x"}),
 }
 
