@@ -2,17 +2,28 @@
 
 Root of the document (TID 1500), in this order:
     language · Observer Type, Device Observer UID/Name/Manufacturer/Model Name · Procedure reported
+    CONTAINER IMAGE_LIBRARY > IMAGE_LIBRARY_GROUP: the slices that findings touch (absent when there are none)
     CONTAINER IMAGING_MEASUREMENTS (absent when there is no finding)
-        CONTAINER Measurement Group (125007, DCM), one per `Finding`; TID 1411 with a segment, else TID 1501:
+        CONTAINER Measurement Group (125007, DCM), one per `Finding`: TID 1411 with its segment, TID 1410 with
+        its region on an image, or TID 1501:
             TEXT Tracking Identifier, UIDREF Tracking Unique Identifier (the same as in the SEG)
             CODE Finding category, Finding, Finding Site (> Laterality) · TID 4019 Algorithm Identification
             CODE LATERALITY, when the finding has a laterality and no site
-            IMAGE Referenced Segment (121191, DCM), UIDREF source series; or nothing
+            IMAGE Referenced Segment (121191, DCM), UIDREF source series; or SCOORD Image Region
+                (111030, DCM) > IMAGE; or nothing
             NUM per `Measurement`, UCUM unit, below it: CODE Derivation,
                 TEXT METHOD_IN_WORDS (HAS CONCEPT MOD), IMAGE Source of Measurement when it was one slice
-            NUM PROBABILITY, unit {1, UCUM}, when the finding has one
+            NUM PROBABILITY, unit {1, UCUM}, when the finding has one,
+                below it NUM STANDARD_DEVIATION (HAS PROPERTIES) when it is stated
+        CONTAINER Measurement Group, TID 1410: the same tracking, finding and site, and nothing but SCOORD
+            Image Region > IMAGE; when the group above has none
+        CONTAINER Measurement Group, TID 1410: likewise with SCOORD3D Image Region (POINT), the centre in
+            LPS mm; when the finding has a location in a patient
     CONTAINER QUALITATIVE_EVALUATIONS (always there)
         TEXT CONCLUSION (the whole conclusion, always the first)
+        CODE per `Evaluation`: what was looked for, and the value (Absent),
+            below it NUM PROBABILITY (HAS PROPERTIES) when one is stated
+        TEXT per `QualityFlag`, under its own concept
         TEXT NOT_MEASURED (value: its name), one per `NotMeasured`,
             below it TEXT NOT_MEASURED_REASON (HAS PROPERTIES)
         TEXT INTENDED_USE (always the last)
@@ -46,7 +57,12 @@ IMAGING_MEASUREMENTS = code_of(codes.DCM.ImagingMeasurements)
 MEASUREMENT_REPORT = code_of(codes.DCM.ImagingMeasurementReport)
 PROCEDURE_REPORTED = code_of(codes.DCM.ProcedureReported)
 CONCLUSION = code_of(codes.DCM.Conclusion)
+IMAGE_LIBRARY = code_of(codes.DCM.ImageLibrary)
+IMAGE_LIBRARY_GROUP = code_of(codes.DCM.ImageLibraryGroup)
+MODALITY = code_of(codes.DCM.Modality)
+SOURCE = code_of(codes.SCT.Source)
 PROBABILITY = code_of(codes.DCM.Probability)
+STANDARD_DEVIATION = code_of(codes.SCT.StandardDeviation)  # of a probability
 NO_UNITS = code_of(codes.UCUM.NoUnits)
 LATERALITY = code_of(codes.SCT.Laterality)
 

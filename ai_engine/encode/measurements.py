@@ -1,64 +1,77 @@
-"""One finding as a measurement group: TID 1411 when it has a segment, else TID 1501 (PS3.16)."""
+"""One finding as measurement groups (PS3.16).
 
-from collections.abc import Iterator, Sequence
+The first group says what was found and measured: TID 1411 with its segment, TID 1410 with its region on an
+image, or TID 1501 when it is about all that was looked at. Further groups of the same tracking UID only say
+where it lies or is shown: TID 1410 with its region on an image where the first has none, and TID 1410 with
+its centre in the patient.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from highdicom.sr import (
     AlgorithmIdentification,
     CodedConcept,
-    ContentSequence,
     FindingSite,
-    Measurement,
     MeasurementsAndQualitativeEvaluations,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     ReferencedSegment,
-    RelationshipTypeValues,
-    SourceImageForMeasurement,
     SourceSeriesForSegmentation,
-    TextContentItem,
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
-from pydicom import Dataset
 
-from ai_engine import findings as found
 from ai_engine.encode import codes as ours
+from ai_engine.encode.analysed import Analysed
 from ai_engine.encode.codes import coded
+from ai_engine.encode.images import Source
+from ai_engine.encode.numbers import measurements_of
+from ai_engine.encode.regions import is_somewhere, point_in_patient, region_on_image
 from ai_engine.encode.seg import EncodedSeg
 from ai_engine.encode.uids import tracking_uid
-from ai_engine.findings import Code, Finding, Findings, ModelIdentity
+from ai_engine.findings import Finding, Findings, ModelIdentity
 
-SIGNIFICANT_DIGITS = 9  # the most that always fit VR DS, which has 16 characters
+Group = (
+    MeasurementsAndQualitativeEvaluations
+    | PlanarROIMeasurementsAndQualitativeEvaluations
+    | VolumetricROIMeasurementsAndQualitativeEvaluations
+)
 
 
-def measurement_group(
-    finding: Finding, findings: Findings, slices: Sequence[Dataset], seg: EncodedSeg | None
-) -> MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations:
-    """The group of this finding; its Tracking UID is the one of its segment."""
-    model, source = findings.model, slices[0]
-    study = str(source.StudyInstanceUID)
-    attributes: dict[str, Any] = {
-        "tracking_identifier": TrackingIdentifier(
-            tracking_uid(study, model, finding.tracking_id, finding.tracking_salt), finding.tracking_id
-        ),
-        "finding_type": coded(finding.finding),
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """What an SR rests on: what was found in which images, and the Segmentation that was made of it."""
+
+    analysed: Analysed
+    seg: EncodedSeg | None
+
+
+def measurement_groups(finding: Finding, basis: Basis) -> Iterator[Group]:
+    """The groups of this finding; their Tracking UID is the one of its segment."""
+    findings, source = basis.analysed.findings, basis.analysed.source
+    about = _about(finding, findings, source)
+    segment = _segment(finding, basis)
+    region = region_on_image(finding, basis.analysed, is_segmented=segment is not None)
+    said = {
+        **about,
         "finding_category": _category(finding, findings),
-        "finding_sites": _sites(finding),
-        "algorithm_id": algorithm_identification(model),
-        "measurements": list(_measurements(finding, slices)),
+        "algorithm_id": algorithm_identification(findings.model),
+        "measurements": list(measurements_of(finding, source)),
         "qualitative_evaluations": _laterality(finding),
     }
-    number = seg.number_of.get(finding.segment_number or 0) if seg else None
-    if seg is None or number is None:
-        return MeasurementsAndQualitativeEvaluations(**attributes)
-    # built by hand: highdicom's from_segmentation fails on a Segmentation with one segment
-    region = ReferencedSegment(
-        seg.dataset.SOPClassUID,
-        seg.dataset.SOPInstanceUID,
-        number,
-        source_series=SourceSeriesForSegmentation(str(source.SeriesInstanceUID)),
-    )
-    return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=region, **attributes)
+    if segment is not None:
+        yield VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **said)
+        yield PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **about)
+    elif is_somewhere(finding, basis.analysed):
+        yield PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **said)
+    else:
+        yield MeasurementsAndQualitativeEvaluations(**said)
+        yield PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **about)
+    point = None if finding.location is None else point_in_patient(finding.location, source)
+    if point is not None:
+        yield PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=point, **about)
 
 
 def algorithm_identification(model: ModelIdentity) -> AlgorithmIdentification:
@@ -68,9 +81,28 @@ def algorithm_identification(model: ModelIdentity) -> AlgorithmIdentification:
     )
 
 
-def reported(value: float) -> float:
-    """The value that a decimal string can say; never a negative zero."""
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") + 0.0
+def _about(finding: Finding, findings: Findings, source: Source) -> dict[str, Any]:
+    """What every group of a finding says: which one it is, of what kind, in which part of the body."""
+    study = str(source.first.StudyInstanceUID)
+    uid = tracking_uid(study, findings.model, finding.tracking_id, finding.tracking_salt)
+    return {
+        "tracking_identifier": TrackingIdentifier(uid, finding.tracking_id),
+        "finding_type": coded(finding.finding),
+        "finding_sites": _sites(finding),
+    }
+
+
+def _segment(finding: Finding, basis: Basis) -> ReferencedSegment | None:
+    """Built by hand: highdicom's from_segmentation fails on a Segmentation with one segment."""
+    number = basis.seg.number_of.get(finding.segment_number or 0) if basis.seg else None
+    if basis.seg is None or number is None:
+        return None
+    return ReferencedSegment(
+        basis.seg.dataset.SOPClassUID,
+        basis.seg.dataset.SOPInstanceUID,
+        number,
+        source_series=SourceSeriesForSegmentation(str(basis.analysed.source.first.SeriesInstanceUID)),
+    )
 
 
 def _category(finding: Finding, findings: Findings) -> CodedConcept | None:
@@ -92,40 +124,3 @@ def _laterality(finding: Finding) -> list[QualitativeEvaluation] | None:
     if finding.laterality is None or finding.site is not None:
         return None
     return [QualitativeEvaluation(name=coded(ours.LATERALITY), value=coded(finding.laterality))]
-
-
-def _number(concept: Code, value: float, unit: Code, **more: Any) -> Measurement:
-    """TID 300; the decimal string says the number as a person would write it: 2085, not 2085.0."""
-    made = Measurement(name=coded(concept), value=reported(value), unit=coded(unit), **more)
-    made[0].MeasuredValueSequence[0].NumericValue = f"{reported(value):.{SIGNIFICANT_DIGITS}g}"
-    return made
-
-
-def _measurements(finding: Finding, slices: Sequence[Dataset]) -> Iterator[Measurement]:
-    for each in finding.measurements:
-        yield _measurement(each, slices)
-    if finding.probability is not None:
-        yield _number(ours.PROBABILITY, finding.probability, ours.NO_UNITS)
-
-
-def _measurement(each: found.Measurement, slices: Sequence[Dataset]) -> Measurement:
-    """The number, with the slice it was measured on as its source (TID 320)."""
-    made = _number(
-        each.concept,
-        each.value,
-        each.unit,
-        derivation=None if each.derivation is None else coded(each.derivation),
-        referenced_images=None if each.slice_index is None else [_source_image(slices[each.slice_index])],
-    )
-    if each.method is not None:
-        method = TextContentItem(
-            name=coded(ours.METHOD_IN_WORDS),
-            value=each.method,
-            relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD,
-        )
-        made[0].ContentSequence = ContentSequence([method, *made[0].get("ContentSequence", ())])
-    return made
-
-
-def _source_image(image: Dataset) -> SourceImageForMeasurement:
-    return SourceImageForMeasurement(str(image.SOPClassUID), str(image.SOPInstanceUID))

@@ -1,7 +1,13 @@
-"""Findings' label map as a Segmentation (PS3.3 A.51): BINARY, one bit per voxel, only the planes it spans."""
+"""Findings' label map as a Segmentation: BINARY or FRACTIONAL (PS3.3 A.51), or LABELMAP (A.51, Label Map).
+
+Only the planes that a segment spans become frames. BINARY is one bit a voxel, uncompressed: readers agree on
+it most. FRACTIONAL holds 0 and 255, since a label map knows no more; it and LABELMAP are coded as RLE, which
+more readers decode than JPEG-LS.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
@@ -9,27 +15,32 @@ from highdicom.color import CIELabColor
 from highdicom.seg import (
     SegmentAlgorithmTypeValues,
     Segmentation,
+    SegmentationFractionalTypeValues,
     SegmentationTypeValues,
     SegmentDescription,
 )
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
+from ai_engine.encode.analysed import Analysed
 from ai_engine.encode.codes import coded
-from ai_engine.encode.source import Making, complete, image_contexts
+from ai_engine.encode.images import NoPlaceInPatient
+from ai_engine.encode.planes import Planes
+from ai_engine.encode.source import Making, complete
 from ai_engine.encode.uids import tracking_uid
 from ai_engine.encode.wording import content_creator_name, content_label, series_description, series_number
-from ai_engine.findings import Findings, ModelIdentity, Segment
+from ai_engine.findings import ModelIdentity, Segment
 from server.kernel.faults import Fault, FaultKind
 
 SOURCE_SERIES_ATTRIBUTES = ("BodyPartExamined", "Laterality")
 
-
-class ShapeMismatch(Fault):
-    """The labels do not cover exactly the source slices."""
-
-    kind = FaultKind.INTERNAL
+SegmentationKind = Literal["binary", "labelmap", "fractional"]
+KINDS: Mapping[str, tuple[SegmentationTypeValues, UID]] = {
+    "binary": (SegmentationTypeValues.BINARY, ExplicitVRLittleEndian),
+    "labelmap": (SegmentationTypeValues.LABELMAP, RLELossless),
+    "fractional": (SegmentationTypeValues.FRACTIONAL, RLELossless),
+}
 
 
 class UndescribedLabel(Fault):
@@ -46,44 +57,41 @@ class EncodedSeg:
     number_of: Mapping[int, int]
 
 
-def build_seg(slices: Sequence[Dataset], findings: Findings, making: Making) -> EncodedSeg | None:
+def build_seg(analysed: Analysed, making: Making, kind: SegmentationKind = "binary") -> EncodedSeg | None:
     """Encode the segments that have voxels; None when there are none.
 
     Args:
-        slices: source images (headers suffice) in the order of axis 0 of the labels; one series.
-        findings: `labels` is uint8 with axes (slice, row, column).
+        analysed: the findings and the images (headers suffice) of one series.
         making: by whom, when, and the UIDs.
+        kind: which Segmentation Type.
 
     Raises:
         ShapeMismatch: the labels do not cover exactly these slices.
         UndescribedLabel: a voxel belongs to no described segment.
+        NoPlaceInPatient: the images do not say where they lie.
     """
+    findings, source, counts = analysed.findings, analysed.source, analysed.areas
     if findings.labels is None:
         return None
-    counts = _count(findings.labels, slices)
     _check_described(counts, findings.segments)
     present = [segment for segment in findings.segments if counts[:, segment.number].any()]
     if not present:
         return None
+    if not source.is_placed:
+        raise NoPlaceInPatient("the images do not say where in the patient they lie: no segmentation can")
     number_of = {segment.number: number for number, segment in enumerate(present, 1)}
     spanned = np.flatnonzero(counts[:, 1:].any(axis=1))
-    images = image_contexts(slices)
+    planes = Planes(source, spanned.tolist())
     made = _segmentation(
-        [images[at] for at in spanned],
+        planes.contexts(),
         _renumbered(findings.labels[spanned], number_of),
-        [_description(segment, number_of, findings.model, slices[0]) for segment in present],
-        (findings.model, slices[0], making),
+        [_description(segment, number_of, findings.model, source.first) for segment in present],
+        (findings.model, source.first, making),
+        kind,
     )
-    _complete_seg(made, slices[0], making)
+    planes.refer(made)
+    _complete_seg(made, source.first, making)
     return EncodedSeg(made, number_of)
-
-
-def _count(labels: NDArray[np.uint8], slices: Sequence[Dataset]) -> NDArray[np.intp]:
-    """How many voxels of each plane (axis 0) have each value (axis 1)."""
-    expected = (len(slices), int(slices[0].Rows), int(slices[0].Columns))
-    if labels.shape != expected or labels.dtype != np.uint8:
-        raise ShapeMismatch(f"labels are {labels.dtype} {labels.shape}, not uint8 {expected}")
-    return np.stack([np.bincount(plane.ravel(), minlength=256) for plane in labels])
 
 
 def _check_described(counts: NDArray[np.intp], segments: Sequence[Segment]) -> None:
@@ -107,13 +115,16 @@ def _segmentation(
     labels: NDArray[np.uint8],
     descriptions: Sequence[SegmentDescription],
     about: tuple[ModelIdentity, Dataset, Making],
+    kind: SegmentationKind,
 ) -> Segmentation:
     model, source, making = about
+    segmentation_type, transfer_syntax = KINDS[kind]
     return Segmentation(
         images,
         labels,
-        SegmentationTypeValues.BINARY,
+        segmentation_type,
         descriptions,
+        fractional_type=SegmentationFractionalTypeValues.OCCUPANCY,
         series_instance_uid=making.uids.uid("seg-series"),
         series_number=series_number(source, "SEG"),
         sop_instance_uid=making.uids.uid("seg"),
@@ -122,7 +133,7 @@ def _segmentation(
         content_label=content_label(model),
         content_description=series_description(model, "SEG"),
         content_creator_name=content_creator_name(model),
-        transfer_syntax_uid=ExplicitVRLittleEndian,
+        transfer_syntax_uid=transfer_syntax,
         **making.made_by.as_attributes(),
     )
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
 
-import numpy as np
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
@@ -161,43 +160,9 @@ def blank_context(source: Dataset) -> Dataset:
     return context
 
 
-def image_contexts(slices: Sequence[Dataset]) -> list[Dataset]:
-    """Stand-ins for the source images with all that a Segmentation needs of them (PS3.3 C.7.6.2).
-
-    Orientation and Frame of Reference are the first slice's: others may differ by rounding. Each position is
-    the slice's own.
-    """
-    first = slices[0]
-    frame_of_reference = str(
-        first.get("FrameOfReferenceUID") or derived_uid(first.SeriesInstanceUID, "frame")
-    )
-    spacing = spacing_between_slices_mm(slices)
-    contexts = []
-    for image in slices:
-        context = blank_context(image)
-        _copy_readable(image, context, ACQUIRED_BY)
-        context.Modality = str(image.get("Modality") or "OT")
-        context.FrameOfReferenceUID = frame_of_reference
-        context.PositionReferenceIndicator = str(first.get("PositionReferenceIndicator") or "")
-        context.Rows, context.Columns = int(image.Rows), int(image.Columns)
-        context.PixelSpacing = first.PixelSpacing
-        context.ImageOrientationPatient = first.ImageOrientationPatient
-        context.ImagePositionPatient = image.ImagePositionPatient
-        context.SliceThickness = image.get("SliceThickness") or spacing  # unknown: the slices adjoin
-        if spacing is not None:
-            context.SpacingBetweenSlices = spacing
-        contexts.append(context)
-    return contexts
-
-
-def spacing_between_slices_mm(slices: Sequence[Dataset]) -> float | None:
-    """Distance between neighbouring planes along their normal; None for one slice."""
-    if len(slices) < 2:
-        return None
-    orientation = np.array(slices[0].ImageOrientationPatient, dtype=np.float64)
-    normal = np.cross(orientation[:3], orientation[3:])
-    step = np.array(slices[-1].ImagePositionPatient, float) - np.array(slices[0].ImagePositionPatient, float)
-    return float(f"{abs(float(step @ normal)) / (len(slices) - 1):.9g}")  # fits VR DS
+def frame_of_reference_uid(image: Dataset) -> str:
+    """That of the image; where it states none, one of its series."""
+    return str(image.get("FrameOfReferenceUID") or derived_uid(image.SeriesInstanceUID, "frame"))
 
 
 def complete(made: Dataset, source: Dataset, making: Making) -> None:
@@ -206,7 +171,7 @@ def complete(made: Dataset, source: Dataset, making: Making) -> None:
     for keyword in INHERITED:
         if keyword in made and keyword not in BLANK:
             del made[keyword]
-    _copy_readable(source, made, INHERITED)
+    copy_readable(source, made, INHERITED)
     _write_time(made, local_time(making.made_at, str(source.get("TimezoneOffsetFromUTC") or "")))
     made.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     made.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
@@ -238,7 +203,7 @@ def _write_time(made: Dataset, at: datetime) -> None:
         equipment.ContributionDateTime = date + time
 
 
-def _copy_readable(source: Dataset, target: Dataset, keywords: Sequence[str]) -> None:
+def copy_readable(source: Dataset, target: Dataset, keywords: Sequence[str]) -> None:
     """Copy these attributes; one that breaks its value representation beyond reading is left out."""
     for keyword in keywords:
         if keyword not in source:

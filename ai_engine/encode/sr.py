@@ -5,7 +5,6 @@ looked at it. Its evidence names every image that was analysed, and the Segmenta
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import (
@@ -26,38 +25,29 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from ai_engine.encode import codes as ours
 from ai_engine.encode.codes import coded
-from ai_engine.encode.measurements import measurement_group
-from ai_engine.encode.seg import EncodedSeg
-from ai_engine.encode.source import InstanceReference, Making, blank_context, complete
+from ai_engine.encode.library import image_library
+from ai_engine.encode.measurements import Basis, measurement_groups
+from ai_engine.encode.numbers import probability_of
+from ai_engine.encode.source import InstanceReference, Making, complete
 from ai_engine.encode.uids import device_uid
 from ai_engine.encode.wording import series_description, series_number
-from ai_engine.findings import Code, Findings, ModelIdentity, NotMeasured
+from ai_engine.findings import Code, Evaluation, Findings, ModelIdentity, NotMeasured
 
 LANGUAGE = Code("en-US", "RFC5646", "English (United States)")  # CID 5000 names languages by RFC 5646
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What an SR rests on.
+def build_sr(basis: Basis, making: Making, predecessors: Sequence[InstanceReference] = ()) -> Dataset:
+    """The SR of these findings; it may have no measurement group, and then says so in words.
 
-    `slices` are the source images in the order of the findings' slice indices; `predecessors` the SRs of
-    earlier results that it replaces.
+    `predecessors` are the SRs of earlier results that it replaces.
     """
-
-    slices: Sequence[Dataset]
-    seg: EncodedSeg | None
-    predecessors: Sequence[InstanceReference] = ()
-
-
-def build_sr(findings: Findings, basis: Basis, making: Making) -> Dataset:
-    """The SR of these findings; it may have no measurement group, and then says so in words."""
-    source = basis.slices[0]
-    evidence = [blank_context(image) for image in basis.slices]
+    findings, source = basis.analysed.findings, basis.analysed.source.first
+    evidence = basis.analysed.source.evidence()
     if basis.seg is not None:
         evidence.append(basis.seg.dataset)
     made = Comprehensive3DSR(
         evidence=evidence,
-        content=_report(findings, basis),
+        content=_report(basis),
         series_instance_uid=making.uids.uid("sr-series"),
         series_number=series_number(source, "SR"),
         sop_instance_uid=making.uids.uid("sr"),
@@ -70,8 +60,8 @@ def build_sr(findings: Findings, basis: Basis, making: Making) -> Dataset:
         coding_schemes=[CodingSchemeIdentificationItem(ours.SCHEME, name=ours.SCHEME_NAME)],
         **making.made_by.as_attributes(),
     )
-    if basis.predecessors:
-        made.PredecessorDocumentsSequence = [_predecessor(each) for each in basis.predecessors]
+    if predecessors:
+        made.PredecessorDocumentsSequence = [_predecessor(each) for each in predecessors]
     complete(made, source, making)
     return made
 
@@ -88,17 +78,21 @@ def _predecessor(reference: InstanceReference) -> Dataset:
     return study
 
 
-def _report(findings: Findings, basis: Basis) -> ContainerContentItem:
+def _report(basis: Basis) -> ContainerContentItem:
     """The root container. Ours: highdicom's template knows no row 12 and demands a measurement group."""
+    findings, source = basis.analysed.findings, basis.analysed.source
     root = ContainerContentItem(name=coded(ours.MEASUREMENT_REPORT), template_id="1500")
     root.ContentSequence = ContentSequence()
     root.ContentSequence.extend(LanguageOfContentItemAndDescendants(coded(LANGUAGE)))
-    root.ContentSequence.extend(_observation_context(findings.model))
-    root.ContentSequence.append(_procedure(str(basis.slices[0].get("Modality") or "")))
+    root.ContentSequence.extend(ObservationContext(observer_context(findings.model)))
+    root.ContentSequence.append(_procedure(str(source.first.get("Modality") or "")))
+    if touched := basis.analysed.key_slices():
+        root.ContentSequence.append(image_library(source, touched))
     if findings.findings:
         measurements = _container(ours.IMAGING_MEASUREMENTS)
         for finding in findings.findings:
-            measurements.ContentSequence.extend(measurement_group(finding, findings, basis.slices, basis.seg))
+            for group in measurement_groups(finding, basis):
+                measurements.ContentSequence.extend(group)
         root.ContentSequence.append(measurements)
     evaluations = _container(ours.QUALITATIVE_EVALUATIONS)
     evaluations.ContentSequence.extend(_statements(findings))
@@ -106,7 +100,8 @@ def _report(findings: Findings, basis: Basis) -> ContainerContentItem:
     return root
 
 
-def _observation_context(model: ModelIdentity) -> ObservationContext:
+def observer_context(model: ModelIdentity) -> ObserverContext:
+    """The model as the device that observed (TID 1002, 1004)."""
     device = DeviceObserverIdentifyingAttributes(
         uid=device_uid(model),
         name=model.title,
@@ -114,7 +109,7 @@ def _observation_context(model: ModelIdentity) -> ObservationContext:
         model_name=model.name,
         serial_number=device_uid(model),
     )
-    return ObservationContext(ObserverContext(codes.DCM.Device, device))
+    return ObserverContext(codes.DCM.Device, device)
 
 
 def _procedure(modality: str) -> CodeContentItem:
@@ -131,11 +126,22 @@ def _container(name: Code) -> ContainerContentItem:
     return container
 
 
-def _statements(findings: Findings) -> Iterator[TextContentItem]:
+def _statements(findings: Findings) -> Iterator[TextContentItem | CodeContentItem]:
     yield _text(ours.CONCLUSION, findings.conclusion, RelationshipTypeValues.CONTAINS)
+    yield from map(_evaluation, findings.evaluations)
+    for flag in findings.quality:
+        yield _text(flag.concept, flag.text, RelationshipTypeValues.CONTAINS)
     for each in findings.not_measured:
         yield _not_measured(each)
     yield _text(ours.INTENDED_USE, findings.model.intended_use, RelationshipTypeValues.CONTAINS)
+
+
+def _evaluation(each: Evaluation) -> CodeContentItem:
+    """What was looked for, and that it is absent: nothing found is a result."""
+    item = CodeContentItem(coded(each.concept), coded(each.value), RelationshipTypeValues.CONTAINS)
+    if each.probability is not None:
+        item.ContentSequence = ContentSequence([probability_of(each.probability, each.uncertainty)])
+    return item
 
 
 def _not_measured(each: NotMeasured) -> TextContentItem:

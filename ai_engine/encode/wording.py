@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 from pydicom import Dataset
 
-from ai_engine.findings import ModelIdentity
+from ai_engine.findings import Finding, Measurement, ModelIdentity
 
 LONG_STRING = 64
 CODE_STRING = 16
-SERIES_OFFSET: Mapping[str, int] = {"SEG": 1, "SR": 2}
+SERIES_OFFSET: Mapping[str, int] = {"SEG": 1, "SR": 2, "KO": 3, "SC": 4, "DOC": 5}
 SERIES_FACTOR = (
     100  # results of series 3 are 301 and 302: they list after it, and apart from scanners' numbers
 )
@@ -40,3 +40,28 @@ def content_creator_name(model: ModelIdentity) -> str:
 def content_label(model: ModelIdentity) -> str:
     """Content Label (0070,0080), VR CS."""
     return re.sub(r"[^A-Z0-9_ ]", "_", model.name.upper())[:CODE_STRING].strip()
+
+
+def key_object_description(model: ModelIdentity) -> str:
+    """Key Object Description (113012, DCM)."""
+    return f"Images with findings of {model.title} {model.version}. {model.intended_use}"
+
+
+def document_title(model: ModelIdentity) -> str:
+    """Document Title (0042,0010), VR ST."""
+    return f"{model.title} {model.version}: findings"
+
+
+def finding_words(finding: Finding) -> str:
+    """A finding in a few words: which one, and how likely it is."""
+    if finding.probability is None:
+        return finding.tracking_id
+    spread = "" if finding.uncertainty is None else f" \u00b1 {finding.uncertainty:.2f}"
+    return f"{finding.tracking_id}: {finding.probability:.2f}{spread}"
+
+
+def measurement_words(measurement: Measurement) -> str:
+    """A number with its name and unit, as it is said to people."""
+    unit = "" if measurement.unit.value == "1" else f" {measurement.unit.value}"
+    derived = "" if measurement.derivation is None else f", {measurement.derivation.meaning}"
+    return f"{measurement.concept.meaning}{derived}: {measurement.value:.9g}{unit}"

@@ -12,7 +12,8 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from ai_engine.agreement import summary_of
 from ai_engine.encode.equipment import Equipment
-from ai_engine.encode.publication import EncodedResult, encode
+from ai_engine.encode.images import Source
+from ai_engine.encode.publication import encode
 from ai_engine.encode.source import InstanceReference, Making
 from ai_engine.encode.uids import UidSource
 from ai_engine.findings import Findings
@@ -63,18 +64,17 @@ class Analyst:
         progress.at(80, "encoding the findings")
         with timed(claim, Stage.ENCODE):
             superseded = await self.services.database.transact(lambda unit: standing_output(unit, claim))
-            result = await self._encode(claim, findings, volume, superseded)
+            making = self._making(claim, findings)
+            source = Source(volume.slices, volume.frame_numbers, volume.voxels)
+            asked, before = model.bundle.manifest.results, documents_of(superseded)
+            result = await asyncio.to_thread(encode, findings, source, making, before, asked)
         progress.at(95, "publishing")
         with timed(claim, Stage.PUBLISH):
             await publish(self.services, claim, result, superseded, summary_of(findings))
 
-    async def _encode(
-        self, claim: Claim, findings: Findings, volume: Volume, superseded: Sequence[SeriesReference]
-    ) -> EncodedResult:
-        making = Making(
-            Equipment.of(findings.model, ENGINE), local_now(self.services.site), UidSource(claim.workitem_uid)
-        )
-        return await asyncio.to_thread(encode, findings, volume.slices, making, documents_of(superseded))
+    def _making(self, claim: Claim, findings: Findings) -> Making:
+        made_by = Equipment.of(findings.model, ENGINE)
+        return Making(made_by, local_now(self.services.site), UidSource(claim.workitem_uid))
 
     async def _run(self, model: LoadedModel, volume: Volume) -> Findings:
         manifest = model.bundle.manifest

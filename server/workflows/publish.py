@@ -1,4 +1,4 @@
-"""Publishing a result: SEG and SR into the study, its FHIR graph into the record, at once (DESIGN §2).
+"""Publishing a result: its DICOM objects into the study, its FHIR graph into the record, at once (DESIGN §2).
 
 The bytes are made durable first. Then the transaction: the attempt is still the current one (fencing), the
 instances are indexed, what they supersede leaves the default answers, Patient and ImagingStudy are brought up
@@ -63,6 +63,7 @@ class Publication:
 
     instances: tuple[StoredInstance, ...]
     document: DicomJson  # the SR
+    pdf: tuple[str, str] | None  # Series and SOP Instance UID of the report to read
     superseded: tuple[SeriesReference, ...]
     summary: Mapping[str, Any]
 
@@ -88,12 +89,13 @@ async def publish(
         ResultRefused, ResultOutdated: the archive has moved on; nothing was published.
         Busy: not now; nothing was published.
     """
-    made = [each for each in (result.seg, result.sr) if each is not None]
-    received = await asyncio.to_thread(_prepare, made)
-    ranges = await services.objects.put([each.part10 for each in made])
+    received = await asyncio.to_thread(_prepare, result.objects)
+    ranges = await services.objects.put([each.part10 for each in result.objects])
     instances = tuple(map(StoredInstance, received, ranges))
     document = await asyncio.to_thread(read_exactly, result.sr.part10)
-    publication = Publication(instances, document, superseded, summary)
+    pdf = None if result.pdf is None else result.pdf.reference
+    place = None if pdf is None else (pdf.series_instance_uid, pdf.sop_instance_uid)
+    publication = Publication(instances, document, place, superseded, summary)
     around = surroundings_of(services)
     await services.database.transact(lambda unit: _publish(unit, claim, publication, around))
 
@@ -117,7 +119,7 @@ async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, aro
     report_id = report_id_of(claim.study_instance_uid, claim.model_name)
     context = await context_of(unit, study, report_id, around)
     ended = {**workitem, "ended_us": unit.now_us, "patient_id": study["patient_id"]}
-    graph = map_sr(publication.document, replace(context, task=task_facts(ended)))
+    graph = map_sr(publication.document, replace(context, task=task_facts(ended), pdf=publication.pdf))
     await write_graph(unit, graph, claim.principal)
     await note_document(unit, _looked_at(publication), report_id)
     await defer_shadow_runs(unit, claim, publication.summary)

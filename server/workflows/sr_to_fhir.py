@@ -34,7 +34,7 @@ from server.workflows.report.content import Concept, ContentItem, items_of, root
 from server.workflows.report.devices import Devices
 from server.workflows.report.graph import ReportContext, ReportGraph, provenance_id_of
 from server.workflows.report.observations import VALUE_TYPES, Common, Observations
-from server.workflows.report.presented import Place, presented_form
+from server.workflows.report.presented import Place, presented_form, presented_pdf
 from server.workflows.report.regions import SEGMENTATION
 from server.workflows.report.summary import prose_lines, summary_lines
 
@@ -77,6 +77,7 @@ def map_sr(document: DicomJson, context: ReportContext) -> ReportGraph:
         task=None if context.task is None else completed_task(context.task, context.report_id),
         no_longer_held=context.previous_observation_ids - ids,
         sources=observations.sources,
+        also=observations.also,
     )
 
 
@@ -195,7 +196,10 @@ def _report(
             imaging_study=[common.study],
             conclusion=conclusion or None,
             conclusion_code=[schemes.codeable(code) for code in outline.conclusion_codes],
-            presented_form=presented_form(document, words, _place(document, context)),
+            presented_form=[
+                *presented_form(document, words, _place(document, context)),
+                *presented_pdf(words, _place_of_pdf(context)),
+            ],
         )
     )
 
@@ -223,6 +227,13 @@ def _place(document: DicomJson, context: ReportContext) -> Place | None:
     if context.public_base is None or series is None or instance is None:
         return None
     return Place(context.public_base, context.study_instance_uid, series, instance)
+
+
+def _place_of_pdf(context: ReportContext) -> Place | None:
+    """Where the PDF that was made with the document is retrieved; None: there is none, or no URL."""
+    if context.pdf is None or context.public_base is None:
+        return None
+    return Place(context.public_base, context.study_instance_uid, *context.pdf)
 
 
 def _identifiers(document: DicomJson, context: ReportContext) -> Iterator[dict[str, Json]]:

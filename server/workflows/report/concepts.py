@@ -30,6 +30,7 @@ REFERENCED_SEGMENTATION_FRAME = ("121214", "DCM")
 BODY_PART_CATEGORIES = frozenset({("91723000", "SCT"), ("85756007", "SCT")})  # Anatomical Structure, Tissue
 
 DERIVATION = ("121401", "DCM")
+PROBABILITY = ("122157", "DCM")  # that what a group found is there
 
 # TID 4019 Algorithm Identification
 ALGORITHM_NAME = ("111001", "DCM")

@@ -32,6 +32,7 @@ class ReportContext:
     previous_observation_ids: frozenset[str] = frozenset()  # those that the last version of the report named
     task: TaskFacts | None = None  # of the workitem; None: no workitem led to this SR
     public_base: str | None = None  # of URLs in what is written; None: it names none
+    pdf: tuple[str, str] | None = None  # Series and SOP Instance UID of the document's PDF; None: it has none
     # What code systems call concepts that the document calls otherwise, by code and scheme.
     names: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
@@ -47,6 +48,7 @@ class ReportGraph:
     task: Resource | None
     no_longer_held: frozenset[str]  # ids of previous Observations that this version does not make
     sources: Mapping[str, ContentItem] = field(default_factory=dict)  # of each Observation, by its id
+    also: Mapping[str, Sequence[ContentItem]] = field(default_factory=dict)  # further items that tell of it
 
     def resources(self) -> Iterator[Resource]:
         """Every resource, each after what it refers to."""

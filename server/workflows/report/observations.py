@@ -24,6 +24,7 @@ from server.workflows.report import concepts
 from server.workflows.report.coding import Schemes
 from server.workflows.report.content import Concept, ContentItem, Number
 from server.workflows.report.devices import Devices
+from server.workflows.report.locations import locate, only_locates, thing_of
 from server.workflows.report.regions import basis_of, notes_of
 
 Json = Any
@@ -31,7 +32,7 @@ Resource = dict[str, Json]
 
 GROUP = Concept(*concepts.MEASUREMENT_GROUP, "Measurement Group")
 NOT_PERFORMED = coding(systems.DATA_ABSENT_REASON, "not-performed", "Not Performed")
-TRACKING = (concepts.TRACKING_IDENTIFIER, concepts.TRACKING_UID)
+TRACKING = (concepts.TRACKING_UID, concepts.TRACKING_IDENTIFIER)  # "nodule-1" may be another one next time
 VALUE_TYPES = frozenset({"NUM", "CODE", "TEXT"})  # of what becomes an Observation or a component
 
 # Items that tell of their parent and are read there; everything else with a value is said as its own.
@@ -69,6 +70,7 @@ class Place:
     body_site: dict[str, Json] | None
     device: dict[str, Json]
     finding: Concept | None = None  # what was measured, unless it is the body site itself
+    is_group: bool = False
 
 
 @dataclass(slots=True)
@@ -81,11 +83,21 @@ class Observations:
     made: list[Resource] = field(default_factory=list)
     results: list[dict[str, Json]] = field(default_factory=list)
     sources: dict[str, ContentItem] = field(default_factory=dict)  # by the id of what was made of it
+    also: dict[str, list[ContentItem]] = field(default_factory=dict)  # groups that locate it, by the same id
+    _of_thing: dict[object, Resource] = field(default_factory=dict)  # the Observation of each group
     _times_named: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def add_group(self, group: ContentItem) -> None:
-        """One measurement group: its members, then itself."""
+        """One measurement group: its members, then itself; or more about where an earlier one lies."""
+        thing = thing_of(group)
+        known = None if thing is None else self._of_thing.get(thing)
+        if known is not None and only_locates(group):
+            locate(known, group)
+            self.also.setdefault(known["id"], []).append(group)
+            return
         self.results.append(self._group(group))
+        if thing is not None:
+            self._of_thing.setdefault(thing, self.made[-1])
 
     def _group(self, group: ContentItem) -> dict[str, Json]:
         finding = _code_of(group, concepts.FINDING)
@@ -104,7 +116,7 @@ class Observations:
             device=place.device,
             has_member=members,
             derived_from=[self.common.study, *basis_of(group)],
-            components=list(self._components_of(group)),
+            components=[*self._components_of(group), *self._likelihood_of(group)],
             notes=notes_of(group),
         )
         return self._add(facts, group)
@@ -136,6 +148,8 @@ class Observations:
             return None
         if item.key == concepts.LATERALITY and place.body_site is not None:
             return None  # the side of the body site
+        if item.key == concepts.PROBABILITY and place.is_group:
+            return None  # a component of the group
         value, absent = self._value_of(item)
         if value is None and absent is None:
             return None
@@ -205,14 +219,28 @@ class Observations:
 
     def _components_of(self, item: ContentItem) -> Iterator[dict[str, Json]]:
         for child in item.children:
-            if child.relationship == "CONTAINS" or child.concept is None or not _says_something(child):
-                continue
-            value, absent = self._value_of(child)
-            code = {"code": self.schemes.codeable(child.concept)}
-            if value is not None:
-                yield {**code, value[0]: value[1]}
-            elif absent is not None:
-                yield {**code, "dataAbsentReason": absent}
+            if child.relationship != "CONTAINS":
+                yield from self._component_of(child)
+
+    def _likelihood_of(self, group: ContentItem) -> Iterator[dict[str, Json]]:
+        """How probable it is that what a group found is there."""
+        for child in group.children:
+            if child.key == concepts.PROBABILITY and child.relationship == "CONTAINS":
+                yield from self._component_of(child)
+
+    def _component_of(self, item: ContentItem, of: str = "") -> Iterator[dict[str, Json]]:
+        """What an item says, `of` another one; of a probability also how far it spreads."""
+        if item.concept is None or not _says_something(item):
+            return
+        value, absent = self._value_of(item)
+        code = {"code": self.schemes.codeable(item.concept, of and f"{of}, {item.concept.meaning}")}
+        if value is not None:
+            yield {**code, value[0]: value[1]}
+        elif absent is not None:
+            yield {**code, "dataAbsentReason": absent}
+        if item.key == concepts.PROBABILITY:
+            for child in item.children:
+                yield from self._component_of(child, item.concept.meaning)
 
     def _method_of(self, item: ContentItem) -> dict[str, Json] | None:
         method = _code_of(item, concepts.MEASUREMENT_METHOD)
@@ -227,7 +255,8 @@ class Observations:
         site = self._site_of(group)
         sites = {coded.get("code") for coded in (site or {}).get("coding", ())}
         said = finding if finding is not None and finding.value not in sites else None
-        return Place(tracking, site, self.devices.of(group) or self.devices.of_document, said)
+        device = self.devices.of(group) or self.devices.of_document
+        return Place(tracking, site, device, said, is_group=True)
 
     def _site_of(self, item: ContentItem) -> dict[str, Json] | None:
         """Finding Site with its side; without one, a finding that is itself a part of the body."""

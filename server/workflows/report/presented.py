@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomweb.attributes import DicomJson
-from dicomweb.render.media import NotRendered
+from dicomweb.render.media import PDF, NotRendered
 from dicomweb.render.report import to_html
 from dicomweb.urls import ROOT
 
@@ -40,6 +40,11 @@ class Place:
             f"{self.public_base}{ROOT}/studies/{self.study_instance_uid}/series/{self.series_instance_uid}"
         )
         return f"{series}/instances/{self.sop_instance_uid}/rendered"
+
+
+def presented_pdf(title: str, place: Place | None) -> list[dict[str, Json]]:
+    """The Attachment that links a PDF with pictures; none when there is none."""
+    return [] if place is None else [{"contentType": PDF, "title": title, "url": place.rendered}]
 
 
 def presented_form(document: DicomJson, title: str, place: Place | None) -> list[dict[str, Json]]:

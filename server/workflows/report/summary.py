@@ -6,6 +6,8 @@ from typing import Any
 
 from dicomweb.attributes import DicomJson
 from dicomweb.render.report import Line, lines_of
+from fhir.model import systems
+from server.workflows.report.concepts import PROBABILITY
 
 Json = Any
 
@@ -33,14 +35,30 @@ def summary_lines(observations: Sequence[dict[str, Json]]) -> list[str]:
 
 
 def _line(observation: dict[str, Json]) -> str | None:
-    if "hasMember" in observation:
-        return None
+    likely = _likelihood(observation)
     said = next(_values(observation), None)
-    if said is None:
+    if said is None or ("hasMember" in observation and not likely):
         return None
+    said += likely
     where = observation.get("bodySite", {}).get("text")
     what = ", ".join([observation["code"]["text"], *_qualifiers(observation)])
     return f"{where}, {what}: {said}" if where else f"{what}: {said}"
+
+
+def _likelihood(observation: dict[str, Json]) -> str:
+    """How probable a finding is, in brackets; empty: it does not say."""
+    said = (
+        f"{each['code']['text']} {each['valueQuantity']['value']}"
+        for each in observation.get("component", ())
+        if "valueQuantity" in each and _is_probability(each["code"])
+    )
+    return "".join(f" ({text})" for text in said)
+
+
+def _is_probability(code: dict[str, Json]) -> bool:
+    value, _ = PROBABILITY
+    codings = code.get("coding", ())
+    return any(each.get("system") == systems.DICOM and each.get("code") == value for each in codings)
 
 
 def _qualifiers(observation: dict[str, Json]) -> Iterator[str]:

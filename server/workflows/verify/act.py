@@ -213,7 +213,7 @@ def _signed(file: bytes, asked: Asked, signature: Signature, *, is_final: bool) 
     if asked.word.amendment:
         # Ids of Observations belong to the report; of the rest of the context nothing is read here.
         graph = map_sr(document, ReportContext(asked.report_id, "", "", ""))
-        amend(document, graph.sources, conclusions_of(document), asked.word.amendment)
+        amend(document, graph.sources, graph.also, conclusions_of(document), asked.word.amendment)
     if is_final and text_of(before, "VerificationFlag") == VERIFIED and document == before:
         return None
     return reissue(document, signature, new_uid())

@@ -4,7 +4,7 @@ Changes happen in the data set that is given. What the document cannot say in th
 bent: a measurement keeps its unit, a code comes from a scheme that DICOM names.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -46,10 +46,13 @@ class NotAmendable(Fault):
 def amend(
     document: DicomJson,
     sources: Mapping[str, ContentItem],
+    also: Mapping[str, Sequence[ContentItem]],
     conclusions: list[ContentItem],
     amendment: Amendment,
 ) -> None:
     """Change a document; `sources` are the items of its Observations, `conclusions` those that conclude.
+
+    `also`: further items that tell of an Observation; they go with it.
 
     Raises:
         NotAmendable: an Observation is not of this document, or the document cannot say so.
@@ -63,7 +66,7 @@ def amend(
         if setter is None:
             raise NotAmendable(f"An Observation takes no {name}.")
         setter(item.data_set, value)
-    removed = [sources[each].data_set for each in amendment.rejected]
+    removed = [item.data_set for each in amendment.rejected for item in (sources[each], *also.get(each, ()))]
     if amendment.conclusion is not None:
         removed += _conclude(document, conclusions, amendment.conclusion)
     _remove(document, removed)

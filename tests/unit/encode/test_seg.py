@@ -11,8 +11,10 @@ from pydicom import Dataset, dcmread
 from pydicom.config import disable_value_validation
 from pydicom.uid import SegmentationStorage
 
+from ai_engine.encode.analysed import Analysed, ShapeMismatch
+from ai_engine.encode.images import Source
 from ai_engine.encode.publication import encode
-from ai_engine.encode.seg import ShapeMismatch, UndescribedLabel, build_seg
+from ai_engine.encode.seg import UndescribedLabel, build_seg
 from ai_engine.encode.source import Making, write_part10
 from ai_engine.encode.uids import tracking_uid
 
@@ -77,7 +79,7 @@ def test_voxels_stay_where_they_are(
 ) -> None:
     slices = make_slices(6, orientation, step)
     labels = blob(slices)
-    result = encode(make_findings(labels), slices, making)
+    result = encode(make_findings(labels), Source(slices), making)
     assert result.seg is not None
     assert places_in_seg(read(result.seg.part10)) == {
         1: places_of_labels(slices, labels, 1),
@@ -90,7 +92,7 @@ def test_frames_name_the_slice_they_lie_on(
     making: Making, orientation: tuple[float, ...], step: tuple[float, float, float]
 ) -> None:
     slices = make_slices(6, orientation, step)
-    result = encode(make_findings(blob(slices)), slices, making)
+    result = encode(make_findings(blob(slices)), Source(slices), making)
     assert result.seg is not None
     position_of = {image.SOPInstanceUID: image.ImagePositionPatient for image in slices}
     seg = read(result.seg.part10)
@@ -101,7 +103,7 @@ def test_frames_name_the_slice_they_lie_on(
 
 def test_only_spanned_planes_are_frames(making: Making) -> None:
     slices = make_slices(6)
-    seg = build_seg(slices, make_findings(blob(slices)), making)
+    seg = build_seg(Analysed(make_findings(blob(slices)), Source(slices)), making)
     assert seg is not None
     assert seg.dataset.NumberOfFrames == 5  # three planes of segment 1, two of segment 2
     assert seg.number_of == {1: 1, 2: 2}
@@ -114,7 +116,7 @@ def test_only_spanned_planes_are_frames(making: Making) -> None:
 def test_read_back_by_highdicom(making: Making) -> None:
     slices = make_slices(6, AXIAL, (0.0, 0.0, -2.5))
     labels = blob(slices)
-    result = encode(make_findings(labels), slices, making)
+    result = encode(make_findings(labels), Source(slices), making)
     assert result.seg is not None
     seg = hd.seg.segread(BytesIO(result.seg.part10))
     uids = [image.SOPInstanceUID for image in slices[1:5]]
@@ -128,7 +130,7 @@ def test_one_segment_on_one_slice(making: Making, count: int) -> None:
     slices = make_slices(count)
     labels = np.zeros((count, 12, 10), np.uint8)
     labels[count - 1, 3:5, 4:9] = 2
-    result = encode(without_slices(make_findings(labels)), slices, making)
+    result = encode(without_slices(make_findings(labels)), Source(slices), making)
     assert result.seg is not None
     seg = read(result.seg.part10)
     assert seg.NumberOfFrames == 1
@@ -146,26 +148,26 @@ def without_slices(findings: object) -> object:
     "labels", [None, np.zeros((6, 12, 10), np.uint8)], ids=["no labels", "all background"]
 )
 def test_no_voxels_no_seg(making: Making, labels: NDArray[np.uint8] | None) -> None:
-    result = encode(make_findings(labels), make_slices(6), making)
+    result = encode(make_findings(labels), Source(make_slices(6)), making)
     assert result.seg is None
     assert "Referenced Segment" not in str(read(result.sr.part10))
 
 
 def test_labels_must_cover_the_slices(making: Making) -> None:
     with pytest.raises(ShapeMismatch, match=r"\(5, 12, 10\)"):
-        build_seg(make_slices(6), make_findings(np.zeros((5, 12, 10), np.uint8)), making)
+        build_seg(Analysed(make_findings(np.zeros((5, 12, 10), np.uint8)), Source(make_slices(6))), making)
     with pytest.raises(ShapeMismatch, match="int16"):
-        build_seg(make_slices(6), make_findings(np.zeros((6, 12, 10), np.int16)), making)  # type: ignore[arg-type]
+        build_seg(Analysed(make_findings(np.zeros((6, 12, 10), np.int16)), Source(make_slices(6))), making)  # type: ignore[arg-type]
 
 
 def test_label_without_segment_is_refused(making: Making) -> None:
     with pytest.raises(UndescribedLabel, match="number 9"):
-        build_seg(make_slices(6), make_findings(np.full((6, 12, 10), 9, np.uint8)), making)
+        build_seg(Analysed(make_findings(np.full((6, 12, 10), 9, np.uint8)), Source(make_slices(6))), making)
 
 
 def test_segments_are_described(making: Making) -> None:
     slices = make_slices(6)
-    seg = build_seg(slices, make_findings(blob(slices)), making)
+    seg = build_seg(Analysed(make_findings(blob(slices)), Source(slices)), making)
     assert seg is not None
     left = seg.dataset.SegmentSequence[0]
     assert left.SegmentAlgorithmType == "AUTOMATIC"
@@ -188,7 +190,7 @@ def test_tracking_uid_is_stable_over_versions() -> None:
 def test_series_and_equipment_say_what_it_is(making: Making) -> None:
     slices = make_slices(6)
     slices[0].BodyPartExamined = "CHEST"
-    seg = build_seg(slices, make_findings(blob(slices)), making)
+    seg = build_seg(Analysed(make_findings(blob(slices)), Source(slices)), making)
     assert seg is not None
     made = seg.dataset
     assert made.SOPClassUID == SegmentationStorage
@@ -206,7 +208,7 @@ class TestSource:
     """What comes over from the source series."""
 
     def both(self, slices: list[Dataset], making: Making) -> list[Dataset]:
-        result = encode(make_findings(blob(slices)), slices, making)
+        result = encode(make_findings(blob(slices)), Source(slices), making)
         assert result.seg is not None
         return [read(result.seg.part10), read(result.sr.part10)]
 
@@ -304,13 +306,13 @@ class TestSource:
 
 def test_same_inputs_make_the_same_bytes(making: Making) -> None:
     slices = make_slices()
-    first = encode(make_findings(blob(slices)), slices, making)
-    assert encode(make_findings(blob(slices)), slices, making) == first
+    first = encode(make_findings(blob(slices)), Source(slices), making)
+    assert encode(make_findings(blob(slices)), Source(slices), making) == first
 
 
 def test_file_is_ours(making: Making) -> None:
     slices = make_slices()
-    result = encode(make_findings(blob(slices)), slices, making)
+    result = encode(make_findings(blob(slices)), Source(slices), making)
     assert result.seg is not None
     for each in (result.seg, result.sr):
         made = read(each.part10)
@@ -329,7 +331,7 @@ def test_dciodvfy_finds_no_error(
     step: tuple[float, float, float],
 ) -> None:
     slices = make_slices(6, orientation, step)
-    result = encode(make_findings(blob(slices)), slices, making)
+    result = encode(make_findings(blob(slices)), Source(slices), making)
     assert result.seg is not None
     said = run_tool("dciodvfy", result.seg.part10)
     assert "Segmentation" in said

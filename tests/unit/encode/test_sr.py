@@ -13,7 +13,8 @@ from pydicom.sr._concepts_dict import concepts
 from pydicom.uid import Comprehensive3DSRStorage
 
 from ai_engine.encode import codes as ours
-from ai_engine.encode.measurements import reported
+from ai_engine.encode.images import Source
+from ai_engine.encode.numbers import reported
 from ai_engine.encode.publication import EncodedResult, encode
 from ai_engine.encode.source import InstanceReference, Making
 from ai_engine.encode.uids import device_uid, tracking_uid
@@ -33,7 +34,7 @@ def slices() -> list[Dataset]:
 
 @pytest.fixture
 def result(slices: list[Dataset], making: Making) -> EncodedResult:
-    return encode(make_findings(blob(slices)), slices, making)
+    return encode(make_findings(blob(slices)), Source(slices), making)
 
 
 @pytest.fixture
@@ -70,14 +71,15 @@ def test_read_back_by_highdicom(result: EncodedResult) -> None:
     assert group.tracking_uid == tracking_uid("2.25.100", MODEL, "left-lung")
     assert group.tracking_identifier == "left-lung"
     assert group.finding_sites[0].laterality.meaning == "Left"
-    assert group.referenced_segmentation_frames if False else group.referenced_segment is not None
+    assert group.referenced_segment is not None
     by_name = {measurement.name.meaning: measurement for measurement in group.get_measurements()}
     assert by_name["Volume"].value == 2345.7
     assert by_name["Volume"].unit.value == "ml"
     assert by_name["Mean Attenuation Coefficient"].derivation.meaning == "Mean"
     assert by_name["Probability"].value == 0.93
-    (other,) = sr.content.get_image_measurement_groups()
-    assert other.tracking_identifier == "fat"
+    regions = sr.content.get_planar_roi_measurement_groups()
+    assert [each.tracking_identifier for each in regions] == ["left-lung", "fat"]
+    other = regions[1]
     (area,) = other.get_measurements()
     assert area.referenced_images[0].referenced_sop_instance_uid == "2.25.70002"
     (observer,) = sr.content.get_observer_contexts()
@@ -101,11 +103,11 @@ def test_segment_number_follows_the_seg(making: Making, slices: list[Dataset]) -
     findings = make_findings(labels)
     right = dataclasses.replace(findings.findings[0], segment_number=2, tracking_id="right-lung")
     findings = dataclasses.replace(findings, findings=(findings.findings[0], right))
-    sr = hd.sr.srread(BytesIO(encode(findings, slices, making).sr.part10))
-    (group,) = sr.content.get_volumetric_roi_measurement_groups()  # the empty segment's finding has no region
+    sr = hd.sr.srread(BytesIO(encode(findings, Source(slices), making).sr.part10))
+    (group,) = sr.content.get_volumetric_roi_measurement_groups()
     assert group.tracking_identifier == "right-lung"
-    assert group.referenced_segment.referenced_segment_numbers if False else True
-    assert len(sr.content.get_image_measurement_groups()) == 1
+    (other,) = sr.content.get_image_measurement_groups()  # the empty segment's finding
+    assert other.tracking_identifier == "left-lung"
 
 
 def test_evidence_is_what_was_analysed(result: EncodedResult, sr: Dataset, slices: list[Dataset]) -> None:
@@ -141,7 +143,7 @@ def test_nothing_found_still_reports(
     making: Making, slices: list[Dataset], run_tool: Callable[..., str]
 ) -> None:
     findings = dataclasses.replace(make_findings(None), segments=(), findings=())
-    result = encode(findings, slices, making)
+    result = encode(findings, Source(slices), making)
     assert result.seg is None
     sr = read(result.sr.part10)
     assert children(sr, ours.IMAGING_MEASUREMENTS) == []
@@ -152,7 +154,7 @@ def test_nothing_found_still_reports(
 
 def test_predecessors_are_named(making: Making, slices: list[Dataset], run_tool: Callable[..., str]) -> None:
     earlier = InstanceReference("2.25.100", "2.25.900", Comprehensive3DSRStorage, "2.25.901")
-    result = encode(make_findings(blob(slices)), slices, making, [earlier])
+    result = encode(make_findings(blob(slices)), Source(slices), making, [earlier])
     (study,) = read(result.sr.part10).PredecessorDocumentsSequence
     assert study.StudyInstanceUID == "2.25.100"
     (series,) = study.ReferencedSeriesSequence
@@ -164,7 +166,7 @@ def test_predecessors_are_named(making: Making, slices: list[Dataset], run_tool:
 def test_laterality_without_site(making: Making, slices: list[Dataset]) -> None:
     findings = make_findings(blob(slices))
     lung = dataclasses.replace(findings.findings[0], site=None)
-    result = encode(dataclasses.replace(findings, findings=(lung,)), slices, making)
+    result = encode(dataclasses.replace(findings, findings=(lung,)), Source(slices), making)
     sr = hd.sr.srread(BytesIO(result.sr.part10))
     (group,) = sr.content.get_volumetric_roi_measurement_groups()
     (side,) = group.get_qualitative_evaluations(ours.coded(ours.LATERALITY))
@@ -177,7 +179,7 @@ def test_laterality_without_site(making: Making, slices: list[Dataset]) -> None:
 def test_procedure_reported(making: Making, modality: str, code: str) -> None:
     slices = make_slices()
     slices[0].Modality = modality
-    sr = read(encode(make_findings(None), slices, making).sr.part10)
+    sr = read(encode(make_findings(None), Source(slices), making).sr.part10)
     (item,) = children(sr, ours.PROCEDURE_REPORTED)
     assert item.ConceptCodeSequence[0].CodeValue == code
 
@@ -190,8 +192,8 @@ def test_values_fit_a_decimal_string(making: Making, slices: list[Dataset], valu
     findings: Findings = make_findings(None)
     measured = dataclasses.replace(findings.findings[0].measurements[0], value=value)
     finding = dataclasses.replace(findings.findings[0], measurements=(measured,), probability=None)
-    part10 = encode(dataclasses.replace(findings, findings=(finding,)), slices, making).sr.part10
-    (group,) = children(read(part10), ours.IMAGING_MEASUREMENTS)[0].ContentSequence
+    part10 = encode(dataclasses.replace(findings, findings=(finding,)), Source(slices), making).sr.part10
+    group = children(read(part10), ours.IMAGING_MEASUREMENTS)[0].ContentSequence[0]
     (number,) = [item for item in group.ContentSequence if item.ValueType == "NUM"]
     written = number.MeasuredValueSequence[0]
     assert len(str(written.NumericValue)) <= 16
@@ -205,8 +207,8 @@ def test_numbers_are_written_as_people_write_them(
 ) -> None:
     findings = make_findings(None)
     finding = dataclasses.replace(findings.findings[0], measurements=(), probability=value)
-    sr = read(encode(dataclasses.replace(findings, findings=(finding,)), slices, making).sr.part10)
-    (group,) = children(sr, ours.IMAGING_MEASUREMENTS)[0].ContentSequence
+    sr = read(encode(dataclasses.replace(findings, findings=(finding,)), Source(slices), making).sr.part10)
+    group = children(sr, ours.IMAGING_MEASUREMENTS)[0].ContentSequence[0]
     (number,) = [item for item in group.ContentSequence if item.ValueType == "NUM"]
     assert str(number.MeasuredValueSequence[0].NumericValue) == text
 

@@ -18,6 +18,7 @@ SINGLE = {
     "REFERENCED_SEGMENT": DCM.ReferencedSegment,
     "REFERENCED_SEGMENTATION_FRAME": DCM.ReferencedSegmentationFrame,
     "DERIVATION": DCM.Derivation,
+    "PROBABILITY": DCM.Probability,
     "ALGORITHM_NAME": DCM.AlgorithmName,
     "ALGORITHM_VERSION": DCM.AlgorithmVersion,
     "ALGORITHM_FAMILY": DCM.AlgorithmFamily,

@@ -15,10 +15,13 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.sr.codedict import codes
 
+from ai_engine.encode.analysed import Analysed
 from ai_engine.encode.codes import code_of
 from ai_engine.encode.equipment import Equipment
+from ai_engine.encode.images import Source
+from ai_engine.encode.measurements import Basis
 from ai_engine.encode.source import Making, write_part10
-from ai_engine.encode.sr import Basis, build_sr
+from ai_engine.encode.sr import build_sr
 from ai_engine.encode.uids import UidSource
 from ai_engine.findings import Code, Finding, Findings, Measurement, ModelIdentity, NotMeasured
 from dicomweb.wire.exact import read_exactly
@@ -66,6 +69,12 @@ LUNG = Finding(
 
 @cache
 def part10(findings: tuple[Finding, ...]) -> bytes:
+    missing = (NotMeasured("Right lung volume", "the right lung is cut by the field of view"),)
+    return encoded(Findings(MODEL, (), None, findings, missing, "Left lung volume 2345.7 ml."))
+
+
+def encoded(said: Findings) -> bytes:
+    """The SR of findings of one image."""
     image = Dataset()
     image.SOPClassUID, image.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "2.25.7"
     image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = (
@@ -79,18 +88,10 @@ def part10(findings: tuple[Finding, ...]) -> bytes:
     image.PatientName, image.PatientID, image.PatientBirthDate, image.PatientSex = "Doe^Jane", "P-1", "", "F"
     image.StudyDate, image.StudyTime, image.StudyID, image.AccessionNumber = "20260301", "101112", "1", "A-7"
     image.SeriesNumber = 3
-    said = Findings(
-        model=MODEL,
-        segments=(),
-        labels=None,
-        findings=findings,
-        not_measured=(NotMeasured("Right lung volume", "the right lung is cut by the field of view"),),
-        conclusion="Left lung volume 2345.7 ml.",
-    )
     making = Making(
         Equipment.of(MODEL, "Isthmus 0.1.0"), datetime(2026, 3, 2, 8, tzinfo=UTC), UidSource("2.25.42")
     )
-    return write_part10(build_sr(said, Basis([image], None), making))
+    return write_part10(build_sr(Basis(Analysed(said, Source([image])), None), making))
 
 
 def make_sr(findings: tuple[Finding, ...]) -> Dataset:
@@ -123,9 +124,8 @@ def test_every_number_arrives(graph: ReportGraph) -> None:
     assert encode_json(density["valueQuantity"]["value"]) == b"-812.5"
     assert density["component"][0]["valueCodeableConcept"]["coding"][0]["code"] == codes.SCT.Mean.value
     assert density["derivedFrom"][1]["identifier"]["value"] == "urn:oid:2.25.7"
-    assert (
-        encode_json(observation(graph, code_of(codes.DCM.Probability))["valueQuantity"]["value"]) == b"0.93"
-    )
+    lung = observation(graph, code_of(codes.DCM.Finding))
+    assert encode_json(lung["component"][0]["valueQuantity"]["value"]) == b"0.93"
 
 
 def test_the_report_says_conclusion_use_and_what_is_missing(graph: ReportGraph) -> None:

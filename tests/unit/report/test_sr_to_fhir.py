@@ -160,7 +160,10 @@ def test_a_group_names_its_finding_and_members(rich: Dataset) -> None:
     assert found["valueCodeableConcept"]["coding"][0]["code"] == codes.SCT.Nodule.value
     assert [c["coding"][0]["code"] for c in found["category"]] == ["imaging", "125007"]
     assert [i["value"] for i in found["identifier"]] == ["urn:oid:2.25.500", "nodule-1"]
-    assert len(found["hasMember"]) == 4
+    assert len(found["hasMember"]) == 3
+    (probability,) = found["component"]
+    assert probability["code"]["coding"][0]["code"] == codes.DCM.Probability.value
+    assert str(probability["valueQuantity"]["value"]) == "0.93"
     assert "urn:oid:2.25.901" in {d["identifier"]["value"] for d in found["derivedFrom"]}
 
 
@@ -194,7 +197,7 @@ def test_the_algorithm_is_a_device_with_its_version_and_use(rich: Dataset) -> No
     assert finder["manufacturer"] == "Acme"
     assert finder["note"] == [{"text": "Research use only."}, {"text": "Parameters: threshold 0.5"}]
     assert finder["type"]["text"] == codes.cid7162.EdgeDetection.meaning
-    assert only(graph, codes.DCM.Probability.value)["device"]["reference"] == f"Device/{finder['id']}"
+    assert only(graph, codes.DCM.LevelOfSignificance.value)["device"]["reference"] == f"Device/{finder['id']}"
 
 
 def test_provenance_names_sources_and_makers(rich: Dataset) -> None:

@@ -89,9 +89,8 @@ def change(
     ids = {each["code"].get("coding", [{}])[0].get("code"): each["id"] for each in graph.observations}
     named = {ids[of]: value for of, value in (values or {}).items()}
     rejected = frozenset(ids[each] for each in amendment.rejected)
-    amend(
-        content, graph.sources, conclusions_of(content), replace(amendment, values=named, rejected=rejected)
-    )
+    asked = replace(amendment, values=named, rejected=rejected)
+    amend(content, graph.sources, graph.also, conclusions_of(content), asked)
     return read_exactly(reissue(content, SIGNATURE, "2.25.901"))
 
 
