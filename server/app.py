@@ -415,12 +415,15 @@ def runner_policy(settings: Settings) -> "RunnerPolicy":
     from ai_engine.runners.process import RunnerPolicy
 
     data = settings.data.absolute()
-    return RunnerPolicy(settings.allow_unsandboxed, (data,), settings.allow_pickled_weights)
+    return RunnerPolicy(
+        settings.allow_unsandboxed, (data,), settings.allow_pickled_weights, settings.inference_servers
+    )
 
 
 async def _work(settings: Settings) -> None:
     from server.workflows.analysis import build_worker
     from server.workflows.registry.shadow import ShadowRuns, shadow_handlers
+    from server.workflows.warm_models import room_here
     from server.workflows.worker import WorkerSettings
 
     configure_tracing(settings.tracing, Role.WORKER.value)
@@ -429,12 +432,15 @@ async def _work(settings: Settings) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:8]}"
     policy = runner_policy(settings)
     unpacked = settings.data.absolute() / "models"
-    worker, models = build_worker(services, WorkerSettings(name, settings.lease_s), policy, unpacked)
+    given = (settings.models_memory_mb, settings.devices, settings.gpu_memory_mb)
+    room = await asyncio.to_thread(room_here, *given)
+    mine = WorkerSettings(name, settings.lease_s)
+    worker, models = build_worker(services, mine, policy, unpacked, room)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     shadow = shadow_handlers(ShadowRuns(services, models))
-    runner = worker_runner(services, worker.step, settings.worker_grace_s, shadow)
+    runner = worker_runner(services, worker.step, settings.worker_grace_s, settings.worker_slots, shadow)
     wake = Loop("wake for waiting", lambda: wake_for_waiting(services), WAKE_S, rest_s=WAKE_S)
     beside = [
         asyncio.create_task(watch_process(Role.WORKER, stop, services.database.report)),
@@ -443,7 +449,7 @@ async def _work(settings: Settings) -> None:
     beside += map(asyncio.create_task, _between_processes(services, stop))
     if operation := _operation(settings, services):
         beside.append(asyncio.create_task(serve_operation(operation, stop)))
-    log.info("worker ready", worker=name)
+    log.info("worker ready", worker=name, slots=settings.worker_slots, memory_mb=dict(room.budget_mb))
     try:
         await asyncio.gather(runner.run(stop), *beside)
     finally:

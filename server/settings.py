@@ -24,6 +24,7 @@ from server.kernel.tls_files import TlsFiles
 from server.kernel.tracing import TracingSettings
 from server.setting_groups.federation import FederationSettings
 from server.setting_groups.forwarding import ForwardingSettings
+from server.setting_groups.inference import InferenceSettings
 from server.setting_groups.objects import ObjectSettings
 from server.setting_groups.outbound import OutboundSettings
 from server.setting_groups.sources import PREFIX, SecretFiles
@@ -50,7 +51,14 @@ DOORS = (
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class Settings(ObjectSettings, OutboundSettings, FederationSettings, ForwardingSettings, BaseSettings):
+class Settings(
+    ObjectSettings,
+    OutboundSettings,
+    FederationSettings,
+    ForwardingSettings,
+    InferenceSettings,
+    BaseSettings,
+):
     """Everything an operator may decide. Each has a default that works on a laptop."""
 
     model_config = SettingsConfigDict(
@@ -114,9 +122,6 @@ class Settings(ObjectSettings, OutboundSettings, FederationSettings, ForwardingS
     )
     allow_unsandboxed: bool = Field(
         False, description="run models without a sandbox where the system offers none"
-    )
-    allow_pickled_weights: bool = Field(
-        False, description="load PyTorch weights that are code, of models whose manifest asks for it"
     )
     max_request_mib: int = Field(4096, ge=1, description="largest STOW-RS request")
     site_patient_system: str = Field(

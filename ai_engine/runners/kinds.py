@@ -9,13 +9,14 @@ from ai_engine.manifest import Manifest, Runtime
 from ai_engine.runners.gpus import CPU
 from ai_engine.runners.port import Runner
 from ai_engine.runners.process import ProcessRunner, Program, RunnerLimits, RunnerPolicy
+from ai_engine.runners.remote import RemoteRunner, RemoteTarget
 from server.kernel.faults import Fault, FaultKind
 
 MakeRunner = Callable[[Bundle, RunnerPolicy, str], Runner]
 
 
 class UnsupportedRunnerKind(Fault):
-    """A manifest names a kind that this installation cannot run."""
+    """A manifest names a kind, or an inference server, that this installation does not have."""
 
     kind = FaultKind.NOT_IMPLEMENTED
 
@@ -61,6 +62,16 @@ def _torch(bundle: Bundle, policy: RunnerPolicy, device: str) -> Runner:
     return _ours("torch", options, bundle, policy)
 
 
+def _remote(bundle: Bundle, policy: RunnerPolicy, _device: str) -> Runner:
+    runtime = bundle.manifest.runtime
+    assert runtime.remote is not None  # the loader looked
+    url = policy.inference_servers.get(runtime.remote.server)
+    if url is None:
+        raise UnsupportedRunnerKind(f"no inference server {runtime.remote.server} in the settings")
+    target = RemoteTarget(url, runtime.remote, runtime.timeout_s)
+    return RemoteRunner(target, msgspec.to_builtins(bundle.manifest.network))
+
+
 def _ours(name: str, options: Mapping[str, object], bundle: Bundle, policy: RunnerPolicy) -> Runner:
     runtime = bundle.manifest.runtime
     limits = limits_of(runtime, str(options["device"]))
@@ -88,4 +99,4 @@ def _names(manifest: Manifest) -> list[str]:
     return [each.name for each in manifest.detections or manifest.scores]
 
 
-RUNNERS: Mapping[str, MakeRunner] = {"python": _python, "onnx": _onnx, "torch": _torch}
+RUNNERS: Mapping[str, MakeRunner] = {"python": _python, "onnx": _onnx, "torch": _torch, "remote": _remote}

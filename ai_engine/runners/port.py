@@ -112,6 +112,12 @@ class ModelOutputInvalid(RunnerFault):
     code = "model-output-invalid"
 
 
+class RemoteFailed(RunnerFault):
+    """The inference server of the model is not there, is busy, or refuses the request."""
+
+    code = "inference-server-failed"
+
+
 class SandboxUnavailable(RunnerFault):
     """The system offers no sandbox and the operator has not allowed running without one."""
 

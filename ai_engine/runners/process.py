@@ -77,6 +77,7 @@ class RunnerPolicy:
     allow_unsandboxed: bool = False
     hidden_paths: Sequence[Path] = ()  # covered inside the sandbox, also where they lie in a shown folder
     allow_pickled_weights: bool = False  # where a manifest asks for it
+    inference_servers: Mapping[str, str] = field(default_factory=dict)  # base URL by the name manifests use
 
 
 class ProcessRunner:

@@ -1,9 +1,10 @@
 """What a child says, read as untrusted input: every size, name and number is checked before it is used."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,6 +15,7 @@ from ai_engine.runners.port import (
     ModelRaised,
     NamedValue,
     RunnerFault,
+    RunnerOutput,
     Score,
 )
 
@@ -114,6 +116,24 @@ def fault_of(reply: Reply) -> RunnerFault | None:
         return ModelRaised(f"the model raised {name} at {place}")
     return ModelOutputInvalid(
         reply.reason[:100] if reply.status == "invalid" else "the model's reply is unknown"
+    )
+
+
+def read_plain(answer: Mapping[str, Any], shape: tuple[int, int, int]) -> RunnerOutput:
+    """The output that an answer of our own code is, checked like a child's; `labels` is the array itself.
+
+    Raises:
+        ModelOutputInvalid: it is none.
+    """
+    plain = json.dumps({name: value for name, value in answer.items() if name != "labels"})
+    (result,) = read_reply(f'{{"status": "done", "results": [{plain}]}}'.encode()).results
+    return RunnerOutput(
+        labels=answer.get("labels"),
+        values=check_values(result.values, shape[0]),
+        not_measured=check_reasons(result.not_measured),
+        detections=check_detections(result.detections, shape),
+        scores=check_scores(result.scores),
+        quality=check_reasons(result.quality),
     )
 
 

@@ -53,11 +53,16 @@ def serve(  # noqa: PLR0913, PLR0917  one parameter an option
 
 
 @commands.command()
-def worker(data: Data = None) -> None:
+def worker(
+    data: Data = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, or cuda:N[,cuda:N…]: where models run.")
+    ] = None,
+) -> None:
     """Start a worker: it claims workitems, runs models and publishes their findings."""
     from server.app import run_worker
 
-    run_worker(load_settings(data=data))
+    run_worker(load_settings(data=data, devices=device))
 
 
 @commands.command()

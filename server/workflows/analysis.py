@@ -22,6 +22,7 @@ from ai_engine.preprocess.volume import Volume, build_volume
 from ai_engine.runners.port import RunnerInput
 from ai_engine.runners.process import RunnerPolicy
 from dicomweb.worklist.attempts import standing_output
+from dicomweb.worklist.state import Priority
 from dicomweb.worklist.workitem import Claim, SeriesReference
 from server.kernel.services import Services
 from server.kernel.site import Site
@@ -31,6 +32,7 @@ from server.workflows.model_input import load_input
 from server.workflows.model_metrics import Stage, timed
 from server.workflows.publish import publish
 from server.workflows.registry.bundle_files import UnpackedBundles
+from server.workflows.warm_models import Room, room_here
 from server.workflows.worker import Progress, Worker, WorkerSettings
 
 ENGINE = f"Isthmus {version('isthmus')}"
@@ -38,7 +40,7 @@ ENGINE = f"Isthmus {version('isthmus')}"
 
 @dataclass(frozen=True, slots=True)
 class Analyst:
-    """Analyses the workitems of one worker process, one at a time."""
+    """Analyses the workitems of one worker process; several at once, in other stages."""
 
     services: Services
     models: LoadedModels
@@ -60,7 +62,7 @@ class Analyst:
         del datasets
         progress.at(40, f"running {model.bundle.manifest.title}")
         with timed(claim, Stage.MODEL):
-            findings = await self._run(model, volume)
+            findings = await self._run(model, volume, urgent=claim.priority is Priority.HIGH)
         progress.at(80, "encoding the findings")
         with timed(claim, Stage.ENCODE):
             superseded = await self.services.database.transact(lambda unit: standing_output(unit, claim))
@@ -76,9 +78,9 @@ class Analyst:
         made_by = Equipment.of(findings.model, ENGINE)
         return Making(made_by, local_now(self.services.site), UidSource(claim.workitem_uid))
 
-    async def _run(self, model: LoadedModel, volume: Volume) -> Findings:
+    async def _run(self, model: LoadedModel, volume: Volume, *, urgent: bool) -> Findings:
         manifest = model.bundle.manifest
-        work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters)
+        work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters, urgent)
         output = await model.runner.run(work)
         return await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
 
@@ -99,11 +101,17 @@ def documents_of(superseded: Sequence[SeriesReference]) -> list[InstanceReferenc
 
 
 def build_worker(
-    services: Services, settings: WorkerSettings, policy: RunnerPolicy, unpacked: Path | None = None
+    services: Services,
+    settings: WorkerSettings,
+    policy: RunnerPolicy,
+    unpacked: Path | None = None,
+    room: Room | None = None,
 ) -> tuple[Worker, LoadedModels]:
     """A worker with its models; the caller closes the models at the end.
 
-    `unpacked`: the folder for bundles that operators added; None: a temporary one.
+    `unpacked`: the folder for bundles that operators added; None: a temporary one. `room`: what models may
+    have together; None: a share of this machine, and no GPU.
     """
-    models = LoadedModels(services.database, policy, UnpackedBundles(services.database, unpacked))
+    bundles = UnpackedBundles(services.database, unpacked)
+    models = LoadedModels(services.database, policy, bundles, room or room_here())
     return Worker(services, settings, Analyst(services, models).work), models

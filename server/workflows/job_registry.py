@@ -51,7 +51,7 @@ from server.workflows.subscriptions.jobs import subscription_handlers
 Step = Callable[[Services], Awaitable[int]]
 
 AGAIN_S = 1.0  # after a step that did something
-RECORD_SLOTS, STORAGE_SLOTS, INFERENCE_SLOTS = 4, 1, 1  # jobs of a queue that one process runs at once
+RECORD_SLOTS, STORAGE_SLOTS = 4, 1  # jobs of a queue that one process runs at once
 NOTIFY_SLOTS = 32  # each waits for one subscriber: those that do not answer must not keep the others waiting
 
 
@@ -130,13 +130,16 @@ def server_runner(services: Services, quiet_time_s: float | None) -> JobRunner:
 
 
 def worker_runner(
-    services: Services, step: Callable[[], Awaitable[int]], grace_s: float, shadow: Handlers
+    services: Services, step: Callable[[], Awaitable[int]], grace_s: float, slots: int, shadow: Handlers
 ) -> JobRunner:
-    """What a worker process runs; `shadow`: what it does for versions that are not shown to clinicians."""
+    """What a worker process runs, `slots` jobs at once.
+
+    `shadow`: what it does for versions that are not shown to clinicians.
+    """
     return JobRunner(
         queue=job_queue(services.database, (INFERENCE,), DEFAULT_BEATS),
         handlers={**engine_jobs.engine_handlers(step), **shadow},
-        slots={INFERENCE: INFERENCE_SLOTS},
+        slots={INFERENCE: slots},
         grace_s=grace_s,
         observe=observe_run,
     )

@@ -1,4 +1,7 @@
-"""Models at work in a worker: registered bundles, checked against their registration, with warm runners."""
+"""Models at work in a worker: registered bundles, checked against their registration, with warm runners.
+
+A model that asks for a GPU is placed, for as long as it is loaded, on the one with the most memory to spare.
+"""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -7,14 +10,15 @@ from pathlib import Path
 from sqlalchemy import select
 
 from ai_engine.bundle import Bundle, load_bundle
+from ai_engine.runners.gpus import CPU
 from ai_engine.runners.kinds import runner_for
-from ai_engine.runners.port import Runner
 from ai_engine.runners.process import RunnerPolicy
 from ai_engine.tables import ModelVersion
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 from server.workflows.registry.bundle_files import UnpackedBundles
+from server.workflows.warm_models import MACHINE, Room, WarmModel, room_here
 
 _MODEL = table_of(ModelVersion)
 
@@ -30,7 +34,7 @@ class LoadedModel:
     """A registered version, ready to run."""
 
     bundle: Bundle
-    runner: Runner
+    runner: WarmModel
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class LoadedModels:
     database: Database
     policy: RunnerPolicy
     unpacked: UnpackedBundles
+    room: Room = field(default_factory=room_here)
     _loaded: dict[tuple[str, str], LoadedModel] = field(default_factory=dict)
 
     async def get(self, name: str, version: str) -> LoadedModel:
@@ -52,9 +57,29 @@ class LoadedModels:
         loaded = self._loaded.get((name, version))
         if loaded is None:
             bundle = await self._load(name, version)
-            runner = runner_for(bundle, self.policy)
-            loaded = self._loaded[name, version] = LoadedModel(bundle, runner)
+            loaded = self._loaded.get((name, version)) or self._place(bundle)  # another may have been quicker
+            self._loaded[name, version] = loaded
         return loaded
+
+    def _place(self, bundle: Bundle) -> LoadedModel:
+        runtime = bundle.manifest.runtime
+        device = self._device_for(runtime.gpu_memory_mb)
+        needs_mb = {MACHINE: runtime.memory_mb}
+        if device != CPU:
+            needs_mb[device] = runtime.gpu_memory_mb or 0
+        runner = runner_for(bundle, self.policy, device)
+        return LoadedModel(bundle, WarmModel(bundle.manifest.name, runner, needs_mb, self.room))
+
+    def _device_for(self, gpu_memory_mb: int | None) -> str:
+        """The GPU with the most memory that no loaded model has asked for; the CPU when there is none."""
+        spare = {place: budget for place, budget in self.room.budget_mb.items() if place != MACHINE}
+        if gpu_memory_mb is None or not spare:
+            return CPU
+        for loaded in self._loaded.values():
+            for place, needed in loaded.runner.needs_mb.items():
+                if place in spare:
+                    spare[place] -= needed
+        return max(spare, key=lambda place: spare[place])
 
     async def _load(self, name: str, version: str) -> Bundle:
         query = select(_MODEL.c.path, _MODEL.c.digest, _MODEL.c.files).where(

@@ -99,7 +99,7 @@ def verdict_on(error: BaseException) -> tuple[Reason, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker process: one workitem at a time."""
+    """One worker process; a step does one workitem, and several steps may be under way."""
 
     services: Services
     settings: WorkerSettings

@@ -1,7 +1,7 @@
 """The worker holds its claim while it works, and stops when it must (DESIGN §2)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -94,6 +94,42 @@ async def test_worker_that_must_stop_gives_its_workitem_back(system: Any, schedu
     taken = await claim(system.services.database, "other", 30)  # without waiting for the lease
     assert taken is not None
     assert taken.attempt == 2
+
+
+async def test_worker_with_two_in_hand_stops_both_and_gives_both_back(
+    system: Any, kit: Any, scheduled: str, new_chest: Callable[..., Sequence[FileDataset]]
+) -> None:
+    other = new_chest(patient_id="SECOND-1")
+    await system.http.post(
+        "/dicom-web/studies",
+        content=kit.multipart([kit.part10(dataset) for dataset in other]),
+        headers=kit.stow_headers,
+    )
+    await system.http.post(f"/admin/api/studies/{other[0].StudyInstanceUID}/settled")
+    hands = Hands()
+    stopping = Worker(system.services, WorkerSettings("stopping", 3600), hands)
+    steps = [asyncio.create_task(stopping.step()) for _ in range(2)]
+    await asyncio.wait_for(hands.full.wait(), SOON_S)
+    for step in steps:
+        step.cancel()
+    assert await asyncio.gather(*steps, return_exceptions=True)
+    assert hands.studies == {scheduled, str(other[0].StudyInstanceUID)}
+    taken = [await claim(system.services.database, "other", 30) for _ in range(2)]
+    assert {each.study_instance_uid for each in taken if each} == hands.studies
+
+
+class Hands:
+    """Work that goes on until it is stopped, for two workitems."""
+
+    def __init__(self) -> None:
+        self.studies: set[str] = set()
+        self.full = asyncio.Event()
+
+    async def __call__(self, taken: Claim, _progress: Progress) -> None:
+        self.studies.add(taken.study_instance_uid)
+        if len(self.studies) == 2:
+            self.full.set()
+        await asyncio.Event().wait()
 
 
 async def test_defect_of_ours_is_a_retryable_failure_without_its_message(system: Any, scheduled: str) -> None:

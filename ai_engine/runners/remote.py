@@ -1,0 +1,212 @@
+"""A runner whose network is behind an inference server: Open Inference Protocol v2 over HTTP (Triton).
+
+Windows are ours and are cut in this process, which is trusted; batches go out and answers come back as bytes
+(the protocol's binary tensor extension). The address is the operator's setting, never a bundle's; redirects
+are not followed. What comes back is untrusted: its length is bounded and known beforehand, its header is
+checked.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_engine.network import RemoteModel
+from ai_engine.runners.port import (
+    ModelOutputInvalid,
+    ModelTimedOut,
+    RemoteFailed,
+    RunnerInput,
+    RunnerOutput,
+)
+from ai_engine.runners.reply import read_plain
+from ai_engine.runners.windowed import NotFinite, Source, WrongShape, batches_of
+
+Json = Any
+
+MAX_HEADER_BYTES = 64 << 10  # of an answer's JSON
+TRIES = 3  # of a request that a busy server refuses (503, 429) or that does not reach it
+FIRST_DELAY_S = 0.5
+CONNECT_TIMEOUT_S = 5.0
+BUSY = frozenset({429, 503})
+DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
+HEADER_LENGTH = "inference-header-content-length"
+
+
+class _Output(msgspec.Struct):
+    """A tensor of an answer, by the server's word."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Json] = {}
+
+
+class _Answer(msgspec.Struct):
+    outputs: list[_Output]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTarget:
+    """Where a model is, and how long one run of it may take."""
+
+    base_url: str  # http[s]://host[:port][/path], of the operator's settings
+    model: RemoteModel
+    timeout_s: float
+
+    @property
+    def url(self) -> str:
+        """The address of inference requests."""
+        version = f"/versions/{self.model.version}" if self.model.version else ""
+        return f"{self.base_url.rstrip('/')}/v2/models/{self.model.model}{version}/infer"
+
+
+class RemoteRunner:
+    """Runs a network on an inference server; several runs may be under way."""
+
+    def __init__(
+        self,
+        target: RemoteTarget,
+        network: Mapping[str, Json],
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._target = target
+        self._network = network
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    async def run(self, work: RunnerInput) -> RunnerOutput:
+        """Run the network over one volume; see `Runner.run`."""
+        try:
+            async with asyncio.timeout(self._target.timeout_s):
+                answer = await self._run(work)
+        except TimeoutError:
+            raise ModelTimedOut(f"the model ran past {self._target.timeout_s:g} s") from None
+        return read_plain(answer, work.geometry.shape)
+
+    async def close(self) -> None:
+        """Close the connections; the runner can be used again."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _run(self, work: RunnerInput) -> Mapping[str, Json]:
+        source = Source(work.voxels, work.geometry.affine)
+        batches = batches_of([source], self._network, self._network["batch"])
+        try:
+            batch = await asyncio.to_thread(next, batches)
+            while True:
+                said = await self._infer(batch)
+                step = await asyncio.to_thread(_send, batches, said)
+                if isinstance(step, list):
+                    (answer,) = step
+                    return answer  # type: ignore[no-any-return]
+                batch = step
+        except NotFinite:
+            raise ModelOutputInvalid("the network's output is not finite") from None
+        except WrongShape:
+            raise ModelOutputInvalid("the network's output has another shape than its window") from None
+
+    async def _infer(self, batch: NDArray[np.float32]) -> NDArray[np.generic]:
+        body, headers = encode_request(batch, self._network)
+        for number in range(TRIES):
+            try:
+                return await self._ask(body, headers, longest_answer(batch, self._network))
+            except _Busy:
+                if number == TRIES - 1:
+                    raise RemoteFailed("the inference server is not there, or is busy") from None
+            await asyncio.sleep(FIRST_DELAY_S * 2**number)
+        raise AssertionError
+
+    async def _ask(self, body: bytes, headers: Mapping[str, str], longest: int) -> NDArray[np.generic]:
+        if self._client is None:
+            timeout = httpx.Timeout(self._target.timeout_s, connect=CONNECT_TIMEOUT_S)
+            self._client = httpx.AsyncClient(timeout=timeout, transport=self._transport, trust_env=False)
+        try:
+            request = self._client.stream("POST", self._target.url, content=body, headers=dict(headers))
+            async with request as response:
+                if response.status_code in BUSY:
+                    raise _Busy
+                if response.status_code != httpx.codes.OK:
+                    raise RemoteFailed(f"the inference server answered {response.status_code}")
+                answer = await _read(response, longest)
+        except httpx.TimeoutException:
+            raise ModelTimedOut("the inference server did not answer in time") from None
+        except httpx.TransportError:
+            raise _Busy from None
+        return decode_answer(answer, response.headers.get(HEADER_LENGTH), self._network)
+
+
+class _Busy(Exception):
+    """Worth another try."""
+
+
+def _send(batches: Any, said: NDArray[np.generic]) -> NDArray[np.float32] | list[Any]:
+    """The next batch, or the answers when that was the last."""
+    try:
+        return batches.send(said)  # type: ignore[no-any-return]
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]
+
+
+async def _read(response: httpx.Response, longest: int) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > longest:
+            raise ModelOutputInvalid("the inference server answers more than its windows can have")
+    return bytes(body)
+
+
+def longest_answer(batch: NDArray[np.float32], network: Mapping[str, Json]) -> int:
+    """Bytes of the longest answer there can be: a float for each channel and voxel, and the header."""
+    channels = max(1, len(network["labels"] or network["names"]))
+    return batch.size * channels * DTYPES["FP32"].itemsize + MAX_HEADER_BYTES
+
+
+def encode_request(batch: NDArray[np.float32], network: Mapping[str, Json]) -> tuple[bytes, dict[str, str]]:
+    """An inference request with its tensor as bytes behind the JSON, and the headers that say so."""
+    data = batch.astype(DTYPES[network["datatype"]], copy=False).tobytes()
+    told = {
+        "inputs": [
+            {
+                "name": network["input"],
+                "datatype": network["datatype"],
+                "shape": list(batch.shape),
+                "parameters": {"binary_data_size": len(data)},
+            }
+        ],
+        "outputs": [{"name": network["output"], "parameters": {"binary_data": True}}],
+    }
+    header = json.dumps(told).encode()
+    lengths = {HEADER_LENGTH: str(len(header)), "content-type": "application/octet-stream"}
+    return header + data, lengths
+
+
+def decode_answer(body: bytes, header_length: str | None, network: Mapping[str, Json]) -> NDArray[np.generic]:
+    """The output tensor of an answer.
+
+    Raises:
+        ModelOutputInvalid: it is none of this protocol, or not the output that was asked for.
+    """
+    if header_length is None or not header_length.isdecimal() or int(header_length) > MAX_HEADER_BYTES:
+        raise ModelOutputInvalid("the inference server does not answer in binary tensors")
+    split = int(header_length)
+    try:
+        (said,) = msgspec.json.decode(body[:split], type=_Answer).outputs
+    except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
+        raise ModelOutputInvalid("the inference server's answer cannot be read") from None
+    dtype = DTYPES.get(said.datatype)
+    if said.name != network["output"] or dtype is None or min(said.shape, default=0) < 1:
+        raise ModelOutputInvalid("the inference server answers another output than was asked for")
+    count = math.prod(said.shape)
+    if len(body) - split != count * dtype.itemsize:
+        raise ModelOutputInvalid("the inference server's tensor is not as long as its shape says")
+    return np.frombuffer(body, dtype, count, split).reshape(said.shape)

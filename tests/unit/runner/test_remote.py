@@ -1,0 +1,217 @@
+"""The kind `remote`: windows go to an inference server and its answers come back, whatever it does.
+
+The server is of this module, real HTTP on loopback, with the Open Inference Protocol's binary tensors.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ai_engine.bundle import BundleInvalid, load_bundle
+from ai_engine.geometry import Geometry
+from ai_engine.runners import remote
+from ai_engine.runners.kinds import UnsupportedRunnerKind, runner_for
+from ai_engine.runners.port import ModelOutputInvalid, ModelTimedOut, RemoteFailed, Runner, RunnerInput
+from ai_engine.runners.process import RunnerPolicy
+from tests.made_bundles import SEGMENTING, manifest_of, write_bundle
+
+NETWORK = {
+    "task": "segmentation",
+    "intensity": {"low": -1000, "high": 1000},
+    "roi": [8, 8, 8],
+    "activation": "softmax",
+    "labels": [0, 1],
+    "batch": 5,
+    "input": "image",
+    "output": "said",
+}
+PATH = "/v2/models/lungs/versions/3/infer"
+
+
+@dataclass
+class Server:
+    """An inference server with one network: above the middle of the scale the second channel is likelier."""
+
+    refusals: list[int] = field(default_factory=list)  # statuses of the next answers
+    behaviour: str = "well"
+    batches: list[tuple[int, ...]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    let_go: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    def infer(self, body: bytes, split: int) -> tuple[bytes, int]:
+        (asked,) = json.loads(body[:split])["inputs"]
+        given = np.frombuffer(body, {"FP32": "<f4", "FP16": "<f2"}[asked["datatype"]], offset=split)
+        batch = given.reshape(asked["shape"]).astype("<f4")
+        self.batches.append(batch.shape)
+        said = np.concatenate([np.zeros_like(batch), 40 * batch - 20], axis=1)
+        if self.behaviour == "not finite":
+            said[0, 0, 0, 0, 0] = np.inf
+        name = "other" if self.behaviour == "another output" else "said"
+        shape = list(said.shape)
+        if self.behaviour == "other channels":
+            said, shape = said[:, :1], [shape[0], 1, *shape[2:]]
+        data = said.tobytes()
+        if self.behaviour == "too short":
+            data = data[:-4]
+        if self.behaviour == "too long":
+            data *= 20
+        header = json.dumps({"outputs": [{"name": name, "datatype": "FP32", "shape": shape}]}).encode()
+        return header + data, len(header)
+
+
+def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            server.paths.append(self.path)
+            if server.behaviour == "slow":
+                server.let_go.wait(20)
+            if server.refusals:
+                self.answer(server.refusals.pop(0), b"", {"location": f"{server.url}/elsewhere"})
+            elif server.behaviour == "JSON only":
+                self.answer(200, b'{"outputs": []}', {})
+            else:
+                said, split = server.infer(body, int(self.headers["inference-header-content-length"]))
+                self.answer(200, said, {"inference-header-content-length": str(split)})
+
+        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            try:
+                self.wfile.write(body)
+            except OSError:
+                self.close_connection = True  # the client had enough
+
+    return Handler
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(made))
+    made.url = f"http://127.0.0.1:{http.server_port}"
+    thread = threading.Thread(target=http.serve_forever)
+    thread.start()
+    yield made
+    made.let_go.set()
+    http.shutdown()
+    http.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "FIRST_DELAY_S", 0.0)
+
+
+def runner_on(folder: Path, url: str, timeout_s: float = 20, **network: Any) -> Runner:
+    served = {"server": "triton", "model": "lungs", "version": "3"}
+    runtime = {"kind": "remote", "remote": served, "timeout_s": timeout_s}
+    manifest = manifest_of(runtime, network={**NETWORK, **network}, **SEGMENTING)
+    bundle = load_bundle(write_bundle(folder / "bundle", manifest))
+    return runner_for(bundle, RunnerPolicy(inference_servers={"triton": url}))
+
+
+@pytest.fixture
+def ball() -> RunnerInput:
+    shape = (12, 20, 16)
+    distance = np.linalg.norm(np.indices(shape).T - np.array([5, 9, 7]), axis=-1).T
+    voxels = np.where(distance <= 4, 500, -500).astype(np.int16)
+    return RunnerInput(voxels, Geometry(shape, np.diag([2.0, 1.0, 1.0, 1.0]), "2.25.1"), {})
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP16"])
+async def test_windows_go_in_batches_and_labels_come_back(
+    tmp_path: Path, server: Server, ball: RunnerInput, datatype: str
+) -> None:
+    runner = runner_on(tmp_path, f"{server.url}/", datatype=datatype)
+    output = await runner.run(ball)
+    await runner.close()
+    assert output.labels is not None
+    assert np.array_equal(output.labels, ball.voxels > 0)
+    assert set(server.paths) == {PATH}
+    assert {shape[0] for shape in server.batches[:-1]} == {5}
+    assert sum(shape[0] for shape in server.batches) == 2 * 3 * 3  # 16, 20 and 12 voxels by windows of 8
+
+
+async def test_busy_server_is_asked_again(tmp_path: Path, server: Server, ball: RunnerInput) -> None:
+    server.refusals = [503, 429]
+    runner = runner_on(tmp_path, server.url)
+    assert (await runner.run(ball)).labels is not None
+    server.refusals = [503, 503, 503]
+    with pytest.raises(RemoteFailed, match="busy"):
+        await runner.run(ball)
+    await runner.close()
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 500])
+async def test_refusal_is_a_fault_and_a_redirect_is_not_followed(
+    tmp_path: Path, server: Server, ball: RunnerInput, status: int
+) -> None:
+    server.refusals = [status]
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(RemoteFailed, match=f"answered {status}"):
+        await runner.run(ball)
+    await runner.close()
+    assert server.paths == [PATH]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        ("not finite", "not finite"),
+        ("other channels", "another shape"),
+        ("another output", "another output"),
+        ("too short", "not as long"),
+        ("too long", "more than its windows"),
+        ("JSON only", "binary tensors"),
+    ],
+)
+async def test_answer_that_is_none_is_refused(
+    tmp_path: Path, server: Server, ball: RunnerInput, behaviour: str, says: str
+) -> None:
+    server.behaviour = behaviour
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(ModelOutputInvalid, match=says):
+        await runner.run(ball)
+    await runner.close()
+
+
+async def test_slow_server_is_not_waited_for(tmp_path: Path, server: Server, ball: RunnerInput) -> None:
+    server.behaviour = "slow"
+    runner = runner_on(tmp_path, server.url, timeout_s=0.2)
+    with pytest.raises(ModelTimedOut):
+        await runner.run(ball)
+    await runner.close()
+
+
+async def test_server_that_is_not_there_is_a_fault(tmp_path: Path, ball: RunnerInput) -> None:
+    runner = runner_on(tmp_path, "http://127.0.0.1:9")  # discard: nobody listens
+    with pytest.raises(RemoteFailed, match="not there"):
+        await runner.run(ball)
+    await runner.close()
+
+
+def test_address_is_the_operators_only(tmp_path: Path) -> None:
+    runtime = {"kind": "remote", "remote": {"server": "http://169.254.169.254", "model": "m"}}
+    with pytest.raises(BundleInvalid, match=r"runtime\.remote\.server"):
+        load_bundle(write_bundle(tmp_path / "a", manifest_of(runtime, network=NETWORK, **SEGMENTING)))
+    runtime["remote"]["server"] = "unknown"  # type: ignore[index]
+    bundle = load_bundle(write_bundle(tmp_path / "b", manifest_of(runtime, network=NETWORK, **SEGMENTING)))
+    with pytest.raises(UnsupportedRunnerKind, match="unknown"):
+        runner_for(bundle, RunnerPolicy(inference_servers={"triton": "http://triton:8000"}))
