@@ -43,6 +43,26 @@ def shortcomings(
     """What keeps a version from passing; nothing: it passes. `production` None: there is no such version."""
     for criterion in criteria:
         yield from _of_one(criterion, candidate, production)
+    yield from _left_out(criteria, candidate)
+
+
+def _left_out(criteria: Sequence[Criterion], candidate: Evaluations) -> Iterator[str]:
+    """Shares that figures rest on, which fall short of all cases and no criterion speaks of.
+
+    Else a model came better off by failing on what is hard: an error that was not measured is none.
+    """
+    named = {(each.holdout, each.metric) for each in criteria}
+    for holdout, metric in dict.fromkeys(share for each in criteria for share in _rests_on(each)):
+        figure = candidate.get(holdout, {}).get(metric)
+        if figure is not None and figure.point < 1 and (holdout, metric) not in named:
+            yield f"{metric} on {holdout}: {figure.point:.4g}, and no criterion says what is enough"
+
+
+def _rests_on(criterion: Criterion) -> Iterator[tuple[str, str]]:
+    yield criterion.holdout, "completed"
+    kind, _, output = criterion.metric.partition(".")
+    if kind == "error":
+        yield criterion.holdout, f"measured.{output}"
 
 
 def _of_one(criterion: Criterion, candidate: Evaluations, production: Evaluations | None) -> Iterator[str]:

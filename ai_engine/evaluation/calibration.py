@@ -26,8 +26,15 @@ class ReliabilityBin:
 
 def brier(truths: ArrayLike, probabilities: ArrayLike) -> float | None:
     """The mean squared distance of probability and truth (G. W. Brier, 1950); None: no case."""
+    parts = brier_parts(truths, probabilities)
+    return float(np.mean(parts)) if len(parts) else None
+
+
+def brier_parts(truths: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
+    """The squared distance of each case."""
     truth, probability = _pairs(truths, probabilities)
-    return float(np.mean((probability - truth) ** 2)) if len(truth) else None
+    parts: NDArray[np.float64] = (probability - truth) ** 2
+    return parts
 
 
 def reliability(truths: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> tuple[ReliabilityBin, ...]:

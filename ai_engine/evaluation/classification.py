@@ -6,12 +6,12 @@ A scan is called positive when its score is at or above the threshold.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, log, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ai_engine.evaluation.intervals import LEVEL, Estimate, normal_quantile, wilson
+from ai_engine.evaluation.intervals import LEVEL, Estimate, alike, normal_quantile, unbroken, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -48,26 +48,31 @@ def confusion(truths: ArrayLike, scores: ArrayLike, threshold: float) -> Confusi
 
 
 def auc(truths: ArrayLike, scores: ArrayLike, level: float = LEVEL) -> Estimate | None:
-    """The area under the ROC curve, ties counted half, with DeLong's interval; None: only one kind of scans.
+    """The area under the ROC curve, ties counted half; None: fewer than two scans of either kind.
 
-    E. R. DeLong et al., Biometrics 44 (1988) 837, computed by midranks as X. Sun and W. Xu do (IEEE Signal
-    Process. Lett. 21 (2014) 1389). The interval is cut at 0 and 1. Where every pair is told apart the
-    variance of the sample is 0, which does not make the area certain: the bound is then Wilson's of as many
-    trials as the smaller group has scans.
+    The variance is DeLong's (E. R. DeLong et al., Biometrics 44 (1988) 837), computed by midranks as X. Sun
+    and W. Xu do (IEEE Signal Process. Lett. 21 (2014) 1389), the interval that of the logit of the area:
+    near 1 the area is far from normal (G. Qin, L. Hotilovac, Stat. Methods Med. Res. 17 (2008) 207).
+    Where every pair is told apart the variance of the sample is 0, which does not make the area certain: as
+    many scans of the smaller group as it cannot exclude may lie wrong. No bound is better than that one.
     """
     truth, score = _pairs(truths, scores)
     positive, negative = score[truth], score[~truth]
-    if len(positive) == 0 or len(negative) == 0:
+    smaller = min(len(positive), len(negative))
+    if smaller < 2:
         return None
     of_positive, of_negative = _placements(positive, negative)
     area = float(of_positive.mean())
-    if area in (0.0, 1.0):
-        smaller = min(len(positive), len(negative))
-        certain = wilson(round(area * smaller), smaller, level)
-        return None if certain is None else Estimate(area, certain.lower, certain.upper, len(score))
-    variance = _variance_of_mean(of_positive) + _variance_of_mean(of_negative)
-    half = normal_quantile(level) * sqrt(variance)
-    return Estimate(area, max(0.0, area - half), min(1.0, area + half), len(score))
+    if np.ptp(of_positive) == 0 and np.ptp(of_negative) == 0:
+        return Estimate(area, *alike(area, smaller, level=level), len(score))
+    error = sqrt(_variance_of_mean(of_positive) + _variance_of_mean(of_negative))
+    half = normal_quantile(level) * error / (area * (1 - area))
+    middle, best = log(area / (1 - area)), unbroken(smaller, level)
+    return Estimate(area, min(best, _share(middle - half)), max(1 - best, _share(middle + half)), len(score))
+
+
+def _share(logit: float) -> float:
+    return 1 / (1 + exp(-logit))
 
 
 def _placements(
@@ -89,7 +94,7 @@ def midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _variance_of_mean(values: NDArray[np.float64]) -> float:
-    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
+    return float(values.var(ddof=1)) / len(values)
 
 
 def _pairs(truths: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

@@ -4,10 +4,10 @@
 |---|---|---|
 | `completed` | share of the cases that the model delivered on | Wilson |
 | `sensitivity`, `specificity` | of scans, as reported | Wilson |
-| `auc` | area under the ROC curve of the scans' scores | DeLong |
+| `auc` | area under the ROC curve of the scans' scores | DeLong, of the logit |
 | `brier`, `calibration_error` | of the scans' scores | resampled scans |
-| `lesion_sensitivity` | of lesions, at the threshold of what is reported | Wilson |
-| `false_positives_per_scan` | at that threshold | resampled scans |
+| `lesion_sensitivity` | of lesions, at the threshold of what is reported | resampled scans, Wilson |
+| `false_positives_per_scan` | at that threshold, of scans delivered on | resampled scans, Poisson |
 | `lesion_sensitivity_at.R` | at R false positives a scan | resampled scans |
 | `cpm` | mean of seven such | resampled scans |
 | `dice`, `dice.SEGMENT` | of all segments, and of one | resampled scans |
@@ -24,13 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.evaluation import froc
-from ai_engine.evaluation.calibration import brier, expected_calibration_error, reliability
+from ai_engine.evaluation.calibration import brier_parts, expected_calibration_error, reliability
 from ai_engine.evaluation.classification import auc, confusion
 from ai_engine.evaluation.froc import NEVER, Scan
-from ai_engine.evaluation.intervals import mean_of_scans, resampled
+from ai_engine.evaluation.intervals import mean_of_scans, resampled, unless_alike
 from ai_engine.evaluation.outcome import Outcome
 from ai_engine.evaluation.proportion import Estimate, wilson
 
+SHARE = (0.0, 1.0)
 RATES = (0.25, 0.5, 1.0, 2.0)  # false positives a scan
 SEED = 1  # of the resampling: figures of the same outcomes are the same
 
@@ -81,14 +82,11 @@ def _scans(outcomes: Sequence[Outcome]) -> Iterator[Figure]:
     truths, scores = _scored(outcomes)
     yield "auc", auc(truths, scores)
     if len(truths):
-        yield "brier", resampled(_weighted_brier(truths, scores), len(truths), seed=SEED)
-        yield "calibration_error", resampled(_drawn_error(truths, scores), len(truths), seed=SEED)
-
-
-def _weighted_brier(truths: NDArray[np.bool_], scores: NDArray[np.float64]) -> Any:
-    squares = (scores - truths) ** 2
-    assert brier(truths, scores) is not None
-    return lambda weights: float(np.average(squares, weights=weights))
+        yield "brier", mean_of_scans(brier_parts(truths, scores), seed=SEED, within=SHARE)
+        yield (
+            "calibration_error",
+            unless_alike(resampled(_drawn_error(truths, scores), len(truths), seed=SEED)),
+        )
 
 
 def _drawn_error(truths: NDArray[np.bool_], scores: NDArray[np.float64]) -> Any:
@@ -105,7 +103,7 @@ def _lesions(outcomes: Sequence[Outcome]) -> Iterator[Figure]:
     if not scans:
         return
     threshold = min((each.reported_at for each in outcomes if each.reported_at is not None), default=0.0)
-    yield "lesion_sensitivity", froc.sensitivity_at_threshold(scans, threshold)
+    yield "lesion_sensitivity", froc.sensitivity_at_threshold(scans, threshold, seed=SEED)
     yield "false_positives_per_scan", froc.false_alarms_at_threshold(scans, threshold, seed=SEED)
     for rate in RATES:
         yield f"lesion_sensitivity_at.{rate:g}", froc.sensitivity_at_rate(scans, rate, seed=SEED)
@@ -114,10 +112,10 @@ def _lesions(outcomes: Sequence[Outcome]) -> Iterator[Figure]:
 
 def _drawn(outcomes: Sequence[Outcome]) -> Iterator[Figure]:
     every = [float(np.mean(list(each.dice.values()))) for each in outcomes if each.dice]
-    yield "dice", mean_of_scans(np.array(every), seed=SEED)
+    yield "dice", mean_of_scans(np.array(every), seed=SEED, within=SHARE)
     for name in sorted({name for each in outcomes for name in each.dice}):
         values = [each.dice[name] for each in outcomes if name in each.dice]
-        yield f"dice.{name}", mean_of_scans(np.array(values), seed=SEED)
+        yield f"dice.{name}", mean_of_scans(np.array(values), seed=SEED, within=SHARE)
     for name in sorted({name for each in outcomes for name in each.volume_errors}):
         sizes = [abs(each.volume_errors[name]) for each in outcomes if name in each.volume_errors]
         yield f"volume_error.{name}", mean_of_scans(np.array(sizes), seed=SEED)
@@ -141,6 +139,7 @@ def _froc_scans(outcomes: Sequence[Outcome]) -> list[Scan]:
         Scan(
             np.array([NEVER if score is None else score for score in each.found_at], float),
             np.array(each.false_alarms, float),
+            delivered=each.fault is None,
         )
         for each in outcomes
         if each.found_at is not None

@@ -5,20 +5,38 @@ own than the lesion's radius, or than `TOLERANCE_MM` where the radius is smaller
 threshold when a detection that hits it scores at least that; further hits count neither for nor against.
 A detection that hits no lesion is a false alarm. What hits a lesion that does not count (too small, or of
 another class) is no false alarm, and finds nothing.
+
+A scan that the model did not deliver on misses its lesions and is none of the scans that false alarms are
+counted on: what was not read cannot thin them out.
+
+Intervals. Scans are resampled, since lesions of one scan are found or missed together; the interval is no
+narrower than Wilson's of as many lesions, and no bound better than that of as many scans without a miss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ai_engine.evaluation.intervals import LEVEL, RESAMPLES, Estimate, resampled, wilson
+from ai_engine.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Estimate,
+    event_rate,
+    resampled,
+    unbroken,
+    unless_alike,
+    widened,
+    wilson_of_share,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Statistic = Callable[[NDArray[np.float64]], float]
 
 TOLERANCE_MM = 3.0  # about two voxels of the grids that detectors work on
 CPM_RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)  # false alarms a scan, of LUNA16
@@ -50,6 +68,7 @@ class Scan:
 
     found_at: NDArray[np.float64]  # shape (lesions that count,); NEVER: by nothing
     false_alarms: NDArray[np.float64]  # shape (false alarms,)
+    delivered: bool = True  # False: the model failed on it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,23 +113,50 @@ def curve(scans: Sequence[Scan]) -> Curve:
     thresholds = np.unique(occurring)[::-1]
     return Curve(
         thresholds,
-        _at_least(alarms, thresholds) / max(len(scans), 1),
+        _at_least(alarms, thresholds) / max(sum(scan.delivered for scan in scans), 1),
         _at_least(found, thresholds) / max(len(found), 1),
     )
 
 
 def sensitivity_at_threshold(
-    scans: Sequence[Scan], threshold: float, level: float = LEVEL
+    scans: Sequence[Scan], threshold: float, level: float = LEVEL, *, seed: int = 1
 ) -> Estimate | None:
-    """Share of the lesions that are found at a threshold, with Wilson's interval; None: there are none."""
+    """Share of the lesions that are found at a threshold; None: there are none. It rests on the lesions."""
     found = _pooled(scans)[0]
-    return wilson(int(np.sum(found >= threshold)), len(found), level)
+    counts = np.array([len(scan.found_at) for scan in scans], np.float64)
+    hits = np.array([np.sum(scan.found_at >= threshold) for scan in scans], np.float64)
+
+    def statistic(weights: NDArray[np.float64]) -> float:
+        lesions = float(weights @ counts)
+        return float(weights @ hits) / lesions if lesions else float("nan")
+
+    estimate = _sensitivity(scans, statistic, seed, RESAMPLES, level)
+    return estimate and replace(estimate, of=len(found))
+
+
+def _sensitivity(
+    scans: Sequence[Scan], statistic: Statistic, seed: int, resamples: int, level: float
+) -> Estimate | None:
+    """A sensitivity with an interval that promises no more than so many lesions in so many scans can."""
+    drawn = resampled(statistic, len(scans), seed=seed, resamples=resamples, level=level)
+    estimate = unless_alike(drawn, level=level)
+    if estimate is None:
+        return None
+    lesions = wilson_of_share(estimate.point, sum(len(scan.found_at) for scan in scans), level)
+    best = unbroken(sum(len(scan.found_at) > 0 for scan in scans), level)
+    return widened(estimate, min(lesions.lower, best), max(lesions.upper, 1 - best))
 
 
 def false_alarms_at_threshold(scans: Sequence[Scan], threshold: float, *, seed: int) -> Estimate | None:
-    """False alarms a scan at a threshold, with the interval of resampled scans; None: no scan."""
-    counts = np.array([np.sum(scan.false_alarms >= threshold) for scan in scans], np.float64)
-    return resampled(lambda weights: float(np.average(counts, weights=weights)), len(scans), seed=seed)
+    """False alarms a scan at a threshold; None: no scan was delivered on.
+
+    The wider of the interval of resampled scans and that of a Poisson count, which has a bound at 0 too.
+    """
+    delivered = [scan for scan in scans if scan.delivered]
+    counts = np.array([np.sum(scan.false_alarms >= threshold) for scan in delivered], np.float64)
+    estimate = event_rate(int(counts.sum()), len(delivered))
+    drawn = resampled(lambda weights: float(np.average(counts, weights=weights)), len(delivered), seed=seed)
+    return estimate if drawn is None or estimate is None else widened(drawn, estimate.lower, estimate.upper)
 
 
 def sensitivity_at_rate(
@@ -121,30 +167,29 @@ def sensitivity_at_rate(
     It is read at the lowest threshold that keeps the rate, without interpolation; each resample finds its own
     threshold. None: there is no lesion.
     """
-    statistic = _at_rates(scans, (rate,))
-    return resampled(statistic, len(scans), seed=seed, resamples=resamples, level=level)
+    return _sensitivity(scans, _at_rates(scans, (rate,)), seed, resamples, level)
 
 
 def cpm(
     scans: Sequence[Scan], *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Estimate | None:
     """The competition performance metric: the mean sensitivity at `CPM_RATES`; None: there is no lesion."""
-    statistic = _at_rates(scans, CPM_RATES)
-    return resampled(statistic, len(scans), seed=seed, resamples=resamples, level=level)
+    return _sensitivity(scans, _at_rates(scans, CPM_RATES), seed, resamples, level)
 
 
-def _at_rates(scans: Sequence[Scan], rates: Sequence[float]) -> Callable[[NDArray[np.float64]], float]:
+def _at_rates(scans: Sequence[Scan], rates: Sequence[float]) -> Statistic:
     """The mean sensitivity at these rates, as a function of the scans' weights; NaN: no lesion was drawn."""
     found, alarms, of_found, of_alarm = _pooled(scans)
     by_score = np.argsort(-alarms, kind="stable")
     alarms, of_alarm = alarms[by_score], of_alarm[by_score]
+    delivered = np.array([scan.delivered for scan in scans], np.float64)
 
     def statistic(weights: NDArray[np.float64]) -> float:
         lesions = weights[of_found]
         if lesions.sum() == 0:
             return float("nan")
         so_far = np.cumsum(weights[of_alarm])
-        cut = [_score_beyond(alarms, so_far, rate * weights.sum()) for rate in rates]
+        cut = [_score_beyond(alarms, so_far, rate * float(weights @ delivered)) for rate in rates]
         return float(np.mean([lesions[found > score].sum() for score in cut]) / lesions.sum())
 
     return statistic

@@ -1,20 +1,49 @@
-"""Intervals of what is measured per scan, or counted in scans: percentiles of resampled scans. Pure."""
+"""Intervals of what is measured per scan, or counted in scans: percentiles of resampled scans. Pure.
+
+Resampling knows only what was seen. Where every resample says the same it says nothing: then the interval
+reaches as far as the share of scans that this many cannot exclude (`unbroken`) could move the figure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ai_engine.evaluation.proportion import LEVEL, Estimate, normal_quantile, wilson
+from ai_engine.evaluation.proportion import (
+    LEVEL,
+    Estimate,
+    event_rate,
+    normal_quantile,
+    unbroken,
+    wilson,
+    wilson_of_share,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LEVEL", "RESAMPLES", "Estimate", "mean_of_scans", "normal_quantile", "resampled", "wilson"]
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "Estimate",
+    "alike",
+    "event_rate",
+    "mean_of_scans",
+    "normal_quantile",
+    "resampled",
+    "unbroken",
+    "unless_alike",
+    "widened",
+    "wilson",
+    "wilson_of_share",
+]
 
 RESAMPLES = 1000  # percentiles of 2.5 and 97.5 rest on 25 samples each
+
+Range = tuple[float, float]
 
 
 def resampled(
@@ -44,9 +73,51 @@ def resampled(
     return Estimate(float(point), float(lower), float(upper), scans)
 
 
-def mean_of_scans(values: NDArray[np.float64], *, seed: int, level: float = LEVEL) -> Estimate | None:
-    """The mean of one value a scan (Dice, volume error), with its bootstrap interval; None: no values."""
+def unless_alike(
+    estimate: Estimate | None, within: Range | None = (0.0, 1.0), level: float = LEVEL
+) -> Estimate | None:
+    """A resampled estimate, widened by `alike` where resampling says nothing.
+
+    `within`: what the figure of one scan can be; None: no end is known, and a single scan has no interval.
+    """
+    if estimate is None or estimate.upper - estimate.lower > 1e-12:  # what rounding leaves
+        return estimate
+    if within is None:
+        return estimate if estimate.of > 1 else None
+    return widened(estimate, *alike(estimate.point, estimate.of, within, level))
+
+
+def alike(point: float, scans: int, within: Range = (0.0, 1.0), level: float = LEVEL) -> Range:
+    """The interval of what is the same in every scan: the scans not excluded lie at an end of `within`."""
+    other = 1 - unbroken(scans, level)
+    return point - (point - within[0]) * other, point + (within[1] - point) * other
+
+
+def widened(estimate: Estimate, lower: float, upper: float) -> Estimate:
+    """The estimate with an interval that covers this one too."""
+    return Estimate(estimate.point, min(estimate.lower, lower), max(estimate.upper, upper), estimate.of)
+
+
+def mean_of_scans(
+    values: NDArray[np.float64], *, seed: int, level: float = LEVEL, within: Range | None = None
+) -> Estimate | None:
+    """The mean of one value a scan (Dice, volume error); None: no values, or one of which no end is known.
+
+    The wider of the bootstrap, which is too narrow for few scans, and Student's interval.
+    """
     values = np.asarray(values, np.float64)
-    return resampled(
+    drawn = resampled(
         lambda weights: float(np.average(values, weights=weights)), len(values), seed=seed, level=level
     )
+    estimate = unless_alike(drawn, within, level)
+    if estimate is None or len(values) < 2:
+        return estimate
+    half = _student(len(values) - 1, level) * float(values.std(ddof=1)) / sqrt(len(values))
+    least, most = within or (-np.inf, np.inf)
+    return widened(estimate, max(least, estimate.point - half), min(most, estimate.point + half))
+
+
+def _student(freedom: int, level: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.5 + level / 2))

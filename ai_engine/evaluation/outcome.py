@@ -1,7 +1,8 @@
 """What a model made of one case of a holdout set, against the truth: plain values that can be written down.
 
-A case that the model fails on counts as wrong in every figure that can be wrong: a model cannot improve its
-figures by refusing what is hard.
+A case that the model fails on counts as wrong in every figure that can be wrong. Of what has no worst value
+(false alarms, errors in units) it is left out, so that such a figure alone says nothing: the gate asks for
+the share that it rests on.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def outcome_of(
         reported_at=min((each.least_probability for each in manifest.detections), default=None),
         errors=_errors(manifest, output, findings, truth),
         dice={name: value for name, (value, _) in overlaps.items()},
-        volume_errors={name: error for name, (_, error) in overlaps.items()},
+        volume_errors={name: error for name, (_, error) in overlaps.items() if error is not None},
     )
 
 
@@ -107,6 +108,7 @@ def failed(truth: Truth, fault: str) -> Outcome:
         found_at=None if truth.lesions is None else (None,) * len(counted),
         errors=dict.fromkeys(truth.values),
         dice=dict.fromkeys(truth.segments, 0.0),
+        volume_errors=dict.fromkeys(truth.segments, -1.0),  # nothing was drawn
         fault=fault,
     )
 
@@ -134,8 +136,8 @@ def _errors(
 
 def _overlaps(
     findings: Findings, truth: Truth, true_labels: NDArray[np.uint8] | None
-) -> Mapping[str, tuple[float, float]]:
-    """Dice and volume error of each segment that the truth has."""
+) -> Mapping[str, tuple[float, float | None]]:
+    """Dice and volume error of each segment asked for; of what is drawn where none is, Dice is 0."""
     if true_labels is None:
         return {}
     numbers = {each.tracking_id: each.number for each in findings.segments}
@@ -145,6 +147,6 @@ def _overlaps(
         mask = drawn == numbers.get(tracking_id, 255)
         true = true_labels == number
         overlap, error = dice(mask, true), relative_volume_error(mask, true)
-        if overlap is not None and error is not None:
+        if overlap is not None:
             found[tracking_id] = (overlap, error)
     return found

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special, stats
 
 from ai_engine.evaluation.calibration import brier, expected_calibration_error, reliability
 from ai_engine.evaluation.classification import auc, confusion, midranks
@@ -101,28 +102,57 @@ def _auc_by_pairs(truths: np.ndarray, scores: np.ndarray) -> tuple[float, float]
 @settings(max_examples=60)
 def test_auc_is_that_of_all_pairs(cases: list[tuple[bool, int]]) -> None:
     truths, scores = np.array([each[0] for each in cases]), np.array([float(each[1]) for each in cases])
-    if min(truths.sum(), (~truths).sum()) < 2:
+    smaller = min(truths.sum(), (~truths).sum())
+    if smaller < 2:
         return
     estimate = auc(truths, scores)
     area, error = _auc_by_pairs(truths, scores)
-    if area in (0, 1):
+    if error < 1e-9:
         return  # below
     assert estimate is not None
     assert estimate.point == pytest.approx(area)
-    assert estimate.lower == pytest.approx(max(0, area - 1.959963984540054 * error))
-    assert estimate.upper == pytest.approx(min(1, area + 1.959963984540054 * error))
+    best = 0.025 ** (1 / smaller)
+    half = 1.959963984540054 * error / (area * (1 - area))
+    assert estimate.lower == pytest.approx(min(best, special.expit(special.logit(area) - half)))
+    assert estimate.upper == pytest.approx(max(1 - best, special.expit(special.logit(area) + half)))
 
 
 def test_auc_of_scans_told_apart_is_not_certain() -> None:
     estimate = auc([True] * 10 + [False] * 20, [1.0] * 10 + [0.0] * 20)
-    ten_of_ten = wilson(10, 10)
     assert estimate is not None
-    assert ten_of_ten is not None
-    assert (estimate.point, estimate.lower, estimate.upper) == (1.0, ten_of_ten.lower, 1.0)
+    exact = stats.binomtest(10, 10).proportion_ci(method="exact")
+    assert (estimate.point, estimate.upper) == (1.0, 1.0)
+    assert estimate.lower == pytest.approx(exact.low)
+    uninformative = auc([True] * 10 + [False] * 20, [0.3] * 30)
+    assert uninformative is not None
+    assert uninformative.lower < 0.4
+    assert uninformative.upper > 0.6
+
+
+def test_auc_of_a_perfect_result_is_bounded_best() -> None:
+    truths, scores = np.repeat([False, True], 20), np.arange(40.0)
+    perfect = auc(truths, scores)
+    scores[[19, 20]] = scores[[20, 19]]
+    swapped = auc(truths, scores)
+    assert perfect is not None
+    assert swapped is not None
+    assert swapped.point < perfect.point
+    assert swapped.lower <= perfect.lower
+
+
+def test_auc_interval_covers_near_one() -> None:
+    """Binormal scores of a true area of 0.967: the lower bound lies above it no more often than it may."""
+    random = np.random.default_rng(7)
+    truths = np.repeat([True, False], [20, 40])
+    apart = stats.norm.ppf(0.967) * sqrt(2)
+    found = [auc(truths, random.normal(truths * apart)) for _ in range(300)]
+    too_high = sum(each is not None and each.lower > 0.967 for each in found)
+    assert too_high <= stats.binom.ppf(0.999, 300, 0.025)
 
 
 def test_auc_of_one_kind_and_of_nonsense() -> None:
     assert auc([True, True], [0.1, 0.2]) is None
+    assert auc([True, False, False], [0.9, 0.2, 0.1]) is None  # nothing tells how positive scans vary
     assert auc([], []) is None
     with pytest.raises(ValueError, match="finite"):
         auc([True, False], [0.1, float("nan")])
@@ -241,7 +271,9 @@ def test_sensitivity_at_rate_is_the_best_allowed(
 
 
 def test_at_threshold_and_cpm() -> None:
-    assert sensitivity_at_threshold(SCANS, 0.6) == wilson(2, 4)
+    found = sensitivity_at_threshold(SCANS, 0.6)
+    assert found is not None
+    assert (found.point, found.of) == (0.5, 4)
     alarms = false_alarms_at_threshold(SCANS, 0.6, seed=1)
     assert alarms is not None
     assert alarms.point == 0.5
@@ -264,7 +296,64 @@ def test_bootstrap_is_that_of_drawn_scans() -> None:
     assert estimate.lower == pytest.approx(np.quantile(drawn, 0.025), abs=0.004)
     assert estimate.upper == pytest.approx(np.quantile(drawn, 0.975), abs=0.004)
     assert mean_of_scans(np.array([]), seed=3) is None
+    assert mean_of_scans(np.array([5.0]), seed=3) is None  # nothing tells how far errors may go
     assert resampled(lambda _weights: float("nan"), 3, seed=1) is None
+
+
+def test_few_scans_have_wide_intervals() -> None:
+    """By Student where few; by what so many scans cannot exclude where all are alike."""
+    two = mean_of_scans(np.array([0.90, 0.92]), seed=3, within=(0.0, 1.0))
+    by_scipy = stats.t.interval(0.95, 1, loc=0.91, scale=0.01)
+    assert two is not None
+    assert (two.lower, two.upper) == (pytest.approx(by_scipy[0]), pytest.approx(min(1, by_scipy[1])))
+    one = mean_of_scans(np.array([0.9]), seed=3, within=(0.0, 1.0))
+    assert one is not None
+    assert one.lower < 0.03
+    assert one.upper > 0.97
+    same = mean_of_scans(np.zeros(20), seed=3, within=(0.0, 1.0))
+    assert same is not None
+    assert same.upper == pytest.approx(stats.binomtest(0, 20).proportion_ci(method="exact").high)
+
+
+def test_lesions_of_one_scan_hang_together() -> None:
+    """Ten scans with ten lesions each, all or none of them found: no more is known than of ten scans."""
+    scans = [_scan([0.9 if found else -np.inf] * 10, []) for found in [True, False] * 5]
+    estimate = sensitivity_at_threshold(scans, 0.5)
+    assert estimate is not None
+    assert (estimate.point, estimate.of) == (0.5, 100)
+    assert estimate.lower == pytest.approx(0.2, abs=0.051)
+    assert estimate.upper == pytest.approx(0.8, abs=0.051)
+
+
+def test_nothing_missed_is_not_certain() -> None:
+    exact = stats.binomtest(3, 3).proportion_ci(method="exact")
+    scans = [_scan([0.9], []) for _ in range(3)]
+    for estimate in (
+        sensitivity_at_threshold(scans, 0.5),
+        sensitivity_at_rate(scans, 1.0, seed=1),
+        cpm(scans, seed=1),
+    ):
+        assert estimate is not None
+        assert (estimate.point, estimate.upper) == (1.0, 1.0)
+        assert estimate.lower == pytest.approx(exact.low)
+    none = false_alarms_at_threshold(scans, 0.5, seed=1)
+    assert none is not None
+    assert none.point == none.lower == 0
+    exact_count = stats.chi2.ppf(0.975, 2) / 2  # of a Poisson count of 0 (F. Garwood, 1936)
+    assert none.upper * 3 == pytest.approx(exact_count, rel=0.05)
+
+
+def test_scan_that_failed_thins_no_false_alarms() -> None:
+    failed = Scan(np.array([-np.inf]), np.array([]), delivered=False)
+    alarms = false_alarms_at_threshold([*SCANS, failed], 0.1, seed=1)
+    assert alarms == false_alarms_at_threshold(SCANS, 0.1, seed=1)
+    assert (
+        curve([*SCANS, failed]).false_alarms_per_scan.tolist() == curve(SCANS).false_alarms_per_scan.tolist()
+    )
+    found = sensitivity_at_rate([*SCANS, *[failed] * 4], 0.25, seed=1, resamples=50)
+    assert found is not None
+    assert found.point == 1 / 8  # as of four scans with four lesions more: one alarm is allowed, not two
+    assert false_alarms_at_threshold([failed], 0.5, seed=1) is None
 
 
 def test_overlap() -> None:

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from ai_engine.evaluation.figures import figures_of, tables_of
 from ai_engine.evaluation.holdout import Case, HoldoutInvalid, PhantomCase, read_holdout
-from ai_engine.evaluation.outcome import Outcome, TrueLesion, Truth, failed
+from ai_engine.evaluation.outcome import Outcome, TrueLesion, Truth, _overlaps, failed
 from ai_engine.evaluation.proportion import wilson
+from ai_engine.findings import Code, Findings, ModelIdentity, Segment
 from ai_engine.gate import Criterion
 from ai_engine.runners.process import RunnerPolicy
 from ai_engine.tables import ModelEvaluation
@@ -117,15 +118,29 @@ def test_generator_that_changed_is_noticed() -> None:
 
 def test_failed_case_counts_as_wrong() -> None:
     lesions = (TrueLesion((0, 0, 0), 5), TrueLesion((9, 9, 9), 5, counts=False))
-    positive = failed(Truth(positive=True, lesions=lesions, values={"v": 1.0}), "model-raised")
+    asked = Truth(positive=True, lesions=lesions, values={"v": 1.0}, segments={"lung": 1})
+    positive = failed(asked, "model-raised")
     negative = failed(Truth(positive=False), "model-raised")
     found = figures_of([positive, negative])
     assert found["sensitivity"] == wilson(0, 1)
     assert found["specificity"] == wilson(0, 1)
-    assert found["auc"].point == 0
-    assert found["lesion_sensitivity"] == wilson(0, 1)
+    assert (found["lesion_sensitivity"].point, found["lesion_sensitivity"].of) == (0, 1)
     assert found["measured.v"] == wilson(0, 1)
     assert found["completed"] == wilson(0, 2)
+    assert (found["dice.lung"].point, positive.volume_errors) == (0, {"lung": -1.0})
+    assert "false_positives_per_scan" not in found
+    assert figures_of([positive, negative] * 2)["auc"].point == 0
+
+
+def test_what_is_drawn_where_nothing_is_counts_as_wrong() -> None:
+    labels = np.zeros((1, 2, 2), np.uint8)
+    drawn = labels.copy()
+    drawn[0, 0, 0] = 3
+    nothing = Code("0", "99TEST", "nothing")
+    segment = Segment(3, "lesion", nothing, nothing, None, "lesion", (0, 0, 0))
+    identity = ModelIdentity("tiny", "Tiny", "1.0.0", "Tests", nothing, "Tests.")
+    found = Findings(identity, (segment,), drawn, (), (), "")
+    assert _overlaps(found, Truth(segments={"lesion": 1}), labels) == {"lesion": (0.0, None)}
 
 
 def test_figures_by_hand() -> None:
@@ -141,7 +156,7 @@ def test_figures_by_hand() -> None:
     assert found["sensitivity"] == wilson(1, 2)
     assert found["specificity"] == wilson(2, 2)
     assert found["auc"].point == 1
-    assert found["lesion_sensitivity"] == wilson(1, 3)
+    assert (found["lesion_sensitivity"].point, found["lesion_sensitivity"].of) == (1 / 3, 3)
     assert found["false_positives_per_scan"].point == 0.25
     assert found["lesion_sensitivity_at.0.25"].point == pytest.approx(2 / 3)
     assert found["brier"].point == pytest.approx((0.01 + 0.36 + 0.04 + 0.01) / 4)

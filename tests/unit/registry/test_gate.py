@@ -52,6 +52,25 @@ def test_production_is_not_fallen_behind(
     assert (found == []) is passes
 
 
+def test_failing_is_spoken_of_or_refused() -> None:
+    """A version that fails on what is hard has the smaller error, and the fewer false alarms."""
+    figures = {
+        "error.lung_volume": Estimate(80, 70, 95, 400),
+        "completed": Estimate(0.9, 0.86, 0.93, 400),
+        "measured.lung_volume": Estimate(0.85, 0.81, 0.88, 400),
+    }
+    completed = Criterion(metric="completed", holdout="chests", threshold=0.85)
+    measured = Criterion(metric="measured.lung_volume", holdout="chests", threshold=0.8)
+    assert list(shortcomings([VOLUME, VOLUME], {"chests": figures}, None)) == [
+        "completed on chests: 0.9, and no criterion says what is enough",
+        "measured.lung_volume on chests: 0.85, and no criterion says what is enough",
+    ]
+    assert list(shortcomings([VOLUME, completed, measured], {"chests": figures}, None)) == []
+    for name in ("completed", "measured.lung_volume"):
+        figures[name] = Estimate(1.0, 0.99, 1.0, 400)
+    assert list(shortcomings([VOLUME], {"chests": figures}, None)) == []
+
+
 def test_what_is_missing_is_named() -> None:
     assert list(shortcomings([SENSITIVITY], {}, None)) == [
         "not evaluated on the whole of chests as it is registered"
