@@ -80,8 +80,10 @@ def conclusion_of(
 
 
 def _check_reasons(manifest: Manifest, output: RunnerOutput) -> None:
-    described = (*manifest.outputs, *manifest.detections, *manifest.scores)
-    if set(output.not_measured) - {meaning.name for meaning in described}:
+    described = {meaning.name for meaning in manifest.outputs}
+    described |= {meaning.name for meaning in manifest.detections}
+    described |= {meaning.name for meaning in manifest.scores}
+    if set(output.not_measured) - described:
         raise ModelOutputInvalid("not_measured has a name that the manifest does not describe")
 
 

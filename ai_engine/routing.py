@@ -100,6 +100,8 @@ def route(wants: Wants, study: Sequence[SeriesSummary]) -> Demand | NotWanted:
             passed_over.append(PassedOver(series.series_instance_uid, misses[-1].words))
     if not wanted:
         return NotWanted(_no_series(wants, max(misses, default=None)), tuple(passed_over))
+    if wants.input == "projections":
+        return Demand(tuple(one for each in wanted for one in _demand(each).input), tuple(passed_over))
     best = min(wanted, key=lambda series: _rank(wants, series))
     others = (each for each in wanted if each is not best)
     passed_over.extend(PassedOver(each.series_instance_uid, _worse(wants, each, best)) for each in others)

@@ -15,6 +15,8 @@ ONNX_WEIGHTS = "models/model.onnx"
 def against_running(path: Path, manifest: Manifest) -> Iterator[str]:
     """What keeps the model of this bundle from running."""
     yield from CHECKS[manifest.runtime.kind](path, manifest)
+    if manifest.wants.input == "projections":
+        yield from _of_projections(manifest)
     weights = manifest.runtime.weights
     if weights is not None and not _is_inside(path, weights):
         yield f"runtime.weights: the bundle has no file {weights}"
@@ -26,6 +28,14 @@ def _python(path: Path, manifest: Manifest) -> Iterator[str]:
         yield 'runtime.entry is not "package.module:function"'
     elif not path.joinpath(*module.split(".")).with_suffix(".py").is_file():
         yield f"runtime.entry: the bundle has no module {module}"
+
+
+def _of_projections(manifest: Manifest) -> Iterator[str]:
+    """Radiographs go to code of a bundle only, and have no place in the patient to draw a result at."""
+    if manifest.runtime.kind != "python":
+        yield "wants.input: projections go to models of the kind python only"
+    if manifest.segments or manifest.detections:
+        yield "wants.input: there are no segments and detections on projections"
 
 
 def _onnx(path: Path, manifest: Manifest) -> Iterator[str]:

@@ -37,9 +37,9 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     minimum_extent_mm: float | None = None  # along the stack of slices
     maximum_tilt_degrees: float | None = None  # of the gantry; the affine of a tilted stack is sheared
     units: Units | None = None  # None: Hounsfield units for CT, the rescaled values for others
-    several_volumes: Literal["refuse", "first"] = (
-        "refuse"  # echoes, b values, points in time, … in one series
-    )
+    input: Literal["volume", "projections"] = "volume"  # one series as a volume, or radiographs of the study
+    views: tuple[str, ...] = ()  # of projections: one image each of "L-CC", "PA", …; empty: all
+    several_volumes: Literal["refuse", "first"] = "refuse"  # echoes, b values, points in time in one series
     contrast: Literal["with", "without"] | None = None  # by Contrast/Bolus Agent
     kernel: Sharpness | None = None  # what is preferred where a study has several reconstructions
     attributes: tuple[AttributeRule, ...] = ()  # what each image must fit

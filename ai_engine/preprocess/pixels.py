@@ -21,12 +21,15 @@ FrameDecoder = Callable[[Dataset], Stored]  # one compressed image to its stored
 UNDECODABLE = (AttributeError, EOFError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
-def check_greyscale(dataset: Dataset) -> None:
+def check_greyscale(dataset: Dataset, interpretations: frozenset[str]) -> None:
     """Refuse an image whose values are no measurements of one kind (PS3.3 C.8.2.1, C.8.3.1)."""
     if int(dataset.get("SamplesPerPixel") or 1) != 1:
         raise SeriesRefused(RefusalReason.INVALID_ATTRIBUTE, "SamplesPerPixel is not 1")
-    if str(dataset.get("PhotometricInterpretation") or "MONOCHROME2") != "MONOCHROME2":
-        raise SeriesRefused(RefusalReason.INVALID_ATTRIBUTE, "PhotometricInterpretation is not MONOCHROME2")
+    if str(dataset.get("PhotometricInterpretation") or "MONOCHROME2") not in interpretations:
+        raise SeriesRefused(
+            RefusalReason.INVALID_ATTRIBUTE,
+            f"PhotometricInterpretation is not {' or '.join(sorted(interpretations))}",
+        )
 
 
 def stored_values(image: Dataset, decode: FrameDecoder | None = None) -> Stored:

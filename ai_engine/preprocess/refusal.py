@@ -20,6 +20,7 @@ class RefusalReason(Enum):
     MISSING_SLICES = "missing-slices"
     MULTI_FRAME = "multi-frame"
     SEVERAL_VOLUMES = "several-volumes"
+    MISSING_VIEWS = "missing-views"
     NOT_HOUNSFIELD = "not-hounsfield"
     TRANSFER_SYNTAX_NOT_SUPPORTED = "transfer-syntax-not-supported"
     PIXEL_DATA_UNREADABLE = "pixel-data-unreadable"

@@ -1,32 +1,20 @@
 """Stored values in the unit a model wants (PS3.3 C.11.1, C.7.6.16.2.9, C.7.6.16.2.11)."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 
-from ai_engine.preprocess.pixels import FrameDecoder, Stored, check_greyscale, padding_of, stored_values
+from ai_engine.preprocess.decoding import Decoding
+from ai_engine.preprocess.pixels import Stored, padding_of
 from ai_engine.preprocess.plane import Plane, numbers_of
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from ai_engine.wants import Units
 
 AIR_HU = -1024  # the lowest value kept; also what padding outside the scanned circle becomes
 NOT_IN_HOUNSFIELD_MESSAGE = "RescaleType is not HU: the pixel values are not Hounsfield units"
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How compressed Pixel Data is decoded, and how many images side by side."""
-
-    threads: int = 2
-    decode: FrameDecoder | None = None  # None: by pydicom
-
-
-BY_PYDICOM = Decoding()
 
 
 def decode_stack(planes: tuple[Plane, ...], units: Units, decoding: Decoding) -> NDArray[np.generic]:
@@ -41,13 +29,10 @@ def decode_stack(planes: tuple[Plane, ...], units: Units, decoding: Decoding) ->
     voxels = np.empty((len(planes), *planes[0].shape), dtype)
 
     def fill(index: int) -> None:
-        encoded = planes[index].image.encoded()
-        check_greyscale(encoded)
-        voxels[index] = convert(planes[index].dataset, stored_values(encoded, decoding.decode))
+        image = planes[index].image
+        voxels[index] = convert(image.header, decoding.stored(image))
 
-    with ThreadPoolExecutor(max_workers=decoding.threads) as pool:
-        for _ in pool.map(fill, range(len(planes))):
-            pass
+    decoding.each(fill, len(planes))
     return voxels
 
 

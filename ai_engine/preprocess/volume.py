@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from ai_engine.geometry import Geometry
+from ai_engine.preprocess.decoding import BY_PYDICOM, Decoding
 from ai_engine.preprocess.frames import SourceImage, images_of
 from ai_engine.preprocess.plane import Plane, numbers_of, read_plane
+from ai_engine.preprocess.projections import choose_views, read_projections
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from ai_engine.preprocess.separate import one_volume
 from ai_engine.preprocess.stack import LeftOut, Stack, arrange
-from ai_engine.preprocess.values import BY_PYDICOM, Decoding, decode_stack
+from ai_engine.preprocess.values import decode_stack
+from ai_engine.projection import ProjectionImage
 from ai_engine.wants import Units, Wants
+
+OF_ONE_SERIES = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +39,7 @@ class Volume:
     frame_numbers: tuple[int | None, ...]
     left_out: tuple[LeftOut, ...]
     slice_thickness_mm: float | None  # the largest stated; None: no slice states one
+    images: tuple[ProjectionImage, ...] = ()  # of radiographs: each by itself, without what fills its row
 
     @property
     def sop_instance_uids(self) -> tuple[str, ...]:
@@ -51,7 +57,10 @@ class Volume:
 
 
 def build_volume(datasets: Sequence[Dataset], wants: Wants, decoding: Decoding = BY_PYDICOM) -> Volume:
-    """The volume that the instances of one series form.
+    """The volume that the instances of one series form; or radiographs, where the model wants these.
+
+    Radiographs are float32, axes (image, row, column), each filled up with 0 to the size of the largest, and
+    have no place in the patient: their geometry is that of the array.
 
     Args:
         datasets: instances with Pixel Data and file meta information, in any order.
@@ -62,7 +71,9 @@ def build_volume(datasets: Sequence[Dataset], wants: Wants, decoding: Decoding =
         SeriesRefused: the series is no volume, or not one that is wanted; the text names the attribute.
     """
     images, left_out = select_images(datasets, wants)
-    check_one_series([image.header for image in images])
+    if wants.input == "projections":
+        return _of_projections(images, left_out, wants, decoding)
+    check_alike([image.header for image in images])
     if len(images) < wants.minimum_slices:
         raise _too_few(len(images), wants)
     planes, others = one_volume([read_plane(image) for image in images], wants)
@@ -78,6 +89,24 @@ def build_volume(datasets: Sequence[Dataset], wants: Wants, decoding: Decoding =
         frame_numbers=tuple(plane.image.frame_number for plane in stack.planes),
         left_out=(*left_out, *others, *stack.left_out),
         slice_thickness_mm=thickness,
+    )
+
+
+def _of_projections(
+    images: Sequence[SourceImage], left_out: Sequence[LeftOut], wants: Wants, decoding: Decoding
+) -> Volume:
+    check_alike([image.header for image in images], ("StudyInstanceUID",))
+    chosen, others = choose_views(images, wants)
+    pixels, pictures = read_projections(chosen, decoding)
+    count, rows, columns = pixels.shape
+    return Volume(
+        voxels=pixels,
+        geometry=Geometry((count, rows, columns), np.eye(4), ""),
+        slices=tuple(image.header for image in chosen),
+        frame_numbers=tuple(image.frame_number for image in chosen),
+        left_out=(*left_out, *others),
+        slice_thickness_mm=None,
+        images=pictures,
     )
 
 
@@ -119,9 +148,9 @@ def units_of(header: Dataset, wants: Wants) -> Units:
     return "hounsfield" if header.get("Modality") == "CT" else "rescaled"
 
 
-def check_one_series(images: Sequence[Dataset]) -> None:
-    """Refuse images of more than one series or modality."""
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Modality"):
+def check_alike(images: Sequence[Dataset], keywords: Sequence[str] = OF_ONE_SERIES) -> None:
+    """Refuse images that differ in one of these attributes: by default, those of more than one series."""
+    for keyword in keywords:
         if len({str(dataset.get(keyword) or "") for dataset in images}) > 1:
             raise SeriesRefused(RefusalReason.MIXED_SERIES, f"{keyword} differs between slices")
 

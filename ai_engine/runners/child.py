@@ -119,11 +119,22 @@ def run_once(run: Entry, request: Json, fds: list[int]) -> Json:
     asked = request["volumes"]
     rooms = [view(fds[2 * n + 1], "uint8", one["shape"], writable=True) for n, one in enumerate(asked)]
     voxels = [view(fds[2 * n], one["dtype"], one["shape"], writable=False) for n, one in enumerate(asked)]
-    affines = [np.array(one["affine"], dtype=np.float64) for one in asked]
-    results = run(voxels, affines, request["parameters"])
+    affines = [None if one["images"] else np.array(one["affine"], dtype=np.float64) for one in asked]
+    given = [pictures(*pair) for pair in zip(voxels, (one["images"] for one in asked), strict=True)]
+    results = run(given, affines, request["parameters"])
     if not isinstance(results, list) or len(results) != len(asked):
         raise BadResult("the model returned no list of one result for each volume")
     return {"status": "done", "results": list(map(told, results, rooms))}
+
+
+def pictures(voxels: Any, described: Json) -> Any:
+    """The voxels of a volume as they are; of radiographs a list, each picture without what fills its row."""
+    if not described:
+        return voxels
+    return [
+        {**one, "pixels": each[: one["rows"], : one["columns"]]}
+        for each, one in zip(voxels, described, strict=True)
+    ]
 
 
 def told(result: Any, room: Any) -> Json:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.geometry import Geometry
+from ai_engine.projection import ProjectionImage
 from server.kernel.faults import Fault, FaultKind
 
 
@@ -16,13 +17,14 @@ class RunnerInput:
     """One volume for one model.
 
     `voxels` is int16 or float32 with axes (slice, row, column) in `geometry`'s order, in Hounsfield units
-    for CT.
+    for CT. Radiographs are float32, axes (image, row, column), and have no place in the patient.
     """
 
     voxels: NDArray[np.generic]
     geometry: Geometry
     parameters: Mapping[str, float | str]  # of the manifest
     urgent: bool = False  # goes before others that wait for the same model
+    images: tuple[ProjectionImage, ...] = ()  # of radiographs, each a part of `voxels` by itself; else none
 
 
 @dataclass(frozen=True, slots=True)

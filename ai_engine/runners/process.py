@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from ai_engine.projection import ProjectionImage
 from ai_engine.runners.channel import ChildEnded, ChildProcess, ReplyTooLong, SharedMemory
 from ai_engine.runners.gpus import CPU, gpu_devices, gpu_of
 from ai_engine.runners.port import (
@@ -86,7 +87,8 @@ class ProcessRunner:
     A bundle's function is `run(voxels, affine, parameters)`; `voxels` is read-only, `affine` and the axes are
     those of `Geometry`. It returns a mapping with `labels` (uint8 array or None), `values` (a list of
     `{"name", "value", "slice_index"?}`), `not_measured` (name: reason), `detections`, `scores` and `quality`
-    (docs/models.md, section 4); with a batch it takes lists of volumes and affines and returns a list.
+    (docs/models.md, section 4); of radiographs it gets a list instead of
+    `voxels`, and no affine. With a batch it takes lists of volumes and affines and returns a list.
     """
 
     def __init__(
@@ -205,11 +207,19 @@ def _request(works: Sequence[RunnerInput]) -> dict[str, object]:
                 "dtype": work.voxels.dtype.name,
                 "shape": list(work.voxels.shape),
                 "affine": work.geometry.affine.tolist(),
+                "images": [_described(image) for image in work.images],
             }
             for work in works
         ],
         "parameters": dict(works[0].parameters),  # of the manifest: one model's are the same
     }
+
+
+def _described(image: ProjectionImage) -> dict[str, object]:
+    rows, columns = image.pixels.shape
+    spacing = None if image.spacing_mm is None else list(image.spacing_mm)
+    about = {"spacing_mm": spacing, "view": image.view, "laterality": image.laterality}
+    return {"rows": rows, "columns": columns, **about}
 
 
 async def _checked(result: Result, room: SharedMemory, shape: tuple[int, int, int]) -> RunnerOutput:

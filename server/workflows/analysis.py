@@ -80,7 +80,8 @@ class Analyst:
 
     async def _run(self, model: LoadedModel, volume: Volume, *, urgent: bool) -> Findings:
         manifest = model.bundle.manifest
-        work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters, urgent)
+        images = volume.images
+        work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters, urgent, images)
         output = await model.runner.run(work)
         return await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
 

@@ -11,9 +11,9 @@ from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.uid import UID
 
+from ai_engine.preprocess.decoding import Decoding
 from ai_engine.preprocess.encoded import transfer_syntax_of
 from ai_engine.preprocess.pixels import no_decoder, undecodable
-from ai_engine.preprocess.values import Decoding
 from dicomweb.pixels.decode import decode_frame
 from dicomweb.pixels.faults import PixelsUnreadable
 from dicomweb.pixels.format import PixelFormat, pixel_format

@@ -107,7 +107,8 @@ async def _outcome(model: LoadedModel, case: Case, loaded: LoadedCase) -> Outcom
     volume = await asyncio.to_thread(build_volume, loaded.datasets, manifest.wants, archive_decoding())
     if loaded.labels is not None and loaded.labels.shape != volume.voxels.shape:
         raise HoldoutInvalid(f"{case.id}: the labels have another shape than the volume")
-    output = await model.runner.run(RunnerInput(volume.voxels, volume.geometry, manifest.parameters))
+    work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters, images=volume.images)
+    output = await model.runner.run(work)
     findings = await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
     made = output, findings, volume.geometry
     return await asyncio.to_thread(outcome_of, manifest, made, case.truth, loaded.labels)

@@ -122,7 +122,8 @@ class ShadowRuns:
         datasets = await load_input(self.services, run.claim)
         volume = await asyncio.to_thread(build_volume, datasets, manifest.wants, archive_decoding())
         del datasets
-        output = await model.runner.run(RunnerInput(volume.voxels, volume.geometry, manifest.parameters))
+        work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters, images=volume.images)
+        output = await model.runner.run(work)
         findings = await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
         summary = await asyncio.to_thread(summary_of, findings)
         agreement = agreement_of(dict(run.summary), summary) | {

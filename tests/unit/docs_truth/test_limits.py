@@ -15,6 +15,9 @@ PACKAGES = ("server", "fhir", "terminology", "dicomweb", "ai_engine")
 NOT_OURS_TO_TELL = ("ai_engine/bundles/", "ai_engine/phantom/", "server/client/demo", "/definitions/")
 ALSO = (
     "ai_engine.bundle.LARGEST_CONFIG_BYTES",
+    "ai_engine.preprocess.projections.LARGEST_MAGNIFICATION",
+    "ai_engine.preprocess.projections.MOST_IMAGES",
+    "ai_engine.preprocess.separate.SCOUT_COSINE",
     "ai_engine.preprocess.stack.LARGEST_TILT_COSINE",
     "ai_engine.preprocess.stack.PARALLEL_COSINE",
     "ai_engine.preprocess.stack.SAME_PLACE_MM",

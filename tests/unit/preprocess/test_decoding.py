@@ -15,8 +15,8 @@ from pydicom.uid import (
 )
 
 from ai_engine.phantom.enhanced import enhanced
+from ai_engine.preprocess.decoding import Decoding
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
-from ai_engine.preprocess.values import Decoding
 from ai_engine.preprocess.volume import build_volume
 from ai_engine.wants import Wants
 from server.workflows.decoding import archive_decoding, decode_by_archive

@@ -9,6 +9,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGExtended12Bit, RLELossless
 
+from ai_engine.preprocess.decoding import MEASURED
 from ai_engine.preprocess.pixels import check_greyscale, stored_values
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from ai_engine.preprocess.values import AIR_HU
@@ -16,7 +17,7 @@ from ai_engine.preprocess.values import hounsfield as converted
 
 
 def hounsfield(dataset: Dataset) -> NDArray[np.int16]:
-    check_greyscale(dataset)
+    check_greyscale(dataset, MEASURED)
     return converted(dataset, stored_values(dataset))
 
 

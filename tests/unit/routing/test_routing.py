@@ -262,6 +262,15 @@ def test_attributes_are_asked_for(
         assert chosen(series("1.3", 3, modality="MR", sop_class=MRImageStorage), wants=wants) == "1.3"
 
 
+def test_projections_come_from_all_series() -> None:
+    wants = Wants(modalities=("MG",), sop_classes=(), input="projections")
+    views = [series(uid, 1, modality="MG", orientation=()) for uid in ("1.3", "1.1")]
+    answer = route(wants, [*views, series("1.2", 20)])
+    assert isinstance(answer, Demand)
+    assert [each.series_instance_uid for each in answer.input] == ["1.1", "1.3"]
+    assert [each.series_instance_uid for each in answer.passed_over] == ["1.2"]
+
+
 def test_a_model_cannot_ask_for_any_attribute() -> None:
     rules = (AttributeRule(keyword="PatientName"), AttributeRule(keyword="ScanOptions", at_most=1))
     assert problems_of(rules) == [
