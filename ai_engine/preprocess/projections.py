@@ -118,16 +118,22 @@ def spacing_mm_of(header: Dataset) -> tuple[float, float] | None:
 
     Pixel Spacing is taken where it was corrected or calibrated: where it differs from that of the detector.
     """
-    pixel, imager = header.get("PixelSpacing"), header.get("ImagerPixelSpacing")
-    if pixel and (not imager or list(pixel) != list(imager)):
-        row, column = numbers_of(header, "PixelSpacing", 2)
-        return row, column
+    pixel, imager = _spacing(header, "PixelSpacing"), _spacing(header, "ImagerPixelSpacing")
+    if pixel and pixel != imager:
+        return pixel
     if not imager:
         return None
     factor = header.get("EstimatedRadiographicMagnificationFactor")
     magnification = float(factor) if factor not in (None, "") and float(factor) >= 1 else 1.0
-    row, column = numbers_of(header, "ImagerPixelSpacing", 2)
-    return row / magnification, column / magnification
+    return imager[0] / magnification, imager[1] / magnification
+
+
+def _spacing(header: Dataset, keyword: str) -> tuple[float, float] | None:
+    """A spacing of rows and columns; None: not stated, or zero, as some readers of plates write."""
+    if header.get(keyword) in (None, "", []):
+        return None
+    row, column = numbers_of(header, keyword, 2)
+    return (row, column) if min(row, column) > 0 else None
 
 
 def read_projections(

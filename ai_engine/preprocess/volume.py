@@ -19,7 +19,12 @@ from ai_engine.preprocess.stack import LeftOut, Stack, arrange
 from ai_engine.preprocess.values import decode_stack
 from ai_engine.projection import ProjectionImage
 from ai_engine.wants import Units, Wants
+from terminology.definitions import sop_classes
 
+CT_CLASSES = frozenset(
+    {sop_classes.CTImageStorage, sop_classes.EnhancedCTImageStorage}
+    | {sop_classes.LegacyConvertedEnhancedCTImageStorage}
+)
 OF_ONE_SERIES = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
 
 
@@ -145,7 +150,16 @@ def units_of(header: Dataset, wants: Wants) -> Units:
     """The unit of the voxels: as the model wants; else Hounsfield units for CT, rescaled for others."""
     if wants.units is not None:
         return wants.units
-    return "hounsfield" if header.get("Modality") == "CT" else "rescaled"
+    return "hounsfield" if _is_ct(header, wants) else "rescaled"
+
+
+def _is_ct(header: Dataset, wants: Wants) -> bool:
+    """By Modality; where a header has none, by its SOP class, and without that, by what the model reads."""
+    if modality := header.get("Modality"):
+        return str(modality) == "CT"
+    if sop_class_uid := header.get("SOPClassUID"):
+        return str(sop_class_uid) in CT_CLASSES
+    return set(wants.modalities) == {"CT"}
 
 
 def check_alike(images: Sequence[Dataset], keywords: Sequence[str] = OF_ONE_SERIES) -> None:

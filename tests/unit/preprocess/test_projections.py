@@ -174,6 +174,7 @@ def test_a_table_of_values_of_interest() -> None:
     [
         ({}, None),
         ({"ImagerPixelSpacing": [0.2, 0.1]}, (0.2, 0.1)),
+        ({"ImagerPixelSpacing": [0, 0]}, None),
         ({"ImagerPixelSpacing": [0.2, 0.2], **TWOFOLD}, (0.1, 0.1)),
         ({"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.2, 0.2], **TWOFOLD}, (0.1, 0.1)),
         ({"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.15, 0.15], **TWOFOLD}, (0.15, 0.15)),

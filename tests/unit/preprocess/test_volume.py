@@ -204,6 +204,16 @@ def test_what_the_model_does_not_read_is_refused(series: list[FileDataset], want
     assert refusal([], wants).reason is RefusalReason.NO_IMAGES
 
 
+def test_ct_without_modality_is_in_hounsfield_units(series: list[FileDataset], wants: Wants) -> None:
+    silent = without(series, "Modality")
+    anything = Wants(modalities=(), sop_classes=())
+    assert build_volume(silent, anything).voxels.dtype == np.int16
+    silent = without(silent, "SOPClassUID")
+    assert build_volume(silent, anything).voxels.dtype == np.float32
+    only_ct = Wants(modalities=("CT",), sop_classes=())
+    assert np.array_equal(build_volume(silent, only_ct).voxels, build_volume(series, wants).voxels)
+
+
 def test_limits_are_named(series: list[FileDataset]) -> None:
     for limit, words in (
         ({"maximum_slice_spacing_mm": 5.0}, "distance between slices is 12.5 mm"),
