@@ -337,8 +337,8 @@ class System:
     models: LoadedModels
     folder: Path
 
-    async def register(self, script: str, **runtime: Any) -> None:
-        """Put a bundle with this model code in place of the shipped one."""
+    async def register(self, script: str, results: Mapping[str, Any] | None = None, **runtime: Any) -> None:
+        """Put a bundle with this model code in place of the shipped one, which asks for these objects."""
         folder = self.folder / "bundle"
         shutil.copytree(SHIPPED_BUNDLES / "ct_quantification", folder)
         shutil.rmtree(folder / "scripts")
@@ -347,6 +347,7 @@ class System:
         (folder / "scripts/quantify.py").write_text(script)
         manifest = json.loads((folder / "isthmus.json").read_text())
         manifest["runtime"] |= {"entry": "scripts.quantify:run", **runtime}
+        manifest["results"] = results or {}
         (folder / "isthmus.json").write_text(json.dumps(manifest))
         bundle = load_bundle(folder)
 

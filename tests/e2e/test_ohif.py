@@ -4,6 +4,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from highdicom.seg import Segmentation, segread
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser
-from pydicom import Dataset, FileDataset
+from pydicom import Dataset, FileDataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, generate_uid
 from typer.testing import CliRunner
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PREFIX = "/imaging"
 DRAWN_S = 240.0  # two cores draw without a graphics card
 CANVAS = "canvas.cornerstone-canvas"
+VIEWPORT = ".cornerstone-viewport-element"  # with what is drawn over the canvas
 WINDOW = (40.0, 400.0)  # center and width that the phantom states
 Pixels = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -233,6 +235,64 @@ def test_images_and_the_segmentation_over_them(
     assert difference(picture, first) > 16  # another image, so that the judgement means something
     watched.check()
     assert any("/thumbnail" in url for _, url in watched.answers)
+
+
+@pytest.fixture(scope="module")
+def report(server: Any, chest: list[FileDataset]) -> Dataset:
+    """The SR that the shipped model made of the study."""
+    http, study = server.client(), chest[0].StudyInstanceUID
+    (instance,) = http.get(f"/dicom-web/studies/{study}/instances", params={"Modality": "SR"}).json()
+    place = f"series/{instance['0020000E']['Value'][0]}/instances/{instance['00080018']['Value'][0]}"
+    file = http.get(f"/dicom-web/studies/{study}/{place}", headers={"Accept": "application/dicom"})
+    return dcmread(io.BytesIO(file.content))
+
+
+def first_region(report: Dataset) -> Dataset:
+    """The first SCOORD of a document: where OHIF goes first."""
+    regions = (item for item in report.iterall() if item.keyword == "ContentSequence")
+    return next(each for items in regions for each in items.value if each.ValueType == "SCOORD")
+
+
+def is_green(picture: Pixels) -> Mask:
+    """What OHIF draws of a report."""
+    red, green, blue = np.moveaxis(picture, 2, 0)
+    return np.asarray((green > 150) & (red < 110) & (blue < 110))
+
+
+def share_drawn(picture: Pixels, points: NDArray[np.float64], columns: int) -> float:
+    """How many of these points (column, row) have something green within a few pixels."""
+    green, (height, width) = is_green(picture), picture.shape[:2]
+    side = min(height, width)
+    placed = points * (side / columns) + [(width - side) / 2, (height - side) / 2]
+    near = 4
+    hits = [
+        green[max(0, y - near) : y + near + 1, max(0, x - near) : x + near + 1].any()
+        for x, y in placed.astype(int)
+    ]
+    return float(np.mean(hits))
+
+
+def test_findings_over_the_images(
+    browser: Browser, server: Any, chest: list[FileDataset], report: Dataset
+) -> None:
+    region = first_region(report)
+    uid = region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    at = next(instance for instance in chest if instance.SOPInstanceUID == uid)
+    corners = np.array(region.GraphicData, float).reshape(-1, 2)
+    steps = np.linspace(0, 1, 20)[:, None]
+    outline = np.vstack([a + (b - a) * steps for a, b in pairwise(corners)])
+    watched = Watched(browser, server)
+    token = server.token("system/ImagingStudy.rs")
+    watched.open(f"viewer?StudyInstanceUIDs={chest[0].StudyInstanceUID}#token={token}")
+    watched.page.get_by_text("Skip all").click(timeout=DRAWN_S * 1000)
+    watched.page.get_by_text("Confirm and hide").click()
+    watched.page.get_by_text(re.compile(r"CT quantification .* SR")).first.dblclick(timeout=DRAWN_S * 1000)
+    watched.page.get_by_text(re.compile(r"Volume: \d+\.\d\d ")).first.wait_for(
+        state="attached", timeout=DRAWN_S * 1000
+    )
+    watched.await_picture(lambda seen: share_drawn(seen, outline, at.Columns) > 0.9, VIEWPORT)
+    assert watched.shown()[0] == int(at.InstanceNumber)
+    watched.check()
 
 
 def test_an_encapsulated_pdf(browser: Browser, server: Any, kit: Any) -> None:
