@@ -109,7 +109,7 @@ def make_phantom(spec: PhantomSpec, frame_of_reference_uid: str, threads: int = 
     with ThreadPoolExecutor(threads) as pool:
         counted = list(pool.map(draw, range(spec.slices)))
     truth = replace(
-        truth_of(labels, float(np.prod(spec.spacing_mm)) / 1000, counted),
+        truth_of(labels, spec.spacing_mm, counted),
         nodules=nodule_balls,
         plaques=plan.plaques,
         l3_z_mm=plan.lumbar.l3_z if spec.below_mm else None,
@@ -170,7 +170,7 @@ def _slice(spec: PhantomSpec, plan: _Plan, at: int) -> _Drawn:
     lumen &= lungs | (airway < 1.3)
     share = plan.emphysema_level - spec.emphysema_rise * (z / spec.height_mm)
     bottom = np.float32((spec.spacing_mm[0] - spec.height_mm) / 2)  # of the chest
-    parenchyma = _parenchyma(plan.texture, share, float((z - bottom) / spec.height_mm), y, lungs)
+    parenchyma = _parenchyma(plan.texture, share, (z - bottom) / np.float32(spec.height_mm), y, lungs)
     hu[lungs] = parenchyma
     solid = _draw_balls(hu, lungs, plan.balls, spec, z)
     hu[wall & lungs] = anatomy.MUSCLE_HU - 20
@@ -235,7 +235,7 @@ def _trunk_hu(
 def _parenchyma(
     texture: NDArray[np.float32],
     emphysema_level: float,
-    height: float,
+    height: np.float32,
     y: NDArray[np.float32],
     lungs: NDArray[np.bool_],
 ) -> NDArray[np.float32]:

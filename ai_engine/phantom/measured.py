@@ -12,6 +12,7 @@ from ai_engine.phantom.trees import Ball
 
 SIDES = ("right", "left")
 ZONES = ("lower", "middle", "upper")  # thirds of a lung's height, from its base
+LEAST_AREA_MM2 = 100.0  # of lung on a slice that counts for its height
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,11 @@ class PhantomTruth:
         return sum(plaque.agatston for plaque in self.plaques if plaque.coronary)
 
 
-def truth_of(labels: NDArray[np.uint8], voxel_ml: float, counted: Sequence[SliceTruth]) -> PhantomTruth:
+def truth_of(
+    labels: NDArray[np.uint8], spacing_mm: tuple[float, float, float], counted: Sequence[SliceTruth]
+) -> PhantomTruth:
     """The truth of a drawn phantom; in `labels` 1 is the right lung, 2 the left one."""
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
     pixels = np.stack([(labels == side).sum(axis=(1, 2)) for side in (1, 2)])
     voxels = np.array([each.voxels for each in counted]).T
     destroyed = np.array([each.destroyed for each in counted]).T
@@ -92,7 +96,7 @@ def truth_of(labels: NDArray[np.uint8], voxel_ml: float, counted: Sequence[Slice
         emphysema_percent=float(100 * destroyed.sum() / voxels.sum()),
         mean_parenchyma_hu=sum(each.hu_sum for each in counted) / int(voxels.sum()),
         zones=tuple(
-            _zone(side, zone, pixels[side] * voxel_ml, voxels[side], destroyed[side])
+            _zone((side, zone), pixels[side] * voxel_ml, spacing_mm[0], voxels[side], destroyed[side])
             for side in range(len(SIDES))
             for zone in range(len(ZONES))
         ),
@@ -100,15 +104,17 @@ def truth_of(labels: NDArray[np.uint8], voxel_ml: float, counted: Sequence[Slice
 
 
 def _zone(
-    side: int,
-    zone: int,
+    which: tuple[int, int],
     millilitres: NDArray[np.float64],
+    slice_mm: float,
     voxels: NDArray[np.int64],
     destroyed: NDArray[np.int64],
 ) -> ZoneTruth:
-    occupied = np.flatnonzero(millilitres)
-    low, high = int(occupied[0]), int(occupied[-1]) + 1
-    bounds = np.rint(np.linspace(low, high, len(ZONES) + 1)).astype(int)
+    """`which` side and zone; the other arguments are of that side, per slice."""
+    side, zone = which
+    occupied = np.flatnonzero(millilitres * 1000 / slice_mm >= LEAST_AREA_MM2)
+    bounds = np.rint(np.linspace(occupied[0], occupied[-1] + 1, len(ZONES) + 1)).astype(int)
+    bounds[0], bounds[-1] = 0, len(millilitres)
     at = slice(int(bounds[zone]), int(bounds[zone + 1]))
     share = 100 * destroyed[at].sum() / max(1, voxels[at].sum())
     return ZoneTruth(SIDES[side], ZONES[zone], float(millilitres[at].sum()), float(share))

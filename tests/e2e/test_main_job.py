@@ -231,10 +231,10 @@ def test_server_and_worker_import_no_torch(module_server: Any, study: str) -> No
 def test_metrics_tell_of_the_worklist(module_server: Any, study: str) -> None:
     text = loopback.get(f"{module_server.base}/metrics").text
     assert 'isthmus_workitems{state="SCHEDULED"} 0.0' in text
-    completed = 'isthmus_predictions_total{model="ct-quantification",outcome="completed",version="1.0.0"}'
+    completed = 'isthmus_predictions_total{model="ct-quantification",outcome="completed",version="2.0.0"}'
     assert completed in text
     assert 'isthmus_prediction_stage_seconds_count{model="ct-quantification",stage="model"' in text
-    assert 'isthmus_report_turnaround_seconds_count{model="ct-quantification",version="1.0.0"}' in text
+    assert 'isthmus_report_turnaround_seconds_count{model="ct-quantification",version="2.0.0"}' in text
 
 
 def test_log_names_no_patient(module_server: Any, study: str) -> None:

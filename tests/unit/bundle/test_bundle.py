@@ -95,7 +95,7 @@ def test_our_codes_are_defined_and_fit_their_value_representation() -> None:
         pytest.param(lambda m: m["runtime"].update(entry="quantify"), "runtime.entry", id="no function"),
         pytest.param(lambda m: m["runtime"].update(entry="../x.y:run"), "runtime.entry", id="path"),
         pytest.param(lambda m: m.update(name="CT Quant"), "$.name", id="name"),
-        pytest.param(lambda m: m.update(version="2.0.0"), "configs/metadata.json", id="version"),
+        pytest.param(lambda m: m.update(version="2.0.1"), "configs/metadata.json", id="version"),
         pytest.param(lambda m: m["wants"].update(sop_classes=["CTImages"]), "CTImages", id="SOP Class"),
         pytest.param(lambda m: m["outputs"].append(m["outputs"][0]), "occurs 2 times", id="name twice"),
         pytest.param(lambda m: m["outputs"][0].update(finding="none"), "unknown finding none", id="finding"),

@@ -76,7 +76,7 @@ def test_no_voxel_drawn_is_no_label_map(manifest: Manifest) -> None:
 def test_what_is_missing_is_said_with_its_reason(manifest: Manifest) -> None:
     found = interpret(manifest, output(reasons={"fat_area": "the trunk reaches beyond the field of view"}))
     assert NotMeasured("Fat area", "the trunk reaches beyond the field of view") in found.not_measured
-    assert NotMeasured("Area in the muscle window", NO_REASON) in found.not_measured
+    assert NotMeasured("Right lung LAA-950", NO_REASON) in found.not_measured
     names = {each.name for each in found.not_measured}
     assert "Lung volume in the field of view" not in names  # optional
     assert found.findings == ()
@@ -92,8 +92,8 @@ def test_an_implausible_value_is_withheld(value: float, manifest: Manifest) -> N
 def test_what_the_manifest_does_not_know_is_refused(manifest: Manifest) -> None:
     with pytest.raises(ModelOutputInvalid):
         interpret(manifest, output(NamedValue("surprise", 1)))
-    with pytest.raises(ModelOutputInvalid, match="labels hold 9"):
-        interpret(manifest, output(labels=labels_with(1, 9)))
+    with pytest.raises(ModelOutputInvalid, match="labels hold 200"):
+        interpret(manifest, output(labels=labels_with(1, 200)))
 
 
 def test_the_conclusion_says_the_rounded_values(manifest: Manifest) -> None:
@@ -140,8 +140,8 @@ def test_a_group_missing_as_a_whole_is_named_once(manifest: Manifest) -> None:
     names = [output.name for output in manifest.outputs if not output.optional]
     found = interpret(manifest, output(reasons=dict.fromkeys(names, "no body was found in the images")))
     assert (
-        "Not measured: lungs as a whole, right lung, left lung, Fat area, Area in the muscle window, "
-        "Cross-section of the trunk (no body was found in the images)." in found.conclusion
+        "Not measured: lungs as a whole, right lung, left lung, coronary-region calcium (estimate, not "
+        "gated), body composition at the L3-like level (no body was found in the images)." in found.conclusion
     )
     reasons = dict.fromkeys(["laa950_right", "perc15_right"], "slices lie more than 5 mm apart")
     part = interpret(manifest, output(NamedValue("lung_volume_right", 2000), reasons=reasons))

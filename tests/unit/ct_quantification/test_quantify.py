@@ -9,6 +9,7 @@ import pytest
 
 from ai_engine.bundle import SHIPPED_BUNDLES
 from ai_engine.bundles.ct_quantification.scripts.lungs import LEFT, RIGHT
+from ai_engine.bundles.ct_quantification.scripts.measure import CALCIUM_NAMES, COMPOSITION_NAMES
 from ai_engine.bundles.ct_quantification.scripts.refine import AIRWAYS, BODY, FAT, SOFT_TISSUE
 from ai_engine.phantom.chest import Phantom, PhantomSpec, make_phantom
 
@@ -36,7 +37,7 @@ def flipped(phantom: Phantom, axes: tuple[int, ...]) -> tuple[np.ndarray, np.nda
 def test_lungs_of_a_phantom(phantom: Phantom, expected) -> None:
     result = expected
     truth = phantom.truth
-    assert result.not_measured == {}
+    assert set(result.not_measured) == {*CALCIUM_NAMES, *COMPOSITION_NAMES}
     assert result.labels is not None
     assert result.labels.dtype == np.uint8
     for label in (RIGHT, LEFT):
@@ -120,7 +121,7 @@ def test_a_partial_lung_field_has_no_lung_volume(phantom: Phantom, quantify) -> 
 
 def test_no_lung_at_all(phantom: Phantom, quantify) -> None:
     result = quantify(phantom.voxels[:8], phantom.geometry.affine)
-    assert set(LUNG_VALUES) == set(result.not_measured)
+    assert set(result.not_measured) == {*LUNG_VALUES, *CALCIUM_NAMES, *COMPOSITION_NAMES}
     assert "less than 100 ml" in result.not_measured["lung_volume_total"]
     assert not np.isin(result.labels, (RIGHT, LEFT, AIRWAYS)).any()
     assert "fat_area" in result.values
@@ -151,10 +152,46 @@ def test_touching_lungs_are_parted(phantom: Phantom, quantify) -> None:
         columns = np.flatnonzero((right | left)[at, row])
         voxels[at, row - 1 : row + 2, columns.min() : columns.max()] = -860
     result = quantify(voxels, phantom.geometry.affine)
-    assert result.not_measured == {}
+    assert not set(LUNG_VALUES) & set(result.not_measured)
     assert dice(result.labels == RIGHT, right) > 0.95
     assert dice(result.labels == LEFT, left) > 0.95
     assert (result.labels[..., : middle - 12] == LEFT).sum() == 0
+
+
+def test_consolidated_lung_counts_as_chest_wall_and_spoils_nothing_else(
+    phantom: Phantom, expected, quantify
+) -> None:
+    z, y, x = np.indices(phantom.voxels.shape)
+    dense = ((z - 30) * 4) ** 2 + ((y - 82) * 3) ** 2 + ((x - 32) * 3) ** 2 < 30**2
+    dense &= phantom.truth_labels == RIGHT
+    assert dense.sum() * 0.036 > 50  # ml
+    voxels = np.where(dense, 30, phantom.voxels).astype(np.int16)
+    result = quantify(voxels, phantom.geometry.affine)
+    remaining = (phantom.truth_labels == RIGHT) & ~dense
+    assert dice(result.labels == RIGHT, remaining) > 0.96
+    assert np.array_equal(result.labels == LEFT, expected.labels == LEFT)
+    assert result.values["laa950_right"] == pytest.approx(expected.values["laa950_right"], abs=1)
+
+
+def test_arms_beside_the_trunk_are_no_part_of_it(phantom: Phantom, expected, quantify) -> None:
+    margin = 40
+    wide = np.pad(phantom.voxels, ((0, 0), (0, 0), (margin, margin)), constant_values=-1000)
+    z, y, x = np.indices(wide.shape, sparse=True)
+    for centre in (18, wide.shape[2] - 19):
+        arm = (y - 64) ** 2 + (x - centre) ** 2
+        wide[np.broadcast_to((arm < 15**2) & (z > 5), wide.shape)] = 50
+        wide[np.broadcast_to((arm < 4**2) & (z > 5), wide.shape)] = 700
+    affine = phantom.geometry.affine.copy()
+    affine[:3, 3] -= affine[:3, 2] * margin
+    result = quantify(wide, affine)
+    assert np.array_equal(result.labels[..., margin:-margin], expected.labels)
+    assert result.values == pytest.approx(expected.values)
+
+
+def test_much_noise_moves_the_volume_little(phantom: Phantom, quantify) -> None:
+    noise = np.random.default_rng(1).normal(0, 60, phantom.voxels.shape)
+    result = quantify((phantom.voxels + noise).astype(np.int16), phantom.geometry.affine)
+    assert result.values["lung_volume_total"] == pytest.approx(phantom.truth.lungs_ml, rel=0.05)
 
 
 def test_wide_slices_have_no_density_shares(phantom: Phantom, quantify) -> None:

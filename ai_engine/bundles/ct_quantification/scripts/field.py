@@ -10,7 +10,10 @@ CORNER = 4  # coarse pixels
 BAND_STEPS = 2  # width in coarse pixels of the band along the inside of the field's edge
 LUNG_LIKE_HU = (-900, -550)  # air around the patient is darker
 CUT_LENGTH_MM = 25.0
+NOISE_LENGTH_MM = 8.0  # of what hangs together
 CUT_SLICES = 3
+WITHIN_SLICE = np.zeros((3, 3, 3), bool)
+WITHIN_SLICE[1] = True
 
 
 def edge_band(coarse: Coarse) -> NDArray[np.bool_]:
@@ -33,10 +36,17 @@ def edge_band(coarse: Coarse) -> NDArray[np.bool_]:
 
 
 def lungs_reach_edge(coarse: Coarse, band: NDArray[np.bool_]) -> bool:
-    """Whether lung is cut off at the side: where it lies open, it is not even enclosed by body."""
+    """Whether lung is cut off at the side: where it lies open, it is not even enclosed by body.
+
+    Single pixels are noise in the air around the patient.
+    """
     low, high = LUNG_LIKE_HU
-    at_edge = [((plane[band] > low) & (plane[band] < high)).sum() for plane in coarse.voxels]
-    return int((np.array(at_edge) * edge_mm(coarse) > CUT_LENGTH_MM).sum()) >= CUT_SLICES
+    like = (coarse.voxels > low) & (coarse.voxels < high) & band
+    labels, count = ndimage.label(like, WITHIN_SLICE)
+    large = np.bincount(labels.ravel(), minlength=count + 1) * edge_mm(coarse) > NOISE_LENGTH_MM
+    large[0] = False
+    at_edge = large[labels].sum(axis=(1, 2))
+    return int((at_edge * edge_mm(coarse) > CUT_LENGTH_MM).sum()) >= CUT_SLICES
 
 
 def trunk_reaches_edge(coarse: Coarse, trunk: NDArray[np.bool_], band: NDArray[np.bool_]) -> bool:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from .orientation import Orientation
 
 COARSE_MM = 2.0
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,15 @@ def coarsen(voxels: NDArray[np.generic], spacing_mm: tuple[float, float, float])
         blocks = np.pad(slab, missing, mode="edge").reshape(rows, fy, columns, fx)
         coarse[at] = blocks.mean(axis=3).mean(axis=1)
     return Coarse(coarse, (fz, fy, fx), (spacing_mm[0] * fz, spacing_mm[1] * fy, spacing_mm[2] * fx))
+
+
+def around(mask: NDArray[np.bool_], margin: int) -> Box:
+    """The box of a mask that is not empty, with a margin in voxels."""
+    slices = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        occupied = np.flatnonzero(mask.any(axis=others))
+        slices.append(
+            slice(max(0, int(occupied[0]) - margin), min(mask.shape[axis], int(occupied[-1]) + 1 + margin))
+        )
+    return slices[0], slices[1], slices[2]

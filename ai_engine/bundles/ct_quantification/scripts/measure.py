@@ -14,6 +14,13 @@ SIDES = ("right", "left", "total")
 LUNG_NAMES = tuple(
     f"{what}_{side}" for what in ("lung_volume", "lung_density", "laa950", "perc15") for side in SIDES
 )
+COMPOSITION_NAMES = (
+    "l3_muscle_area",
+    "l3_subcutaneous_fat_area",
+    "l3_visceral_fat_area",
+    "l3_muscle_density",
+)
+CALCIUM_NAMES = ("calcium_volume", "calcium_score")
 TISSUE_NAMES = ("fat_area", "muscle_area", "trunk_area")
 PARENCHYMA_HU = -500  # denser voxels inside a lung are vessels, walls and edges, and no part of its density
 EMPHYSEMA_HU = -950
@@ -30,6 +37,8 @@ class Limits:
     minimum_lung_ml: float
     cut_area_mm2: float  # lung on the first or last slice, above which it is cut off
     density_slice_spacing_mm: float  # the largest for LAA-950 and Perc15, which noise and blur shift
+    calcium_blood_hu: float  # brighter blood holds contrast medium
+    calcium_noise_hu: float  # of the slabs on which calcium is counted, at most
     draw_body: bool
 
     @classmethod
@@ -39,6 +48,8 @@ class Limits:
             minimum_lung_ml=float(parameters["minimum_lung_ml"]),
             cut_area_mm2=float(parameters["cut_area_mm2"]),
             density_slice_spacing_mm=float(parameters["density_slice_spacing_mm"]),
+            calcium_blood_hu=float(parameters["calcium_blood_hu"]),
+            calcium_noise_hu=float(parameters["calcium_noise_hu"]),
             draw_body=bool(float(parameters["draw_body"])),
         )
 
@@ -57,7 +68,7 @@ class Report:
 
     def nothing(self, reason: str) -> None:
         """Nothing at all could be measured."""
-        self.not_measured.update(dict.fromkeys((*LUNG_NAMES, *TISSUE_NAMES), reason))
+        self.not_measured.update(dict.fromkeys((*LUNG_NAMES, *CALCIUM_NAMES, *COMPOSITION_NAMES), reason))
 
     def result(self, labels: NDArray[np.uint8] | None) -> dict[str, Any]:
         """What the runner takes back."""
@@ -73,6 +84,7 @@ class LungField:
     whole: bool  # both lungs, from apex to base
     lowest: int = 0
     highest: int = 0
+    measured: tuple[bool, bool] = (False, False)  # right, left
 
 
 def measure_lungs(
@@ -94,12 +106,23 @@ def measure_lungs(
             report.not_measured.update({each: why_not for each in LUNG_NAMES if each.endswith(f"_{name}")})
             continue
         report.measured(f"lung_volume_{name}", float(volumes[side].sum()))
-        _measure_density(refined.histograms[side].sum(axis=0), name, orientation, limits, report)
+        _measure_density(refined.histograms[side].sum(axis=(0, 1)), name, orientation, limits, report)
     if both == OUTSIDE:
         report.measured("partial_lung_volume", total)
-        report.measured("partial_lung_density", mean_hu(refined.histograms.sum(axis=0)))
+        report.measured("partial_lung_density", mean_hu(refined.histograms.sum(axis=(0, 1))))
     occupied = np.flatnonzero(refined.pixels.sum(axis=0))
-    return LungField(seen=True, whole=both is None, lowest=int(occupied[0]), highest=int(occupied[-1]))
+    return LungField(
+        seen=True,
+        whole=both is None,
+        lowest=int(occupied[0]),
+        highest=int(occupied[-1]),
+        measured=(reasons[0] is None, reasons[1] is None),
+    )
+
+
+def parenchyma_voxels(histogram: NDArray[np.int64]) -> int:
+    """How many voxels of a histogram are parenchyma."""
+    return int(_parenchyma(histogram).sum())
 
 
 def mean_hu(histogram: NDArray[np.int64]) -> float:

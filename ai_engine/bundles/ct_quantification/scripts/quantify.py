@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 
 from .airways import find_airways, reach, with_wall
 from .body import find_body
+from .bronchi import follow_bronchi
+from .calcium import NO_HEART, measure_calcium
+from .composition import measure_composition
 from .field import edge_band, lungs_reach_edge
 from .grid import Scene, coarsen
+from .heart import find_heart
 from .lungs import find_lungs
-from .measure import Limits, LungField, Report, measure_lungs
+from .measure import CALCIUM_NAMES, Limits, LungField, Report, measure_lungs
 from .orientation import Orientation, orientation_of
-from .refine import BODY, refine
+from .refine import BODY, Airways, refine
 from .tissue import measure_tissue
+from .zones import measure_zones
 
 
 def run(
@@ -50,11 +55,12 @@ def run(
     lungs = _lungs(scene, drawing, limits, report)
     if not lungs.seen:
         drawing[:] = 0
-    index = measure_tissue(scene, lungs, drawing, report)
+    index, place = measure_composition(scene, lungs, drawing, report), "l3_position"
+    if index is None:
+        index, place = measure_tissue(scene, lungs, drawing, report), "slice_position"
     if index is not None:
-        report.measured(
-            "slice_position", float(np.asarray(affine)[2] @ (index, *_centre(voxels.shape), 1)), index
-        )
+        height_mm = float(np.asarray(affine)[2] @ (index, *_centre(voxels.shape), 1))
+        report.measured(place, height_mm, index)
     if limits.draw_body:
         draw_body(drawing, scene)
     return report.result(labels)
@@ -74,12 +80,21 @@ def draw_body(drawing: NDArray[np.uint8], scene: Scene) -> None:
 
 
 def _lungs(scene: Scene, drawing: NDArray[np.uint8], limits: Limits, report: Report) -> LungField:
-    """Draw and measure lungs and airways."""
+    """Draw and measure lungs, airways and the calcium between the lungs."""
     lumen = find_airways(scene.coarse, scene.body)
     lungs = find_lungs(scene.coarse, scene.body, with_wall(lumen))
-    refined = refine(scene, lungs, lumen & reach(lumen, lungs), drawing)
+    lumen &= reach(lumen, lungs)
+    airways = Airways(lumen, follow_bronchi(scene, lungs, lumen))
+    refined = refine(scene, lungs, airways, drawing)
     cut_at_side = lungs_reach_edge(scene.coarse, scene.band)
-    return measure_lungs(refined, scene.orientation, limits, report, cut_at_side=cut_at_side)
+    field = measure_lungs(refined, scene.orientation, limits, report, cut_at_side=cut_at_side)
+    if scene.orientation.spacing_mm[0] <= limits.density_slice_spacing_mm:
+        measure_zones(refined, scene.orientation, field.measured, report)
+    if field.seen:
+        measure_calcium(scene, find_heart(scene, lungs, lumen), limits, drawing, report)
+    else:
+        report.not_measured.update(dict.fromkeys(CALCIUM_NAMES, NO_HEART))
+    return field
 
 
 def _centre(shape: tuple[int, ...]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .bronchi import Bronchi
 from .grid import Scene
 from .lungs import AERATED_HU, LEFT, RIGHT
 
@@ -17,23 +18,29 @@ PLUS = ndimage.generate_binary_structure(2, 1)
 
 @dataclass(frozen=True)
 class Refined:
-    """Per side (0 right, 1 left): voxels of each HU from LOWEST_HU up, and pixels of each canonical slice."""
+    """Per side (0 right, 1 left) and canonical slice: voxels of each HU from LOWEST_HU up, and all pixels."""
 
     histograms: NDArray[np.int64]
     pixels: NDArray[np.int64]
 
 
-def refine(
-    scene: Scene, lungs: NDArray[np.uint8], lumen: NDArray[np.bool_], labels: NDArray[np.uint8]
-) -> Refined:
+@dataclass(frozen=True)
+class Airways:
+    """What belongs to no lung."""
+
+    lumen: NDArray[np.bool_]  # of trachea and main bronchi, coarse
+    bronchi: Bronchi
+
+
+def refine(scene: Scene, lungs: NDArray[np.uint8], airways: Airways, labels: NDArray[np.uint8]) -> Refined:
     """Draw lungs and airways into `labels` (canonical) and count their voxels.
 
     Inside a lung the coarse mask holds; at its edge, one coarse voxel to either side, only aerated voxels do.
     """
-    coarse, voxels = scene.coarse, scene.voxels
+    coarse, voxels, lumen = scene.coarse, scene.voxels, airways.lumen
     inner, outer = _edges(lungs, lumen)
     near_lumen = ndimage.binary_dilation(lumen, PLUS[None]) if lumen.any() else lumen
-    histograms = np.zeros((2, HIGHEST_HU - LOWEST_HU + 1), np.int64)
+    histograms = np.zeros((2, len(voxels), HIGHEST_HU - LOWEST_HU + 1), np.int64)
     pixels = np.zeros((2, len(voxels)), np.int64)
     for at, plane in enumerate(voxels):
         if not outer[at // coarse.factors[0]].any() and not near_lumen[at // coarse.factors[0]].any():
@@ -44,11 +51,14 @@ def refine(
         edge = (drawn == 0) & (values < AERATED_HU)
         drawn[edge] = coarse.fine_slice(outer, at, shape)[edge]
         drawn[(drawn == 0) & coarse.fine_slice(near_lumen, at, shape) & (values < LUMEN_EDGE_HU)] = AIRWAYS
+        bronchi = airways.bronchi.plane(at)
+        if bronchi is not None:
+            drawn[airways.bronchi.box[1:]][bronchi] = AIRWAYS
         labels[at] = drawn
         for side in (RIGHT, LEFT):
             mask = drawn == side
-            counts = np.bincount(values[mask] - LOWEST_HU, minlength=len(histograms[0]))
-            histograms[side - 1] += counts
+            counts = np.bincount(values[mask] - LOWEST_HU, minlength=histograms.shape[2])
+            histograms[side - 1, at] = counts
             pixels[side - 1, at] = counts.sum()
     return Refined(histograms, pixels)
 
