@@ -1,5 +1,6 @@
 """The instances of one series as one volume, or a refusal that says why (PS3.3 A.3, C.7.6.2)."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ CT_CLASSES = frozenset(
     {sop_classes.CTImageStorage, sop_classes.EnhancedCTImageStorage}
     | {sop_classes.LegacyConvertedEnhancedCTImageStorage}
 )
+LARGEST_INPUT_VOXELS = 1 << 31  # 8192 slices of 512 x 512; headers may claim any size before a pixel is read
 OF_ONE_SERIES = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
 
 
@@ -171,6 +173,11 @@ def check_alike(images: Sequence[Dataset], keywords: Sequence[str] = OF_ONE_SERI
 
 def check_limits(stack: Stack, thickness_mm: float | None, wants: Wants) -> None:
     """Refuse a stack outside the limits of `wants`."""
+    count = math.prod(stack.geometry.shape)
+    if count > LARGEST_INPUT_VOXELS:
+        raise SeriesRefused(
+            RefusalReason.LIMIT_EXCEEDED, f"the volume has {count} voxels; {LARGEST_INPUT_VOXELS} are taken"
+        )
     slice_spacing, row_spacing, column_spacing = stack.geometry.spacing_mm
     at_most = (
         ("the distance between slices", slice_spacing, wants.maximum_slice_spacing_mm),

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from ai_engine.agreement import dice_with
+from ai_engine.encode.analysed import Analysed
+from ai_engine.encode.images import Source
 from ai_engine.encode.read_seg import masks_of_seg
 from ai_engine.encode.seg import build_seg
 from ai_engine.encode.source import Making, write_part10
@@ -14,7 +16,7 @@ from .conftest import blob, make_findings, make_slices
 def test_masks_are_those_that_were_drawn(making: Making) -> None:
     slices = make_slices()
     labels = blob(slices)
-    seg = build_seg(slices, make_findings(labels), making)
+    seg = build_seg(Analysed(make_findings(labels), Source(slices)), making)
     assert seg is not None
     part10 = write_part10(seg.dataset)
     masks = dict(masks_of_seg(part10, slices))
@@ -32,7 +34,7 @@ def test_masks_are_those_that_were_drawn(making: Making) -> None:
 
 def test_other_slices_are_empty(making: Making) -> None:
     slices = make_slices()
-    seg = build_seg(slices, make_findings(blob(slices)), making)
+    seg = build_seg(Analysed(make_findings(blob(slices)), Source(slices)), making)
     assert seg is not None
     others = make_slices()
     for each in others:

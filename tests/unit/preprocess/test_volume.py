@@ -226,6 +226,12 @@ def test_limits_are_named(series: list[FileDataset]) -> None:
         assert words in str(error)
 
 
+def test_a_size_that_headers_only_claim_is_refused(series: list[FileDataset], wants: Wants) -> None:
+    error = refusal([changed(each, Rows=0xFFFF, Columns=0xFFFF) for each in series], wants)
+    assert error.reason is RefusalReason.LIMIT_EXCEEDED
+    assert "voxels" in str(error)
+
+
 def test_a_series_without_frame_of_reference_has_one_of_its_own(
     series: list[FileDataset], wants: Wants
 ) -> None:
