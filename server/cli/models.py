@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.cli import training
 from server.cli.options import Data, errors, load_settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Name = Annotated[str, typer.Argument(help="The model, as `models list` shows it.
 Version = Annotated[str, typer.Argument(help="The version.")]
 holdout = typer.Typer(help="Holdout sets: cases whose truth is known.", no_args_is_help=True)
 commands.add_typer(holdout, name="holdout")
+commands.command("train")(training.train)
 
 Reason = Annotated[str | None, typer.Option(help="Why; it stands in the history.")]
 

@@ -32,6 +32,10 @@ from server.workflows.terminology import terms_of
 
 log = structlog.get_logger(__name__)
 
+AS_CANDIDATES = frozenset(
+    {"lung-nodule-ct"}
+)  # learned from phantoms: whether studies go to it, an operator decides
+
 
 @cache
 def shipped_bundles() -> tuple[Bundle, ...]:
@@ -74,12 +78,12 @@ async def _register(unit: UnitOfWork, bundle: Bundle) -> None:
     else:
         await _complete(unit, bundle, known)
     ruled = select(RULE.c.name).where(RULE.c.model_name == manifest.name)
-    if (await unit.execute(ruled)).first() is None:
+    if manifest.name not in AS_CANDIDATES and (await unit.execute(ruled)).first() is None:
         await unit.execute(insert(RULE), [default_rule(manifest)])
 
 
 async def _add(unit: UnitOfWork, bundle: Bundle) -> None:
-    """Register a version: into production, unless an operator governs the model; then as a candidate.
+    """Register a version: into production, unless an operator governs the model, or shall: as a candidate.
 
     An upgrade of the package must not change what a hospital has decided on.
     """
@@ -87,7 +91,7 @@ async def _add(unit: UnitOfWork, bundle: Bundle) -> None:
     model = await hold_model(unit, manifest.name)
     act = Act("register", INSTALLER, action=Action.CREATE)
     new = NewVersion(bundle, files_of_bundle(bundle), shipped=True)
-    if model["governed_us"] is not None:
+    if model["governed_us"] is not None or manifest.name in AS_CANDIDATES:
         await add_version(unit, new, Stage.CANDIDATE, act)
         return
     production = await at_stage(unit.connection, manifest.name, Stage.PRODUCTION)

@@ -1,0 +1,1 @@
+"""Code of the lung nodule bundle; numpy, scipy and onnxruntime only."""

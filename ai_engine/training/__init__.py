@@ -1,0 +1,1 @@
+"""Training of the models that ship, from generated data to a bundle folder; needs the extra `torch`."""
