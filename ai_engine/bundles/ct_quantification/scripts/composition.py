@@ -85,7 +85,7 @@ def compose(values: Plane, roughly: Mask, spine: Spine, pixel_mm: tuple[float, f
     calm = ndimage.median_filter(values, size=3)
     plane = find_wall(calm, roughly, pixel_mm)
     window = (calm >= MUSCLE_HU[0]) & (calm <= MUSCLE_HU[1]) & plane.inside & ~spine.mask
-    wall = _wall(plane, calm >= MUSCLE_HU[0])
+    wall = _wall(plane)
     back = _back_muscles(window, wall, spine, pixel_mm)
     fat = (calm >= FAT_HU[0]) & (calm <= FAT_HU[1]) & _away_from_air(calm, plane.trunk)
     rows = np.arange(len(calm))[:, None]
@@ -132,24 +132,26 @@ def _roughly(scene: Scene, at: int) -> Mask:
     return scene.coarse.fine_slice(grown[None], 0, (shape[0], shape[1])).astype(bool)
 
 
-def _wall(plane: WallPlane, dense: Mask) -> Mask:
+def _wall(plane: WallPlane) -> Mask:
     """The wall by rays from the middle: from its edge inwards to the first fat or gas; no bowel on it."""
     rows, columns = np.nonzero(plane.inside)
     row_mm, column_mm = plane.pixel_mm
     y, x = (rows - rows.mean()) * row_mm, (columns - columns.mean()) * column_mm
     radius = np.hypot(x, y)
     ray = ((np.arctan2(y, x) / (2 * np.pi)) * RAYS).astype(int) % RAYS
+    solid = plane.solid[rows, columns]
     edge = np.zeros(RAYS)
-    np.maximum.at(edge, ray, radius)
-    gaps = (edge[ray] - radius)[~dense[rows, columns]]
+    np.maximum.at(edge, ray[solid], radius[solid])
+    depth = edge[ray] - radius
+    gap = ~solid & (depth >= 0)
     thickness = np.full(RAYS, THICKEST_WALL_MM)
-    np.minimum.at(thickness, ray[~dense[rows, columns]], gaps)
+    np.minimum.at(thickness, ray[gap], depth[gap])
     bounded = thickness[thickness < THICKEST_WALL_MM]
     usual = float(np.median(bounded)) if bounded.size else THICKEST_WALL_MM
     thickness = np.minimum(thickness, max(THINNEST_CAP_MM, CAP_OF_MEDIAN * usual))
     thickness = ndimage.percentile_filter(thickness, 100 * WALL_QUANTILE, size=WALL_RAYS, mode="wrap")
     wall = np.zeros(plane.inside.shape, bool)
-    within = edge[ray] - radius <= thickness[ray] + WALL_SPARE_MM
+    within = (depth >= 0) & (depth <= thickness[ray] + WALL_SPARE_MM)
     wall[rows[within], columns[within]] = True
     return wall
 
