@@ -23,12 +23,14 @@ class Source:
 
     `slices` are headers, one a plane; of a multi-frame image one a frame, with the plane's own geometry, and
     `frame_numbers` (from 1) says which frame each is. `voxels`, with axes (slice, row, column), are what
-    pictures are drawn of.
+    pictures are drawn of; a smaller image than others is filled up behind its rows and columns.
+    `is_presented`: they are grays already, from 0, black, to 1, white.
     """
 
     slices: Sequence[Dataset]
     frame_numbers: Sequence[int | None] = ()  # none at all: every slice is an image of its own
     voxels: NDArray[np.generic] | None = None
+    is_presented: bool = False
 
     @property
     def first(self) -> Dataset:

@@ -31,9 +31,11 @@ def picture(analysed: Analysed, at: int) -> Image.Image:
     """The slice, RGB, with contours, lines, boxes and names of what was found on it, between two banners."""
     findings, source = analysed.findings, analysed.source
     assert source.voxels is not None
-    plane = source.voxels[at]
-    width, height = drawn_size(source.slices[at])
-    drawn = Image.fromarray(gray_levels(plane, source.slices[at])).resize((width, height)).convert("RGB")
+    image = source.slices[at]
+    plane = source.voxels[at, : int(image.Rows), : int(image.Columns)]
+    gray = levels_of(plane.astype(np.float32)) if source.is_presented else gray_levels(plane, image)
+    width, height = drawn_size(image)
+    drawn = Image.fromarray(gray).resize((width, height)).convert("RGB")
     shown = [each for each in findings.findings if at in analysed.slices_of(each)]
     if findings.labels is not None:
         _draw_contours(drawn, findings, findings.labels[at])
@@ -58,10 +60,13 @@ def gray_levels(plane: NDArray[np.generic], image: Dataset) -> NDArray[np.uint8]
     """The slice in the first window that it states, 0 to 255 (PS3.3 C.11.2.1.2)."""
     values = plane.astype(np.float32)
     low, high = _window(values, image)
-    levels = np.clip((values - low) / max(high - low, 1e-6), 0.0, 1.0) * 255.0
-    if str(image.get("PhotometricInterpretation") or "") == "MONOCHROME1":
-        levels = 255.0 - levels
-    return np.asarray(levels, dtype=np.uint8)
+    shown = np.clip((values - low) / max(high - low, 1e-6), 0.0, 1.0)
+    return levels_of(1.0 - shown if image.get("PhotometricInterpretation") == "MONOCHROME1" else shown)
+
+
+def levels_of(shown: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grays of 0 to 1 as 0 to 255."""
+    return np.asarray(np.clip(shown, 0.0, 1.0) * 255.0, dtype=np.uint8)
 
 
 def _window(values: NDArray[np.float32], image: Dataset) -> tuple[float, float]:

@@ -67,7 +67,7 @@ class Analyst:
         with timed(claim, Stage.ENCODE):
             superseded = await self.services.database.transact(lambda unit: standing_output(unit, claim))
             making = self._making(claim, findings)
-            source = Source(volume.slices, volume.frame_numbers, volume.voxels)
+            source = Source(volume.slices, volume.frame_numbers, volume.voxels, bool(volume.images))
             asked, before = model.bundle.manifest.results, documents_of(superseded)
             result = await asyncio.to_thread(encode, findings, source, making, before, asked)
         progress.at(95, "publishing")

@@ -33,7 +33,8 @@ from server.workflows.report.coding import Schemes
 from server.workflows.report.content import Concept, ContentItem, items_of, root_of, text_of, uid_of
 from server.workflows.report.devices import Devices
 from server.workflows.report.graph import ReportContext, ReportGraph, provenance_id_of
-from server.workflows.report.observations import VALUE_TYPES, Common, Observations
+from server.workflows.report.locations import only_locates, thing_of
+from server.workflows.report.observations import READ_ELSEWHERE, VALUE_TYPES, Common, Observations
 from server.workflows.report.presented import Place, presented_form, presented_pdf
 from server.workflows.report.regions import SEGMENTATION
 from server.workflows.report.summary import prose_lines, summary_lines
@@ -93,15 +94,27 @@ def has_measurements(document: DicomJson) -> bool:
 def _is_longer(root: ContentItem) -> bool:
     """Whether a document has more items that become Observations; a few of them may tell of others."""
     waiting, count = [root], 0
+    things: set[object] = set()
     while waiting and count <= MAX_OBSERVATIONS:
-        item = waiting.pop()
-        for child in item.children:
-            if child.key == concepts.IMAGE_LIBRARY or child.relationship != "CONTAINS":
-                continue
-            if child.value_type == "CONTAINER":
-                waiting.append(child)
-            count += child.value_type in VALUE_TYPES or child.key == concepts.MEASUREMENT_GROUP
+        holder = waiting.pop()
+        said = [child for child in holder.children if not _tells_of_another(child, holder, things)]
+        waiting += [child for child in said if child.value_type == "CONTAINER"]
+        count += sum(child.value_type in VALUE_TYPES for child in said)
+        count += sum(child.key == concepts.MEASUREMENT_GROUP for child in said)
     return count > MAX_OBSERVATIONS
+
+
+def _tells_of_another(item: ContentItem, holder: ContentItem, things: set[object]) -> bool:
+    """Whether an item becomes no Observation, nor what is in it; `things`: of the groups before it."""
+    if item.relationship != "CONTAINS" or item.key == concepts.IMAGE_LIBRARY or item.key in READ_ELSEWHERE:
+        return True
+    if item.key != concepts.MEASUREMENT_GROUP:
+        return item.key == concepts.PROBABILITY and holder.key == concepts.MEASUREMENT_GROUP
+    thing = thing_of(item)
+    if thing in things and only_locates(item):
+        return True
+    things.add(thing)
+    return False
 
 
 def _outline(container: ContentItem, outline: _Outline, depth: int = 0) -> None:

@@ -33,7 +33,8 @@ def locate(observation: Resource, group: ContentItem) -> None:
     """Add where a group lies to an Observation."""
     basis = observation.setdefault("derivedFrom", [])
     known = {each["identifier"]["value"] for each in basis if "identifier" in each}
-    basis += [each for each in basis_of(group) if each["identifier"]["value"] not in known]
+    more = [each for each in basis_of(group) if each["identifier"]["value"] not in known]
+    basis += more[: max(0, MAX_NOTES - len(basis))]
     notes = observation.setdefault("note", [])
     notes += [{"text": text} for text in notes_of(group)][: max(0, MAX_NOTES - len(notes))]
 

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.sr.codedict import codes
 from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
 from ai_engine.encode.analysed import Analysed
+from ai_engine.encode.codes import code_of
 from ai_engine.encode.images import Source
 from ai_engine.encode.pictures import BANNER, LONGEST_SIDE, drawn_size, gray_levels, picture
 from ai_engine.encode.publication import EncodedResult, encode
 from ai_engine.encode.source import Making
-from ai_engine.findings import Location
+from ai_engine.findings import Location, Measurement
 from ai_engine.manifest import ResultObjects
 
 from .conftest import make_slices
-from .detections import detected, nodule, nothing_found, point
+from .detections import MM, detected, nodule, nothing_found, point
 
 ALL = ResultObjects(key_images=True, secondary_capture=True, pdf=True)
 RED = (255, 60, 60)
@@ -172,3 +174,20 @@ def test_the_pdf_is_whole_and_names_its_report(result: EncodedResult, slices: li
 def test_nothing_found_is_a_report_too(making: Making, slices: list[Dataset]) -> None:
     made = encode(nothing_found(slices), source(slices), making, (), ALL)
     assert [read(each.part10).Modality for each in made.objects] == ["SR", "DOC"]
+
+
+def test_a_radiograph_is_drawn_as_it_is_meant_to_be_shown(making: Making) -> None:
+    slices = make_slices(2)
+    for image in slices:
+        image.Modality, image.PhotometricInterpretation = "DX", "MONOCHROME1"
+        image.WindowCenter, image.WindowWidth = 2000, 4000
+        del image.ImagePositionPatient, image.ImageOrientationPatient
+    measured = Measurement(code_of(codes.SCT.Diameter), 7.5, MM, slice_index=0)
+    findings = detected(slices, nodule(make_slices(), 1, location=None, measurements=(measured,)))
+    shown = np.zeros((2, 20, 16), np.float32)  # filled up behind 12 rows and 10 columns
+    shown[0, :12, :10] = 0.5
+    presented = Source(slices, (), shown, is_presented=True)
+    made = encode(findings, presented, making, (), ALL)
+    assert [read(each.part10).Modality for each in made.objects] == ["SR", "KO", "OT", "DOC"]
+    drawn = np.asarray(picture(Analysed(findings, presented), 0))[BANNER:-BANNER]
+    assert np.abs(drawn[drawn.shape[0] // 2 :, drawn.shape[1] // 2 :].astype(int) - 127).max() <= 1

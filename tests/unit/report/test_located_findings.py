@@ -5,7 +5,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 
 from ai_engine.encode.codes import code_of
@@ -15,12 +15,13 @@ from fhir.model.json_codec import decode_json, encode_json
 from fhir.model.validation import validate
 from server.workflows import sr_to_fhir
 from server.workflows.report.graph import ReportGraph
+from server.workflows.report.regions import MAX_NOTES
 from server.workflows.sr_to_fhir import conclusions_of
 from server.workflows.verify.amend import amend
 from server.workflows.verify.reissue import Signature, reissue
 from server.workflows.verify.request import Amendment
 
-from .documents import document, group, map_sr, measurements, number
+from .documents import content, document, group, image, map_sr, measurements, number
 from .test_own_documents import CONTEXT, MODEL, encoded
 
 NODULE = code_of(codes.SCT.Nodule)
@@ -45,6 +46,12 @@ def nodule(tracking_id: str = "nodule-1", salt: str = "2,1,0") -> Finding:
 
 def result(*findings: Finding, **more: Any) -> Findings:
     return Findings(MODEL, (), None, findings, (), "Research use only.", **more)
+
+
+def region(sop_instance_uid: str) -> Dataset:
+    """A point on an image."""
+    selected = image(codes.DCM.SourceOfMeasurement, sop_instance_uid, "SELECTED FROM")
+    return content("SCOORD", codes.DCM.ImageRegion, selected, GraphicData=[1.0, 2.0], GraphicType="POINT")
 
 
 def graph_of(findings: Findings) -> ReportGraph:
@@ -130,3 +137,18 @@ def test_the_pdf_is_linked(base: str | None) -> None:
     linked = [each["url"] for each in forms if each["contentType"] == "application/pdf"]
     path = "/dicom-web/studies/2.25.100/series/2.25.5/instances/2.25.6/rendered"
     assert linked == ([f"{base}{path}"] if base else [])
+
+
+def test_two_hundred_detections_are_observations_all() -> None:
+    graph = graph_of(result(*(nodule(f"nodule-{each}", f"{each},1,0") for each in range(200))))
+    assert len(groups(graph)) == 200
+    assert len(graph.report["result"]) == 200
+
+
+def test_groups_that_only_locate_are_bounded() -> None:
+    many = [group(region(f"2.25.8{each}"), tracking_uid="2.25.77") for each in range(60)]
+    volume = group(number(codes.SCT.Volume, "1", codes.UCUM.CubicMillimeter), tracking_uid="2.25.77")
+    graph = map_sr(document(measurements(volume, *many)), CONTEXT)
+    (found,) = [o for o in graph.observations if "hasMember" in o]
+    assert len(found["note"]) == MAX_NOTES
+    assert len(found["derivedFrom"]) <= MAX_NOTES
