@@ -55,7 +55,8 @@ def _of_classes(figures: Json) -> Iterator[str]:
     yield "| nodules | number | found at the threshold | at 0.5 false alarms a scan |"
     yield "|---|---|---|---|"
     rows = [("6 mm and more", figures["at_least_6_mm"])]
-    rows += [(f"{size} mm", each) for size, each in figures["by_size_mm"].items()]
+    by_size = sorted(figures["by_size_mm"].items(), key=lambda each: float(each[0].split()[0]))
+    rows += [(f"{size} mm", each) for size, each in by_size]
     rows += [*figures["by_kind"].items(), *figures["by_place"].items()]
     for name, each in rows:
         found, at_half = each["sensitivity"], each["sensitivity_at_rate"]["0.5"]

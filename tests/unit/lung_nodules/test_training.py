@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+import zstandard
 
 from ai_engine.bundle import SHIPPED_BUNDLES
 from ai_engine.training.calibrate import calibrated, choose_threshold, fit
+from ai_engine.training.card import with_figures
 from ai_engine.training.figures import figures_of
 from ai_engine.training.protocol import ProtocolDiffers, evaluate, freeze, sha256_of
 from ai_engine.training.recipe import CLASSIFIER, NETWORK, Recipe
@@ -83,6 +86,25 @@ def test_the_committed_protocol_is_of_the_committed_model() -> None:
     protocol = json.loads((EVALUATION / "protocol.json").read_text())
     assert freeze(BUNDLE) == protocol
     assert (EVALUATION / "protocol.sha256").read_text().split()[0] == sha256_of(protocol)
+
+
+def test_the_committed_figures_are_of_that_protocol_and_of_the_committed_records() -> None:
+    protocol = json.loads((EVALUATION / "protocol.json").read_text())
+    results = json.loads((EVALUATION / "results.json").read_text())
+    assert results["protocol_sha256"] == sha256_of(protocol)
+    packed = (EVALUATION / "records.json.zst").read_bytes()
+    records = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(packed))
+    for name, of_set in protocol["sets"].items():
+        seeds = [each["seed"] for each in records[name]]
+        assert seeds == list(range(of_set["first_seed"], of_set["first_seed"] + of_set["scans"]))
+    again = figures_of(records["shifted"], protocol["threshold"])
+    assert again["scan"] == results["figures"]["shifted"]["scan"]
+    assert again["by_kind"] == results["figures"]["shifted"]["by_kind"]
+
+
+def test_the_card_shows_these_figures() -> None:
+    card = (EVALUATION.with_suffix(".md")).read_text()
+    assert card == with_figures(card, json.loads((EVALUATION / "results.json").read_text()))
 
 
 def test_another_model_than_the_frozen_one_is_not_evaluated() -> None:
