@@ -12,6 +12,7 @@ from ai_engine.bundle import BundleInvalid, load_bundle
 from ai_engine.geometry import Geometry
 from ai_engine.interpret import interpret
 from ai_engine.runners.kinds import runner_for
+from ai_engine.runners.onnx_program import Onnx
 from ai_engine.runners.port import ModelOutputInvalid, ModelRaised, Runner, RunnerFault, RunnerInput
 from ai_engine.runners.process import RunnerPolicy
 from tests.made_bundles import DETECTION, SEGMENTING, manifest_of, score, write_bundle
@@ -173,3 +174,29 @@ def test_weights_are_files_of_the_bundle(tmp_path: Path) -> None:
     manifest = manifest_of({"kind": "onnx", "weights": "../secret.onnx"}, network=SEGMENTATION, **SEGMENTING)
     with pytest.raises(BundleInvalid, match=r"has no file \.\./secret"):
         load_bundle(write_bundle(tmp_path / "bundle", manifest))
+
+
+class Short(Onnx):
+    """A network with memory for `most` windows at once."""
+
+    def __init__(self, most: int) -> None:
+        network = {**SEGMENTATION, "axes": "RAS", "spacing_mm": None, "overlap": 0, "blending": "constant"}
+        network |= {"intensity": None, "padding": 0, "batch": 4, "threshold": None, "volumes": {}}
+        self._network, self._most = network, most
+        self.batches: list[int] = []
+
+    def _predict(self, batch: np.ndarray) -> np.ndarray:
+        self.batches.append(len(batch))
+        if len(batch) > self._most:
+            raise MemoryError
+        return np.concatenate([np.zeros_like(batch), batch], axis=1)
+
+
+def test_batch_that_memory_does_not_hold_is_repeated_by_single_windows() -> None:
+    work = volume_with((5, 9, 7))
+    network = Short(most=3)
+    (answer,) = network([work.voxels], [work.geometry.affine], {})
+    assert network.batches == [4, *[1] * 12]
+    assert np.array_equal(answer["labels"], work.voxels > 0)
+    with pytest.raises(MemoryError):
+        Short(most=0)([work.voxels], [work.geometry.affine], {})

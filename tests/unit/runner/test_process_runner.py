@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,31 @@ async def test_run_gives_labels_values_and_reasons(make_runner: MakeRunner, work
     assert np.array_equal(output.labels, work.voxels > 3)
     assert output.values == (NamedValue("mean", -0.5), NamedValue("area", 2.0, 3), NamedValue("depth", 2.0))
     assert output.not_measured == {"lung.volume": "no lung in the field of view"}
+
+
+async def test_function_of_several_volumes_gets_those_that_wait(
+    make_runner: MakeRunner, work: RunnerInput
+) -> None:
+    runner = make_runner(
+        """
+        def run(voxels, affines, parameters):
+            if any(one.max() > 500 for one in voxels) and len(voxels) > 1:
+                raise ValueError
+            together = {"name": "together", "value": len(voxels)}
+            return [{"values": [{"name": "size", "value": one.shape[0]}, together]} for one in voxels]
+        """,
+        batch=3,
+    )
+    works = [replace(work, voxels=work.voxels + 1000 * (n == 2)) for n in range(4)]
+    outputs = await asyncio.gather(*map(runner.run, works))
+    assert [[value.value for value in output.values] for output in outputs] == [
+        [4, 1],
+        [4, 1],
+        [4, 1],
+        [4, 1],
+    ]
+    outputs = await asyncio.gather(*map(runner.run, works[:2] + works[:2]))
+    assert sorted(output.values[1].value for output in outputs) == [1, 3, 3, 3]
 
 
 async def test_child_stays_warm_and_forgets(make_runner: MakeRunner, work: RunnerInput) -> None:
@@ -131,6 +157,18 @@ async def test_child_stays_warm_and_forgets(make_runner: MakeRunner, work: Runne
             ModelOutputInvalid,
             "more than a reply",
             id="huge list",
+        ),
+        pytest.param(
+            "return {'detections': [{'name': 'a', 'probability': 1, 'center': (0, 0, 0)}] * 300}",
+            ModelOutputInvalid,
+            "more than 200 detections",
+            id="300 detections",
+        ),
+        pytest.param(
+            "import numpy; return {'labels': numpy.zeros((5, 4, 6), 'u1')}",
+            ModelOutputInvalid,
+            "another shape",
+            id="labels turned",
         ),
         pytest.param(
             "return {'not_measured': {'a': 'x' * 501}}", ModelOutputInvalid, "a: its reason", id="long reason"

@@ -13,6 +13,7 @@ from ai_engine.geometry import Geometry
 from ai_engine.runners.kinds import runner_for
 from ai_engine.runners.port import ModelOutputInvalid, ModelRaised, Runner, RunnerInput
 from ai_engine.runners.process import RunnerPolicy
+from ai_engine.runners.torch_program import Torch
 from tests import zoo_bundles
 from tests.made_bundles import DETECTION, SEGMENTING, manifest_of, score, write_bundle
 from tests.onnx_model import voxelwise
@@ -220,3 +221,27 @@ async def test_pickled_weights_need_both_the_manifest_and_the_operator(
     )
     with pytest.raises(ModelRaised, match="UnpicklingError"):
         await runner.run(oblique_work((8, 15, 10)))
+
+
+class Scarce(Torch):
+    """A bundle whose GPU has memory for a window at a time, or for none."""
+
+    def __init__(self, least: int) -> None:
+        self._least, self.tries = least, list[int]()
+        self._bundle = type("Parts", (), {"inferer": type("Inferer", (), {"sw_batch_size": 4})()})()
+
+    def _answer(self, *_: np.ndarray) -> dict[str, Any]:
+        torch = pytest.importorskip("torch")
+        self.tries.append(self._bundle.inferer.sw_batch_size)
+        if self.tries[-1] > self._least:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return {"labels": None}
+
+
+def test_gpu_without_memory_is_asked_once_more_for_single_windows() -> None:
+    work = oblique_work((8, 15, 10))
+    scarce = Scarce(least=1)
+    assert scarce([work.voxels], [work.geometry.affine], {}) == [{"labels": None}]
+    assert scarce.tries == [4, 1]
+    with pytest.raises(MemoryError):  # which the child tells as `model-out-of-memory`
+        Scarce(least=0)([work.voxels], [work.geometry.affine], {})
