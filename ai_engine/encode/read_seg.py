@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+SEGMENTATION_CLASSES: frozenset[str] = frozenset(hd.seg.SOP_CLASS_UIDS)
+HALF = 0.5  # from which a fraction counts as drawn; a binary segmentation says 0 and 1
+
 
 def masks_of_seg(part10: bytes, slices: Sequence[Dataset]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Each segment's Tracking ID with its mask, axes (slice, row, column) in the order of `slices`.
@@ -27,4 +30,4 @@ def masks_of_seg(part10: bytes, slices: Sequence[Dataset]) -> Iterator[tuple[str
                 assert_missing_frames_are_empty=True,
                 ignore_spatial_locations=True,
             )
-            yield str(segment.TrackingID), np.asarray(drawn[..., 0] > 0)
+            yield str(segment.TrackingID), np.asarray(drawn[..., 0] >= HALF)

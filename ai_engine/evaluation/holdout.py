@@ -66,10 +66,11 @@ class Holdout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedCase:
-    """A case at hand: its images, and the true label map."""
+    """A case at hand: its images, the true label map, and what is true of it."""
 
     datasets: Sequence[Dataset]
     labels: NDArray[np.uint8] | None
+    truth: Truth
 
 
 def read_holdout(folder: Path) -> Holdout:
@@ -114,7 +115,8 @@ def load_case(folder: Path, case: Case) -> LoadedCase:
         return GENERATORS[case.phantom.generator](case)
     files = sorted(path for path in (folder / str(case.dicom)).rglob("*") if path.is_file())
     datasets = [dcmread(path) for path in files]
-    return LoadedCase(datasets, None if case.labels is None else _labels(folder / case.labels, case))
+    labels = None if case.labels is None else _labels(folder / case.labels, case)
+    return LoadedCase(datasets, labels, case.truth)
 
 
 def _labels(path: Path, case: Case) -> NDArray[np.uint8]:
@@ -136,7 +138,7 @@ def _chest(case: Case) -> LoadedCase:
     study = PhantomStudy(seed=spec.seed, salt=f"holdout-{case.id}")
     phantom: Phantom = make_phantom(spec, study.uid("frame-of-reference"))
     require_voxels(case, phantom.voxels)
-    return LoadedCase(list(datasets_of(phantom, study)), phantom.truth_labels)
+    return LoadedCase(list(datasets_of(phantom, study)), phantom.truth_labels, case.truth)
 
 
 def require_voxels(case: Case, voxels: NDArray[np.int16]) -> None:

@@ -113,10 +113,12 @@ async def open_models(settings: "Settings", database: "Database") -> "AsyncItera
     from server.app import runner_policy
     from server.workflows.loaded_models import LoadedModels
     from server.workflows.registry.bundle_files import UnpackedBundles
+    from server.workflows.warm_models import room_here
 
-    policy = runner_policy(settings)
+    given = (settings.models_memory_mb, settings.devices, settings.gpu_memory_mb)
+    room = await asyncio.to_thread(room_here, *given)
     unpacked = UnpackedBundles(database, settings.data.absolute() / "models")
-    models = LoadedModels(database, policy, unpacked)
+    models = LoadedModels(database, runner_policy(settings), unpacked, room)
     try:
         yield models
     finally:
@@ -212,9 +214,8 @@ def gate(
     said = None if file is None else f'{{"criteria": {file.read_text()}}}'
     criteria = None if said is None else read_decision(said.encode(), Gate).criteria
     _decide(data, name, reason, lambda unit, asked: set_gate(unit, asked, criteria))
-    typer.echo(
-        f"The gate of {name} is {'its manifests' if criteria is None else f'{len(criteria)} criteria'}."
-    )
+    said_so = "what manifests say" if criteria is None else f"{len(criteria)} of your own"
+    typer.echo(f"The criteria of {name}: {said_so}.")
 
 
 @commands.command()

@@ -9,6 +9,7 @@ from pydicom import FileDataset
 from sqlalchemy import select, update
 
 from ai_engine.tables import RoutingRule, ShadowResult
+from dicomweb.worklist.attempts import claim
 from dicomweb.worklist.tables import Workitem
 from server.kernel.access import Principal
 from server.kernel.database import UnitOfWork
@@ -58,6 +59,16 @@ class Model:
         study = self.new_chest("TINY-1", SLICES)
         await self.system.schedule(self.kit, study)
         return str(study[0].StudyInstanceUID)
+
+    async def set_priority(self, workitem_uid: str, priority: str) -> None:
+        row = table_of(Workitem)
+
+        async def work(unit: UnitOfWork) -> None:
+            await unit.execute(
+                update(row).where(row.c.workitem_uid == workitem_uid).values(priority=priority)
+            )
+
+        await self.database.transact(work)
 
     async def version_of(self, study: str) -> str:
         c = table_of(Workitem).c
@@ -189,7 +200,12 @@ async def test_shadow_stands_back_for_clinical_work(model: Model, monkeypatch: p
     for _ in range(5):
         with pytest.raises(ClinicalWorkWaits):
             await runs.run(args)
-    assert await model.system.worker.step() == 1
+    taken = await claim(model.database, "another-worker", 30)
+    assert taken is not None
+    await model.set_priority(taken.workitem_uid, "HIGH")
+    with pytest.raises(ClinicalWorkWaits):
+        await runs.run(args)  # STAT is in hand
+    await model.set_priority(taken.workitem_uid, "MEDIUM")
     await runs.run(args)  # what stood back was not tried
     answer = (await model.system.http.get("/admin/api/models/tiny/shadow-results")).json()
     assert [(each["outcome"], each["tries"]) for each in answer["shadowResults"]] == [("completed", 1)]
@@ -215,6 +231,9 @@ async def test_decisions_by_http(model: Model) -> None:
     assert (await http.put("/admin/api/models/tiny/traffic", json={"canary": 10})).status_code == 409
     assert (await http.post("/admin/api/models/tiny/rollback")).status_code == 409
     assert (await http.get("/admin/api/models/none")).status_code == 404
+    for path in ("/admin/api/models", "/admin/api/models/tiny", "/admin/api/models/tiny/versions"):
+        sent = [await http.request(method, path, content=b"PK") for method in ("POST", "PUT")]
+        assert {answer.status_code for answer in sent} <= {404, 405}, path  # code comes in by no door
     retired = await http.post("/admin/api/models/tiny/versions/2.0.0/retire", json={})
     assert {each["version"]: each["stage"] for each in retired.json()["versions"]}["2.0.0"] == "retired"
 

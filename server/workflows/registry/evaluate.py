@@ -98,7 +98,7 @@ async def _run_case(model: LoadedModel, folder: Path, case: Case) -> Outcome:
         raise
     except Fault as fault:
         code = fault.code if isinstance(fault, RunnerFault) else type(fault).__name__
-        outcome = failed(case.truth, code)
+        outcome = failed(loaded.truth, code)
     return msgspec.structs.replace(outcome, seconds=round(time.perf_counter() - begun, 3))
 
 
@@ -111,7 +111,7 @@ async def _outcome(model: LoadedModel, case: Case, loaded: LoadedCase) -> Outcom
     output = await model.runner.run(work)
     findings = await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
     made = output, findings, volume.geometry
-    return await asyncio.to_thread(outcome_of, manifest, made, case.truth, loaded.labels)
+    return await asyncio.to_thread(outcome_of, manifest, made, loaded.truth, loaded.labels)
 
 
 async def _write(

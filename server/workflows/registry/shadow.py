@@ -13,11 +13,10 @@ from typing import Any
 
 import orjson
 import structlog
-from pydicom.uid import SegmentationStorage
 from sqlalchemy import RowMapping, insert, select, update
 
 from ai_engine.agreement import agreement_of, dice_with, summary_of
-from ai_engine.encode.read_seg import masks_of_seg
+from ai_engine.encode.read_seg import SEGMENTATION_CLASSES, masks_of_seg
 from ai_engine.findings import Findings
 from ai_engine.interpret import interpret
 from ai_engine.preprocess.volume import Volume, build_volume
@@ -25,7 +24,8 @@ from ai_engine.runners.port import RunnerFault, RunnerInput
 from dicomweb.tables import Instance
 from dicomweb.worklist.attempts import is_any_claimable
 from dicomweb.worklist.change import WORKITEM
-from dicomweb.worklist.workitem import Claim, claim_of, decode_series
+from dicomweb.worklist.state import Priority, State
+from dicomweb.worklist.workitem import NOBODYS, Claim, claim_of, decode_series
 from server.kernel.database import UnitOfWork
 from server.kernel.end_task import end_task
 from server.kernel.faults import Busy, Fault
@@ -49,6 +49,12 @@ LOOK_S = 1.0  # between looks whether clinical work waits
 RUNNING, COMPLETED, FAILED = "running", "completed", "failed"  # ShadowResult.outcome
 
 _INSTANCE = table_of(Instance)
+_URGENT = (  # in the hands of a worker, which a shadow run would take the machine from
+    select(WORKITEM.c.pk)
+    .where(WORKITEM.c.state == State.IN_PROGRESS.value, WORKITEM.c.priority == Priority.HIGH.value)
+    .where(WORKITEM.c.model_name != NOBODYS)
+    .limit(1)
+)
 
 
 class ClinicalWorkWaits(Busy):
@@ -111,9 +117,15 @@ class ShadowRuns:
         return work.result()
 
     async def _require_idle(self) -> None:
+        """Go on only while no workitem waits, and none with STAT priority is in hand.
+
+        Raises:
+            ClinicalWorkWaits: one does, or is.
+        """
         async with self.services.database.read() as connection:
-            if await is_any_claimable(connection, self.services.clock()):
-                raise ClinicalWorkWaits("Clinical work waits.")
+            urgent = (await connection.execute(_URGENT)).first() is not None
+            if urgent or await is_any_claimable(connection, self.services.clock()):
+                raise ClinicalWorkWaits("Clinical work comes first.")
 
     async def _work(self, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         await self._require_idle()
@@ -133,7 +145,7 @@ class ShadowRuns:
 
     async def _dice(self, run: Run, findings: Findings, volume: Volume) -> dict[str, float] | None:
         """Agreement in what was drawn; None: the clinical segmentation cannot be held against it."""
-        named = [each for each in decode_series(run.output) if each.sop_class_uid == SegmentationStorage]
+        named = [each for each in decode_series(run.output) if each.sop_class_uid in SEGMENTATION_CLASSES]
         if not named or any(number is not None for number in volume.frame_numbers):
             return None
         i = _INSTANCE.c

@@ -1,23 +1,28 @@
 """A segmentation that was written is read back, slice by slice, in any order of its sources."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from ai_engine.agreement import dice_with
 from ai_engine.encode.analysed import Analysed
 from ai_engine.encode.images import Source
-from ai_engine.encode.read_seg import masks_of_seg
-from ai_engine.encode.seg import build_seg
+from ai_engine.encode.read_seg import SEGMENTATION_CLASSES, masks_of_seg
+from ai_engine.encode.seg import SegmentationKind, build_seg
 from ai_engine.encode.source import Making, write_part10
 
 from .conftest import blob, make_findings, make_slices
 
 
-def test_masks_are_those_that_were_drawn(making: Making) -> None:
+@pytest.mark.filterwarnings("ignore:The number of bytes of compressed")  # frames this small do not shrink
+@pytest.mark.parametrize("kind", get_args(SegmentationKind))
+def test_masks_are_those_that_were_drawn(making: Making, kind: SegmentationKind) -> None:
     slices = make_slices()
     labels = blob(slices)
-    seg = build_seg(Analysed(make_findings(labels), Source(slices)), making)
+    seg = build_seg(Analysed(make_findings(labels), Source(slices)), making, kind)
     assert seg is not None
+    assert seg.dataset.SOPClassUID in SEGMENTATION_CLASSES
     part10 = write_part10(seg.dataset)
     masks = dict(masks_of_seg(part10, slices))
     assert masks.keys() == {"left-lung", "right-lung"}

@@ -42,6 +42,7 @@ from server.workflows.registry.versions import (
     revision_of,
     version_row,
 )
+from tests.conftest import sqlite_first
 from tests.services.bundles import make_bundle
 
 from .conftest import WHO, Registry
@@ -98,6 +99,7 @@ async def test_files_reach_a_worker_whole(registry: Registry, tmp_path: Path) ->
     assert [each.name for each in path.parent.iterdir()] == [f"1.0.0-{bundle.digest[:12]}"]
 
 
+@sqlite_first
 async def test_damaged_files_are_refused(registry: Registry) -> None:
     await registry.add("1.0.0")
     (row,) = await rows_of(registry, ModelVersion)
@@ -144,6 +146,7 @@ async def test_first_promotion_routes_studies_and_the_next_retires_it(registry: 
     }
 
 
+@sqlite_first
 async def test_rollback_moves_the_pointer_back_once(registry: Registry) -> None:
     await registry.add("1.0.0")
     await registry.add("2.0.0")
@@ -182,6 +185,7 @@ async def test_canary_gets_traffic_and_goes_back(registry: Registry) -> None:
     assert (now.production, now.canary, now.canary_share) == ("1.0.0", None, 0)
 
 
+@sqlite_first
 async def test_retiring_production_needs_a_reason(registry: Registry) -> None:
     await registry.add("1.0.0")
     await registry.promote("1.0.0", Stage.PRODUCTION)
@@ -192,6 +196,7 @@ async def test_retiring_production_needs_a_reason(registry: Registry) -> None:
     await registry.promote("1.0.0", Stage.CANDIDATE)  # and may come back
 
 
+@sqlite_first
 async def test_without_a_gate_a_reason_is_asked_for(registry: Registry) -> None:
     await registry.add("1.0.0")
     with pytest.raises(ReasonMissing, match="has no gate"):
@@ -199,6 +204,7 @@ async def test_without_a_gate_a_reason_is_asked_for(registry: Registry) -> None:
     await registry.promote("1.0.0", Stage.SHADOW, None)  # nothing of it reaches clinicians
 
 
+@sqlite_first
 async def test_unknown_names(registry: Registry) -> None:
     with pytest.raises(ModelUnknown):
         await registry.promote("1.0.0", Stage.SHADOW)
@@ -263,6 +269,7 @@ async def test_gate_holds_until_the_evaluation_is_there(registry: Registry) -> N
     await registry.promote("1.0.0", Stage.PRODUCTION, None)
 
 
+@sqlite_first
 async def test_manifest_brings_no_lower_gate_along(registry: Registry) -> None:
     gate = [{"metric": "sensitivity", "holdout": "chests", "threshold": 0.9}]
     await registry.add("1.0.0")
@@ -310,6 +317,7 @@ def test_every_stage_leads_on() -> None:
     assert all(stage not in others for stage, others in ALLOWED.items())
 
 
+@sqlite_first
 async def test_upgrade_of_the_package_swaps_only_what_nobody_governs(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +338,7 @@ async def test_upgrade_of_the_package_swaps_only_what_nobody_governs(
     assert {row["stage"] for row in listed["models"]} == {"production", "candidate"}
 
 
+@sqlite_first
 async def test_version_of_an_earlier_release_is_completed(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from server.workflows.registry.verdicts import VERDICT, Verdict, note_verdict
 from server.workflows.registry.watch import watch_models
 from server.workflows.report.graph import report_id_of
 from tests.asked_in_turn import asked_in_turn
+from tests.conftest import sqlite_first
 
 from .conftest import Registry
 
@@ -119,6 +120,7 @@ async def test_failing_canary_is_a_candidate_again(registry: Registry) -> None:
     assert "system:registry" in principals
 
 
+@sqlite_first
 async def test_refused_images_and_old_failures_say_nothing(registry: Registry) -> None:
     await serve(registry)
     await experienced(registry, "2.0.0", [REFUSED] * 20 + [DONE] * 5)
@@ -127,6 +129,7 @@ async def test_refused_images_and_old_failures_say_nothing(registry: Registry) -
     assert await registry.stages() == {"1.0.0": "production", "2.0.0": "canary"}
 
 
+@sqlite_first
 async def test_production_gives_way_or_is_told_of(registry: Registry) -> None:
     await registry.add("1.0.0")
     await registry.add("2.0.0")
