@@ -9,6 +9,7 @@ Rule: nothing of this project but `confine` is imported, and numpy only after th
 programs, of which nothing but the folder of this file is to be seen inside.
 """
 
+import errno
 import gc
 import importlib
 import json
@@ -242,7 +243,7 @@ def answer_of(error: BaseException, bundle: str) -> Json:
     """The reply to a call that raised."""
     if isinstance(error, BadResult):
         return {"status": "invalid", "reason": str(error)}
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return {"status": "out-of-memory"}
     return {"status": "raised", "type": type(error).__name__, "where": place_of(error, bundle)}
 

@@ -2,7 +2,8 @@
 
 As MONAI's `Orientationd` and `Spacingd` do it: the axes are permuted and flipped to the nearest of those
 wanted (an oblique volume stays oblique), the first voxels coincide, values are linear between voxels and end
-with the last.
+with the last. Otherwise than MONAI's, a volume of a tilted gantry stays sheared: `wants.maximum_tilt_degrees`
+refuses it.
 
 Rule: no import but numpy and the standard library; it also runs in the child, which sees nothing else of
 ours.
@@ -62,20 +63,24 @@ def _turned(affine: NDArray[np.float64], axes: str) -> tuple[Extent, tuple[bool,
 
 
 def onto(volume: NDArray[np.generic], grid: Grid) -> NDArray[np.float32]:
-    """The volume's values on the grid, float32."""
+    """The volume's values on the grid, float32; a copy."""
     values: NDArray[np.generic] = np.transpose(volume, grid.order)
     values = np.flip(values, tuple(axis for axis in range(3) if grid.flips[axis]))
     for axis in sorted(range(3), key=lambda each: -grid.steps[each]):  # what shrinks most goes first
         if grid.steps[axis] != 1 or grid.shape[axis] != values.shape[axis]:
             values = resample(values, axis, np.arange(grid.shape[axis]) * grid.steps[axis])
-    return np.ascontiguousarray(values, np.float32)
+    made = np.ascontiguousarray(values, np.float32)
+    return made.copy() if np.may_share_memory(made, volume) else made
 
 
 def back_from(
     values: NDArray[np.float32], grid: Grid, box: tuple[slice, slice, slice]
 ) -> NDArray[np.float32]:
     """Values (channel, …) on the grid, at the voxels of the volume inside `box` (slice, row, column)."""
-    for axis in range(3):
+    kept = [
+        (box[grid.order[axis]].stop - box[grid.order[axis]].start) / grid.shape[axis] for axis in range(3)
+    ]
+    for axis in sorted(range(3), key=kept.__getitem__):  # what shrinks most goes first
         inside, size = box[grid.order[axis]], grid.volume_shape[grid.order[axis]]
         wanted = np.arange(inside.start, inside.stop)
         turned = size - 1 - wanted if grid.flips[axis] else wanted

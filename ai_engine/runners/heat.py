@@ -1,6 +1,7 @@
 """Heat maps to detections: connected places of at least a probability, each with its centre, box and label.
 
-Found on the network's grid; points are brought to the volume, the labels by nearest voxel.
+Found on the network's grid; points are brought to the volume, the labels by nearest voxel. Where two lie at
+one place the likelier has the voxels; one that is left with none, as between two slices, has no label.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,20 +19,25 @@ MOST_DETECTIONS = 200  # what a reply may hold (`reply.MAX_DETECTIONS`); the lik
 def found_in(likely: NDArray[np.float32], grid: Grid, network: Mapping[str, Json]) -> Mapping[str, Json]:
     """Detections, and the label map of those that have a label of their own; channels stand for `names`."""
     found = [
-        (detection, mask, channel)
+        (detection, mask)
         for channel, name in enumerate(network["names"])
         if name
         for detection, mask in _found_in_channel(likely[channel], grid, name, network["threshold"])
     ]
     found.sort(key=lambda each: -each[0]["probability"])
+    detections = [detection for detection, _ in found[:MOST_DETECTIONS]]
+    if not detections:
+        return {"detections": [], "labels": None}
+    numbered = list(zip(range(network["first_label"], 256), found[:MOST_DETECTIONS], strict=False))
     instances = np.zeros(grid.shape, np.uint8)
-    for label, (detection, mask, _) in enumerate(found[:MOST_DETECTIONS], network["first_label"]):
-        if label <= 255:
-            box, inside = mask
-            instances[box][inside] = label
+    for label, (_, (box, inside)) in reversed(numbered):  # the likeliest last
+        instances[box][inside] = label
+    labels = _brought_back(instances, grid)
+    there = set(np.unique(labels).tolist())
+    for label, (detection, _) in numbered:
+        if label in there:
             detection["label"] = label
-    detections = [detection for detection, _, _ in found[:MOST_DETECTIONS]]
-    return {"detections": detections, "labels": _brought_back(instances, grid) if detections else None}
+    return {"detections": detections, "labels": labels}
 
 
 def _found_in_channel(

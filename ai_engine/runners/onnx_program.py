@@ -17,6 +17,10 @@ Json = Any
 OUT_OF_MEMORY = ("bad_alloc", "allocate", "out of memory", "OOM")  # in what onnxruntime says
 
 
+class TooMuchAtOnce(MemoryError):
+    """The network has not enough memory for a batch."""
+
+
 class Onnx:
     """One network, ready; called with the volumes of one request."""
 
@@ -49,7 +53,7 @@ class Onnx:
         while True:
             try:
                 return self._run(sources, most)
-            except MemoryError:
+            except TooMuchAtOnce:
                 if most == 1:
                     raise
                 most = 1
@@ -72,9 +76,9 @@ class Onnx:
         try:
             given = {self._input: batch.astype(self._type, copy=False)}
             (said,) = self._session.run([self._output], given)
-        except RuntimeError as error:  # onnxruntime's own errors are RuntimeErrors
-            if any(word in str(error) for word in OUT_OF_MEMORY):
-                raise MemoryError from None
+        except Exception as error:  # onnxruntime's own errors derive from nothing nearer
+            if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
+                raise TooMuchAtOnce from None
             raise
         return said  # type: ignore[no-any-return]
 

@@ -103,7 +103,7 @@ class ProcessRunner:
         self._together = Together(program.batch, self._deliver)
 
     async def run(self, work: RunnerInput) -> RunnerOutput:
-        """Run the model once; see `Runner.run`. Cancelling the run that made the request kills the child."""
+        """Run the model once; see `Runner.run`. Cancelling the last run of a request kills the child."""
         if work.voxels.dtype.name not in ACCEPTED_DTYPES or work.voxels.shape != work.geometry.shape:
             raise ValueError("voxels are int16 or float32 in the shape of their geometry")
         return await self._together.run(work)
@@ -189,9 +189,19 @@ class ProcessRunner:
 
 
 async def _shared(work: RunnerInput, stack: contextlib.ExitStack) -> SharedMemory:
-    voxels = await asyncio.to_thread(SharedMemory.holding, work.voxels)
+    copying = asyncio.ensure_future(asyncio.to_thread(SharedMemory.holding, work.voxels))
+    try:
+        voxels = await asyncio.shield(copying)
+    except asyncio.CancelledError:
+        copying.add_done_callback(_close_copy)  # the thread goes on, and nobody would have its copy
+        raise
     stack.callback(voxels.close)
     return voxels
+
+
+def _close_copy(copying: "asyncio.Future[SharedMemory]") -> None:
+    if not copying.cancelled() and copying.exception() is None:
+        copying.result().close()
 
 
 def _room(work: RunnerInput, stack: contextlib.ExitStack) -> SharedMemory:

@@ -2,12 +2,14 @@
 
 The model is one process, and does one request at a time. While it does, others gather; the next request takes
 as many of them as the model can have at once. When such a request fails, each of its runs is repeated alone:
-a volume that a model cannot stand hurts only its own study.
+a volume that a model cannot stand hurts only its own study. Requests belong to nobody: one goes on while any
+of its runs is waited for.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -24,12 +26,14 @@ class _Turn:
 
     work: RunnerInput
     output: RunnerOutput | None = None
-    fault: RunnerFault | None = None
+    error: Exception | None = None
     alone: bool = False  # it failed with others
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)  # of who runs it
 
-    @property
-    def is_over(self) -> bool:
-        return self.output is not None or self.fault is not None
+    def end(self, output: RunnerOutput | None, error: Exception | None = None) -> None:
+        self.output, self.error = output, error
+        self.over.set()
 
 
 class Together:
@@ -39,47 +43,77 @@ class Together:
         self._most = most
         self._deliver = deliver
         self._waiting: list[_Turn] = []
-        self._lock = asyncio.Lock()
+        self._asked: Sequence[_Turn] = ()  # the turns of the request that is under way
+        self._request: asyncio.Task[Sequence[RunnerOutput]] | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     async def run(self, work: RunnerInput) -> RunnerOutput:
-        """The output of one run, whoever made the request.
+        """The output of one run. Cancelling the last run that waits for a request cancels that.
 
         Raises:
             RunnerFault: it did not deliver, also not alone.
         """
         turn = _Turn(work)
         self._waiting.append(turn)
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve(), context=contextvars.Context())
         try:
-            while not turn.is_over:
-                async with self._lock:
-                    if not turn.is_over:
-                        await self._request()
+            await turn.over.wait()
         finally:
             self._waiting.remove(turn)
+            await self._let_go(turn)
         if turn.output is None:
-            raise turn.fault or RunnerFault("the run ended without a result")
+            raise turn.error or RunnerFault("the run ended without a result")
         return turn.output
 
-    async def _request(self) -> None:
-        turns = self._next()
+    async def _let_go(self, turn: _Turn) -> None:
+        """End the request that only this turn, which is given up, was waiting for."""
+        request = self._request
+        if request is None or turn.over.is_set() or turn not in self._asked:
+            return
+        if not any(each in self._waiting for each in self._asked):
+            request.cancel()
+            await asyncio.wait([request])
+
+    async def _serve(self) -> None:
+        """Requests, one after the other, while anybody waits."""
         try:
-            outputs = await self._deliver([turn.work for turn in turns])
-        except RunnerFault as fault:
-            if len(turns) == 1:
-                turns[0].fault = fault
-                return
-            log.warning("runner.apart", runs=len(turns), code=fault.code)
+            while turns := self._next():
+                await self._ask(turns)
+        finally:
+            for turn in self._waiting:  # nobody else would tell them
+                turn.over.set()
+
+    async def _ask(self, turns: Sequence[_Turn]) -> None:
+        works = [turn.work for turn in turns]
+        request = asyncio.create_task(self._delivered(works), context=turns[0].context)
+        self._asked, self._request = turns, request
+        try:
+            await asyncio.wait([request])
+        finally:
+            self._asked, self._request = (), None
+        error = None if request.cancelled() else request.exception()
+        if request.cancelled() or not (error is None or isinstance(error, Exception)):
+            for turn in turns:
+                turn.over.set()
+        elif error is None:
+            for turn, output in zip(turns, request.result(), strict=True):
+                turn.end(output)
+        elif len(turns) == 1:
+            turns[0].end(None, error)
+        else:
+            log.warning("runner.apart", runs=len(turns), code=getattr(error, "code", type(error).__name__))
             for turn in turns:
                 turn.alone = True
-        else:
-            for turn, output in zip(turns, outputs, strict=True):
-                turn.output = output
+
+    async def _delivered(self, works: Sequence[RunnerInput]) -> Sequence[RunnerOutput]:
+        return await self._deliver(works)
 
     def _next(self) -> list[_Turn]:
-        """The first that waits, urgent ones before others, and those that can go with it."""
+        """The first that waits, urgent ones before others, and those that can go with it; or nobody."""
         order = sorted(
-            (turn for turn in self._waiting if not turn.is_over), key=lambda turn: not turn.work.urgent
+            (turn for turn in self._waiting if not turn.over.is_set()), key=lambda turn: not turn.work.urgent
         )
-        if order[0].alone:
+        if order and order[0].alone:
             return order[:1]
         return [turn for turn in order if not turn.alone][: self._most]

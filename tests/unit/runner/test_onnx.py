@@ -1,18 +1,21 @@
 """The kind `onnx`: a network and its section of the manifest are a model; no code of the bundle runs."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from ai_engine.bundle import BundleInvalid, load_bundle
 from ai_engine.geometry import Geometry
 from ai_engine.interpret import interpret
+from ai_engine.runners.child import answer_of
 from ai_engine.runners.kinds import runner_for
-from ai_engine.runners.onnx_program import Onnx
+from ai_engine.runners.onnx_program import Onnx, TooMuchAtOnce
 from ai_engine.runners.port import ModelOutputInvalid, ModelRaised, Runner, RunnerFault, RunnerInput
 from ai_engine.runners.process import RunnerPolicy
 from tests.made_bundles import DETECTION, SEGMENTING, manifest_of, score, write_bundle
@@ -170,6 +173,57 @@ def test_network_that_does_not_fit_its_manifest_is_refused(
         load_bundle(folder)
 
 
+def test_what_does_not_fit_at_once_is_tried_one_by_one(tmp_path: Path) -> None:
+    """onnxruntime's own errors derive from Exception alone."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+    manifest = manifest_of({"kind": "onnx"}, network={**SEGMENTATION, "batch": 4}, **SEGMENTING)
+    bundle = load_bundle(write_bundle(tmp_path, manifest, files={"models/model.onnx": ABOVE_ZERO}))
+    options = {"network": msgspec.to_builtins(bundle.manifest.network), "threads": 1, "weights": None}
+    model = Onnx(str(tmp_path), {**options, "device": "cpu"})
+    network, batches = model._session, []
+
+    class Small:
+        def run(self, names: list[str], given: dict[str, Any]) -> Any:
+            (windows,) = given.values()
+            batches.append(len(windows))
+            if len(windows) > most:
+                raise RuntimeException("Failed to allocate memory for requested buffer")
+            return network.run(names, given)
+
+    model._session = Small()
+    work = volume_with((5, 9, 7))
+    most = 1
+    (answer,) = model([work.voxels], [work.geometry.affine], {})
+    assert np.array_equal(answer["labels"], work.voxels > 0)
+    assert (batches[0], set(batches[1:])) == (4, {1})
+    most = 0
+    batches.clear()
+    with pytest.raises(MemoryError):
+        model([work.voxels], [work.geometry.affine], {})
+    assert batches == [4, 1]
+
+
+def test_memory_that_ends_outside_the_network_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+
+    def run(*_: Any) -> Any:
+        runs.append(1)
+        raise MemoryError
+
+    monkeypatch.setattr(Onnx, "_run", run)
+    model = Onnx.__new__(Onnx)
+    model._network = {"batch": 4}
+    with pytest.raises(MemoryError):
+        model([], [], {})
+    assert len(runs) == 1
+
+
+def test_mapping_beyond_the_limit_is_out_of_memory() -> None:
+    assert answer_of(OSError(errno.ENOMEM, "x"), "/bundle") == {"status": "out-of-memory"}
+    assert answer_of(OSError(errno.EIO, "x"), "/bundle")["status"] == "raised"
+
+
 def test_weights_are_files_of_the_bundle(tmp_path: Path) -> None:
     manifest = manifest_of({"kind": "onnx", "weights": "../secret.onnx"}, network=SEGMENTATION, **SEGMENTING)
     with pytest.raises(BundleInvalid, match=r"has no file \.\./secret"):
@@ -188,7 +242,7 @@ class Short(Onnx):
     def _predict(self, batch: np.ndarray) -> np.ndarray:
         self.batches.append(len(batch))
         if len(batch) > self._most:
-            raise MemoryError
+            raise TooMuchAtOnce
         return np.concatenate([np.zeros_like(batch), batch], axis=1)
 
 

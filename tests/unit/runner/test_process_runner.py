@@ -1,6 +1,7 @@
 """A model may do what it likes in its child: the worker gets a RunnerFault, and the next run works."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -8,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -17,6 +20,7 @@ import pytest
 
 from ai_engine.geometry import Geometry
 from ai_engine.runners import process, sandbox
+from ai_engine.runners.channel import SharedMemory
 from ai_engine.runners.port import (
     ModelOutOfMemory,
     ModelOutputInvalid,
@@ -231,6 +235,38 @@ async def test_cancelling_kills_the_child(make_runner: MakeRunner, work: RunnerI
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not psutil.pid_exists(pid)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+async def test_cancelling_while_voxels_are_copied_leaves_no_memory(
+    work: RunnerInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[SharedMemory] = []
+    go, holding = threading.Event(), SharedMemory.holding
+
+    def slowly(array: Any) -> SharedMemory:
+        assert go.wait(10)
+        copied.append(holding(array))
+        return copied[-1]
+
+    stack = contextlib.ExitStack()
+    monkeypatch.setattr(SharedMemory, "holding", slowly)
+    task = asyncio.create_task(process._shared(work, stack))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    async with asyncio.timeout(10):
+        while not copied or _is_open(copied[0].fd):
+            await asyncio.sleep(0.01)
 
 
 async def test_printing_and_reading_standard_streams_is_harmless(

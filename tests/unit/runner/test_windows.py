@@ -1,11 +1,14 @@
 """Windows cover a volume and blend to it again; grids turn and resample as MONAI's transforms do."""
 
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from ai_engine.runners.grids import back_from, grid_over, index_in_volume, onto, volume_box
+from ai_engine.runners.heat import found_in
+from ai_engine.runners.windowed import Source, batches_of
 from ai_engine.runners.windows import Blend, cut, lay_out, pad, weights_of
 
 RNG = np.random.default_rng(7)
@@ -88,6 +91,64 @@ def test_a_ramp_stays_one_on_a_finer_and_a_coarser_grid() -> None:
     for point in ((0, 0, 0), (16, 5, 24), (3, 2, 7)):
         at = index_in_volume(grid, point)
         assert on_grid[point] == pytest.approx(10 * at[0] + 3 * at[1] + at[2], abs=1e-3)
+
+
+def test_network_sees_a_copy() -> None:
+    """What is shared with the parent is read-only in the child."""
+    volume = RNG.normal(size=(4, 5, 6)).astype(np.float32)
+    before = volume.copy()
+    volume.flags.writeable = False
+    network = {
+        "axes": "native",
+        "spacing_mm": None,
+        "intensity": {"low": 0, "high": 2, "to_low": 0, "to_high": 1, "clip": True},
+        "task": "segmentation",
+        "roi": [4, 5, 6],
+        "overlap": 0,
+        "blending": "constant",
+        "padding": 0,
+    }
+    (window,) = next(batches_of([Source(volume, oblique((2, 0.7, 0.7)))], network, 1))[0]
+    assert np.array_equal(volume, before)
+    assert np.allclose(window, np.clip(before / 2, 0, 1))
+
+
+def test_spot_between_two_slices_is_found_without_label() -> None:
+    grid = grid_over((5, 8, 8), oblique((5, 1, 1)), "SPL", (1.0, 1.0, 1.0))
+    heat = np.zeros((1, *grid.shape), np.float32)
+    heat[0, 2:4, 3:5, 3:5] = 0.9  # 2 to 3 mm, the slices lie at 0 and 5
+    found = found_in(heat, grid, {"names": ["nodule"], "threshold": 0.5, "first_label": 1})
+    (detection,) = found["detections"]
+    assert detection["center"] == pytest.approx((0.5, 3.5, 3.5))
+    assert "label" not in detection
+    assert not found["labels"].any()
+
+
+def test_of_two_at_one_place_the_likelier_has_the_voxels() -> None:
+    grid = grid_over((8, 8, 8), oblique((1, 1, 1)), "SPL", None)
+    heat = np.zeros((3, *grid.shape), np.float32)
+    heat[0, 2:5, 2:5, 2:5] = 0.7
+    heat[1, 1:6, 1:6, 1:6] = 0.9
+    heat[2, 5:7, 2:5, 2:5] = 0.6  # one slice of it is the likeliest's too
+    network = {"names": ["nodule", "mass", "cyst"], "threshold": 0.5, "first_label": 1}
+    found = found_in(heat, grid, network)
+    assert [(each["name"], each.get("label")) for each in found["detections"]] == [
+        ("mass", 1),
+        ("nodule", None),
+        ("cyst", 3),
+    ]
+    assert np.bincount(found["labels"].ravel())[1:].tolist() == [125, 0, 9]
+
+
+def test_slab_is_brought_back_without_the_whole_volume() -> None:
+    grid = grid_over((80, 160, 160), oblique((1, 1, 1), 0), "RAS", (4.0, 4.0, 2.0))
+    likely = RNG.random((2, *grid.shape), np.float32)
+    slab = (slice(16, 32), slice(0, 160), slice(0, 160))
+    tracemalloc.start()
+    made = back_from(likely, grid, slab)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3 * made.nbytes
 
 
 def test_box_of_the_volume_holds_all_that_a_place_of_the_grid_can_tell_of() -> None:
