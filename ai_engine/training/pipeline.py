@@ -35,7 +35,7 @@ def train(recipe: Recipe, out: Path, told: Told) -> Json:
     """
     _copy_frame(out)
     cases = out.with_name(f"{out.name}.cases")
-    losses = {"segment": _learn(recipe, out, cases, told), "classify": _refine(recipe, out, cases, told)}
+    losses = {**_learn(recipe, out, cases, told), "classify": _refine(recipe, out, cases, told)}
     return {**_validate(recipe, out, told), "losses": losses}
 
 
@@ -46,16 +46,18 @@ def _copy_frame(out: Path) -> None:
     (out / "models").mkdir()
 
 
-def _learn(recipe: Recipe, out: Path, cases: Path, told: Told) -> list[float]:
+def _learn(recipe: Recipe, out: Path, cases: Path, told: Told) -> dict[str, list[float]]:
     told(f"first stage: {recipe.learning_scans} scans, {recipe.steps} steps")
     wanted = [(LEARN_FROM, LEARNING_SEED + number) for number in range(recipe.learning_scans)]
     pool = CasePool(cases, wanted, recipe.workers)
     network = make_network(recipe.seed)
-    losses = []
+    losses: dict[str, list[float]] = {}
     for phase in phases(recipe):
         rng = np.random.default_rng([recipe.seed, phase.draws[0]])
         patches = Patches(rng, lambda number: pool.case(*wanted[number]), recipe.patch)
-        losses += learn(network, patches, phase, recipe, lambda at, loss: told(f"step {at}: loss {loss:.4f}"))
+        losses[phase.name] = learn(
+            network, patches, phase, recipe, lambda at, loss: told(f"step {at}: loss {loss:.4f}")
+        )
         write_segmenter(network, out / "models", phase.name)
         network.to(memory_format=torch.channels_last_3d)
     pool.close()
