@@ -42,7 +42,7 @@ class ModelVersion(Row, table=True):
     name: str
     version: str
     digest: str  # SHA-256 over the bundle's files, hexadecimal; the worker refuses files that differ
-    path: str | None = None  # of the bundle folder that came with the package; None: its files are kept here
+    path: str  # of the bundle folder that came with the package; "": its files are kept here
     files: str = Field(default="[]", sa_type=Text)  # JSON of ai_engine.bundle.BundleFile
     manifest: str = Field(sa_type=Text)  # JSON of ai_engine.manifest.Manifest
     device_id: str | None = Field(default=None, index=True)  # its Device in the record

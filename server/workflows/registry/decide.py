@@ -160,7 +160,7 @@ async def previous_of(unit: UnitOfWork, model: RowMapping) -> RowMapping | None:
     if model["previous_version"] is None:
         return None
     row = await version_row(unit.connection, model["name"], model["previous_version"])
-    there = row["path"] is None or await asyncio.to_thread(Path(row["path"]).is_dir)
+    there = not row["path"] or await asyncio.to_thread(Path(row["path"]).is_dir)
     return row if there else None
 
 

@@ -70,7 +70,7 @@ async def _version(connection: AsyncConnection, row: RowMapping, versions: Seque
         "manufacturer": manifest.manufacturer,
         "intendedUse": manifest.intended_use,
         "device": row["device_id"],
-        "shipped": row["path"] is not None,
+        "shipped": bool(row["path"]),
         "registered": instant_text(row["registered_us"]),
         "files": orjson.loads(row["files"]),
         "gated": bool(criteria),

@@ -136,7 +136,7 @@ async def add_version(unit: UnitOfWork, new: NewVersion, stage: Stage, act: Act)
         "name": identity.name,
         "version": identity.version,
         "digest": bundle.digest,
-        "path": str(bundle.path) if new.shipped else None,
+        "path": str(bundle.path) if new.shipped else "",
         "files": encode_files(new.files),
         "manifest": msgspec.json.encode(bundle.manifest).decode(),
         "device_id": device_id_of(identity),
