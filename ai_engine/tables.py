@@ -1,15 +1,35 @@
 """Tables of the AI engine: registered models, and the rules that route studies to them (DESIGN §2, §9)."""
 
-from sqlalchemy import BigInteger, Index, LargeBinary, Text, UniqueConstraint, text
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, LargeBinary, String, Text, TypeDecorator, UniqueConstraint, text
 from sqlmodel import Field
 
 from server.kernel.rows import Row
 from server.kernel.tables import big_key
 
+STORED = {"production": "live"}  # stages by another name in the rows: servers of the last release look for it
+_TOLD = {stored: stage for stage, stored in STORED.items()}
+
+
+class StageText(TypeDecorator[str]):
+    """The value of a stage, as rows keep it."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002  SQLAlchemy names it
+        """The stored word of a stage."""
+        return None if value is None else STORED.get(value, value)
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002  SQLAlchemy names it
+        """The stage of a stored word."""
+        return None if value is None else _TOLD.get(value, value)
+
 
 def _one_a_model(stage: str) -> Index:
     """At most one version of a model is at this stage."""
-    where = text(f"stage = '{stage}'")
+    where = text(f"stage = '{STORED.get(stage, stage)}'")
     name = f"uq_model_version_{stage}"
     return Index(name, "name", unique=True, sqlite_where=where, postgresql_where=where)
 
@@ -46,7 +66,7 @@ class ModelVersion(Row, table=True):
     files: str = Field(default="[]", sa_type=Text)  # JSON of ai_engine.bundle.BundleFile
     manifest: str = Field(sa_type=Text)  # JSON of ai_engine.manifest.Manifest
     device_id: str | None = Field(default=None, index=True)  # its Device in the record
-    stage: str  # server.workflows.registry.stages.Stage
+    stage: str = Field(sa_type=StageText)  # server.workflows.registry.stages.Stage
     registered_us: int = Field(sa_type=BigInteger)
 
 

@@ -26,9 +26,11 @@ def _versions() -> None:
         batch_op.add_column(sa.Column("files", sa.Text(), nullable=False, server_default="[]"))
         batch_op.add_column(sa.Column("device_id", sa.String(), nullable=True))
         batch_op.create_index(batch_op.f("ix_model_version_device_id"), ["device_id"], unique=False)
-    op.execute("UPDATE model_version SET stage = 'production' WHERE stage = 'live'")
-    for stage in ("production", "canary"):
-        where = text(f"stage = '{stage}'")
+    for stage, stored in (
+        ("production", "live"),
+        ("canary", "canary"),
+    ):  # "live": the last release asks for it
+        where = text(f"stage = '{stored}'")
         op.create_index(
             f"uq_model_version_{stage}",
             "model_version",

@@ -40,7 +40,7 @@ async def add_bundle(
 ) -> tuple[Bundle, list[Code]]:
     """Register the bundle in a folder as a candidate; returns it with the codes of it that do not exist.
 
-    A bundle that is registered already changes nothing. `told` hears of each file's bytes.
+    Of a bundle that is registered already only the files are made good. `told` hears of each file's bytes.
 
     Raises:
         BundleInvalid: the folder is no bundle, or changes meanwhile.
@@ -51,8 +51,7 @@ async def add_bundle(
     files = files_of_bundle(bundle)
     require_size(files)
     codes = list(await unknown_codes(bundle.manifest, terms_of(database)))
-    if await database.transact(lambda unit: _is_known(unit, bundle)):
-        return bundle, codes
+    await database.transact(lambda unit: _is_known(unit, bundle))
     await keep_files(database, bundle.path, files, told)
 
     async def work(unit: UnitOfWork) -> None:

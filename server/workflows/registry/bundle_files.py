@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.bundle import Bundle, BundleFile, BundleInvalid, digest_of_files, files_of
 from ai_engine.tables import ModelFileChunk
@@ -60,31 +61,45 @@ def require_size(files: Sequence[BundleFile]) -> None:
 async def keep_files(
     database: Database, folder: Path, files: Sequence[BundleFile], told: Told = lambda _: None
 ) -> None:
-    """Keep the files of a folder; those that are kept already are not read again.
+    """Keep the files of a folder; what is kept already is held against them, and made good.
+
+    A file is read twice: only when all of it has shown its hash is a piece of it written, and only pieces
+    that are still the same. So nothing wrong comes to stand under a hash that other versions share.
 
     Raises:
         BundleInvalid: a file changes while it is read.
     """
     for file in files:
+        pieces = await asyncio.to_thread(_prove, folder / file.path, file)
         with (folder / file.path).open("rb") as stream:
-            await _keep(database, file, stream)
+            await _keep(database, file, stream, pieces)
         told(file.size)
 
 
-async def _keep(database: Database, file: BundleFile, stream: BinaryIO) -> None:
-    digest, number = sha256(), 0
-    while batch := await asyncio.to_thread(_read_batch, stream):
-        for chunk in batch:
-            digest.update(chunk)
+def _prove(path: Path, file: BundleFile) -> list[bytes]:
+    """The SHA-256 of each piece of a file that is the one that was registered."""
+    whole, pieces = sha256(), []
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            whole.update(chunk)
+            pieces.append(sha256(chunk).digest())
+    if whole.hexdigest() != file.sha256:
+        raise BundleInvalid(f"{file.path} changed while it was read")
+    return pieces
 
-        async def work(unit: UnitOfWork, first: int = number, chunks: Sequence[bytes] = batch) -> None:
-            await _add(unit, file.sha256, first, chunks)
+
+async def _keep(database: Database, file: BundleFile, stream: BinaryIO, pieces: Sequence[bytes]) -> None:
+    for first in range(0, len(pieces), CHUNKS_AT_ONCE):
+        chunks = await asyncio.to_thread(_read_batch, stream)
+        if [sha256(chunk).digest() for chunk in chunks] != pieces[first : first + CHUNKS_AT_ONCE]:
+            raise BundleInvalid(f"{file.path} changed while it was read")
+
+        async def work(unit: UnitOfWork, first: int = first, chunks: Sequence[bytes] = chunks) -> None:
+            await _make_good(unit, file.sha256, first, chunks)
 
         await database.transact(work)
-        number += len(batch)
-    if digest.hexdigest() != file.sha256:
-        await database.transact(lambda unit: _forget(unit, file.sha256))
-        raise BundleInvalid(f"{file.path} changed while it was read")
+    beyond = (_CHUNK.c.sha256 == file.sha256) & (_CHUNK.c.number >= len(pieces))
+    await database.transact(lambda unit: unit.execute(delete(_CHUNK).where(beyond)))
 
 
 def _read_batch(stream: BinaryIO) -> list[bytes]:
@@ -92,22 +107,29 @@ def _read_batch(stream: BinaryIO) -> list[bytes]:
     return [chunk for chunk in chunks if chunk]
 
 
-async def _add(unit: UnitOfWork, digest: str, first: int, chunks: Sequence[bytes]) -> None:
+async def _make_good(unit: UnitOfWork, digest: str, first: int, chunks: Sequence[bytes]) -> None:
+    """Write the pieces of a batch that are not there, or are there as something else."""
+    c = _CHUNK.c
     await unit.lock([f"model-file:{digest}"])
-    numbers = range(first, first + len(chunks))
-    known = select(_CHUNK.c.number).where(_CHUNK.c.sha256 == digest, _CHUNK.c.number.in_(numbers))
-    there = set((await unit.execute(known)).scalars())
-    rows = [
-        {"sha256": digest, "number": number, "body": chunk}
-        for number, chunk in zip(numbers, chunks, strict=True)
-        if number not in there
-    ]
-    if rows:
-        await unit.execute(insert(_CHUNK), rows)
+    batch = select(c.number, c.body).where(
+        c.sha256 == digest, c.number.between(first, first + len(chunks) - 1)
+    )
+    there = {row.number: bytes(row.body) for row in await unit.execute(batch)}
+    wrong = {number: chunk for number, chunk in enumerate(chunks, first) if there.get(number) != chunk}
+    if not wrong:
+        return
+    await unit.execute(delete(_CHUNK).where(c.sha256 == digest, c.number.in_(wrong)))
+    rows = [{"sha256": digest, "number": number, "body": chunk} for number, chunk in wrong.items()]
+    await unit.execute(insert(_CHUNK), rows)
 
 
-async def _forget(unit: UnitOfWork, digest: str) -> None:
-    await unit.execute(delete(_CHUNK).where(_CHUNK.c.sha256 == digest))
+async def are_kept(connection: AsyncConnection, files: Sequence[BundleFile]) -> bool:
+    """Whether every file is here to its last byte, by count and size; unpacking proves what is in them."""
+    c = _CHUNK.c
+    sizes = {file.sha256: file.size for file in files if file.size}
+    query = select(c.sha256, func.sum(func.length(c.body))).where(c.sha256.in_(sizes)).group_by(c.sha256)
+    kept = {row[0]: int(row[1]) for row in await connection.execute(query)}
+    return bool(files) and kept == sizes
 
 
 @dataclass(slots=True)

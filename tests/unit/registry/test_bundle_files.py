@@ -1,0 +1,70 @@
+"""The kept files of bundles: versions share them, and no `add` that fails takes them away."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import delete, select, update
+
+from ai_engine.bundle import BundleInvalid, files_of
+from ai_engine.tables import ModelFileChunk, ModelVersion
+from server.kernel.rows import table_of
+from server.workflows.registry.bundle_files import CHUNK_BYTES, UnpackedBundles, keep_files
+
+from .conftest import Registry
+
+_CHUNK, _VERSION = table_of(ModelFileChunk), table_of(ModelVersion)
+SCRIPT = "# " + "x" * (2 * CHUNK_BYTES) + "\ndef run(*_):\n    return {}\n"
+
+
+async def unpack(registry: Registry, folder: Path) -> Path:
+    async with registry.database.read() as connection:
+        row = (await connection.execute(select(_VERSION))).mappings().one()
+    unpacked = UnpackedBundles(registry.database, folder)
+    return await unpacked.path_of(row["name"], row["version"], row["digest"], row["files"])
+
+
+async def test_failed_add_leaves_what_versions_share(registry: Registry, tmp_path: Path) -> None:
+    bundle = await registry.add("1.0.0", script=SCRIPT)
+    shared = next(file for file in files_of(bundle.path) if file.path == "scripts/tiny.py")
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    (changed / "weights").write_text(SCRIPT + "# changed while it was read")
+    with pytest.raises(BundleInvalid, match="weights changed"):
+        await keep_files(registry.database, changed, [replace(shared, path="weights")])
+    await unpack(registry, tmp_path / "cache")
+
+
+async def test_adding_again_makes_good_what_was_damaged(registry: Registry, tmp_path: Path) -> None:
+    bundle = await registry.add("1.0.0", script=SCRIPT)
+    damaged = (
+        update(_CHUNK).where(_CHUNK.c.number == 1).values(body=b"damaged"),
+        delete(_CHUNK).where(_CHUNK.c.number == 0),
+    )
+    for number, statement in enumerate(damaged):
+        await registry.database.transact(lambda unit, s=statement: unit.execute(s))  # type: ignore[misc]
+        await registry.add("1.0.0", script=SCRIPT)
+        path = await unpack(registry, tmp_path / f"cache-{number}")
+        assert files_of(path) == files_of(bundle.path)
+
+
+async def test_file_that_changes_between_its_two_readings_writes_nothing(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = await registry.add("1.0.0")
+    (path,) = [file for file in files_of(bundle.path) if file.path == "scripts/tiny.py"]
+    await registry.database.transact(lambda unit: unit.execute(delete(_CHUNK)))
+    opened = Path.open
+    readings: list[Path] = []
+
+    def open_then_change(self: Path, *args: object, **more: object) -> object:
+        readings.append(self)
+        if len(readings) == 2:
+            self.write_text("something else")
+        return opened(self, *args, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", open_then_change)
+    with pytest.raises(BundleInvalid, match="changed while it was read"):
+        await keep_files(registry.database, bundle.path, [path])
+    async with registry.database.read() as connection:
+        assert (await connection.execute(select(_CHUNK.c.number))).first() is None
