@@ -34,7 +34,7 @@ from server.migrations import upgrade
 from server.settings import Settings
 from server.workflows.adopt_outbox import adopt_outbox
 from server.workflows.endpoints import publish_endpoints
-from server.workflows.models import register_shipped
+from server.workflows.models import keep_shipped, register_shipped
 from server.workflows.own_codes import publish_own_codes
 from server.workflows.registry.versions import INSTALLER
 from server.workflows.storage.pack import follow_prefix
@@ -156,6 +156,7 @@ async def _prepare(settings: Settings) -> None:
     await make_audit_months(database)
     await adopt_outbox(database)
     await database.transact(lambda unit: _publish_definitions(unit, settings))
+    await keep_shipped(database)
     await register_shipped(database)
     await _join_store(settings, database)
     await database.close()

@@ -5,17 +5,26 @@ workitem takes the new input over, an IN PROGRESS one is asked to stop and gets 
 gets a successor. A CANCELED workitem is not tried again on the same input unless a person says so: `rerun`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, select, update
 
+from dicomweb.worklist.attempts import fence
 from dicomweb.worklist.cancel import ask_to_stop
 from dicomweb.worklist.change import WORKITEM, Act, announce, audit, change, hold
 from dicomweb.worklist.codes import RESCHEDULED
 from dicomweb.worklist.state import FINAL_STATES, Priority, State, WorkitemUnknown
-from dicomweb.worklist.workitem import ENGINE, NOBODYS, NewWorkitem, Reason, decode_series, encode_series
+from dicomweb.worklist.workitem import (
+    ENGINE,
+    NOBODYS,
+    Claim,
+    NewWorkitem,
+    Reason,
+    decode_series,
+    encode_series,
+)
 from server.kernel.access import Principal
 from server.kernel.audit import Action
 from server.kernel.database import UnitOfWork
@@ -102,6 +111,32 @@ async def rerun(
         raise WorkitemNotEnded("A workitem of this rule and study has not ended yet.")
     wanted = _demand_of(asked, priority or Priority(asked["priority"]))
     return await _schedule(unit, wanted, latest, Act(principal, "ups-create", Action.CREATE))
+
+
+async def reassign(unit: UnitOfWork, claim: Claim, model_version: str) -> Claim:
+    """Give a claimed workitem to another version of its model; returns the claim of that.
+
+    Raises:
+        LeaseLost: the claim is not the current one any more.
+    """
+    row = await fence(unit, claim)
+    wanted = replace(_demand_of(row, Priority(row["priority"])), model_version=model_version)
+    columns = {"model_version": model_version, "run": await _next_run(unit, wanted)}
+    await change(unit, row, _UPDATE, columns)
+    return replace(claim, model_version=model_version)
+
+
+async def replace_performing(
+    unit: UnitOfWork, row: RowMapping, model_version: str | None, reason: Reason
+) -> None:
+    """Ask the performer of a held IN PROGRESS workitem to stop; another version of its model succeeds.
+
+    `model_version` None, or a successor that there is already: nothing new is scheduled.
+    """
+    if model_version is not None and row["successor_uid"] is None and row["cancel_requested_us"] is None:
+        wanted = replace(_demand_of(row, Priority(row["priority"])), model_version=model_version)
+        await _schedule(unit, wanted, row, _CREATE)
+    await ask_to_stop(unit, row, ENGINE, reason)
 
 
 async def _latest(unit: UnitOfWork, study_instance_uid: str, rule: str) -> RowMapping | None:

@@ -32,6 +32,7 @@ from server.workflows.model_input import load_input
 from server.workflows.model_metrics import Stage, timed
 from server.workflows.publish import publish
 from server.workflows.registry.bundle_files import UnpackedBundles
+from server.workflows.registry.in_service import claim_for_serving
 from server.workflows.warm_models import Room, room_here
 from server.workflows.worker import Progress, Worker, WorkerSettings
 
@@ -52,6 +53,7 @@ class Analyst:
             Fault: it cannot be done, or not now; nothing is published then.
         """
         progress.at(5, "loading the images")
+        claim = await self.services.database.transact(lambda unit: claim_for_serving(unit, claim))
         with timed(claim, Stage.LOAD):
             model = await self.models.get(claim.model_name, claim.model_version)
             datasets = await load_input(self.services, claim)

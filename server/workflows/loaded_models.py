@@ -17,7 +17,7 @@ from ai_engine.tables import ModelVersion
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
-from server.workflows.registry.bundle_files import UnpackedBundles
+from server.workflows.registry.bundle_files import BundleDamaged, UnpackedBundles, is_intact
 from server.workflows.warm_models import MACHINE, Room, WarmModel, room_here
 
 _MODEL = table_of(ModelVersion)
@@ -89,11 +89,15 @@ class LoadedModels:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise ModelNotUsable(f"Model {name} {version} is not registered.")
-        path = row.path or await self.unpacked.path_of(name, version, row.digest, row.files)
-        bundle = await asyncio.to_thread(load_bundle, Path(path))
-        if bundle.digest != row.digest:
-            raise ModelNotUsable(f"The files of model {name} {version} are not those that were registered.")
-        return bundle
+        shipped = Path(row.path)
+        if row.path and await asyncio.to_thread(is_intact, shipped, row.digest):
+            return await asyncio.to_thread(load_bundle, shipped)
+        try:  # an upgrade of the package has put other files there; those of this version are kept
+            path = await self.unpacked.path_of(name, version, row.digest, row.files)
+        except BundleDamaged:
+            message = f"The files of model {name} {version} are not those that were registered."
+            raise ModelNotUsable(message) from None
+        return await asyncio.to_thread(load_bundle, path)
 
     async def close(self) -> None:
         """End every runner."""

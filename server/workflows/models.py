@@ -10,7 +10,7 @@ from ai_engine.bundle import shipped_bundles as shipped_bundle_folders
 from server.kernel.audit import Action
 from server.kernel.database import Database, UnitOfWork
 from server.workflows.manifest_codes import unknown_codes
-from server.workflows.registry.bundle_files import encode_files, files_of_bundle
+from server.workflows.registry.bundle_files import are_kept, encode_files, files_of_bundle, keep_files
 from server.workflows.registry.decide import default_rule
 from server.workflows.registry.device import device_id_of, write_device
 from server.workflows.registry.stages import Stage
@@ -41,6 +41,19 @@ AS_CANDIDATES = frozenset(
 def shipped_bundles() -> tuple[Bundle, ...]:
     """The bundles that come with the package, checked."""
     return tuple(load_bundle(folder) for folder in shipped_bundle_folders())
+
+
+async def keep_shipped(database: Database) -> None:
+    """Keep the files of the shipped bundles: the next package has others in their place.
+
+    Then a version can still be gone back to, and what waits for it still be run.
+    """
+    for bundle in shipped_bundles():
+        files = files_of_bundle(bundle)
+        async with database.read() as connection:
+            kept = await are_kept(connection, files)
+        if not kept:
+            await keep_files(database, bundle.path, files)
 
 
 async def register_shipped(database: Database) -> None:

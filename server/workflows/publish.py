@@ -36,6 +36,7 @@ from server.kernel.services import Services
 from server.kernel.site import Site
 from server.workflows.documents.known import Looked, note_document, own_documents_of
 from server.workflows.projection import project_study, task_facts
+from server.workflows.registry.in_service import require_in_service
 from server.workflows.registry.shadow_rows import defer_shadow_runs
 from server.workflows.report.content import uid_of
 from server.workflows.report.graph import report_id_of
@@ -86,7 +87,7 @@ async def publish(
 
     Raises:
         LeaseLost: the claim is not the current one any more.
-        ResultRefused, ResultOutdated: the archive has moved on; nothing was published.
+        ResultRefused, ResultOutdated, VersionOutOfService: the archive has moved on; nothing was published.
         Busy: not now; nothing was published.
     """
     received = await asyncio.to_thread(_prepare, result.objects)
@@ -109,6 +110,7 @@ async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, aro
         [f"study:{claim.study_instance_uid}"]
     )  # before the workitem: so everybody takes them who needs both
     workitem = await fence(unit, claim)
+    await require_in_service(unit, workitem)
     await _require_study(unit, claim.study_instance_uid)
     if await standing_output(unit, claim) != publication.superseded:
         raise ResultOutdated("A newer result of this rule was published meanwhile.")

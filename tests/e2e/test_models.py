@@ -129,8 +129,12 @@ async def test_failing_production_gives_way_to_the_version_before(model: Model) 
     await model.put("limits", limits={"minimum_attempts": 1, "error_rate": 0.01})
     await model.send()
     assert await model.system.worker.step() == 1
+    waits = await model.send()
+    assert await model.version_of(waits) == "2.0.0"
     await watch_models(model.system.services)
     assert await model.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
+    assert await model.system.worker.step() == 1
+    assert await model.version_of(waits) == "1.0.0"  # what waited is not published by the version taken back
     await watch_models(model.system.services)  # and that was all
     assert await model.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import msgspec
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import RowMapping, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.bundle import Bundle, BundleFile, BundleInvalid, digest_of_files, files_of
@@ -123,6 +123,13 @@ async def _make_good(unit: UnitOfWork, digest: str, first: int, chunks: Sequence
     await unit.execute(insert(_CHUNK), rows)
 
 
+async def is_loadable(connection: AsyncConnection, row: RowMapping) -> bool:
+    """Whether the files of a version's row are here: as the package brought them, or kept."""
+    if row["path"] and await asyncio.to_thread(is_intact, Path(row["path"]), row["digest"]):
+        return True
+    return await are_kept(connection, msgspec.json.decode(row["files"], type=list[BundleFile]))
+
+
 async def are_kept(connection: AsyncConnection, files: Sequence[BundleFile]) -> bool:
     """Whether every file is here to its last byte, by count and size; unpacking proves what is in them."""
     c = _CHUNK.c
@@ -150,7 +157,7 @@ class UnpackedBundles:
             BundleDamaged: what is kept is not what was registered.
         """
         path = self._root() / name / f"{version}-{digest[:12]}"
-        if not await asyncio.to_thread(_is_intact, path, digest):
+        if not await asyncio.to_thread(is_intact, path, digest):
             await self._unpack(path, digest, msgspec.json.decode(files, type=list[BundleFile]))
         return path
 
@@ -208,7 +215,8 @@ def _stays_inside(path: str) -> bool:
     return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts
 
 
-def _is_intact(path: Path, digest: str) -> bool:
+def is_intact(path: Path, digest: str) -> bool:
+    """Whether a folder holds the files of a bundle, and no others."""
     try:
         return path.is_dir() and digest_of_files(files_of(path)) == digest
     except BundleInvalid:
@@ -217,12 +225,12 @@ def _is_intact(path: Path, digest: str) -> bool:
 
 def _put_in_place(fresh: Path, path: Path, digest: str) -> None:
     """Rename; another process that was faster has made the same, and what was damaged makes room."""
-    if path.exists() and not _is_intact(path, digest):
+    if path.exists() and not is_intact(path, digest):
         shutil.rmtree(path)
     try:
         fresh.rename(path)
     except OSError:
-        if not _is_intact(path, digest):
+        if not is_intact(path, digest):
             raise
 
 

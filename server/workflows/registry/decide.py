@@ -1,14 +1,13 @@
 """What operators decide about a model: promotion behind the gate, retirement, traffic, gate, limits.
 
-Each is one transaction that moves pointers; no study, report or workitem is touched by it.
+Each is one transaction that moves pointers; no study and no report is touched by it. What a version that is
+taken out is working on gets a successor.
 """
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 from sqlalchemy import RowMapping, insert, select, update
@@ -18,6 +17,8 @@ from ai_engine.manifest import Manifest
 from server.kernel.access import Principal
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind
+from server.workflows.registry.bundle_files import is_loadable
+from server.workflows.registry.in_service import replace_work
 from server.workflows.registry.limits import Limits
 from server.workflows.registry.passing import criteria_for, shortcomings_of
 from server.workflows.registry.stages import ALLOWED, SERVING, Stage
@@ -48,6 +49,12 @@ class GateRefused(Fault):
     """A version does not pass the gate; the text says what is missing."""
 
     kind = FaultKind.UNPROCESSABLE
+
+
+class FilesGone(Fault):
+    """The files of a version are not here as they were registered: no worker could load it."""
+
+    kind = FaultKind.CONFLICT
 
 
 class ReasonMissing(Fault):
@@ -86,7 +93,7 @@ async def promote(unit: UnitOfWork, asked: Asked, version: str, stage: Stage) ->
     Raises:
         ModelUnknown, ModelChanged: as `hold_model`.
         TransitionRefused: its stage does not lead there, or another version is in the way.
-        GateRefused, ReasonMissing: it may not serve.
+        GateRefused, ReasonMissing, FilesGone: it may not serve.
     """
     model = await hold_model(unit, asked.name, asked.revision)
     row = await version_row(unit.connection, asked.name, version)
@@ -108,6 +115,8 @@ async def promote(unit: UnitOfWork, asked: Asked, version: str, stage: Stage) ->
         await _take_over(unit, asked, row, production)
     await set_model(unit, model, **columns)
     await set_stage(unit, row, stage, asked.act("promote"))
+    if before in SERVING and stage not in SERVING:
+        await replace_work(unit, row)
 
 
 async def retire(unit: UnitOfWork, asked: Asked, version: str) -> None:
@@ -129,6 +138,7 @@ async def retire(unit: UnitOfWork, asked: Asked, version: str) -> None:
             raise TransitionRefused(f"{asked.name} has a canary; promote it, or take it back first.")
     await set_model(unit, model, **({"canary_share": 0} if before is Stage.CANARY else {}))
     await set_stage(unit, row, Stage.RETIRED, asked.act("retire"))
+    await replace_work(unit, row)
 
 
 async def roll_back(unit: UnitOfWork, asked: Asked) -> str:
@@ -152,6 +162,8 @@ async def roll_back(unit: UnitOfWork, asked: Asked) -> str:
     else:
         await set_model(unit, model, previous_version=None)
     await set_stage(unit, earlier, Stage.PRODUCTION, act)
+    if production is not None:
+        await replace_work(unit, production)
     return str(earlier["version"])
 
 
@@ -160,8 +172,7 @@ async def previous_of(unit: UnitOfWork, model: RowMapping) -> RowMapping | None:
     if model["previous_version"] is None:
         return None
     row = await version_row(unit.connection, model["name"], model["previous_version"])
-    there = not row["path"] or await asyncio.to_thread(Path(row["path"]).is_dir)
-    return row if there else None
+    return row if await is_loadable(unit.connection, row) else None
 
 
 async def take_canary_back(unit: UnitOfWork, asked: Asked, version: str) -> None:
@@ -172,6 +183,7 @@ async def take_canary_back(unit: UnitOfWork, asked: Asked, version: str) -> None
         raise TransitionRefused(f"{asked.name} {version} is {row['stage']}, not the canary.")
     await set_model(unit, model, canary_share=0)
     await set_stage(unit, row, Stage.CANDIDATE, asked.act("rollback"))
+    await replace_work(unit, row)
 
 
 async def set_traffic(unit: UnitOfWork, asked: Asked, share: int) -> None:
@@ -233,7 +245,9 @@ async def _require_room_for_canary(unit: UnitOfWork, name: str, production: RowM
 async def _require_passing(
     unit: UnitOfWork, asked: Asked, row: RowMapping, production: RowMapping | None
 ) -> None:
-    """Let a version serve only when it passes the gate, or for a reason where there is no gate."""
+    """Let a version serve only when it can be loaded and passes the gate, or for a reason without a gate."""
+    if not await is_loadable(unit.connection, row):
+        raise FilesGone(f"The files of {asked.name} {row['version']} are not here as they were registered.")
     criteria = await criteria_for(unit.connection, row, production)
     if not criteria:
         _require_reason(asked, f"{asked.name} has no gate: promoting")

@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select, update
 
 from ai_engine.bundle import load_bundle
 from ai_engine.gate import Criterion
+from ai_engine.runners.process import RunnerPolicy
 from ai_engine.tables import HoldoutSet, Model, ModelEvaluation, ModelFileChunk, ModelVersion, RoutingRule
 from fhir.interactions.read import read_resource
 from server.kernel.database import UnitOfWork
@@ -17,10 +18,12 @@ from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow, OutboxEvent
 from server.workflows import models
-from server.workflows.models import register_shipped
+from server.workflows.loaded_models import LoadedModels, ModelNotUsable
+from server.workflows.models import keep_shipped, register_shipped
 from server.workflows.registry.add import VersionTaken, add_bundle
 from server.workflows.registry.bundle_files import BundleDamaged, UnpackedBundles
 from server.workflows.registry.decide import (
+    FilesGone,
     GateRefused,
     NothingToRollBack,
     ReasonMissing,
@@ -336,6 +339,34 @@ async def test_upgrade_of_the_package_swaps_only_what_nobody_governs(
     assert await registry.stages() == {"1.0.0": "production", "1.1.0": "candidate", "1.2.0": "candidate"}
     listed = await list_models(services.database)
     assert {row["stage"] for row in listed["models"]} == {"production", "candidate"}
+
+
+@sqlite_first
+async def test_shipped_version_survives_the_upgrade_of_its_package(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, folder = Registry(services, tmp_path), tmp_path / "package"
+    shipped = {}
+    for version in ("1.0.0", "1.1.0"):  # in one folder: an upgrade puts the new files over the old ones
+        shipped[version] = load_bundle(make_bundle(folder, "tiny", version))
+        monkeypatch.setattr(models, "shipped_bundles", lambda version=version: (shipped[version],))
+        await keep_shipped(services.database)
+        await register_shipped(services.database)
+    unpacked = UnpackedBundles(services.database, tmp_path / "cache")
+    loaded = LoadedModels(services.database, RunnerPolicy(), unpacked)
+    assert (await loaded._load("tiny", "1.0.0")).digest == shipped["1.0.0"].digest
+    assert await registry.do(roll_back) == "1.0.0"
+    await registry.promote("1.1.0", Stage.PRODUCTION)
+    chunk = table_of(ModelFileChunk)
+    await services.database.transact(lambda unit: unit.execute(delete(chunk)))
+    with pytest.raises(NothingToRollBack):
+        await registry.do(roll_back)
+    await registry.promote("1.0.0", Stage.CANDIDATE)
+    with pytest.raises(FilesGone):
+        await registry.promote("1.0.0", Stage.CANARY)
+    unpacked.folder = tmp_path / "empty"
+    with pytest.raises(ModelNotUsable):
+        await loaded._load("tiny", "1.0.0")
 
 
 @sqlite_first
