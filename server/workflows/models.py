@@ -11,7 +11,7 @@ from server.kernel.audit import Action
 from server.kernel.database import Database, UnitOfWork
 from server.workflows.manifest_codes import unknown_codes
 from server.workflows.registry.bundle_files import are_kept, encode_files, files_of_bundle, keep_files
-from server.workflows.registry.decide import default_rule
+from server.workflows.registry.decide import default_rule, follow_wants
 from server.workflows.registry.device import device_id_of, write_device
 from server.workflows.registry.stages import Stage
 from server.workflows.registry.versions import (
@@ -25,6 +25,7 @@ from server.workflows.registry.versions import (
     at_stage,
     hold_model,
     is_version,
+    manifest_of,
     set_model,
     set_stage,
 )
@@ -110,6 +111,7 @@ async def _add(unit: UnitOfWork, bundle: Bundle) -> None:
     production = await at_stage(unit.connection, manifest.name, Stage.PRODUCTION)
     if production is not None:
         await set_stage(unit, production, Stage.RETIRED, Act("succeeded", INSTALLER))
+        await follow_wants(unit, manifest_of(production), manifest)
         await set_model(unit, model, previous_version=production["version"], governed_us=None)
     await add_version(unit, new, Stage.PRODUCTION, act)
 

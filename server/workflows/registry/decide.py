@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping, insert, select, update
 
 from ai_engine.gate import Criterion
 from ai_engine.manifest import Manifest
+from ai_engine.routing import selection_of
 from server.kernel.access import Principal
 from server.kernel.database import UnitOfWork
 from server.kernel.faults import Fault, FaultKind
@@ -156,7 +157,7 @@ async def roll_back(unit: UnitOfWork, asked: Asked) -> str:
     production = await at_stage(unit.connection, asked.name, Stage.PRODUCTION)
     if production is not None:
         await set_stage(unit, production, Stage.CANDIDATE, act)
-        await _follow_wants(unit, manifest_of(production), manifest_of(earlier))
+        await follow_wants(unit, manifest_of(production), manifest_of(earlier))
     if earlier["stage"] == Stage.CANARY.value:
         await set_model(unit, model, previous_version=None, canary_share=0)
     else:
@@ -203,8 +204,15 @@ async def set_traffic(unit: UnitOfWork, asked: Asked, share: int) -> None:
 
 
 async def set_gate(unit: UnitOfWork, asked: Asked, criteria: Sequence[Criterion] | None) -> None:
-    """Say what every version of the model must show; None: what their manifests say."""
+    """Say what every version of the model must show; None: what their manifests say.
+
+    Raises:
+        ModelUnknown, ModelChanged: as `hold_model`.
+        ReasonMissing: nothing is asked for, and no reason is given.
+    """
     model = await hold_model(unit, asked.name, asked.revision)
+    if criteria == []:
+        _require_reason(asked, "A gate without criteria")
     text = None if criteria is None else msgspec.json.encode(list(criteria)).decode()
     await set_model(unit, model, gate=text)
     await note(unit, asked.name, None, asked.act("gate"), (model["gate"], text))
@@ -267,16 +275,34 @@ async def _take_over(unit: UnitOfWork, asked: Asked, row: RowMapping, production
     manifest = manifest_of(row)
     if production is not None:
         await set_stage(unit, production, Stage.RETIRED, asked.act("succeeded"))
-        await _follow_wants(unit, manifest_of(production), manifest)
+        await follow_wants(unit, manifest_of(production), manifest)
     ruled = select(RULE.c.name).where(RULE.c.model_name == asked.name)
     if (await unit.execute(ruled)).first() is None:
         await unit.execute(insert(RULE), [default_rule(manifest)])
 
 
-async def _follow_wants(unit: UnitOfWork, before: Manifest, now: Manifest) -> None:
-    """A rule that selects just what the version before wanted selects what this one wants."""
-    same = (RULE.c.model_name == now.name) & (RULE.c.selection == _selection(before))
-    await unit.execute(update(RULE).where(same).values(selection=_selection(now)))
+async def follow_wants(unit: UnitOfWork, before: Manifest, now: Manifest) -> None:
+    """A rule that selects just what the version before wanted selects what this one wants, as long after.
+
+    Selections are compared as values: a rule of an earlier release lacks what manifests can say since.
+    """
+    c = RULE.c
+    query = select(c.pk, c.selection, c.quiet_time_s).where(c.model_name == now.name)
+    for rule in (await unit.execute(query)).all():
+        if not _selects(rule.selection, before):
+            continue
+        columns: dict[str, object] = {"selection": _selection(now)}
+        if rule.quiet_time_s == before.wants.quiet_time_s:
+            columns["quiet_time_s"] = now.wants.quiet_time_s
+        await unit.execute(update(RULE).where(c.pk == rule.pk).values(**columns))
+
+
+def _selects(selection: str, manifest: Manifest) -> bool:
+    """Whether a rule selects what a manifest wants; one that cannot be read does not."""
+    try:
+        return selection_of(selection) == manifest.wants
+    except msgspec.ValidationError:
+        return False
 
 
 def default_rule(manifest: Manifest) -> dict[str, object]:

@@ -342,6 +342,35 @@ async def test_upgrade_of_the_package_swaps_only_what_nobody_governs(
 
 
 @sqlite_first
+async def test_rule_of_an_earlier_release_follows_the_shipped_upgrade(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, rule = Registry(services, tmp_path), table_of(RoutingRule)
+    wants = {"modalities": ["CT"], "sop_classes": ["CTImageStorage"]}
+    selections = []
+    for version, more in (
+        ("1.0.0", {"quiet_time_s": 1}),
+        ("1.1.0", {"minimum_slices": 7, "quiet_time_s": 9}),
+    ):
+        bundle = load_bundle(make_bundle(tmp_path / version, "tiny", version, wants={**wants, **more}))
+        monkeypatch.setattr(models, "shipped_bundles", lambda bundle=bundle: (bundle,))
+        await register_shipped(services.database)
+        (row,) = await rows_of(registry, RoutingRule)
+        selections.append((json.loads(row["selection"]).get("minimum_slices"), row["quiet_time_s"]))
+        as_it_was = json.dumps({**wants, "quiet_time_s": 1})  # its release knew no more
+        statement = update(rule).values(selection=as_it_was)
+        await services.database.transact(lambda unit, statement=statement: unit.execute(statement))  # type: ignore[misc]
+    assert selections == [(2, 1), (7, 9)]
+
+
+async def test_gate_without_criteria_needs_a_reason(registry: Registry) -> None:
+    await registry.add("1.0.0")
+    with pytest.raises(ReasonMissing, match="A gate without criteria"):
+        await registry.do(lambda unit, asked: set_gate(unit, asked, []))
+    await registry.do(lambda unit, asked: set_gate(unit, asked, []), "evaluated on paper")
+
+
+@sqlite_first
 async def test_shipped_version_survives_the_upgrade_of_its_package(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
