@@ -146,6 +146,9 @@ class ShadowResult(Row, table=True):
     model_name: str
     version: str
     clinical_version: str
+    clinical: str | None = Field(
+        default=None, sa_type=Text
+    )  # JSON: of the clinical findings; None: it is done
     tries: int = 0
     outcome: str  # "running", "completed", "failed"
     fault: str | None = None  # code of ai_engine.runners.port, or the kind of another fault

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 from pydicom import FileDataset
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from ai_engine.tables import RoutingRule, ShadowResult
 from dicomweb.worklist.attempts import claim
@@ -160,6 +160,10 @@ async def test_shadow_leaves_nothing_but_its_own_row(model: Model, monkeypatch: 
     await model.add("2.0.0", parameters={"offset": 7.0})
     await model.promote("2.0.0", "shadow")
     (args,) = await shadow_jobs(model, monkeypatch)
+    assert args.keys() == {
+        "workitem",
+        "version",
+    }  # jobs are shown, and outlive their study: no findings in them
     runs = ShadowRuns(model.system.services, model.system.models)
     before = await model.everything_but("shadow_result")
     objects = [each.name async for each in model.system.services.objects.list_objects()]
@@ -177,6 +181,17 @@ async def test_shadow_leaves_nothing_but_its_own_row(model: Model, monkeypatch: 
     (difference,) = result["agreement"]["differences"].values()
     assert difference == pytest.approx(7, abs=0.11)
     assert result["agreement"]["dice"] is None  # this model draws nothing
+
+
+async def test_shadow_of_a_deleted_study_leaves_no_row(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    await model.add("2.0.0")
+    await model.promote("2.0.0", "shadow")
+    (args,) = await shadow_jobs(model, monkeypatch)
+    row = table_of(ShadowResult)
+    await model.database.transact(lambda unit: unit.execute(delete(row)))  # what the deletion of a study does
+    await ShadowRuns(model.system.services, model.system.models).run(args)
+    async with model.database.read() as connection:
+        assert (await connection.execute(select(row))).first() is None
 
 
 async def test_shadow_that_fails_is_tried_three_times(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

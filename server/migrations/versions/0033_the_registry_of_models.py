@@ -120,6 +120,7 @@ def _results() -> None:
         sa.Column("model_name", sa.String(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),
         sa.Column("clinical_version", sa.String(), nullable=False),
+        sa.Column("clinical", sa.Text(), nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
         sa.Column("fault", sa.String(), nullable=True),

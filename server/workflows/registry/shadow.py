@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, select, update
 
 from ai_engine.agreement import agreement_of, dice_with, summary_of
 from ai_engine.encode.read_seg import SEGMENTATION_CLASSES, masks_of_seg
@@ -36,7 +36,7 @@ from server.kernel.services import Services
 from server.workflows.decoding import archive_decoding
 from server.workflows.loaded_models import LoadedModels
 from server.workflows.model_input import load_input
-from server.workflows.registry.shadow_rows import RUN, SHADOW_RESULT, is_result, shadow_job
+from server.workflows.registry.shadow_rows import RUN, RUNNING, SHADOW_RESULT, is_result, shadow_job
 from server.workflows.registry.stages import Stage
 from server.workflows.registry.versions import VERSION, is_version
 from server.workflows.worker import verdict_on
@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 MAX_TRIES = 3
 AGAIN_S = 30.0  # after a failure that may pass
 LOOK_S = 1.0  # between looks whether clinical work waits
-RUNNING, COMPLETED, FAILED = "running", "completed", "failed"  # ShadowResult.outcome
+COMPLETED, FAILED = "completed", "failed"  # ShadowResult.outcome
 
 _INSTANCE = table_of(Instance)
 _URGENT = (  # in the hands of a worker, which a shadow run would take the machine from
@@ -100,6 +100,7 @@ class ShadowRuns:
         result = {
             "outcome": COMPLETED,
             "fault": None,
+            "clinical": None,
             "duration_ms": round((time.perf_counter() - started) * 1000),
             "findings": orjson.dumps(findings).decode(),
             "agreement": orjson.dumps(agreement).decode(),
@@ -174,7 +175,7 @@ class ShadowRuns:
             outcome = RUNNING if again else FAILED
             await _write(unit, run, {"outcome": outcome, "fault": code})
             if again:
-                unit.defer(shadow_job(args["workitem"], run.version, args["clinical"], AGAIN_S))
+                unit.defer(shadow_job(args["workitem"], run.version, AGAIN_S))
 
         await self.services.database.transact(work)
 
@@ -193,17 +194,14 @@ async def _begin(unit: UnitOfWork, args: Args) -> Run | None:
     claim = claim_of(workitem, attempt=workitem["attempt"], worker="shadow")
     await unit.lock([f"shadow:{claim.workitem_uid}:{args['version']}"])
     row = await _row(unit, claim.workitem_uid, args["version"])
-    if row is not None and row["outcome"] != RUNNING:
+    if row is None or row["outcome"] != RUNNING or row["clinical"] is None:
         return None
-    tries = 1 if row is None else row["tries"] + 1
-    run = Run(claim, args["version"], tries, args["clinical"]["summary"], workitem["output"])
-    if row is None:
-        await unit.execute(insert(SHADOW_RESULT), [_first(unit, run)])
-    elif tries > MAX_TRIES:  # its worker was lost each time
+    tries = row["tries"] + 1
+    run = Run(claim, args["version"], tries, orjson.loads(row["clinical"]), workitem["output"])
+    if tries > MAX_TRIES:  # its worker was lost each time
         await _write(unit, run, {"outcome": FAILED, "fault": "worker-lost"})
         return None
-    else:
-        await _write(unit, run, {"tries": tries})
+    await _write(unit, run, {"tries": tries})
     return run
 
 
@@ -215,19 +213,6 @@ async def _is_shadow(unit: UnitOfWork, name: str, version: str) -> bool:
 async def _row(unit: UnitOfWork, workitem_uid: str, version: str) -> RowMapping | None:
     query = select(SHADOW_RESULT).where(is_result(workitem_uid, version))
     return (await unit.execute(query)).mappings().one_or_none()
-
-
-def _first(unit: UnitOfWork, run: Run) -> dict[str, object]:
-    return {
-        "workitem_uid": run.claim.workitem_uid,
-        "study_instance_uid": run.claim.study_instance_uid,
-        "model_name": run.claim.model_name,
-        "version": run.version,
-        "clinical_version": run.claim.model_version,
-        "tries": 1,
-        "outcome": RUNNING,
-        "at_us": unit.now_us,
-    }
 
 
 async def _stand_back(unit: UnitOfWork, run: Run) -> None:

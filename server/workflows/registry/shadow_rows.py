@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select
+import orjson
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from ai_engine.tables import ShadowResult
 from dicomweb.delete.rows import STUDY_DELETED
@@ -17,6 +18,7 @@ from server.workflows.registry.stages import Stage
 from server.workflows.registry.versions import VERSION
 
 RUN, FORGET = "shadow-run", "forget-shadow-results"  # tasks
+RUNNING = "running"  # ShadowResult.outcome: it waits, or is at work
 KEPT_DAYS = 366  # of a shadow result
 KEPT_US = KEPT_DAYS * 24 * 3600 * SECOND_US
 
@@ -24,17 +26,36 @@ SHADOW_RESULT = table_of(ShadowResult)
 
 
 async def defer_shadow_runs(unit: UnitOfWork, claim: Claim, summary: Mapping[str, Any]) -> None:
-    """Have each shadow version of the model run on the input of a workitem that is being completed."""
+    """Have each shadow version of the model run on the input of a workitem that is being completed.
+
+    What the clinical run found waits in the row of the result, which goes with its study: jobs are kept
+    longer, and shown.
+    """
     query = select(VERSION.c.version).where(
         VERSION.c.name == claim.model_name, VERSION.c.stage == Stage.SHADOW.value
     )
+    clinical = orjson.dumps(summary).decode()
     for version in sorted((await unit.execute(query)).scalars()):
-        unit.defer(shadow_job(claim.workitem_uid, version, {"summary": summary}))
+        await unit.execute(insert(SHADOW_RESULT), [_row(unit, claim, version) | {"clinical": clinical}])
+        unit.defer(shadow_job(claim.workitem_uid, version))
 
 
-def shadow_job(workitem_uid: str, version: str, clinical: Mapping[str, Any], delay_s: float = 0.0) -> Job:
-    """The job of one shadow run; `clinical` is what it is held against."""
-    arguments = {"workitem": workitem_uid, "version": version, "clinical": clinical}
+def _row(unit: UnitOfWork, claim: Claim, version: str) -> dict[str, object]:
+    return {
+        "workitem_uid": claim.workitem_uid,
+        "study_instance_uid": claim.study_instance_uid,
+        "model_name": claim.model_name,
+        "version": version,
+        "clinical_version": claim.model_version,
+        "tries": 0,
+        "outcome": RUNNING,
+        "at_us": unit.now_us,
+    }
+
+
+def shadow_job(workitem_uid: str, version: str, delay_s: float = 0.0) -> Job:
+    """The job of one shadow run."""
+    arguments = {"workitem": workitem_uid, "version": version}
     return Job(RUN, arguments, INFERENCE, LOW, delay_s, f"{RUN}:{workitem_uid}:{version}")
 
 
