@@ -19,10 +19,13 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from ai_engine.evaluation.outcome import Truth
 from ai_engine.phantom.chest import Phantom, PhantomSpec, make_phantom
 from ai_engine.phantom.datasets import PhantomStudy, datasets_of
+from ai_engine.preprocess.encoded import UNREADABLE
+from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from server.kernel.faults import Fault, FaultKind
 
 HOLDOUT_FILE = "holdout.json"
@@ -109,14 +112,22 @@ def load_case(folder: Path, case: Case) -> LoadedCase:
     """The images and labels of a case.
 
     Raises:
-        HoldoutInvalid: the generator makes other voxels than when the set was made, or a file is none.
+        HoldoutInvalid: the generator makes other voxels than when the set was made, or the labels are none.
+        SeriesRefused: a file of the images is no DICOM file.
     """
     if case.phantom is not None:
         return GENERATORS[case.phantom.generator](case)
     files = sorted(path for path in (folder / str(case.dicom)).rglob("*") if path.is_file())
-    datasets = [dcmread(path) for path in files]
+    datasets = list(map(_image, files))
     labels = None if case.labels is None else _labels(folder / case.labels, case)
     return LoadedCase(datasets, labels, case.truth)
+
+
+def _image(path: Path) -> Dataset:
+    try:
+        return dcmread(path)
+    except (*UNREADABLE, InvalidDicomError) as error:
+        raise SeriesRefused(RefusalReason.NO_IMAGES, "a file of the series is no DICOM file") from error
 
 
 def _labels(path: Path, case: Case) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """The encoded frames of a multi-frame instance, one by one (PS3.5 8, A.4)."""
 
+import struct
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -14,7 +15,11 @@ IMAGE_PIXEL = (  # what decoding needs (PS3.3 C.7.6.3), and what tells padding
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
 )
-UNREADABLE = (ValueError, TypeError, NotImplementedError, AttributeError)  # what reading an element raises
+# What reading an attribute raises that is not what the standard says; struct.error is none of the others.
+UNREADABLE = (
+    *(ValueError, TypeError, AttributeError, NotImplementedError, LookupError),
+    *(ArithmeticError, EOFError, struct.error),
+)
 
 
 class EncodedFrames:
@@ -74,7 +79,7 @@ class EncodedFrames:
                     extended_offsets=(tables[0], tables[1]) if all(tables) else None,
                 )
             )
-        except (*UNREADABLE, EOFError, IndexError) as error:
+        except UNREADABLE as error:
             raise SeriesRefused(
                 RefusalReason.PIXEL_DATA_UNREADABLE, "PixelData cannot be parted into its frames"
             ) from error

@@ -12,7 +12,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
 
-from ai_engine.preprocess.encoded import UNREADABLE, EncodedFrames
+from ai_engine.preprocess.encoded import IMAGE_PIXEL, UNREADABLE, EncodedFrames
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 
 # Functional group macros whose attributes a single-frame image has at its root (PS3.3 C.7.6.16.2, C.8.13.5,
@@ -42,8 +42,11 @@ OF_THE_INSTANCE = frozenset(  # left out of a frame's header: about all frames, 
         *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "IconImageSequence"),
     }
 )
-IDENTITY = frozenset(  # that no functional group may change
-    {"SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"}
+OF_ALL_FRAMES = frozenset(  # that no functional group may change: what the instance is, how it is decoded
+    {
+        *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
+        *("Modality", "PixelPaddingValue", "PixelPaddingRangeLimit", *IMAGE_PIXEL),
+    }
 )
 
 _Elements = dict[BaseTag, DataElement | RawDataElement]
@@ -136,7 +139,7 @@ def _flatten_item(item: Dataset, elements: _Elements) -> None:
     elements.update(
         (element.tag, element)
         for element in item
-        if element.keyword not in IDENTITY and not element.tag.is_private
+        if element.keyword not in OF_ALL_FRAMES and not element.tag.is_private
     )
     if "DiffusionGradientDirectionSequence" in item:
         elements.update(_flattened(item))

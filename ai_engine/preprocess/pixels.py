@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from ai_engine.preprocess.encoded import transfer_syntax_of
+from ai_engine.preprocess.encoded import UNREADABLE, transfer_syntax_of
+from ai_engine.preprocess.plane import numbers_of
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 
 NATIVE_LITTLE_ENDIAN = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
 Stored = NDArray[np.signedinteger | np.unsignedinteger]
 FrameDecoder = Callable[[Dataset], Stored]  # one compressed image to its stored values, or SeriesRefused
 
-UNDECODABLE = (AttributeError, EOFError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+UNDECODABLE = (*UNREADABLE, RuntimeError)
 
 
 def check_greyscale(dataset: Dataset, interpretations: frozenset[str]) -> None:
@@ -68,19 +69,18 @@ def decode_by_pydicom(image: Dataset) -> Stored:
 
 def padding_of(dataset: Dataset, stored: Stored) -> NDArray[np.bool_] | None:
     """Which pixels are padding (PS3.3 C.7.5.1.1.2), or None when the slice states no padding value."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
+    if dataset.get("PixelPaddingValue") is None:
         return None
-    limit = dataset.get("PixelPaddingRangeLimit")
-    signed = bool(dataset.get("PixelRepresentation"))
-    bounds = sorted(
-        _as_stored(int(each), signed=signed) for each in (value, value if limit is None else limit)
-    )
-    return (stored >= bounds[0]) & (stored <= bounds[1])
+    value = stored_value_of(dataset, dataset, "PixelPaddingValue")
+    has_limit = dataset.get("PixelPaddingRangeLimit") is not None
+    limit = stored_value_of(dataset, dataset, "PixelPaddingRangeLimit") if has_limit else value
+    return (stored >= min(value, limit)) & (stored <= max(value, limit))
 
 
-def _as_stored(value: int, *, signed: bool) -> int:
-    """A padding value as the pixels hold it: its VR is often written as US where the pixels are signed."""
+def stored_value_of(dataset: Dataset, item: Dataset, keyword: str) -> int:
+    """A stored value that `item` states; its VR is often US where those of the image are signed."""
+    (number,) = numbers_of(item, keyword, 1)
+    value, signed = int(number), bool(dataset.get("PixelRepresentation"))
     if signed and value > 0x7FFF:
         return value - 0x10000
     return value + 0x10000 if not signed and value < 0 else value

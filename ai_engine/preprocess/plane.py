@@ -42,8 +42,8 @@ class Plane:
     def order(self) -> tuple[float, float, str, int]:
         """What decides between two images at one place: acquisition, instance number, UID, frame."""
         return (
-            _order_number(self.dataset, "AcquisitionNumber"),
-            _order_number(self.dataset, "InstanceNumber"),
+            order_number(self.dataset, "AcquisitionNumber"),
+            order_number(self.dataset, "InstanceNumber"),
             self.sop_instance_uid,
             self.image.frame_number or 0,
         )
@@ -125,6 +125,10 @@ def _directions(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float
     return row, column / np.linalg.norm(column)
 
 
-def _order_number(dataset: Dataset, keyword: str) -> float:
-    value = dataset.get(keyword)
-    return float(value) if value not in (None, "") else math.inf
+def order_number(dataset: Dataset, keyword: str) -> float:
+    """A number to order by; what states none comes last."""
+    try:
+        (number,) = numbers_of(dataset, keyword, 1)
+    except SeriesRefused:
+        return math.inf
+    return number

@@ -6,6 +6,7 @@ no views of the whole. The pixels are as they are meant to be shown, with white 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,9 @@ from pydicom.sr.codedict import codes
 
 from ai_engine.preprocess.decoding import SHOWN, Decoding
 from ai_engine.preprocess.frames import SourceImage
-from ai_engine.preprocess.plane import count_of, numbers_of
+from ai_engine.preprocess.plane import count_of, numbers_of, order_number
 from ai_engine.preprocess.presented import presented
-from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
+from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused, require_voxels
 from ai_engine.preprocess.stack import LeftOut
 from ai_engine.projection import MAMMOGRAPHY_VIEWS, ProjectionImage
 from ai_engine.wants import Wants
@@ -40,12 +41,11 @@ class _Candidate:
     def rank(self) -> tuple[bool, bool, int, float, str]:
         """Which of several images of a view is taken, smallest first: the whole, acquired, largest, last."""
         header = self.image.header
-        number = header.get("InstanceNumber")
         return (
             str(header.get("PartialView") or "NO") == "YES",
             "ORIGINAL" not in str(header.get("ImageType") or ""),
             -count_of(header, "Rows") * count_of(header, "Columns"),
-            -float(number) if number not in (None, "") else 0.0,
+            -number if isfinite(number := order_number(header, "InstanceNumber")) else 0.0,
             str(header.get("SOPInstanceUID") or ""),
         )
 
@@ -142,6 +142,7 @@ def read_projections(
     """The images decoded into one array (image, row, column), each in its corner, and each by itself."""
     headers = [each.header for each in images]
     rows, columns = (max(count_of(header, name) for header in headers) for name in ("Rows", "Columns"))
+    require_voxels(len(images) * rows * columns)
     stack = np.zeros((len(images), rows, columns), np.float32)
 
     def fill(at: int) -> None:

@@ -4,6 +4,8 @@ from enum import Enum
 
 from server.kernel.faults import Fault, FaultKind
 
+LARGEST_INPUT_VOXELS = 1 << 31  # 8192 slices of 512 x 512; headers may claim any size before a pixel is read
+
 
 class RefusalReason(Enum):
     """The closed set of reasons; the value is stable and goes into metrics and workitems."""
@@ -40,3 +42,11 @@ class SeriesRefused(Fault):
     def code(self) -> str:
         """The reason as its stable code."""
         return self.reason.value
+
+
+def require_voxels(count: int) -> None:
+    """Refuse more voxels than are read, before memory for them is taken."""
+    if count > LARGEST_INPUT_VOXELS:
+        raise SeriesRefused(
+            RefusalReason.LIMIT_EXCEEDED, f"the input has {count} voxels; {LARGEST_INPUT_VOXELS} are taken"
+        )

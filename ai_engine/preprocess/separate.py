@@ -31,21 +31,25 @@ def one_volume(planes: Sequence[Plane], wants: Wants) -> tuple[list[Plane], list
     Raises:
         SeriesRefused: there are several that would do, and the model does not say which.
     """
-    along, across = _without_scouts(planes, wants.minimum_slices)
-    stacks = {_value(plane, "StackID") for plane in along}
-    keywords = ("StackID",) if len(stacks) > 1 else _telling_apart(along)
-    if not keywords:
-        return along, across
-    volumes = _parted(along, keywords)
-    chosen = _chosen(volumes, keywords, wants)
-    others = [plane for key, volume in volumes.items() if key != chosen for plane in volume]
-    reason = f"of another volume of the series by {' and '.join(keywords)}"
-    kept, more = volumes[chosen], [*across, *(_left_out(plane, reason) for plane in others)]
-    if keywords == ("StackID",) and (within := _telling_apart(kept)):
-        parted = _parted(kept, within)
-        chosen = _chosen(parted, within, wants)
-        return parted[chosen], more
-    return kept, more
+    kept, left_out = _without_scouts(planes, wants.minimum_slices)
+    while keywords := _parting(kept):
+        volumes = _parted(kept, keywords)
+        chosen = _chosen(volumes, keywords, wants)
+        reason = f"of another volume of the series by {' and '.join(keywords)}"
+        others = [plane for key, volume in volumes.items() if key != chosen for plane in volume]
+        left_out += [_left_out(plane, reason) for plane in others]
+        kept = volumes[chosen]
+    return kept, left_out
+
+
+def _parting(planes: Sequence[Plane]) -> _Key:
+    """The attributes that part the planes next: stacks first; () for none.
+
+    Neighbours at one place may differ in one attribute and hide that others at it differ in another; so what
+    is left of a parting may have to be parted again.
+    """
+    stacks = {_value(plane, "StackID") for plane in planes}
+    return ("StackID",) if len(stacks) > 1 else _telling_apart(planes)
 
 
 def _without_scouts(planes: Sequence[Plane], minimum: int) -> tuple[list[Plane], list[LeftOut]]:

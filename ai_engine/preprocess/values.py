@@ -8,12 +8,18 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 
 from ai_engine.preprocess.decoding import Decoding
-from ai_engine.preprocess.pixels import Stored, padding_of
+from ai_engine.preprocess.pixels import Stored, padding_of, stored_value_of
 from ai_engine.preprocess.plane import Plane, numbers_of
 from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
 from ai_engine.wants import Units
+from terminology.definitions import sop_classes
 
 AIR_HU = -1024  # the lowest value kept; also what padding outside the scanned circle becomes
+CT_CLASSES = frozenset(
+    {sop_classes.CTImageStorage, sop_classes.EnhancedCTImageStorage}
+    | {sop_classes.LegacyConvertedEnhancedCTImageStorage}
+)
+MAPPED_RANGE = ("RealWorldValueFirstValueMapped", "RealWorldValueLastValueMapped")
 NOT_IN_HOUNSFIELD_MESSAGE = "RescaleType is not HU: the pixel values are not Hounsfield units"
 
 
@@ -30,7 +36,12 @@ def decode_stack(planes: tuple[Plane, ...], units: Units, decoding: Decoding) ->
 
     def fill(index: int) -> None:
         image = planes[index].image
-        voxels[index] = convert(image.header, decoding.stored(image))
+        stored = decoding.stored(image)
+        if stored.shape != voxels.shape[1:]:  # numpy would spread a smaller image over the slice
+            raise SeriesRefused(
+                RefusalReason.PIXEL_DATA_UNREADABLE, "PixelData is not of the Rows and Columns of its header"
+            )
+        voxels[index] = convert(image.header, stored)
 
     decoding.each(fill, len(planes))
     return voxels
@@ -39,7 +50,8 @@ def decode_stack(planes: tuple[Plane, ...], units: Units, decoding: Decoding) ->
 def hounsfield(header: Dataset, stored: Stored) -> NDArray[np.int16]:
     """Hounsfield units, rounded, within [AIR_HU, 32767]; padding is air."""
     slope, intercept = _rescale_of(header)
-    if str(header.get("RescaleType") or "HU").upper() not in {"HU", "HU_MOD"}:
+    unstated = "US" if is_ct(header) is False else "HU"  # CT alone may leave HU unsaid
+    if str(header.get("RescaleType") or unstated).upper() not in {"HU", "HU_MOD"}:
         raise SeriesRefused(RefusalReason.NOT_HOUNSFIELD, NOT_IN_HOUNSFIELD_MESSAGE)
     values = _linear(stored, slope, intercept)
     padding = padding_of(header, stored)
@@ -67,7 +79,31 @@ def real_world(header: Dataset, stored: Stored) -> NDArray[np.float32]:
         )
     (slope,) = numbers_of(items[0], "RealWorldValueSlope", 1)
     (intercept,) = numbers_of(items[0], "RealWorldValueIntercept", 1)
+    _require_mapped(header, items[0], stored)
     return _padded(header, stored, stored.astype(np.float32) * np.float32(slope) + np.float32(intercept))
+
+
+def _require_mapped(header: Dataset, mapping: Dataset, stored: Stored) -> None:
+    """Refuse values outside the range that a mapping is for, padding aside; without a range it is for all."""
+    if any(mapping.get(keyword) is None for keyword in MAPPED_RANGE):
+        return
+    ends = [stored_value_of(header, mapping, keyword) for keyword in MAPPED_RANGE]
+    padding = padding_of(header, stored)
+    values = stored if padding is None else stored[~padding]
+    if values.size and not min(ends) <= values.min() <= values.max() <= max(ends):
+        raise SeriesRefused(
+            RefusalReason.INVALID_ATTRIBUTE,
+            "RealWorldValueFirstValueMapped, RealWorldValueLastValueMapped: there are values beyond them",
+        )
+
+
+def is_ct(header: Dataset) -> bool | None:
+    """Whether an image is CT, by Modality, and without one by its SOP class; None: it states neither."""
+    if modality := header.get("Modality"):
+        return str(modality) == "CT"
+    if sop_class_uid := header.get("SOPClassUID"):
+        return str(sop_class_uid) in CT_CLASSES
+    return None
 
 
 def as_stored(header: Dataset, stored: Stored) -> NDArray[np.float32]:

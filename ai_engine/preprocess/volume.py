@@ -11,22 +11,17 @@ from pydicom import Dataset
 
 from ai_engine.geometry import Geometry
 from ai_engine.preprocess.decoding import BY_PYDICOM, Decoding
+from ai_engine.preprocess.encoded import UNREADABLE
 from ai_engine.preprocess.frames import SourceImage, images_of
 from ai_engine.preprocess.plane import Plane, numbers_of, read_plane
 from ai_engine.preprocess.projections import choose_views, read_projections
-from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused
+from ai_engine.preprocess.refusal import RefusalReason, SeriesRefused, require_voxels
 from ai_engine.preprocess.separate import one_volume
 from ai_engine.preprocess.stack import LeftOut, Stack, arrange
-from ai_engine.preprocess.values import decode_stack
+from ai_engine.preprocess.values import decode_stack, is_ct
 from ai_engine.projection import ProjectionImage
 from ai_engine.wants import Units, Wants
-from terminology.definitions import sop_classes
 
-CT_CLASSES = frozenset(
-    {sop_classes.CTImageStorage, sop_classes.EnhancedCTImageStorage}
-    | {sop_classes.LegacyConvertedEnhancedCTImageStorage}
-)
-LARGEST_INPUT_VOXELS = 1 << 31  # 8192 slices of 512 x 512; headers may claim any size before a pixel is read
 OF_ONE_SERIES = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
 
 
@@ -77,6 +72,15 @@ def build_volume(datasets: Sequence[Dataset], wants: Wants, decoding: Decoding =
     Raises:
         SeriesRefused: the series is no volume, or not one that is wanted; the text names the attribute.
     """
+    try:
+        return _built(datasets, wants, decoding)
+    except UNREADABLE as error:  # of a sloppy header; another attempt finds it again
+        raise SeriesRefused(
+            RefusalReason.INVALID_ATTRIBUTE, f"an attribute cannot be read ({type(error).__name__})"
+        ) from error
+
+
+def _built(datasets: Sequence[Dataset], wants: Wants, decoding: Decoding) -> Volume:
     images, left_out = select_images(datasets, wants)
     if wants.input == "projections":
         return _of_projections(images, left_out, wants, decoding)
@@ -152,16 +156,8 @@ def units_of(header: Dataset, wants: Wants) -> Units:
     """The unit of the voxels: as the model wants; else Hounsfield units for CT, rescaled for others."""
     if wants.units is not None:
         return wants.units
-    return "hounsfield" if _is_ct(header, wants) else "rescaled"
-
-
-def _is_ct(header: Dataset, wants: Wants) -> bool:
-    """By Modality; where a header has none, by its SOP class, and without that, by what the model reads."""
-    if modality := header.get("Modality"):
-        return str(modality) == "CT"
-    if sop_class_uid := header.get("SOPClassUID"):
-        return str(sop_class_uid) in CT_CLASSES
-    return set(wants.modalities) == {"CT"}
+    known = is_ct(header)
+    return "hounsfield" if (set(wants.modalities) == {"CT"} if known is None else known) else "rescaled"
 
 
 def check_alike(images: Sequence[Dataset], keywords: Sequence[str] = OF_ONE_SERIES) -> None:
@@ -173,11 +169,7 @@ def check_alike(images: Sequence[Dataset], keywords: Sequence[str] = OF_ONE_SERI
 
 def check_limits(stack: Stack, thickness_mm: float | None, wants: Wants) -> None:
     """Refuse a stack outside the limits of `wants`."""
-    count = math.prod(stack.geometry.shape)
-    if count > LARGEST_INPUT_VOXELS:
-        raise SeriesRefused(
-            RefusalReason.LIMIT_EXCEEDED, f"the volume has {count} voxels; {LARGEST_INPUT_VOXELS} are taken"
-        )
+    require_voxels(math.prod(stack.geometry.shape))
     slice_spacing, row_spacing, column_spacing = stack.geometry.spacing_mm
     at_most = (
         ("the distance between slices", slice_spacing, wants.maximum_slice_spacing_mm),

@@ -12,7 +12,7 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import UID
 
 from ai_engine.preprocess.decoding import Decoding
-from ai_engine.preprocess.encoded import transfer_syntax_of
+from ai_engine.preprocess.encoded import UNREADABLE, transfer_syntax_of
 from ai_engine.preprocess.pixels import no_decoder, undecodable
 from dicomweb.pixels.decode import decode_frame
 from dicomweb.pixels.faults import PixelsUnreadable
@@ -57,7 +57,7 @@ def decode_by_archive(image: Dataset) -> NDArray[Any]:
 def _stream(image: Dataset, syntax: UID) -> bytes:
     try:
         return next(generate_frames(image.PixelData, number_of_frames=1))
-    except (ValueError, TypeError, EOFError, IndexError, StopIteration) as error:
+    except (*UNREADABLE, StopIteration) as error:
         raise undecodable(syntax) from error
 
 

@@ -90,15 +90,16 @@ async def evaluate(
 
 
 async def _run_case(model: LoadedModel, folder: Path, case: Case) -> Outcome:
-    begun = time.perf_counter()
-    loaded = await asyncio.to_thread(load_case, folder, case)
+    begun, truth = time.perf_counter(), case.truth
     try:
+        loaded = await asyncio.to_thread(load_case, folder, case)
+        truth = loaded.truth
         outcome = await _outcome(model, case, loaded)
     except (SandboxUnavailable, HoldoutInvalid):
         raise
     except Fault as fault:
         code = fault.code if isinstance(fault, RunnerFault) else type(fault).__name__
-        outcome = failed(loaded.truth, code)
+        outcome = failed(truth, code)
     return msgspec.structs.replace(outcome, seconds=round(time.perf_counter() - begun, 3))
 
 

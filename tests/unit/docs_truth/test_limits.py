@@ -18,7 +18,7 @@ ALSO = (
     "ai_engine.preprocess.projections.LARGEST_MAGNIFICATION",
     "ai_engine.preprocess.projections.MOST_IMAGES",
     "ai_engine.preprocess.separate.SCOUT_COSINE",
-    "ai_engine.preprocess.volume.LARGEST_INPUT_VOXELS",
+    "ai_engine.preprocess.refusal.LARGEST_INPUT_VOXELS",
     "ai_engine.preprocess.stack.LARGEST_TILT_COSINE",
     "ai_engine.preprocess.stack.PARALLEL_COSINE",
     "ai_engine.preprocess.stack.SAME_PLACE_MM",

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 from highdicom.legacy import LegacyConvertedEnhancedCTImage
-from pydicom import FileDataset
+from pydicom import Dataset, FileDataset
 from pydicom.uid import EnhancedMRImageStorage, JPEGLSLossless, MRImageStorage, RLELossless
 
 from ai_engine.attributes import AttributeRule
@@ -80,6 +80,28 @@ def test_frames_that_are_not_all_there_are_refused(series: list[FileDataset]) ->
     assert refusal([image]).reason is RefusalReason.MULTI_FRAME
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("Rows", 256),
+        ("PixelRepresentation", 1),
+        ("BitsStored", 8),
+        ("PixelPaddingValue", 0),
+        ("Modality", "MR"),
+    ],
+)
+def test_no_functional_group_changes_what_the_frames_are(
+    keyword: str, value: object, series: list[FileDataset]
+) -> None:
+    image, other = enhanced(series), Dataset()
+    setattr(other, keyword, value)
+    image.SharedFunctionalGroupsSequence[0].UnassignedSharedConvertedAttributesSequence = [other]
+    image.PerFrameFunctionalGroupsSequence[2].UnassignedPerFrameConvertedAttributesSequence = [other]
+    volume = build_volume([image], ANY)
+    assert_same(volume, build_volume(series, ANY))
+    assert volume.slices[2].get(keyword) == image.get(keyword)
+
+
 def test_excluded_frames_are_left_out_by_their_number(series: list[FileDataset]) -> None:
     image = enhanced(series)
     frame_type = image.PerFrameFunctionalGroupsSequence[23].CTImageFrameTypeSequence[0]
@@ -142,6 +164,33 @@ def test_points_in_time_are_told_apart_in_one_instance(series: list[FileDataset]
     image = enhanced([*first, *other], shuffled(48))
     assert refusal([image]).reason is RefusalReason.SEVERAL_VOLUMES
     assert_same(build_volume([image], FIRST), build_volume(first, ANY))
+
+
+def test_what_one_parting_hides_is_parted_again(series: list[FileDataset]) -> None:
+    images = []
+    for order, (echo, inversion) in enumerate([(30, 100), (90, 100), (30, 500), (90, 500)]):
+        for place, image in enumerate(mr_series(series, EchoTime=echo, InversionTime=inversion)):
+            image.AcquisitionNumber = image.InstanceNumber = 1
+            image.SOPInstanceUID = f"1.2.3.{place}.{order}"  # so that no neighbours have one echo
+            images.append(image)
+    volume = build_volume(images, FIRST)
+    assert {(each.EchoTime, each.InversionTime) for each in volume.slices} == {(30, 100)}
+    assert len(volume.slices) == 24
+    assert len(volume.left_out) == 72
+
+
+def test_echoes_of_the_chosen_stack_are_accounted_for(series: list[FileDataset]) -> None:
+    echoes = [mr_series(series, EchoTime=value) for value in (30, 100)]
+    image = enhanced([*echoes[0], *echoes[1], *mr_series(series[:3], EchoTime=1)])
+    for number, group in enumerate(image.PerFrameFunctionalGroupsSequence):
+        group.FrameContentSequence[0].StackID = "1" if number < 48 else "2"
+    volume = build_volume([image], FIRST)
+    assert volume.frame_numbers == tuple(range(1, 25))
+    assert sorted(each.frame_number or 0 for each in volume.left_out) == list(range(25, 52))
+    assert volume.remarks == (
+        "Left out of the analysis: 24 image(s), of another volume of the series by EchoTime.",
+        "Left out of the analysis: 3 image(s), of another volume of the series by StackID.",
+    )
 
 
 def test_stacks_of_one_instance_are_told_apart(series: list[FileDataset]) -> None:

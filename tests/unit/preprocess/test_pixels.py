@@ -117,7 +117,7 @@ def test_a_compressed_image_equals_its_uncompressed_twin() -> None:
     decoded = []
     for name in names:
         dataset = pydicom.dcmread(get_testdata_file(name, download=False))
-        dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
+        dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, -1024, "HU"
         decoded.append(hounsfield(dataset))
     for other in decoded[1:]:
         assert np.array_equal(other, decoded[0])

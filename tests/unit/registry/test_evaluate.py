@@ -14,6 +14,7 @@ from ai_engine.evaluation.outcome import Outcome, TrueLesion, Truth, _overlaps, 
 from ai_engine.evaluation.proportion import wilson
 from ai_engine.findings import Code, Findings, ModelIdentity, Segment
 from ai_engine.gate import Criterion
+from ai_engine.phantom.series import small_series
 from ai_engine.runners.process import RunnerPolicy
 from ai_engine.tables import ModelEvaluation
 from server.kernel.rows import table_of
@@ -79,6 +80,32 @@ async def test_evaluation_opens_the_gate_and_only_when_it_is_whole(
     errors = [each["errors"]["mean_density"] for each in json.loads(row["outcomes"]).values()]
     assert whole.figures["error.mean_density"].point == pytest.approx(np.mean(np.abs(errors)))
     assert row["by"] == "user:ada"
+
+
+@sqlite_first
+async def test_case_that_cannot_be_read_fails_and_the_others_go_on(
+    registry: Registry, tmp_path: Path
+) -> None:
+    await registry.add("1.0.0", script=MEAN)
+    folder = write_set(tmp_path / "chests", range(1), values={"mean_density": -400.0})
+    (folder / "text").mkdir()
+    (folder / "text" / "notes.txt").write_text("no DICOM file")
+    (folder / "sloppy").mkdir()
+    for number, image in enumerate(small_series()):
+        image.add_new("Rows", "OB", b"64")
+        image.save_as(folder / "sloppy" / f"{number}.dcm")
+    told = json.loads((folder / "holdout.json").read_text())
+    told["cases"] += [{"id": name, "dicom": name, "truth": {}} for name in ("text", "sloppy")]
+    (folder / "holdout.json").write_text(json.dumps(told))
+    await add_holdout(registry.database, "chests", folder, WHO)
+    models = LoadedModels(
+        registry.database, RunnerPolicy(allow_unsandboxed=True), UnpackedBundles(registry.database)
+    )
+    try:
+        whole = await evaluate(registry.database, models, Asked("tiny", "1.0.0", "chests", WHO))
+    finally:
+        await models.close()
+    assert whole.figures["completed"] == wilson(1, 3)
 
 
 @sqlite_first
