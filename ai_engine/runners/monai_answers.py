@@ -18,6 +18,7 @@ from ai_engine.runners.windowed import Source
 Json = Any
 MOST_DETECTIONS = 200  # what a reply may hold (`reply.MAX_DETECTIONS`); the likeliest stay
 HALF = 0.5
+SAME_PLACE_MM = 1e-3  # a bundle that inverts its preprocessing comes back by float32
 
 
 def labels_of(bundle: MonaiBundle, said: Any, image: Any, shape: Sequence[int]) -> NDArray[np.uint8]:
@@ -26,10 +27,7 @@ def labels_of(bundle: MonaiBundle, said: Any, image: Any, shape: Sequence[int]) 
     One channel holds the numbers themselves; of several, which are masks or probabilities, channel n is label
     n where channel 0 is the background, else n + 1; of two that hold, the later one.
     """
-    predicted = said[0]
-    if tuple(predicted.shape[1:]) != tuple(image.shape):
-        predicted = _onto(predicted, image)
-    array = np.asarray(predicted.detach().cpu())
+    array = np.asarray(_onto(said[0], image).detach().cpu())
     numbers = np.rint(array[0]) if len(array) == 1 else _number_of_channels(array, bundle)
     if numbers.min() < 0 or numbers.max() > 255:
         raise BadResult("the bundle's labels are not 0 to 255")
@@ -48,9 +46,18 @@ def _number_of_channels(array: NDArray[np.generic], bundle: MonaiBundle) -> NDAr
 
 
 def _onto(predicted: Any, image: Any) -> Any:
-    """On the image's grid, for a bundle that does not invert its own preprocessing; nearest voxels."""
+    """On the image's grid, for a bundle that does not invert its own preprocessing; nearest voxels.
+
+    The shape alone does not tell: turned to RAS, an axial CT keeps it.
+    """
+    from monai.data import MetaTensor
     from monai.transforms import ResampleToMatch
 
+    if not isinstance(predicted, MetaTensor):
+        raise BadResult("the bundle's labels come without their place")
+    same_shape = tuple(predicted.shape[1:]) == tuple(image.shape)
+    if same_shape and np.allclose(predicted.affine, image.affine, atol=SAME_PLACE_MM):
+        return predicted
     return ResampleToMatch(mode="nearest")(predicted, img_dst=image[None])
 
 

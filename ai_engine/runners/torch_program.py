@@ -4,7 +4,8 @@ A volume becomes a tensor with MONAI's axes (x, y, z) and its affine to RAS; wha
 bundle's input grid (`Invertd`) or, for boxes, in the world, and is turned to (slice, row, column) again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,9 @@ class Torch:
         except RuntimeError as error:
             if not any(word in str(error) for word in OUT_OF_MEMORY):
                 raise
-        if hasattr(self._bundle.inferer, "sw_batch_size"):
-            self._bundle.inferer.sw_batch_size = 1  # once more, a window at a time
         try:
-            return self._answer(voxels, affine)
+            with _single_windows(self._bundle.inferer):  # once more
+                return self._answer(voxels, affine)
         except RuntimeError as error:  # torch.OutOfMemoryError is one
             if isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in OUT_OF_MEMORY):
                 raise MemoryError from None
@@ -77,6 +77,19 @@ class Torch:
             return {"scores": scores_of(said[0], self._options["names"])}
         labels = labels_of(self._bundle, said, image, voxels.shape)
         return {"labels": labels, "values": volumes_of(labels, affine, self._options["volumes"])}
+
+
+@contextmanager
+def _single_windows(inferer: Any) -> Iterator[None]:
+    """A window at a time, of inferers that know windows; afterwards as many as the bundle says, again."""
+    together = getattr(inferer, "sw_batch_size", None)
+    if together is not None:
+        inferer.sw_batch_size = 1
+    try:
+        yield
+    finally:
+        if together is not None:
+            inferer.sw_batch_size = together
 
 
 def image_of(bundle: MonaiBundle, voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> Any:
@@ -125,10 +138,19 @@ def predict(bundle: MonaiBundle, image: Any) -> tuple[Any, Any]:
     batch = list_data_collate([data])
     with precision:
         batch["pred"] = bundle.inferer(batch[key].to(bundle.device), bundle.network)
-    batch["pred"] = batch["pred"].float()
+    batch["pred"] = _placed(batch["pred"].float(), batch[key])
     _require_finite(batch["pred"])
     (done,) = [bundle.postprocessing(each) for each in decollate_batch(batch)]
     return [done["pred"], done], data[key]
+
+
+def _placed(predicted: Any, image: Any) -> Any:
+    """What a network says with the place of the image it was given; not every network hands that on."""
+    from monai.data import MetaTensor
+
+    if isinstance(predicted, MetaTensor) or predicted.shape[2:] != image.shape[2:]:
+        return predicted
+    return MetaTensor(predicted).copy_meta_from(image, copy_attr=False)
 
 
 def _require_finite(*tensors: Any) -> None:

@@ -115,6 +115,53 @@ async def test_segmentation_comes_back_on_the_input_grid(make_torch: MakeTorch, 
     assert labels[8, 15, 10] == 1
 
 
+def one_side_up(layout: Any, *left_out: str, **inferer: Any) -> Any:
+    """The bundle with its image turned to RAS and no step that changes a shape, without these steps."""
+    inference, metadata = layout
+    for part in ("preprocessing", "postprocessing"):
+        steps = inference[part]["transforms"]
+        kept = [each for each in steps if each["_target_"] not in ("Spacingd", *left_out)]
+        inference[part]["transforms"] = kept
+    if inferer:
+        inference["inferer"] = inferer
+    return inference, metadata
+
+
+def axial_work() -> RunnerInput:
+    """As scanners send it: columns to the left, rows to the back, slices to the head; off the middle."""
+    work = oblique_work((8, 20, 6))
+    return RunnerInput(work.voxels, Geometry(work.voxels.shape, AXIAL, "2.25.1"), {})
+
+
+AXIAL = np.array([[0, 0, 1.0, -12], [0, 1.0, 0, -14], [2.0, 0, 0, -20], [0, 0, 0, 1]])
+
+
+WHOLE = {"_target_": "SimpleInferer"}  # what a network says of it need not say where
+
+
+@pytest.mark.parametrize(
+    ("weights", "inferer"), [("models/model.pt", {}), *((each, WHOLE) for each in WEIGHTS)]
+)
+async def test_segmentation_without_inversion_is_not_mirrored(
+    make_torch: MakeTorch, weights: str, inferer: Any
+) -> None:
+    layout = one_side_up(zoo_bundles.segmentation(VOXELWISE), "Invertd", **inferer)
+    runner = make_torch(layout, {weights: WEIGHTS[weights]()}, **SEGMENTING)
+    work = axial_work()
+    labels = (await runner.run(work)).labels
+    assert labels is not None
+    assert np.array_equal(labels == 1, work.voxels > 0)
+
+
+async def test_segmentation_that_says_no_place_is_refused(make_torch: MakeTorch) -> None:
+    inference, metadata = one_side_up(zoo_bundles.segmentation(VOXELWISE), "Invertd")
+    bare = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x.as_tensor()", "track_meta": False}
+    inference["postprocessing"]["transforms"].append(bare)
+    runner = make_torch((inference, metadata), {"models/model.pt": saved(voxelwise_weights())}, **SEGMENTING)
+    with pytest.raises(ModelOutputInvalid, match="place"):
+        await runner.run(axial_work())
+
+
 async def test_segmentation_is_what_the_zoo_itself_makes_of_a_file(
     make_torch: MakeTorch, tmp_path: Path
 ) -> None:
@@ -243,5 +290,7 @@ def test_gpu_without_memory_is_asked_once_more_for_single_windows() -> None:
     scarce = Scarce(least=1)
     assert scarce([work.voxels], [work.geometry.affine], {}) == [{"labels": None}]
     assert scarce.tries == [4, 1]
+    scarce([work.voxels], [work.geometry.affine], {})  # a smaller volume may fit: windows go together again
+    assert scarce.tries == [4, 1, 4, 1]
     with pytest.raises(MemoryError):  # which the child tells as `model-out-of-memory`
         Scarce(least=0)([work.voxels], [work.geometry.affine], {})
