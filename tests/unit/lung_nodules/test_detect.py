@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.uid import UID, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from ai_engine.bundle import SHIPPED_BUNDLES, Bundle
 from ai_engine.bundles.lung_nodule_ct.scripts.candidates import Candidate
@@ -14,7 +15,10 @@ from ai_engine.bundles.lung_nodule_ct.scripts.grid import Box
 from ai_engine.bundles.lung_nodule_ct.scripts.measure import draw
 from ai_engine.bundles.lung_nodule_ct.scripts.orientation import orientation_of
 from ai_engine.interpret import interpret
+from ai_engine.phantom.datasets import PhantomStudy, slice_dataset
+from ai_engine.phantom.enhanced import enhanced
 from ai_engine.phantom.nodule_scans.scan import NoduleScan
+from ai_engine.preprocess.volume import build_volume
 from ai_engine.runners.kinds import runner_for
 from ai_engine.runners.port import RunnerInput
 from ai_engine.runners.process import RunnerPolicy
@@ -65,6 +69,17 @@ def test_the_way_it_is_stored_changes_little(bundle: Bundle, with_nodule: Nodule
     assert np.allclose(after["center"], expected, atol=1.0)
     assert after["side"] == before["side"]
     assert after["uncertainty"] is None
+
+
+@pytest.mark.parametrize("sop_class", [EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage])
+def test_frames_come_as_the_same_volume(sop_class: UID, bundle: Bundle, with_nodule: NoduleScan) -> None:
+    study, geometry = PhantomStudy(), with_nodule.geometry
+    slices = [slice_dataset(each, geometry, at, study) for at, each in enumerate(with_nodule.voxels)]
+    image = enhanced(slices, list(range(len(slices)))[::-1])
+    image.SOPClassUID = sop_class
+    volume = build_volume([image], bundle.manifest.wants)
+    assert np.array_equal(volume.voxels, with_nodule.voxels)
+    np.testing.assert_allclose(volume.geometry.affine, geometry.affine, atol=1e-3)
 
 
 async def test_it_runs_in_the_sandbox(bundle: Bundle, with_nodule: NoduleScan, said: Json) -> None:
