@@ -17,6 +17,7 @@ from ai_engine.findings import Code, Evaluation, Finding, Location, Measurement,
 from ai_engine.geometry import Geometry
 from ai_engine.manifest import DetectionMeaning, DetectionMeasurement, Manifest, ScoreMeaning
 from ai_engine.runners.port import Detection, Index, ModelOutputInvalid, NamedValue, RunnerOutput, Score
+from ai_engine.slice_names import counted_names, name_at
 
 PROBABILITY_DECIMALS = 3
 _SIDES: Mapping[str, Code] = {
@@ -36,13 +37,16 @@ class Detected:
     sentences: list[str] = field(default_factory=list)  # of the conclusion
 
 
-def detected(manifest: Manifest, output: RunnerOutput, geometry: Geometry) -> Detected:
-    """The detections and scores of one run in coded terms.
+def detected(
+    manifest: Manifest, output: RunnerOutput, geometry: Geometry, names: Sequence[str] = ()
+) -> Detected:
+    """The detections and scores of one run in coded terms; `names` are those of the slices in sentences.
 
     Raises:
         ModelOutputInvalid: a name or a label that the manifest does not allow, or a label without voxels.
     """
     _check(manifest, output)
+    names = names or counted_names(geometry.shape[0], geometry.affine[:3, 0])
     made = Detected(output.labels)
     dropped: list[Detection] = []
     for meaning in manifest.detections:
@@ -51,7 +55,7 @@ def detected(manifest: Manifest, output: RunnerOutput, geometry: Geometry) -> De
         reported = likely[: meaning.most]
         dropped += [each for each in of_kind if each not in reported]
         if meaning.name not in output.not_measured:
-            _add_detections(meaning, reported, geometry, made)
+            _add_detections(meaning, reported, geometry, made, names)
         if len(likely) > len(reported):
             made.sentences.append(
                 f"{meaning.title}: the {len(reported)} likeliest of {len(likely)} are reported."
@@ -91,7 +95,11 @@ def _likely(meaning: DetectionMeaning, of_kind: Sequence[Detection]) -> list[Det
 
 
 def _add_detections(
-    meaning: DetectionMeaning, reported: Sequence[Detection], geometry: Geometry, made: Detected
+    meaning: DetectionMeaning,
+    reported: Sequence[Detection],
+    geometry: Geometry,
+    made: Detected,
+    names: Sequence[str],
 ) -> None:
     if not reported:
         made.evaluations.append(Evaluation(meaning.finding, meaning.absent))
@@ -102,9 +110,10 @@ def _add_detections(
         finding = _finding(meaning, each, number, geometry)
         made.findings.append(finding)
         made.segments += _segment(meaning, finding, number)
-        made.sentences.append(
-            _filled(meaning.each, {**_words(meaning, finding, each), "number": str(number)})
-        )
+        words = {**_words(meaning, each), "number": str(number)}
+        words["probability"] = f"{finding.probability:.2f}"
+        words["slice"] = "?" if finding.location is None else name_at(names, finding.location.slice_index)
+        made.sentences.append(_filled(meaning.each, words))
 
 
 def _finding(meaning: DetectionMeaning, found: Detection, number: int, geometry: Geometry) -> Finding:
@@ -160,17 +169,14 @@ def _is_plausible(meaning: DetectionMeasurement, value: float) -> bool:
     return above and (meaning.maximum is None or value <= meaning.maximum)
 
 
-def _words(meaning: DetectionMeaning, finding: Finding, found: Detection) -> dict[str, str]:
-    """What the placeholders of `each` stand for; a measurement that is left out has no word."""
+def _words(meaning: DetectionMeaning, found: Detection) -> dict[str, str]:
+    """What the placeholders of `each` that name measurements stand for; one that is left out has no word."""
     meanings = {each.name: each for each in meaning.measurements}
-    words = {
+    return {
         value.name: f"{round(value.value, meanings[value.name].decimals) + 0.0:.15g}"
         for value in found.values
         if _is_plausible(meanings[value.name], value.value)
     }
-    words["probability"] = f"{finding.probability:.2f}"
-    words["slice"] = "?" if finding.location is None else str(finding.location.slice_index + 1)
-    return words
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:

@@ -14,12 +14,17 @@ from ai_engine.findings import Finding, Findings, Measurement, NotMeasured, Qual
 from ai_engine.geometry import Geometry
 from ai_engine.manifest import FindingMeaning, Manifest, OutputMeaning, SegmentMeaning
 from ai_engine.runners.port import ModelOutputInvalid, NamedValue, RunnerOutput
+from ai_engine.slice_names import counted_names, name_at
 
 NO_REASON = "the model gave no value and no reason"
 
 
 def interpret(
-    manifest: Manifest, output: RunnerOutput, geometry: Geometry, remarks: Sequence[str] = ()
+    manifest: Manifest,
+    output: RunnerOutput,
+    geometry: Geometry,
+    remarks: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> Findings:
     """The findings of one run.
 
@@ -28,17 +33,19 @@ def interpret(
         output: what it returned.
         geometry: where the voxels of its input lie.
         remarks: sentences about the input that a reader should know; they follow the measurements.
+        names: what to call each slice in the conclusion; none at all: they are counted.
 
     Raises:
         ModelOutputInvalid: it returned a value or a segment that the manifest does not describe.
     """
     values = _values_by_name(manifest, output.values)
     _check_reasons(manifest, output)
-    found = detected(manifest, output, geometry)
+    names = names or counted_names(geometry.shape[0], geometry.affine[:3, 0])
+    found = detected(manifest, output, geometry, names)
     present = segments_present(manifest, found)
     missing = tuple(_not_measured(manifest, values, output))
     quality = tuple(_quality(manifest, output.quality))
-    said = [*found.sentences, *_measured(manifest, values)]
+    said = [*found.sentences, *_measured(manifest, values, names)]
     segments = (*(_segment(segment) for segment in present), *found.segments)
     return Findings(
         model=manifest.identity,
@@ -87,9 +94,9 @@ def _check_reasons(manifest: Manifest, output: RunnerOutput) -> None:
         raise ModelOutputInvalid("not_measured has a name that the manifest does not describe")
 
 
-def _measured(manifest: Manifest, values: Mapping[str, NamedValue]) -> Iterator[str]:
+def _measured(manifest: Manifest, values: Mapping[str, NamedValue], names: Sequence[str]) -> Iterator[str]:
     for group in manifest.conclusion.sentences:
-        if text := _first_said(group, values):
+        if text := _first_said(group, values, names):
             yield text
 
 
@@ -195,10 +202,11 @@ def _segment(meaning: SegmentMeaning) -> Segment:
     )
 
 
-def _first_said(group: Sequence[str], values: Mapping[str, NamedValue]) -> str | None:
+def _first_said(group: Sequence[str], values: Mapping[str, NamedValue], names: Sequence[str]) -> str | None:
     """The first sentence of a group whose every placeholder has a value, filled in."""
     for text in group:
-        words = [_word(values.get(name), of_slice=bool(part)) for name, part in PLACEHOLDER.findall(text)]
+        asked = PLACEHOLDER.findall(text)
+        words = [_slice_word(values.get(n), names) if part else _word(values.get(n)) for n, part in asked]
         if None not in words:
             return _filled(text, words)
     return None
@@ -209,11 +217,14 @@ def _filled(text: str, words: Sequence[str | None]) -> str:
     return PLACEHOLDER.sub(lambda _: str(next(fill)), text)
 
 
-def _word(value: NamedValue | None, *, of_slice: bool) -> str | None:
+def _word(value: NamedValue | None) -> str | None:
     """A value as the conclusion writes it: at most 15 digits, and no decimals that say nothing."""
-    if value is None or (of_slice and value.slice_index is None):
-        return None
-    return str((value.slice_index or 0) + 1) if of_slice else f"{value.value:.15g}"
+    return None if value is None else f"{value.value:.15g}"
+
+
+def _slice_word(value: NamedValue | None, names: Sequence[str]) -> str | None:
+    """The name of the slice that a value belongs to."""
+    return None if value is None or value.slice_index is None else name_at(names, value.slice_index)
 
 
 def _names_missing(manifest: Manifest, reason: str, missing: Sequence[NotMeasured]) -> list[str]:

@@ -107,7 +107,7 @@ class DetectionMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     Reported are those of at least `least_probability`, the `most` likeliest; a finding each, and a segment
     for those that have voxels. `none` and `found` (`{count}`) head the conclusion, then comes `each`, with
-    `{number}`, `{slice}` (its image counted from 1 along the slices), `{probability}` and the names of
+    `{number}`, `{slice}` (what its image is called, `slice_names`), `{probability}` and the names of
     measurements. When none is found, `absent` is the value of a qualitative evaluation of `finding`.
     """
 
@@ -165,8 +165,8 @@ class ConclusionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How the conclusion is worded.
 
     Of each group in `sentences` the first one is used whose every `{name}` (the rounded value) and
-    `{name.slice}` (its image counted from 1 along the slices) has a value. `nothing` stands where no group
-    has one. Then come the reasons for what was not measured, and `statement`.
+    `{name.slice}` (what its image is called, `slice_names`) has a value. `nothing` stands where no
+    group has one. Then come the reasons for what was not measured, and `statement`.
     """
 
     sentences: tuple[tuple[Text, ...], ...]

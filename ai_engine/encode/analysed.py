@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ai_engine.encode.images import Source
 from ai_engine.findings import Finding, Findings
+from ai_engine.slice_names import slice_names
 from server.kernel.faults import Fault, FaultKind
 
 MAX_KEY_SLICES = 20  # more than anybody leafs through; the findings come in order of their probability
@@ -41,6 +42,11 @@ class Analysed:
         if labels.shape != expected or labels.dtype != np.uint8:
             raise ShapeMismatch(f"labels are {labels.dtype} {labels.shape}, not uint8 {expected}")
         return np.stack([np.bincount(plane.ravel(), minlength=256) for plane in labels])
+
+    @cached_property
+    def slice_names(self) -> tuple[str, ...]:
+        """What to call each slice in words."""
+        return slice_names(self.source.slices, self.source.frame_numbers)
 
     def within(self, slice_index: int) -> int:
         """The slice index, not beyond the first and the last slice."""

@@ -41,5 +41,5 @@ class Companions:
 
         findings, source = self.analysed.findings, self.analysed.source
         pictured = [] if source.voxels is None else self.analysed.key_slices()[:MAX_PICTURES]
-        pdf = write_report(findings, STATUS, [picture(self.analysed, at) for at in pictured])
+        pdf = write_report(self.analysed, STATUS, [picture(self.analysed, at) for at in pictured])
         return build_document(pdf, findings.model, source.first, sr, self.making)

@@ -43,7 +43,7 @@ def picture(analysed: Analysed, at: int) -> Image.Image:
     scale = (width / plane.shape[1], height / plane.shape[0])
     for line, finding in enumerate(shown):
         _draw_finding(pen, finding, _colour(finding, findings), scale, line)
-    return _between_banners(drawn, findings, at)
+    return _between_banners(drawn, findings, analysed.slice_names[at])
 
 
 def drawn_size(image: Dataset) -> tuple[int, int]:
@@ -154,12 +154,12 @@ def _colour(finding: Finding, findings: Findings) -> Rgb:
     return UNSEGMENTED_RGB
 
 
-def _between_banners(drawn: Image.Image, findings: Findings, at: int) -> Image.Image:
+def _between_banners(drawn: Image.Image, findings: Findings, name: str) -> Image.Image:
     model = findings.model
     framed = Image.new("RGB", (drawn.width, drawn.height + 2 * BANNER))
     framed.paste(drawn, (0, BANNER))
     pen = ImageDraw.Draw(framed)
-    pen.text((4, 3), f"{model.title} {model.version}, image {at + 1}", fill=(255, 255, 255), font=_font())
+    pen.text((4, 3), f"{model.title} {model.version}, image {name}", fill=(255, 255, 255), font=_font())
     below = BANNER + drawn.height + 3
     pen.text((4, below), model.intended_use[:200], fill=(255, 120, 120), font=_font())
     return framed

@@ -19,8 +19,9 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Image, Paragraph, SimpleDocTemplate, Spacer, Table
 
+from ai_engine.encode.analysed import Analysed
 from ai_engine.encode.wording import document_title, measurement_words
-from ai_engine.findings import Finding, Findings
+from ai_engine.findings import Finding
 
 MAX_PICTURES = 4  # two pages in all, when the findings are few
 PICTURE_WIDTH = 82 * mm
@@ -35,9 +36,10 @@ HEAD = ("Finding", "Where", "Measured", "Probability")
 WIDTHS = [42 * mm, 46 * mm, 60 * mm, 26 * mm]
 
 
-def write_report(findings: Findings, status: str, pictures: Sequence[PilImage.Image]) -> bytes:
+def write_report(analysed: Analysed, status: str, pictures: Sequence[PilImage.Image]) -> bytes:
     """The PDF; `status` says how far the result is to be trusted yet."""
     _fonts()
+    model = analysed.findings.model
     buffer = BytesIO()
     page = SimpleDocTemplate(
         buffer,
@@ -46,28 +48,32 @@ def write_report(findings: Findings, status: str, pictures: Sequence[PilImage.Im
         rightMargin=MARGIN,
         topMargin=MARGIN,
         bottomMargin=MARGIN,
-        title=document_title(findings.model),
-        author=findings.model.manufacturer,
+        title=document_title(model),
+        author=model.manufacturer,
         invariant=1,
         lang="en-US",
     )
-    use = findings.model.intended_use
+    use = model.intended_use
 
     def banner(canvas: Canvas, document: SimpleDocTemplate) -> None:
         _draw_banner(canvas, use, document.page)
 
-    page.build(list(_story(findings, status, pictures)), onFirstPage=banner, onLaterPages=banner)
+    page.build(list(_story(analysed, status, pictures)), onFirstPage=banner, onLaterPages=banner)
     return buffer.getvalue()
 
 
-def _story(findings: Findings, status: str, pictures: Sequence[PilImage.Image]) -> Iterator[Flowable]:
+def _story(analysed: Analysed, status: str, pictures: Sequence[PilImage.Image]) -> Iterator[Flowable]:
+    findings = analysed.findings
     model = findings.model
     yield _line(f"{model.title} {model.version}", BOLD, 15)
     yield _line(f"{model.manufacturer}. {status}")
     yield from _section("Conclusion", [findings.conclusion])
     if findings.findings:
         yield _line("Findings", BOLD, 11)
-        rows = [[_line(text, BOLD, 8) for text in HEAD], *map(_row, findings.findings)]
+        rows = [
+            [_line(text, BOLD, 8) for text in HEAD],
+            *(_row(each, analysed) for each in findings.findings),
+        ]
         yield Spacer(1, 1.5 * mm)
         yield Table(rows, colWidths=WIDTHS, repeatRows=1, style=GRID)
     absent = [f"{each.concept.meaning}: {each.value.meaning}" for each in findings.evaluations]
@@ -86,11 +92,12 @@ def _section(title: str, texts: Sequence[str]) -> Iterator[Flowable]:
         yield from map(_line, texts)
 
 
-def _row(finding: Finding) -> list[Flowable]:
+def _row(finding: Finding, analysed: Analysed) -> list[Flowable]:
     what = f"{finding.tracking_id}: {finding.finding.meaning}"
     side = [finding.laterality.meaning] if finding.laterality else []
     site = [finding.site.meaning] if finding.site else []
-    image = [f"image {finding.location.slice_index + 1}"] if finding.location else []
+    at = None if finding.location is None else analysed.within(finding.location.slice_index)
+    image = [] if at is None else [f"image {analysed.slice_names[at]}"]
     measured = "; ".join(map(measurement_words, finding.measurements))
     likely = "" if finding.probability is None else f"{finding.probability:.3g}"
     spread = "" if finding.uncertainty is None else f" \u00b1 {finding.uncertainty:.3g}"

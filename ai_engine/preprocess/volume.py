@@ -20,6 +20,7 @@ from ai_engine.preprocess.separate import one_volume
 from ai_engine.preprocess.stack import LeftOut, Stack, arrange
 from ai_engine.preprocess.values import decode_stack, is_ct
 from ai_engine.projection import ProjectionImage
+from ai_engine.slice_names import slice_names
 from ai_engine.wants import Units, Wants
 
 OF_ONE_SERIES = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
@@ -47,6 +48,11 @@ class Volume:
     def sop_instance_uids(self) -> tuple[str, ...]:
         """The SOP Instance UID of each slice along axis 0; frames of one instance share theirs."""
         return tuple(str(dataset.SOPInstanceUID) for dataset in self.slices)
+
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """What to call each slice in words."""
+        return slice_names(self.slices, self.frame_numbers)
 
     @property
     def remarks(self) -> tuple[str, ...]:

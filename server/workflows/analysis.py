@@ -85,7 +85,9 @@ class Analyst:
         images = volume.images
         work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters, urgent, images)
         output = await model.runner.run(work)
-        return await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
+        return await asyncio.to_thread(
+            interpret, manifest, output, volume.geometry, volume.remarks, volume.slice_names
+        )
 
 
 def local_now(site: Site) -> datetime:

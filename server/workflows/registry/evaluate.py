@@ -110,7 +110,9 @@ async def _outcome(model: LoadedModel, case: Case, loaded: LoadedCase) -> Outcom
         raise HoldoutInvalid(f"{case.id}: the labels have another shape than the volume")
     work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters, images=volume.images)
     output = await model.runner.run(work)
-    findings = await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
+    findings = await asyncio.to_thread(
+        interpret, manifest, output, volume.geometry, volume.remarks, volume.slice_names
+    )
     made = output, findings, volume.geometry
     return await asyncio.to_thread(outcome_of, manifest, made, loaded.truth, loaded.labels)
 

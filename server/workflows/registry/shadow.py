@@ -137,7 +137,9 @@ class ShadowRuns:
         del datasets
         work = RunnerInput(volume.voxels, volume.geometry, manifest.parameters, images=volume.images)
         output = await model.runner.run(work)
-        findings = await asyncio.to_thread(interpret, manifest, output, volume.geometry, volume.remarks)
+        findings = await asyncio.to_thread(
+            interpret, manifest, output, volume.geometry, volume.remarks, volume.slice_names
+        )
         summary = await asyncio.to_thread(summary_of, findings)
         agreement = agreement_of(dict(run.summary), summary) | {
             "dice": await self._dice(run, findings, volume)

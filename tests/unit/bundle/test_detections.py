@@ -117,9 +117,15 @@ def test_detections_are_numbered_by_falling_probability_and_placed() -> None:
     ]
     assert found.evaluations == ()
     assert found.conclusion == (
-        "2 nodules. 1: 2 mm on image 2, probability 0.91. "
-        "2: not measured mm on image 2, probability 0.60. End."
+        "2 nodules. 1: 2 mm on image 2 of 4 counted from the feet, probability 0.91. "
+        "2: not measured mm on image 2 of 4 counted from the feet, probability 0.60. End."
     )
+
+
+def test_a_slice_is_called_by_its_name() -> None:
+    names = ("40", "39", "38", "37")
+    found = interpret(manifest_with(), output(nodule(0.6, None)), GEOMETRY, names=names)
+    assert found.conclusion == "1 nodules. 1: not measured mm on image 39, probability 0.60. End."
 
 
 def test_another_place_is_another_thing_to_track() -> None:

@@ -120,10 +120,14 @@ def test_the_conclusion_falls_back_to_what_there_is(manifest: Manifest) -> None:
     assert nothing.conclusion.startswith("Nothing could be measured on this series. Not measured: ")
 
 
-def test_slices_are_counted_from_one_in_words(manifest: Manifest) -> None:
+def test_slices_are_called_by_their_names(manifest: Manifest) -> None:
     names = ("fat_area", "muscle_area", "trunk_area", "slice_position")
-    found = interpret(manifest, output(*(NamedValue(name, 100, 0) for name in names)))
-    assert "On image 1 of the stack" in found.conclusion
+    on_first = output(*(NamedValue(name, 100, 0) for name in names))
+    assert (
+        "On image 70 (z 100 mm)" in interpret_in(manifest, on_first, GEOMETRY, names=("70", "69")).conclusion
+    )
+    found = interpret(manifest, on_first)
+    assert "On image 1 of 2 counted from the right (z 100 mm)" in found.conclusion
     without = interpret(manifest, output(*(NamedValue(name, 100) for name in names)))
     assert "On image" not in without.conclusion
 
