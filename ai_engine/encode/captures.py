@@ -1,7 +1,7 @@
 """Pictures of key slices as Secondary Capture images (PS3.3 A.8.1), one instance a slice, in one series.
 
 Burned In Annotation (0028,0301) says whether pixels identify the patient: what is drawn here does not, so it
-is YES only where the source says so of its own pixels.
+is what the source says of its own pixels, and left out, being of Type 3, where the source says nothing.
 """
 
 from pydicom import Dataset
@@ -31,7 +31,9 @@ def build_capture(analysed: Analysed, at: int, number: int, making: Making) -> D
     made.ConversionType = CONVERTED_BY
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.PatientOrientation = ""
-    made.BurnedInAnnotation = "YES" if source.slices[at].get("BurnedInAnnotation") == "YES" else "NO"
+    burned_in = source.burned_in(at)
+    if burned_in is not None:
+        made.BurnedInAnnotation = "YES" if burned_in else "NO"
     made.Laterality = ""  # Type 2C: unknown
     for keyword in ("BodyPartExamined", "Laterality"):
         if source.first.get(keyword):

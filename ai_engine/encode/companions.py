@@ -35,11 +35,13 @@ class Companions:
 
     def document(self, sr: InstanceReference) -> Dataset:
         """The report, which there is also when nothing was found."""
-        from ai_engine.encode.documents import build_document
+        from ai_engine.encode.documents import Pdf, build_document
         from ai_engine.encode.pictures import picture
         from ai_engine.encode.report_pdf import MAX_PICTURES, write_report
 
         findings, source = self.analysed.findings, self.analysed.source
         pictured = [] if source.voxels is None else self.analysed.key_slices()[:MAX_PICTURES]
-        pdf = write_report(self.analysed, STATUS, [picture(self.analysed, at) for at in pictured])
+        content = write_report(self.analysed, STATUS, [picture(self.analysed, at) for at in pictured])
+        # The text does not say of whom it is; a picture may, unless its image says that it does not.
+        pdf = Pdf(content, identifies=any(source.burned_in(at) is not False for at in pictured))
         return build_document(pdf, findings.model, source.first, sr, self.making)

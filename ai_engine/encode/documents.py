@@ -1,5 +1,7 @@
 """The report to read as an Encapsulated PDF (PS3.3 A.45.1)."""
 
+from dataclasses import dataclass
+
 from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
@@ -13,8 +15,16 @@ from ai_engine.findings import ModelIdentity
 PDF = "application/pdf"
 
 
+@dataclass(frozen=True, slots=True)
+class Pdf:
+    """A report to read; `identifies` its patient: Burned In Annotation (0028,0301), here of Type 1."""
+
+    content: bytes
+    identifies: bool
+
+
 def build_document(
-    pdf: bytes, model: ModelIdentity, source: Dataset, sr: InstanceReference, making: Making
+    pdf: Pdf, model: ModelIdentity, source: Dataset, sr: InstanceReference, making: Making
 ) -> Dataset:
     """The PDF as an instance that names the SR it was made of."""
     made = started(EncapsulatedPDFStorage, "pdf", making)
@@ -25,14 +35,14 @@ def build_document(
     made.InstanceNumber = 1
     made.ConversionType = "WSD"
     made.AcquisitionDateTime = ""
-    made.BurnedInAnnotation = "NO"  # it does not say of whom it is
+    made.BurnedInAnnotation = "YES" if pdf.identifies else "NO"
     made.SourceInstanceSequence = [_item(sr)]
     made.VerificationFlag = "UNVERIFIED"
     made.DocumentTitle = document_title(model)
     made.ConceptNameCodeSequence = [coded(ours.MEASUREMENT_REPORT)]
     made.MIMETypeOfEncapsulatedDocument = PDF
-    made.EncapsulatedDocument = pdf + bytes(len(pdf) % 2)
-    made.EncapsulatedDocumentLength = len(pdf)
+    made.EncapsulatedDocument = pdf.content + bytes(len(pdf.content) % 2)
+    made.EncapsulatedDocumentLength = len(pdf.content)
     describe_equipment(made, making.made_by)
     complete(made, source, making)
     return made

@@ -48,6 +48,10 @@ class Source:
         """Which frame of its image a slice is; None: the image has one."""
         return self.frame_numbers[at] if self.frame_numbers else None
 
+    def burned_in(self, at: int) -> bool | None:
+        """Whether the pixels of a slice identify the patient; None: its image does not say (C.7.6.1)."""
+        return {"YES": True, "NO": False}.get(str(self.slices[at].get("BurnedInAnnotation")))
+
     def reference(self, at: int) -> Dataset:
         """One item of a sequence that refers to the image of a slice, with its frame (PS3.3 Table 10-3)."""
         return image_reference(self.slices[at], self.frame_number(at))

@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 from ai_engine.encode.analysed import Analysed
 from ai_engine.encode.wording import finding_words
-from ai_engine.findings import Finding, Findings, Location
+from ai_engine.findings import Finding, Findings, Location, Point
 
 LONGEST_SIDE = 768  # pixels of the drawn slice; larger images are made smaller, smaller ones larger
 MOST_STRETCHED = 8.0  # ratio of pixel spacings that is believed
@@ -124,8 +124,7 @@ def _draw_location(
     pen: ImageDraw.ImageDraw, location: Location, colour: Rgb, scale: tuple[float, float]
 ) -> None:
     if location.box is not None:
-        corners = [_placed(corner.index, scale) for corner in location.box]
-        pen.rectangle([*corners[0], *corners[1]], outline=colour)
+        pen.rectangle(_edges(location.box, scale), outline=colour)
     if location.long_axis is not None:
         pen.line(
             [coordinate for end in location.long_axis for coordinate in _placed(end.index, scale)], colour
@@ -133,6 +132,13 @@ def _draw_location(
     elif location.box is None:
         pen.line(list(_cross(_placed(location.centre.index, scale), horizontal=True)), colour)
         pen.line(list(_cross(_placed(location.centre.index, scale), horizontal=False)), colour)
+
+
+def _edges(box: tuple[Point, Point], scale: tuple[float, float]) -> list[float]:
+    """The outermost columns and rows that show pixels of a box; those at its corners belong to it."""
+    (_, top, left), (_, bottom, right) = (corner.index for corner in box)
+    x, y = left * scale[0], top * scale[1]
+    return [x, y, max(x, (right + 1) * scale[0] - 1), max(y, (bottom + 1) * scale[1] - 1)]
 
 
 def _placed(index: tuple[float, float, float], scale: tuple[float, float]) -> tuple[float, float]:

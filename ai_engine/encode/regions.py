@@ -64,7 +64,7 @@ def point_in_patient(location: Location, source: Source) -> ImageRegion3D | None
 
 def _points(location: Location, is_segmented: bool) -> Points:
     line = None if location.long_axis is None else [_on_image(each) for each in location.long_axis]
-    outline = None if location.box is None else _outline(*map(_on_image, location.box))
+    outline = None if location.box is None else _outline(*_edges(location.box))
     return ((line or outline) if is_segmented else (outline or line)) or [_on_image(location.centre)]
 
 
@@ -80,6 +80,12 @@ def _region(points: Points, at: int, source: Source) -> ImageRegion:
 def _on_image(point: Point) -> tuple[float, float]:
     _, row, column = point.index
     return column + CENTRE_OF_PIXEL, row + CENTRE_OF_PIXEL
+
+
+def _edges(box: tuple[Point, Point]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The outer corners of the pixels that a box begins and ends with: both belong to it."""
+    (_, top, left), (_, bottom, right) = (corner.index for corner in box)
+    return (left, top), (right + 1.0, bottom + 1.0)
 
 
 def _outline(first: tuple[float, float], last: tuple[float, float]) -> Points:

@@ -25,6 +25,7 @@ from ai_engine.findings import Finding
 
 MAX_PICTURES = 4  # two pages in all, when the findings are few
 PICTURE_WIDTH = 82 * mm
+PICTURE_HEIGHT = 110 * mm  # at most: two rows of pictures fit a page
 MARGIN = 18 * mm
 FONT, BOLD = "Vera", "VeraBd"  # Bitstream Vera, which comes with reportlab
 GRID = [
@@ -34,6 +35,7 @@ GRID = [
 ]
 HEAD = ("Finding", "Where", "Measured", "Probability")
 WIDTHS = [42 * mm, 46 * mm, 60 * mm, 26 * mm]
+PICTURES = [87 * mm, 87 * mm]
 
 
 def write_report(analysed: Analysed, status: str, pictures: Sequence[PilImage.Image]) -> bytes:
@@ -75,7 +77,7 @@ def _story(analysed: Analysed, status: str, pictures: Sequence[PilImage.Image]) 
             *(_row(each, analysed) for each in findings.findings),
         ]
         yield Spacer(1, 1.5 * mm)
-        yield Table(rows, colWidths=WIDTHS, repeatRows=1, style=GRID)
+        yield Table(rows, colWidths=WIDTHS, repeatRows=1, splitInRow=1, style=GRID)
     absent = [f"{each.concept.meaning}: {each.value.meaning}" for each in findings.evaluations]
     yield from _section("Looked for", absent)
     yield from _section("Quality", [f"{each.concept.meaning}: {each.text}" for each in findings.quality])
@@ -83,7 +85,7 @@ def _story(analysed: Analysed, status: str, pictures: Sequence[PilImage.Image]) 
     yield from _section("Intended use", [model.intended_use])
     if pictures:
         yield Spacer(1, 4 * mm)
-        yield Table(_in_pairs([_placed(each) for each in pictures[:MAX_PICTURES]]))
+        yield Table(_in_pairs([_placed(each) for each in pictures[:MAX_PICTURES]]), colWidths=PICTURES)
 
 
 def _section(title: str, texts: Sequence[str]) -> Iterator[Flowable]:
@@ -113,8 +115,8 @@ def _line(text: str, font: str = FONT, size: int = 9) -> Paragraph:
 def _placed(picture: PilImage.Image) -> Image:
     buffer = BytesIO()
     picture.save(buffer, "PNG")
-    height = PICTURE_WIDTH * picture.height / picture.width
-    return Image(buffer, PICTURE_WIDTH, height)
+    scale = min(PICTURE_WIDTH / picture.width, PICTURE_HEIGHT / picture.height)
+    return Image(buffer, picture.width * scale, picture.height * scale)
 
 
 def _in_pairs(pictures: Sequence[Image]) -> list[list[Image | str]]:

@@ -13,7 +13,14 @@ from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 from ai_engine.encode.analysed import Analysed
 from ai_engine.encode.codes import code_of
 from ai_engine.encode.images import Source
-from ai_engine.encode.pictures import BANNER, LONGEST_SIDE, drawn_size, gray_levels, picture
+from ai_engine.encode.pictures import (
+    BANNER,
+    LONGEST_SIDE,
+    UNSEGMENTED_RGB,
+    drawn_size,
+    gray_levels,
+    picture,
+)
 from ai_engine.encode.publication import EncodedResult, encode
 from ai_engine.encode.source import Making
 from ai_engine.findings import Location, Measurement
@@ -97,16 +104,8 @@ def test_pictures_are_of_the_slices_with_findings(result: EncodedResult, slices:
         slices[4].SOPInstanceUID,
     ]
     assert [each.InstanceNumber for each in captures] == [1, 2]
-    assert {each.BurnedInAnnotation for each in captures} == {"NO"}
+    assert not any("BurnedInAnnotation" in each for each in captures)  # of the source it is not known
     assert captures[0].pixel_array.shape == (captures[0].Rows, captures[0].Columns, 3)
-
-
-def test_what_is_burned_into_the_source_stays_said(making: Making, slices: list[Dataset]) -> None:
-    slices[2].BurnedInAnnotation = "YES"
-    findings = detected(slices, nodule(slices))
-    asked = ResultObjects(secondary_capture=True)
-    (capture,) = encode(findings, source(slices), making, (), asked).others
-    assert read(capture.part10).BurnedInAnnotation == "YES"
 
 
 def test_contours_lie_where_the_segment_does(slices: list[Dataset]) -> None:
@@ -121,6 +120,53 @@ def test_contours_lie_where_the_segment_does(slices: list[Dataset]) -> None:
     assert (abs(rows[inside].min() - low[0]), abs(columns[inside].max() - high[1])) < (2, 2)
     empty = np.asarray(picture(Analysed(findings, source(slices)), 5))
     assert not (empty == RED).all(axis=2).any()
+
+
+def test_boxes_are_drawn_along_the_outer_edges_of_their_pixels(slices: list[Dataset]) -> None:
+    corner = point(slices, 2.0, 5.0, 3.0)
+    found = nodule(slices, location=Location(corner, box=(corner, corner)))
+    drawn = np.asarray(picture(Analysed(detected(slices, found), source(slices)), 2))[BANNER:-BANNER]
+    scale = np.array(drawn.shape[:2]) / (slices[0].Rows, slices[0].Columns)
+    rows, columns = np.nonzero((drawn == UNSEGMENTED_RGB).all(axis=2))
+    ours = columns < 4 * scale[1]  # the text stands beside it
+    assert abs(rows[ours].min() - 5 * scale[0]) <= 1
+    assert abs(rows[ours].max() - (6 * scale[0] - 1)) <= 1
+    assert abs(columns[ours].min() - 3 * scale[1]) <= 1
+    assert abs(columns[ours].max() - (4 * scale[1] - 1)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("said", "capture", "pdf"),
+    [
+        pytest.param(("NO", "NO"), ["NO", "NO"], "NO", id="no"),
+        pytest.param(("NO", "YES"), ["NO", "YES"], "YES", id="one of them"),
+        pytest.param((None, "NO"), [None, "NO"], "YES", id="not known"),
+    ],
+)
+def test_burned_in_is_said_as_far_as_it_is_known(
+    making: Making,
+    slices: list[Dataset],
+    run_tool: Callable[..., str],
+    said: tuple[str | None, str],
+    capture: list[str | None],
+    pdf: str,
+) -> None:
+    for at, word in zip((2, 4), said, strict=True):
+        if word is not None:
+            slices[at].BurnedInAnnotation = word
+    other = nodule(slices, 2, location=Location(point(slices, 4.0, 7.0, 7.0)))
+    asked = ResultObjects(secondary_capture=True, pdf=True)
+    made = encode(detected(slices, nodule(slices), other), source(slices), making, (), asked)
+    assert [read(each.part10).get("BurnedInAnnotation") for each in made.others] == capture
+    assert made.pdf is not None
+    assert read(made.pdf.part10).BurnedInAnnotation == pdf
+    assert not ["Error" for each in (*made.others, made.pdf) if "Error" in run_tool("dciodvfy", each.part10)]
+
+
+def test_a_report_without_pictures_has_nothing_burned_in(making: Making, slices: list[Dataset]) -> None:
+    made = encode(nothing_found(slices), source(slices), making, (), ResultObjects(pdf=True))
+    assert made.pdf is not None
+    assert read(made.pdf.part10).BurnedInAnnotation == "NO"
 
 
 @pytest.mark.parametrize(("spacing", "size"), [([0.7, 0.7], (640, 768)), ([2.0, 1.0], (320, 768))])
@@ -166,7 +212,7 @@ def test_the_pdf_is_whole_and_names_its_report(result: EncodedResult, slices: li
     assert pdf.rstrip().endswith(b"%%EOF")
     (basis,) = made.SourceInstanceSequence
     assert basis.ReferencedSOPInstanceUID == result.sr.reference.sop_instance_uid
-    assert (made.MIMETypeOfEncapsulatedDocument, made.BurnedInAnnotation) == ("application/pdf", "NO")
+    assert made.MIMETypeOfEncapsulatedDocument == "application/pdf"
     assert made.VerificationFlag == "UNVERIFIED"
     assert pdf.count(b"/Subtype /Image") == 2
 
