@@ -205,6 +205,11 @@ async def fail(
     return not_before_us
 
 
+async def hand_over(unit: UnitOfWork, row: RowMapping, model_version: str) -> None:
+    """Write down that another version makes the current attempt at a held workitem."""
+    await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(model_version=model_version))
+
+
 async def release(unit: UnitOfWork, claim: Claim) -> None:
     """Give a claimed workitem back, at once and as if it had not been tried: its worker must stop.
 
@@ -299,6 +304,7 @@ async def _take(unit: UnitOfWork, row: RowMapping, worker: str, lease_s: float) 
         await change(unit, row, act, {**columns, "progress": 0})
     attempt = {
         "workitem_pk": taken.workitem_pk,
+        "model_version": taken.model_version,
         "number": taken.attempt,
         "worker": worker,
         "started_us": unit.now_us,
@@ -316,8 +322,9 @@ async def _end_canceled(unit: UnitOfWork, row: RowMapping, worker: str, reason: 
 
 
 async def _end_attempt(unit: UnitOfWork, row: RowMapping, outcome: Outcome, reason: Reason | None) -> None:
-    ended = {"outcome": outcome.value, "ended_us": unit.now_us, "reason": reason.text if reason else None}
-    await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(**ended))
+    ended: dict[str, Any] = {"outcome": outcome.value, "ended_us": unit.now_us}
+    said = {"reason": reason.text if reason else None, "fault": reason.fault if reason else None}
+    await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(ended | said))
 
 
 def _is_current(row: RowMapping) -> ColumnElement[bool]:

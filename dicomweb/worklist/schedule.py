@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, select, update
 
-from dicomweb.worklist.attempts import fence
+from dicomweb.worklist.attempts import fence, hand_over
 from dicomweb.worklist.cancel import ask_to_stop
 from dicomweb.worklist.change import WORKITEM, Act, announce, audit, change, hold
 from dicomweb.worklist.codes import RESCHEDULED
@@ -123,6 +123,7 @@ async def reassign(unit: UnitOfWork, claim: Claim, model_version: str) -> Claim:
     wanted = replace(_demand_of(row, Priority(row["priority"])), model_version=model_version)
     columns = {"model_version": model_version, "run": await _next_run(unit, wanted)}
     await change(unit, row, _UPDATE, columns)
+    await hand_over(unit, row, model_version)
     return replace(claim, model_version=model_version)
 
 

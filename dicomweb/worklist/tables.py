@@ -92,6 +92,8 @@ class WorkitemAttempt(Row, table=True):
     ended_us: int | None = Field(default=None, sa_type=BigInteger, index=True)
     outcome: str  # dicomweb.worklist.workitem.Outcome
     reason: str | None = Field(default=None, sa_type=Text)
+    model_version: str | None = None  # that tried; the workitem may change hands. None: a release before this
+    fault: str | None = None  # the code of the fault that ended it
 
 
 class WorkitemSubscription(Row, table=True):

@@ -44,6 +44,7 @@ class Reason:
 
     code: Code | None
     text: str | None
+    fault: str | None = None  # of the engine's: what the fault is called where it is counted
 
 
 @dataclass(frozen=True, slots=True)

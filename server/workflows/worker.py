@@ -89,12 +89,18 @@ _VERDICTS: Mapping[type[BaseException], tuple[Code, bool]] = {
 
 def verdict_on(error: BaseException) -> tuple[Reason, bool]:
     """The discontinuation reason for an error, and whether the work is worth another attempt."""
+    fault = fault_code(error)
     for kind, (code, retryable) in _VERDICTS.items():
         if isinstance(error, kind):
-            return Reason(code, str(error)), retryable
+            return Reason(code, str(error), fault), retryable
     if isinstance(error, Fault):
-        return Reason(UNSPECIFIED_REASON, str(error)), False
-    return Reason(UNSPECIFIED_REASON, f"The engine failed ({type(error).__name__})."), True
+        return Reason(UNSPECIFIED_REASON, str(error), fault), False
+    return Reason(UNSPECIFIED_REASON, f"The engine failed ({type(error).__name__}).", fault), True
+
+
+def fault_code(error: BaseException) -> str:
+    """What an error is called where it is counted: no text of it."""
+    return error.code if isinstance(error, RunnerFault) else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,11 @@ from tests.services.bundles import MEAN, RAISES, make_bundle
 
 pytestmark = sqlite_first
 
+INVALID = """\
+def run(voxels, affine, parameters):
+    return {"labels": None, "values": [{"name": "other", "value": 1.0}], "not_measured": {}}
+"""
+
 SLICES = 3
 QUEUE = ("job", "procrastinate_jobs", "procrastinate_events", "procrastinate_workers")
 
@@ -101,10 +106,10 @@ async def model(system: Any, kit: Any, new_chest: Callable[..., Sequence[FileDat
 
 
 async def test_canary_gets_its_share_and_goes_back_when_it_fails(model: Model) -> None:
-    await model.add("2.0.0", RAISES)
+    await model.add("2.0.0", INVALID)
     await model.promote("2.0.0", "canary")
     await model.put("traffic", canary=50)
-    await model.put("limits", limits={"minimum_attempts": 1, "error_rate": 0.01})
+    await model.put("limits", limits={"minimum_studies": 1, "error_rate": 0.01})
     studies = [await model.send() for _ in range(5)]
     for study in studies:
         expected = "2.0.0" if slot_of("tiny", study) < 5000 else "1.0.0"
@@ -119,14 +124,14 @@ async def test_canary_gets_its_share_and_goes_back_when_it_fails(model: Model) -
     told = (await model.system.http.get("/admin/api/models/tiny")).json()
     newest = told["history"][0]
     assert (newest["act"], newest["by"], told["canaryShare"]) == ("rollback", "system:registry", 0)
-    assert "attempts failed within 24 h" in newest["reason"]
+    assert "studies failed within 24 h" in newest["reason"]
     assert await model.version_of(await model.send()) == "1.0.0"
 
 
 async def test_failing_production_gives_way_to_the_version_before(model: Model) -> None:
-    await model.add("2.0.0", RAISES)
+    await model.add("2.0.0", INVALID)
     await model.promote("2.0.0", "production")
-    await model.put("limits", limits={"minimum_attempts": 1, "error_rate": 0.01})
+    await model.put("limits", limits={"minimum_studies": 1, "error_rate": 0.01})
     await model.send()
     assert await model.system.worker.step() == 1
     waits = await model.send()

@@ -18,6 +18,8 @@ def upgrade() -> None:
     _evaluations()
     _results()
     with op.batch_alter_table("workitem_attempt", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("model_version", sa.String(), nullable=True))
+        batch_op.add_column(sa.Column("fault", sa.String(), nullable=True))
         batch_op.create_index(batch_op.f("ix_workitem_attempt_ended_us"), ["ended_us"], unique=False)
 
 

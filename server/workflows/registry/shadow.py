@@ -20,7 +20,7 @@ from ai_engine.encode.read_seg import SEGMENTATION_CLASSES, masks_of_seg
 from ai_engine.findings import Findings
 from ai_engine.interpret import interpret
 from ai_engine.preprocess.volume import Volume, build_volume
-from ai_engine.runners.port import RunnerFault, RunnerInput
+from ai_engine.runners.port import RunnerInput
 from dicomweb.tables import Instance
 from dicomweb.worklist.attempts import is_any_claimable
 from dicomweb.worklist.change import WORKITEM
@@ -39,7 +39,7 @@ from server.workflows.model_input import load_input
 from server.workflows.registry.shadow_rows import RUN, RUNNING, SHADOW_RESULT, is_result, shadow_job
 from server.workflows.registry.stages import Stage
 from server.workflows.registry.versions import VERSION, is_version
-from server.workflows.worker import verdict_on
+from server.workflows.worker import fault_code, verdict_on
 
 log = structlog.get_logger(__name__)
 
@@ -167,7 +167,7 @@ class ShadowRuns:
     async def _note_failure(self, run: Run, args: Args, fault: Fault) -> None:
         """Try again what may pass; write down what does not, or did not often enough."""
         _, retryable = verdict_on(fault)
-        code = fault.code if isinstance(fault, RunnerFault) else type(fault).__name__
+        code = fault_code(fault)
         again = retryable and run.tries < MAX_TRIES
         log.warning(
             "shadow run failed", model=run.claim.model_name, version=run.version, fault=code, again=again

@@ -5,11 +5,11 @@ people are told. Counted is what happened since the version came to its stage.
 """
 
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select
+from sqlalchemy import ColumnElement, RowMapping, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.tables import ModelChange
-from dicomweb.worklist.codes import OBJECT_SET_INCOMPLETE, OBJECT_TYPES_NOT_SUPPORTED
+from dicomweb.worklist.state import FINAL_STATES
 from dicomweb.worklist.tables import Workitem, WorkitemAttempt
 from dicomweb.worklist.workitem import Outcome
 from server.kernel.access import Principal
@@ -19,14 +19,15 @@ from server.kernel.metrics import counter
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.workflows.registry.decide import Asked, NothingToRollBack, roll_back, take_canary_back
-from server.workflows.registry.limits import Experience, breaches, limits_in
+from server.workflows.registry.limits import Experience, breaches, is_common, limits_in
 from server.workflows.registry.stages import SERVING, Stage
 from server.workflows.registry.verdicts import VERDICT, Verdict
 from server.workflows.registry.versions import MODEL, VERSION, ModelChanged
 
 WATCHER = Principal("system:registry", "registry")
 HOUR_US = 3600 * SECOND_US
-REFUSALS = (OBJECT_TYPES_NOT_SUPPORTED.value, OBJECT_SET_INCOMPLETE.value)  # of the images, not the model
+# What is held against a version: not what images, hosts or stores are to blame for (ai_engine.runners.port).
+BLAMED = ("runner-failed", "model-raised", "model-timed-out", "model-out-of-memory", "model-output-invalid")
 
 _ROLLBACKS = counter(
     "isthmus_model_rollbacks",
@@ -43,8 +44,9 @@ async def watch_models(services: Services) -> int:
     for row in await _serving(services):
         async with services.database.read() as connection:
             experience = await experience_of(connection, row, services.clock())
-        if found := breaches(experience, limits_in(row["limits"])):
-            await _take_back(services, row, "; ".join(found))
+        limits = limits_in(row["limits"])
+        if found := breaches(experience, limits):
+            await _take_back(services, row, "; ".join(found), is_common=is_common(experience, limits))
     return 0
 
 
@@ -52,11 +54,13 @@ async def experience_of(connection: AsyncConnection, row: RowMapping, now_us: in
     """What became of a version's work within its limits' time, and since it came to its stage."""
     limits = limits_in(row["limits"])
     since_us = await _at_stage_since(connection, row)
-    attempts_us = max(since_us, now_us - int(limits.window_hours * HOUR_US))
+    studies_us = max(since_us, now_us - int(limits.window_hours * HOUR_US))
     verdicts_us = max(since_us, now_us - int(limits.agreement_days * 24 * HOUR_US))
-    failed, completed = await _attempts(connection, row, attempts_us)
-    verified, not_as_it_was = await _verdicts(connection, row, verdicts_us)
-    return Experience(failed, completed, verified, not_as_it_was)
+    w = _WORKITEM.c
+    of_version = and_(w.model_name == row["name"], _ATTEMPT.c.model_version == row["version"])
+    ended = await _studies(connection, of_version, studies_us)
+    elsewhere = await _studies(connection, w.model_name != row["name"], studies_us)
+    return Experience(*ended, *elsewhere, *await _verdicts(connection, row, verdicts_us))
 
 
 async def _serving(services: Services) -> list[RowMapping]:
@@ -75,20 +79,27 @@ async def _at_stage_since(connection: AsyncConnection, row: RowMapping) -> int:
     return int((await connection.execute(query)).scalar_one() or 0)
 
 
-async def _attempts(connection: AsyncConnection, row: RowMapping, since_us: int) -> tuple[int, int]:
-    """Attempts that failed and that completed; images that are refused say nothing of the model."""
+async def _studies(connection: AsyncConnection, which: ColumnElement[bool], since_us: int) -> tuple[int, int]:
+    """Studies whose analysis failed and completed, each once: by the last attempt at what a rule asked for.
+
+    What is to be tried again has not ended yet; what a person asks for again, and what is asked for from
+    outside, may be chosen for that it fails.
+    """
     a, w = _ATTEMPT.c, _WORKITEM.c
-    refused = and_(w.reason_code.in_(REFUSALS), a.number == w.attempt)
-    query = (
-        select(
-            _count(and_(a.outcome == Outcome.FAILED.value, refused.is_not(True))),
-            _count(a.outcome == Outcome.COMPLETED.value),
-        )
-        .join(_WORKITEM, w.pk == a.workitem_pk)
-        .where(a.ended_us >= since_us, w.model_name == row["name"], w.model_version == row["version"])
+    failed = or_(
+        and_(a.outcome == Outcome.FAILED.value, a.fault.in_(BLAMED)), a.outcome == Outcome.LOST.value
     )
-    failed, completed = (await connection.execute(query)).one()
-    return failed or 0, completed or 0
+    completed = a.outcome == Outcome.COMPLETED.value
+    last = (
+        select(func.max(a.pk))
+        .join(_WORKITEM, w.pk == a.workitem_pk)
+        .where(which, a.ended_us >= since_us, or_(failed, completed))
+        .where(w.state.in_([state.value for state in FINAL_STATES]), w.requested_by.is_(None), w.run == 1)
+        .group_by(w.model_name, w.study_instance_uid)
+    )
+    query = select(_count(failed), _count(completed)).where(a.pk.in_(last))
+    some_failed, some_completed = (await connection.execute(query)).one()
+    return some_failed or 0, some_completed or 0
 
 
 async def _verdicts(connection: AsyncConnection, row: RowMapping, since_us: int) -> tuple[int, int]:
@@ -105,7 +116,11 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.sum(case((condition, 1), else_=0))
 
 
-async def _take_back(services: Services, row: RowMapping, why: str) -> None:
+async def _take_back(services: Services, row: RowMapping, why: str, *, is_common: bool) -> None:
+    if is_common:
+        _ROLLBACKS.labels(row["name"], "others-fail").inc()
+        log.warning("version is beyond its limits, and other models fail too", model=row["name"], why=why)
+        return
     asked = Asked(row["name"], WATCHER, why, row["revision"])
     is_canary = row["stage"] == Stage.CANARY.value
 

@@ -1,23 +1,25 @@
 """Versions that serve are taken back when they fail, or are amended, beyond their limits."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 from sqlalchemy import insert, select
 
-from dicomweb.worklist.codes import EQUIPMENT_FAILURE, OBJECT_TYPES_NOT_SUPPORTED, Code
+from ai_engine.runners import port
 from dicomweb.worklist.tables import Workitem, WorkitemAttempt
 from dicomweb.worklist.workitem import Outcome
 from server.kernel.database import UnitOfWork
 from server.kernel.metrics import REGISTRY
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
+from server.kernel.uids import new_uid
 from server.workflows.registry.decide import set_limits
 from server.workflows.registry.limits import Experience, Limits, breaches
 from server.workflows.registry.stages import Stage
 from server.workflows.registry.verdicts import VERDICT, Verdict, note_verdict
-from server.workflows.registry.watch import watch_models
+from server.workflows.registry.watch import BLAMED, watch_models
 from server.workflows.report.graph import report_id_of
 from tests.asked_in_turn import asked_in_turn
 from tests.conftest import sqlite_first
@@ -36,61 +38,86 @@ _WORKITEM, _ATTEMPT = table_of(Workitem), table_of(WorkitemAttempt)
         pytest.param(Experience(verified=19), 0, id="all agree"),
         pytest.param(Experience(verified=15, not_as_it_was=5), 0, id="75 % of twenty may be chance"),
         pytest.param(Experience(verified=10, not_as_it_was=10), 1, id="50 % of twenty is not"),
-        pytest.param(Experience(60, 40, 10, 40), 2, id="both"),
+        pytest.param(Experience(60, 40, verified=10, not_as_it_was=40), 2, id="both"),
     ],
 )
 def test_limits(experience: Experience, breached: int) -> None:
     assert len(breaches(experience, Limits())) == breached
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A workitem of a version, and how its attempts ended; all failures but refusals are the model's."""
+
+    outcomes: tuple[Outcome, ...]
+    fault: str = "model-raised"
+    name: str = "tiny"
+    state: str | None = None  # None: as the last outcome
+    columns: Mapping[str, object] = field(default_factory=dict)
+    now_of: str | None = None  # the version that the workitem was handed over to
+
+
 async def experienced(
-    registry: Registry, version: str, outcomes: Sequence[tuple[Outcome, Code | None]], days_ago: float = 0
+    registry: Registry, version: str, workitems: Sequence[Tried], days_ago: float = 0
 ) -> list[str]:
-    """Workitems of a version whose only attempts ended so; returns their UIDs."""
-    uids: list[str] = []
+    """Workitems of a version that were tried so, each of a study; returns their UIDs."""
 
-    async def work(unit: UnitOfWork) -> None:
-        at_us = unit.now_us - int(days_ago * 86400e6)
-        for number, (outcome, reason) in enumerate(outcomes):
-            uid = f"2.25.{version.replace('.', '')}{number}{int(days_ago)}"
-            row = {
-                "workitem_uid": uid,
-                "state": "COMPLETED" if outcome is Outcome.COMPLETED else "CANCELED",
-                "priority": "MEDIUM",
-                "study_instance_uid": f"{uid}.1",
-                "rule": "tiny",
-                "model_name": "tiny",
-                "model_version": version,
-                "input_hash": uid,
-                "run": 1,
-                "input": "[]",
-                "output": "[]",
-                "attempt": 1,
-                "progress": 0,
-                "scheduled_us": at_us,
-                "changed_us": at_us,
-                "reason_code": reason.value if reason else None,
-            }
-            key = (await unit.execute(insert(_WORKITEM).values(row).returning(_WORKITEM.c.pk))).scalar_one()
-            attempt = {
-                "workitem_pk": key,
-                "number": 1,
-                "worker": "w",
-                "started_us": at_us,
-                "lease_until_us": at_us,
-                "ended_us": at_us,
-                "outcome": outcome.value,
-            }
-            await unit.execute(insert(_ATTEMPT), [attempt])
-            uids.append(uid)
+    async def work(unit: UnitOfWork) -> list[str]:
+        return [await tried(unit, version, each, days_ago) for each in workitems]
 
-    await registry.database.transact(work)
-    return uids
+    return list(await registry.database.transact(work))
 
 
-FAILED = (Outcome.FAILED, EQUIPMENT_FAILURE)
-REFUSED = (Outcome.FAILED, OBJECT_TYPES_NOT_SUPPORTED)
-DONE = (Outcome.COMPLETED, None)
+async def tried(unit: UnitOfWork, version: str, what: Tried, days_ago: float) -> str:
+    at_us, uid = unit.now_us - int(days_ago * 86400e6), new_uid()
+    ended = "COMPLETED" if what.outcomes[-1] is Outcome.COMPLETED else "CANCELED"
+    row = {
+        "workitem_uid": uid,
+        "state": what.state or ended,
+        "priority": "MEDIUM",
+        "study_instance_uid": f"{uid}.1",
+        "rule": "tiny",
+        "model_name": what.name,
+        "model_version": what.now_of or version,
+        "input_hash": uid,
+        "run": 1,
+        "input": "[]",
+        "output": "[]",
+        "attempt": len(what.outcomes),
+        "progress": 0,
+        "scheduled_us": at_us,
+        "changed_us": at_us,
+        **what.columns,
+    }
+    key = (await unit.execute(insert(_WORKITEM).values(row).returning(_WORKITEM.c.pk))).scalar_one()
+    for number, outcome in enumerate(what.outcomes, start=1):
+        attempt = {
+            "workitem_pk": key,
+            "number": number,
+            "worker": "w",
+            "started_us": at_us,
+            "lease_until_us": at_us,
+            "ended_us": at_us,
+            "outcome": outcome.value,
+            "model_version": version,
+            "fault": what.fault if outcome is Outcome.FAILED else None,
+        }
+        await unit.execute(insert(_ATTEMPT), [attempt])
+    return uid
+
+
+FAILED, DONE = Tried((Outcome.FAILED,)), Tried((Outcome.COMPLETED,))
+LOST = Tried((Outcome.LOST,) * 3)
+NOT_THE_MODELS = [
+    *(
+        Tried((Outcome.FAILED,), fault)
+        for fault in ("SeriesRefused", "Busy", "DamagedObject", "sandbox-unavailable", "ModelNotUsable")
+    ),
+    Tried((Outcome.FAILED,), state="IN PROGRESS"),  # it is tried again
+    Tried((Outcome.FAILED, Outcome.COMPLETED)),  # which helped
+    Tried((Outcome.FAILED,), columns={"requested_by": "client:x"}),
+    Tried((Outcome.FAILED,), columns={"run": 2}),
+]
 
 
 async def serve(registry: Registry) -> None:
@@ -123,7 +150,7 @@ async def test_failing_canary_is_a_candidate_again(registry: Registry) -> None:
 @sqlite_first
 async def test_refused_images_and_old_failures_say_nothing(registry: Registry) -> None:
     await serve(registry)
-    await experienced(registry, "2.0.0", [REFUSED] * 20 + [DONE] * 5)
+    await experienced(registry, "2.0.0", NOT_THE_MODELS * 4 + [DONE] * 5)
     await experienced(registry, "2.0.0", [FAILED] * 20, days_ago=2)  # before it was the canary, too
     await watch_models(registry.services)
     assert await registry.stages() == {"1.0.0": "production", "2.0.0": "canary"}
@@ -143,6 +170,49 @@ async def test_production_gives_way_or_is_told_of(registry: Registry) -> None:
     await watch_models(registry.services)
     assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
     assert counted("not-possible") == before + 1
+
+
+@sqlite_first
+async def test_study_that_fails_three_times_failed_once(registry: Registry) -> None:
+    await serve(registry)
+    poison = Tried((Outcome.FAILED,) * 3)
+    await experienced(registry, "2.0.0", [poison] * 4 + [DONE] * 20)  # 12 of 32 attempts
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "canary"}
+    await experienced(registry, "2.0.0", [LOST] * 12)  # it takes its worker along
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
+
+
+@sqlite_first
+async def test_failures_stay_those_of_the_version_that_ran(registry: Registry) -> None:
+    await registry.add("1.0.0")
+    await registry.add("2.0.0")
+    await registry.promote("2.0.0", Stage.PRODUCTION)
+    await registry.promote("1.0.0", Stage.PRODUCTION)
+    handed_over = Tried((Outcome.FAILED,), now_of="1.0.0")
+    await experienced(registry, "2.0.0", [handed_over] * 20)
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "retired"}
+
+
+@sqlite_first
+async def test_version_stays_while_other_models_fail(registry: Registry) -> None:
+    await serve(registry)
+    await experienced(registry, "2.0.0", [FAILED] * 12)
+    await experienced(registry, "5.0.0", [replace(FAILED, name="other")] * 3)
+    before = counted("others-fail")
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "canary"}
+    assert counted("others-fail") == before + 1
+    await experienced(registry, "5.0.0", [replace(DONE, name="other")] * 20)
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
+
+
+def test_blamed_are_faults_of_runners_that_are_the_models() -> None:
+    kinds = (port.RunnerFault, port.ModelRaised, port.ModelTimedOut, port.ModelOutOfMemory)
+    assert set(BLAMED) == {kind.code for kind in (*kinds, port.ModelOutputInvalid)}
 
 
 async def test_clinicians_disagree(registry: Registry) -> None:
