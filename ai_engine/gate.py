@@ -82,7 +82,9 @@ def _of_one(criterion: Criterion, candidate: Evaluations, production: Evaluation
         yield f"the version in production is not evaluated on the whole of {criterion.holdout}"
         return
     standing = production[criterion.holdout].get(criterion.metric)
-    if standing is not None and _is_worse(criterion, figure, standing):
+    if standing is None:
+        yield f"{name}: the evaluation of the version in production has no such figure to compare with"
+    elif _is_worse(criterion, figure, standing):
         yield (
             f"{name}: {figure.point:.4g} is more than {criterion.margin:g} worse than"
             f" production's {standing.point:.4g}"

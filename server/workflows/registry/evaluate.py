@@ -6,8 +6,9 @@ and opens no gate.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from ai_engine.tables import ModelEvaluation
 from server.kernel.access import Principal
 from server.kernel.audit import Action
 from server.kernel.database import Database, UnitOfWork
-from server.kernel.faults import Fault
+from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 from server.workflows.decoding import archive_decoding
 from server.workflows.loaded_models import LoadedModel, LoadedModels
@@ -34,6 +35,12 @@ from server.workflows.registry.versions import Act, note, version_row
 _EVALUATION = table_of(ModelEvaluation)
 
 Told = Callable[[int, int], None]  # cases that are done, of how many
+
+
+class FigureNotFinite(Fault):
+    """An evaluation came to a figure that is no number."""
+
+    kind = FaultKind.UNPROCESSABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ async def evaluate(
         ModelUnknown, HoldoutUnknown: there is no such version or set.
         HoldoutChanged: the set's files are not those that were registered.
         HoldoutInvalid: a case is not what it says.
+        FigureNotFinite: a figure is no number.
         SandboxUnavailable: nothing can be run here.
     """
     async with database.read() as connection:
@@ -80,13 +88,26 @@ async def evaluate(
         told(done, len(chosen))
         outcomes[case.id] = await _run_case(model, folder, case)
     told(len(chosen), len(chosen))
+    await require_unchanged(known, folder)  # nor were they while cases were read
     evaluated = Evaluated(
         len(chosen),
         len(chosen) == len(every),
         await asyncio.to_thread(figures_of, list(outcomes.values())),
     )
+    require_finite(evaluated.figures)
     await database.transact(lambda unit: _write(unit, asked, (row, known), outcomes, evaluated))
     return evaluated
+
+
+def require_finite(figures: Mapping[str, Estimate]) -> None:
+    """Let no figure be written down that is no number: nothing can be held against it.
+
+    Raises:
+        FigureNotFinite: one is not.
+    """
+    for name, figure in figures.items():
+        if not all(map(isfinite, (figure.point, figure.lower, figure.upper))):
+            raise FigureNotFinite(f"{name} is no finite number; nothing is written down.")
 
 
 async def _run_case(model: LoadedModel, folder: Path, case: Case) -> Outcome:

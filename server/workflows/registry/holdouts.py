@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, delete, insert, select
 
-from ai_engine.bundle import digest_of
+from ai_engine.bundle import digest_of_all
 from ai_engine.tables import HoldoutSet
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
@@ -51,7 +51,7 @@ async def add_holdout(database: Database, name: str, folder: Path, principal: Pr
         raise InvalidHoldoutName("A holdout set's name is lower case letters, digits and single hyphens.")
     folder = await asyncio.to_thread(folder.resolve)
     cases = len((await asyncio.to_thread(read_holdout, folder)).cases)
-    digest = await asyncio.to_thread(digest_of, folder)
+    digest = await asyncio.to_thread(digest_of_all, folder)
 
     async def work(unit: UnitOfWork) -> None:
         await unit.lock([f"holdout:{name}"])
@@ -89,7 +89,7 @@ async def require_unchanged(row: RowMapping, folder: Path) -> None:
     """
     if not await asyncio.to_thread(folder.is_dir):
         raise HoldoutChanged(f"The folder of {row['name']} is not there.")
-    if await asyncio.to_thread(digest_of, folder) != row["digest"]:
+    if await asyncio.to_thread(digest_of_all, folder) != row["digest"]:
         raise HoldoutChanged(f"The files of {row['name']} are not those that were registered.")
 
 

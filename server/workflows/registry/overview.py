@@ -1,13 +1,19 @@
 """What is told of models: all versions with their rules, and one model with its history and evaluations."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import ColumnElement, RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.tables import HoldoutSet, ModelEvaluation, ModelVerdict, ShadowResult
+from dicomweb.reach import within_reach
+from dicomweb.tables import Study
+from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.reach import within
+from server.kernel.access import Reach
 from server.kernel.clock import instant_text
 from server.kernel.database import Database
 from server.kernel.rows import table_of
@@ -18,6 +24,7 @@ from server.workflows.registry.versions import CHANGE, MODEL, RULE, VERSION, Mod
 HISTORY = 200  # newest changes, evaluations and shadow results in one answer
 
 _EVALUATION, _SHADOW = table_of(ModelEvaluation), table_of(ShadowResult)
+_STUDY = table_of(Study)
 _VERDICT, _SET = table_of(ModelVerdict), table_of(HoldoutSet)
 
 Answer = dict[str, Any]
@@ -41,9 +48,7 @@ async def show_model(database: Database, name: str) -> Answer:
         ModelUnknown: there is none.
     """
     async with database.read() as connection:
-        model = (await connection.execute(select(MODEL).where(MODEL.c.name == name))).mappings().one_or_none()
-        if model is None:
-            raise ModelUnknown(f"There is no model {name}.")
+        model = await _require_model(connection, name)
         rows = select(VERSION).where(VERSION.c.name == name).order_by(VERSION.c.pk)
         versions = (await connection.execute(rows)).mappings().all()
         return {
@@ -56,6 +61,13 @@ async def show_model(database: Database, name: str) -> Answer:
             "versions": [await _version(connection, row, versions) for row in versions],
             "history": await _history(connection, name),
         }
+
+
+async def _require_model(connection: AsyncConnection, name: str) -> RowMapping:
+    model = (await connection.execute(select(MODEL).where(MODEL.c.name == name))).mappings().one_or_none()
+    if model is None:
+        raise ModelUnknown(f"There is no model {name}.")
+    return model
 
 
 async def _version(connection: AsyncConnection, row: RowMapping, versions: Sequence[RowMapping]) -> Answer:
@@ -104,11 +116,16 @@ async def _history(connection: AsyncConnection, name: str) -> list[Answer]:
 
 
 async def list_evaluations(database: Database, name: str) -> Answer:
-    """The evaluations of a model's versions, newest first."""
+    """The evaluations of a model's versions, newest first.
+
+    Raises:
+        ModelUnknown: there is no such model.
+    """
     c = _EVALUATION.c
     query = select(_EVALUATION, (_SET.c.digest == c.holdout_digest).label("current"))
     query = query.outerjoin(_SET, _SET.c.name == c.holdout).where(c.model_name == name)
     async with database.read() as connection:
+        await _require_model(connection, name)
         rows = (await connection.execute(query.order_by(c.pk.desc()).limit(HISTORY))).mappings().all()
     return {"evaluations": [_evaluation(row) for row in rows]}
 
@@ -129,26 +146,57 @@ def _evaluation(row: RowMapping) -> Answer:
     }
 
 
-async def list_shadow_results(database: Database, name: str) -> Answer:
-    """What the shadow versions of a model made, newest first: for administrators, and for nobody else."""
-    c = _SHADOW.c
-    query = select(_SHADOW).where(c.model_name == name).order_by(c.pk.desc()).limit(HISTORY)
+@dataclass(frozen=True, slots=True)
+class ShadowReach:
+    """How far somebody may read studies and the work on them: a shadow result tells of both."""
+
+    studies: Reach
+    work: Reach
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What a study and its workitem must be."""
+        conditions = []
+        if not self.studies.is_everyone:
+            conditions.append(within_reach(self.studies))
+        if not self.work.is_everyone:
+            conditions.append(within(self.work))
+        return conditions
+
+
+async def list_shadow_results(
+    database: Database, name: str, reach: ShadowReach
+) -> tuple[Answer, frozenset[str]]:
+    """What the shadow versions of a model made, newest first, of studies within reach; and whose studies.
+
+    Raises:
+        ModelUnknown: there is no such model.
+    """
+    c, study = _SHADOW.c, _STUDY.c
+    query = (
+        select(_SHADOW, study.patient_id)
+        .join(WORKITEM, WORKITEM.c.workitem_uid == c.workitem_uid)
+        .join(_STUDY, study.study_instance_uid == c.study_instance_uid)
+        .where(c.model_name == name, *reach.conditions())
+        .order_by(c.pk.desc())
+        .limit(HISTORY)
+    )
     async with database.read() as connection:
+        await _require_model(connection, name)
         rows = (await connection.execute(query)).mappings().all()
+    patients = frozenset(row["patient_id"] for row in rows if row["patient_id"] is not None)
+    return {"shadowResults": [_shadow_result(row) for row in rows]}, patients
+
+
+def _shadow_result(row: RowMapping) -> Answer:
     return {
-        "shadowResults": [
-            {
-                "workitem": row["workitem_uid"],
-                "version": row["version"],
-                "clinicalVersion": row["clinical_version"],
-                "outcome": row["outcome"],
-                "fault": row["fault"],
-                "tries": row["tries"],
-                "durationSeconds": None if row["duration_ms"] is None else row["duration_ms"] / 1000,
-                "findings": None if row["findings"] is None else orjson.loads(row["findings"]),
-                "agreement": None if row["agreement"] is None else orjson.loads(row["agreement"]),
-                "at": instant_text(row["at_us"]),
-            }
-            for row in rows
-        ]
+        "workitem": row["workitem_uid"],
+        "version": row["version"],
+        "clinicalVersion": row["clinical_version"],
+        "outcome": row["outcome"],
+        "fault": row["fault"],
+        "tries": row["tries"],
+        "durationSeconds": None if row["duration_ms"] is None else row["duration_ms"] / 1000,
+        "findings": None if row["findings"] is None else orjson.loads(row["findings"]),
+        "agreement": None if row["agreement"] is None else orjson.loads(row["agreement"]),
+        "at": instant_text(row["at_us"]),
     }

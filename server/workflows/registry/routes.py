@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from server.kernel.access import Access, access_of
+from dicomweb.reach import IMAGING_STUDY
+from dicomweb.worklist.reach import TASK
+from server.kernel.access import Access, Permission, access_of
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import UnitOfWork
 from server.kernel.services import Services
@@ -65,8 +67,17 @@ def _add_reads(router: APIRouter, services: Services) -> None:
     @router.get("/{name}/shadow-results")
     async def shadow_results(request: Request, name: str) -> Response:
         """What its shadow versions made of workitems, newest first."""
-        await _reader(request, services, "list-shadow-results", name)
-        return JSONResponse(await overview.list_shadow_results(services.database, name))
+        access = await _reader(request, services, "list-shadow-results", name)
+        reach = overview.ShadowReach(
+            access.reach(IMAGING_STUDY, Permission.READ), access.reach(TASK, Permission.READ)
+        )
+        answer, patients = await overview.list_shadow_results(services.database, name, reach)
+        for patient in sorted(patients):  # the findings of each were read
+            entry = AuditEntry(
+                access.principal, Action.READ, "list-shadow-results", "Patient", patient, patient
+            )
+            await services.read_audit.record(entry)
+        return JSONResponse(answer)
 
 
 def _add_decisions(router: APIRouter, services: Services) -> None:

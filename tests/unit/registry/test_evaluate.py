@@ -1,6 +1,7 @@
 """A version on a holdout set: the real way, and what is written down."""
 
 import json
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from ai_engine.evaluation.figures import figures_of, tables_of
 from ai_engine.evaluation.holdout import Case, HoldoutInvalid, PhantomCase, read_holdout
 from ai_engine.evaluation.outcome import Outcome, TrueLesion, Truth, _overlaps, failed
-from ai_engine.evaluation.proportion import wilson
+from ai_engine.evaluation.proportion import Estimate, wilson
 from ai_engine.findings import Code, Findings, ModelIdentity, Segment
 from ai_engine.gate import Criterion
 from ai_engine.phantom.series import small_series
@@ -21,7 +22,7 @@ from server.kernel.rows import table_of
 from server.workflows.loaded_models import LoadedModels
 from server.workflows.registry.bundle_files import UnpackedBundles
 from server.workflows.registry.decide import GateRefused, set_gate
-from server.workflows.registry.evaluate import Asked, evaluate
+from server.workflows.registry.evaluate import Asked, FigureNotFinite, evaluate, require_finite
 from server.workflows.registry.holdouts import HoldoutChanged, InvalidHoldoutName, add_holdout, list_holdouts
 from server.workflows.registry.stages import Stage
 from tests.conftest import sqlite_first
@@ -106,6 +107,35 @@ async def test_case_that_cannot_be_read_fails_and_the_others_go_on(
     finally:
         await models.close()
     assert whole.figures["completed"] == wilson(1, 3)
+
+
+@sqlite_first
+async def test_set_that_changes_while_it_is_used(registry: Registry, tmp_path: Path) -> None:
+    await registry.add("1.0.0", script=MEAN)
+    folder = write_set(tmp_path / "chests", range(1), values={"mean_density": -400.0})
+    await add_holdout(registry.database, "chests", folder, WHO)
+    models = LoadedModels(
+        registry.database, RunnerPolicy(allow_unsandboxed=True), UnpackedBundles(registry.database)
+    )
+
+    def change(_done: int, _of: int) -> None:
+        (folder / "__pycache__").mkdir(exist_ok=True)  # a case may lie anywhere
+        (folder / "__pycache__" / "labels.nii.gz").write_bytes(b"other")
+
+    try:
+        with pytest.raises(HoldoutChanged):
+            await evaluate(registry.database, models, Asked("tiny", "1.0.0", "chests", WHO), change)
+    finally:
+        await models.close()
+    async with registry.database.read() as connection:
+        assert (await connection.execute(select(table_of(ModelEvaluation)))).first() is None
+
+
+def test_figure_that_is_no_number_is_not_written() -> None:
+    require_finite({"error.v": Estimate(1.0, 0.0, 2.0, 3)})
+    for bad in (nan, inf):
+        with pytest.raises(FigureNotFinite):
+            require_finite({"error.v": Estimate(1.0, 0.0, bad, 3)})
 
 
 @sqlite_first

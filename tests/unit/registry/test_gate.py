@@ -80,3 +80,7 @@ def test_what_is_missing_is_named() -> None:
     ]
     (why,) = shortcomings([SENSITIVITY], {"chests": {"sensitivity": SEEN}}, {})
     assert why == "the version in production is not evaluated on the whole of chests"
+    (why,) = shortcomings([SENSITIVITY], {"chests": {"sensitivity": SEEN}}, {"chests": {}})
+    assert why.startswith(
+        "sensitivity on chests: the evaluation of the version in production has no such figure"
+    )
