@@ -125,7 +125,7 @@ def _finding(meaning: DetectionMeaning, found: Detection, number: int, geometry:
         tracking_id=f"{meaning.name.replace('_', '-')}-{number}",
         finding=meaning.finding,
         site=meaning.site,
-        laterality=_SIDES[found.side] if found.side else None,
+        laterality=_SIDES[found.side] if found.side and meaning.sides else None,
         segment_number=found.label,
         measurements=tuple(_measurements(meaning, found.values)),
         probability=round(found.probability, PROBABILITY_DECIMALS),

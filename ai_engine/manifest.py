@@ -116,6 +116,7 @@ class DetectionMeaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     finding: Code
     absent: Code
     site: Code | None = None
+    sides: bool = True  # False: the side that the model states is left out, not being evaluated
     category: Code
     type: Code
     type_modifier: Code | None = None

@@ -128,6 +128,14 @@ def test_a_slice_is_called_by_its_name() -> None:
     assert found.conclusion == "1 nodules. 1: not measured mm on image 39, probability 0.60. End."
 
 
+def test_a_side_that_the_manifest_does_not_trust_is_left_out() -> None:
+    given = output(nodule(0.9, None, side="left"))
+    assert interpret(manifest_with(), given, GEOMETRY).findings[0].laterality is not None
+    (untrusted,) = manifest_with().detections
+    manifest = manifest_with(detections=[{**msgspec.to_builtins(untrusted), "sides": False}])
+    assert interpret(manifest, given, GEOMETRY).findings[0].laterality is None
+
+
 def test_another_place_is_another_thing_to_track() -> None:
     here = interpret(manifest_with(), output(nodule(0.9, None, 1.0)), GEOMETRY).findings[0]
     there = interpret(manifest_with(), output(nodule(0.9, None, 5.0)), GEOMETRY).findings[0]

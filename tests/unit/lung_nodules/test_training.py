@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from ai_engine.bundle import SHIPPED_BUNDLES
+from ai_engine.bundle import MANIFEST_FILE, SHIPPED_BUNDLES, decode_manifest
 from ai_engine.training.calibrate import calibrated, choose_threshold, fit
 from ai_engine.training.card import with_figures
 from ai_engine.training.figures import figures_of
@@ -105,6 +105,11 @@ def test_the_committed_figures_are_of_that_protocol_and_of_the_committed_records
 def test_the_card_shows_these_figures() -> None:
     card = (EVALUATION.with_suffix(".md")).read_text()
     assert card == with_figures(card, json.loads((EVALUATION / "results.json").read_text()))
+
+
+def test_the_side_that_was_not_evaluated_is_not_reported() -> None:
+    (nodule,) = decode_manifest((BUNDLE / MANIFEST_FILE).read_bytes()).detections
+    assert nodule.sides is False
 
 
 def test_another_model_than_the_frozen_one_is_not_evaluated() -> None:
