@@ -12,20 +12,21 @@ SETS = {
 }
 
 
-def with_figures(card: str, results: Json) -> str:
+def with_figures(card: str, results: Json, reported: Json) -> str:
     """The card with the tables between its two marks."""
     before, rest = card.split(BEGIN)
     after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n\n{tables_of(results)}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{tables_of(results, reported)}\n{END}{after}"
 
 
-def tables_of(results: Json) -> str:
-    """Markdown: the targets, then each set."""
+def tables_of(results: Json, reported: Json) -> str:
+    """Markdown: the targets, then each set; `reported` by set, see `figures.reported_of`."""
     parts = ["\n".join(_targets(results["targets"]))]
     for name, title in SETS.items():
         figures = results["figures"][name]
         parts.append(f"### {title}\n\n{figures['scans']} scans, {figures['nodules']} nodules.")
-        parts += ["\n".join(_of_scans(figures)), "\n".join(_of_classes(figures)), _sentence(figures)]
+        parts += ["\n".join(_of_scans(figures)), "\n".join(_of_classes(figures, reported[name]))]
+        parts += [_of_recorded(figures), _of_reported(figures, reported[name])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -51,10 +52,10 @@ def _of_scans(figures: Json) -> Iterator[str]:
         yield f"| nodules found at {rate} false alarms a scan | {_row(value)} |"
 
 
-def _of_classes(figures: Json) -> Iterator[str]:
+def _of_classes(figures: Json, reported: Json) -> Iterator[str]:
     yield "| nodules | number | found at the threshold | at 0.5 false alarms a scan |"
     yield "|---|---|---|---|"
-    rows = [("6 mm and more", figures["at_least_6_mm"])]
+    rows = [("under 6 mm", reported["under_6_mm"]), ("6 mm and more", figures["at_least_6_mm"])]
     by_size = sorted(figures["by_size_mm"].items(), key=lambda each: float(each[0].split()[0]))
     rows += [(f"{size} mm", each) for size, each in by_size]
     rows += [*figures["by_kind"].items(), *figures["by_place"].items()]
@@ -64,20 +65,38 @@ def _of_classes(figures: Json) -> Iterator[str]:
             yield f"| {name} | {found['of']} | {_said(found)} | {_said(at_half)} |"
 
 
-def _sentence(figures: Json) -> str:
+def _of_recorded(figures: Json) -> str:
+    """What the curves are made of: likely enough for them, though mostly not for a report."""
     outline, calibration = figures["outline"], figures["calibration"]
     if outline is None:
         return "No nodule was drawn."
     errors = outline["volume_error_median"], outline["volume_error_absolute_median"]
     return (
-        f"Of {outline['nodules']} nodules that were drawn: Dice {outline['dice_mean']:.2f} (mean), "
+        "Recorded for the curves, from a probability of 0.01 on: "
+        f"of {outline['nodules']} nodules that any such detection touched "
+        f"Dice {outline['dice_mean']:.2f} (mean), "
         f"{outline['dice_median']:.2f} (median); "
         f"volume wrong by {_percent(errors[0])} (median), "
         f"{_percent(errors[1])} without sign. "
-        f"Probabilities of {calibration['detections']} detections: "
-        f"Brier score {calibration['brier']:.3f}, "
-        f"expected calibration error {calibration['expected_error']:.3f}."
+        f"Probabilities of {calibration['detections']} detections: {_calibration(calibration)}."
     )
+
+
+def _of_reported(figures: Json, reported: Json) -> str:
+    calibration = reported["calibration"]
+    found = f"{reported['nodules_found']} of {figures['nodules']} nodules are found"
+    if not calibration["detections"]:
+        return f"**Reported**, from the threshold of {figures['threshold']} on: {found}."
+    return (
+        f"**Reported**, from the threshold of {figures['threshold']} on: {found}. "
+        f"Probabilities of {calibration['detections']} detections: {_calibration(calibration)}; "
+        f"mean probability {calibration['mean_probability']:.2f}, "
+        f"share that are nodules {calibration['precision']:.2f}."
+    )
+
+
+def _calibration(figures: Json) -> str:
+    return f"Brier score {figures['brier']:.3f}, expected calibration error {figures['expected_error']:.3f}"
 
 
 def _row(estimate: Json) -> str:

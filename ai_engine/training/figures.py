@@ -79,6 +79,26 @@ def figures_of(records: Sequence[Json], threshold: float) -> Json:
     }
 
 
+def reported_of(records: Sequence[Json], threshold: float) -> Json:
+    """Figures of what the product reports: the detections of at least `threshold`, and no others."""
+    reported = [
+        {**record, "detections": [each for each in record["detections"] if each["probability"] >= threshold]}
+        for record in records
+    ]
+    truths = hits_of(reported)
+    probabilities = [each["probability"] for record in reported for each in record["detections"]]
+    found = froc.sensitivity_at_threshold([matched(record) for record in records], threshold)
+    return {
+        "nodules_found": 0 if found is None else round(found.point * found.of),
+        "under_6_mm": _class(records, threshold, partial(_is_of_size, 0.0, LARGE_MM)),
+        "calibration": {
+            **_calibration(reported),
+            "mean_probability": _rounded(float(np.mean(probabilities)) if truths else None),
+            "precision": _rounded(float(np.mean(truths)) if truths else None),
+        },
+    }
+
+
 def _by(records: Sequence[Json], threshold: float, field: str) -> Json:
     names = sorted({each[field] for record in records for each in record["nodules"]})
     return {name: _class(records, threshold, partial(_is_of, field, name)) for name in names}

@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 
+from ai_engine import evaluation
 from ai_engine.bundle import MANIFEST_FILE, decode_manifest
 from ai_engine.bundles.lung_nodule_ct.scripts.detect import Settings
-from ai_engine.phantom import nodule_scans
+from ai_engine.phantom import chest, nodule_scans
+from ai_engine.training import trial
 from ai_engine.training.figures import figures_of
 from ai_engine.training.recipe import HELD_OUT_SEED, OTHER_GENERATOR_SEED, SHIFTED_SEED
 from ai_engine.training.trial import SPHERES, tried
@@ -50,6 +52,8 @@ def freeze(bundle: Path) -> Json:
         "version": manifest.version,
         "generator_version": nodule_scans.GENERATOR_VERSION,
         "generator_sha256": sha256_of_files(Path(nodule_scans.__file__).parent, "*.py"),
+        "other_generator_sha256": sha256_of_files(Path(chest.__file__).parent, "*.py"),
+        "evaluation_sha256": _sha256_of_evaluation(),
         "code_sha256": sha256_of_files(bundle / "scripts", "*.py"),
         "weights_sha256": sha256_of_files(bundle / "models", "*.onnx"),
         "parameters": manifest.parameters,
@@ -78,6 +82,13 @@ def sha256_of_files(folder: Path, pattern: str) -> str:
     for file in sorted(folder.glob(pattern)):
         digest.update(f"{file.name}\x00{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def _sha256_of_evaluation() -> str:
+    """Over what tries the model, matches its answers and makes figures of them."""
+    folder, training = Path(evaluation.__file__).parent, Path(trial.__file__).parent
+    parts = [(folder, "*.py"), (training, "trial.py"), (training, "figures.py")]
+    return hashlib.sha256("".join(sha256_of_files(*part) for part in parts).encode()).hexdigest()
 
 
 def evaluate(

@@ -11,7 +11,7 @@ import zstandard
 from ai_engine.bundle import MANIFEST_FILE, SHIPPED_BUNDLES, decode_manifest
 from ai_engine.training.calibrate import calibrated, choose_threshold, fit
 from ai_engine.training.card import with_figures
-from ai_engine.training.figures import figures_of
+from ai_engine.training.figures import figures_of, reported_of
 from ai_engine.training.protocol import ProtocolDiffers, evaluate, freeze, sha256_of
 from ai_engine.training.recipe import CLASSIFIER, NETWORK, Recipe
 from ai_engine.training.start import TrainingUnavailable, start
@@ -82,9 +82,25 @@ def test_figures_of_a_trial() -> None:
     assert figures["calibration"]["detections"] == 3
 
 
+def test_figures_of_what_is_reported_are_of_the_threshold() -> None:
+    records = [record([9.0, 5.0, 3.97], 0.9, 0.02), record([12.0], 0.8), record([], 0.6), record([], 0.01)]
+    reported = reported_of(records, 0.5)
+    assert reported["nodules_found"] == 2
+    assert reported["under_6_mm"]["sensitivity"]["of"] == 2
+    assert reported["under_6_mm"]["sensitivity"]["point"] == 0
+    calibration = reported["calibration"]
+    assert calibration["detections"] == 3
+    assert calibration["brier"] == pytest.approx((0.01 + 0.04 + 0.36) / 3, abs=1e-4)
+    assert calibration["mean_probability"] == pytest.approx(2.3 / 3, abs=1e-4)
+    assert calibration["precision"] == pytest.approx(2 / 3, abs=1e-4)
+    assert reported_of([record([9.0])], 0.5)["calibration"]["precision"] is None
+
+
 def test_the_committed_protocol_is_of_the_committed_model() -> None:
     protocol = json.loads((EVALUATION / "protocol.json").read_text())
-    assert freeze(BUNDLE) == protocol
+    frozen = freeze(BUNDLE)
+    assert {name: frozen[name] for name in protocol} == protocol
+    assert set(frozen) - set(protocol) == {"other_generator_sha256", "evaluation_sha256"}  # frozen since
     assert (EVALUATION / "protocol.sha256").read_text().split()[0] == sha256_of(protocol)
 
 
@@ -97,6 +113,8 @@ def test_the_committed_figures_are_of_that_protocol_and_of_the_committed_records
     for name, of_set in protocol["sets"].items():
         seeds = [each["seed"] for each in records[name]]
         assert seeds == list(range(of_set["first_seed"], of_set["first_seed"] + of_set["scans"]))
+    reported = json.loads((EVALUATION / "reported.json").read_text())
+    assert reported == {name: reported_of(records[name], protocol["threshold"]) for name in protocol["sets"]}
     again = figures_of(records["shifted"], protocol["threshold"])
     assert again["scan"] == results["figures"]["shifted"]["scan"]
     assert again["by_kind"] == results["figures"]["shifted"]["by_kind"]
@@ -104,7 +122,10 @@ def test_the_committed_figures_are_of_that_protocol_and_of_the_committed_records
 
 def test_the_card_shows_these_figures() -> None:
     card = (EVALUATION.with_suffix(".md")).read_text()
-    assert card == with_figures(card, json.loads((EVALUATION / "results.json").read_text()))
+    results, reported = (
+        json.loads((EVALUATION / f"{name}.json").read_text()) for name in ("results", "reported")
+    )
+    assert card == with_figures(card, results, reported)
 
 
 def test_the_side_that_was_not_evaluated_is_not_reported() -> None:
