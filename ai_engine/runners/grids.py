@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 TOWARDS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
 NATIVE = "native"  # the volume's own axes: slice, row, column
 
+MAX_GRID_VOXELS = 1 << 31  # as of a volume; a manifest may ask for any spacing
+
 Extent = tuple[int, int, int]
+
+
+class GridTooLarge(MemoryError):
+    """The spacing makes more voxels of the volume than anything can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,19 @@ def grid_over(
     """The grid with these axes ("RAS": MONAI's) and spacing (None: the volume's own) over a volume.
 
     `affine` maps (slice, row, column) to LPS mm.
+
+    Raises:
+        GridTooLarge: it has more than `MAX_GRID_VOXELS`.
     """
     order, flips = ((0, 1, 2), (False, False, False)) if axes == NATIVE else _turned(affine, axes)
     own_mm = np.linalg.norm(affine[:3, :3], axis=0)[list(order)]
     wanted_mm = own_mm if spacing_mm is None else np.array(spacing_mm)
     steps = wanted_mm / own_mm
     sizes = np.array(shape)[list(order)]
-    made = np.rint((sizes - 1) / steps).astype(int) + 1
+    with np.errstate(over="ignore"):
+        made = np.rint((sizes - 1) / steps) + 1
+        if not np.prod(made) <= MAX_GRID_VOXELS:
+            raise GridTooLarge
     return Grid(order, flips, _three(steps, float), _three(made, int), shape)
 
 

@@ -68,7 +68,7 @@ def _remote(bundle: Bundle, policy: RunnerPolicy, _device: str) -> Runner:
     url = policy.inference_servers.get(runtime.remote.server)
     if url is None:
         raise UnsupportedRunnerKind(f"no inference server {runtime.remote.server} in the settings")
-    target = RemoteTarget(url, runtime.remote, runtime.timeout_s)
+    target = RemoteTarget(url, runtime.remote, runtime.timeout_s, runtime.memory_mb)
     return RemoteRunner(target, msgspec.to_builtins(bundle.manifest.network))
 
 

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.network import RemoteModel
+from ai_engine.runners.grids import GridTooLarge
 from ai_engine.runners.port import (
+    ModelOutOfMemory,
     ModelOutputInvalid,
     ModelTimedOut,
     RemoteFailed,
@@ -27,7 +29,7 @@ from ai_engine.runners.port import (
     RunnerOutput,
 )
 from ai_engine.runners.reply import read_plain
-from ai_engine.runners.windowed import NotFinite, Source, WrongShape, batches_of
+from ai_engine.runners.windowed import NotFinite, Source, WrongShape, batches_of, memory_needed
 
 Json = Any
 
@@ -60,6 +62,7 @@ class RemoteTarget:
     base_url: str  # http[s]://host[:port][/path], of the operator's settings
     model: RemoteModel
     timeout_s: float
+    memory_mb: int  # of this process, for one run
 
     @property
     def url(self) -> str:
@@ -99,6 +102,7 @@ class RemoteRunner:
 
     async def _run(self, work: RunnerInput) -> Mapping[str, Json]:
         source = Source(work.voxels, work.geometry.affine)
+        _require_memory(source, self._network, self._target.memory_mb)
         batches = batches_of([source], self._network, self._network["batch"])
         try:
             batch = await asyncio.to_thread(next, batches)
@@ -142,6 +146,16 @@ class RemoteRunner:
         except httpx.TransportError:
             raise _Busy from None
         return decode_answer(answer, response.headers.get(HEADER_LENGTH), self._network)
+
+
+def _require_memory(source: Source, network: Mapping[str, Json], memory_mb: int) -> None:
+    """This process has no limit of its own: what is too much is refused before it is made."""
+    try:
+        fits = memory_needed(source, network) <= memory_mb << 20
+    except GridTooLarge:
+        fits = False
+    if not fits:
+        raise ModelOutOfMemory(f"the windows of this volume need more than {memory_mb} MB")
 
 
 class _Busy(Exception):

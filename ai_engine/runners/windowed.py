@@ -8,6 +8,7 @@ network in the child and one behind HTTP are driven alike, and windows of severa
 Rule: imports numpy and its neighbours here only; it also runs in the child, which sees nothing else of ours.
 """
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,11 @@ from ai_engine.runners.grids import Grid, grid_over, onto
 from ai_engine.runners.grids import resample as resample_axis
 from ai_engine.runners.heat import found_in
 from ai_engine.runners.label_maps import labels_from
-from ai_engine.runners.windows import Blend, Extent, Layout, cut, lay_out, pad, weights_of
+from ai_engine.runners.windows import Blend, Extent, Layout, cut, lay_out, pad, size_up, weights_of
 
 Json = Any
+FLOAT_BYTES = 4
+START_BYTES = 88  # of a window: three numbers that others share, and a place in a list
 Batches = Generator[NDArray[np.float32], NDArray[np.generic], list[Mapping[str, Json]]]
 
 
@@ -70,6 +73,26 @@ def batches_of(sources: Sequence[Source], network: Mapping[str, Json], most: int
     if waiting:
         _take_in((yield _windows(waiting)), waiting, answers, network)
     return answers
+
+
+def memory_needed(source: Source, network: Mapping[str, Json]) -> int:
+    """Bytes that a volume takes at least on its way: computed beforehand, nothing is made.
+
+    The grid, what the windows say of it and how much they count; the weights of one window; a batch and its
+    answer, as arrays and as bytes; the places of the windows.
+
+    Raises:
+        GridTooLarge: no memory is enough.
+    """
+    grid = grid_over(source.voxels.shape, source.affine, network["axes"], network["spacing_mm"])
+    roi, whole = network["roi"], network["task"] == "classification"
+    voxels, windows = size_up(roi if whole else grid.shape, roi, network["overlap"])
+    channels = len(network["labels"] or network["names"])
+    said = 0 if whole else channels  # scores are not blended
+    together = min(windows, network["batch"])
+    batch = 2 * together * (1 + (0 if whole else channels)) + 1
+    floats: int = math.prod(grid.shape) * whole + voxels * (said + 2) + math.prod(roi) * batch
+    return floats * FLOAT_BYTES + windows * START_BYTES
 
 
 def _begin(source: Source, network: Mapping[str, Json]) -> _Run:

@@ -39,10 +39,22 @@ def lay_out(shape: Sequence[int], roi: Sequence[int], overlap: float) -> Layout:
     return Layout(tuple(roi), before, padded, tuple(itertools.product(*along)))
 
 
+def size_up(shape: Sequence[int], roi: Sequence[int], overlap: float) -> tuple[int, int]:
+    """Voxels of the padded volume and the count of its windows, without laying them out."""
+    padded = [max(size, window) for size, window in zip(shape, roi, strict=True)]
+    along = [_steps(size, window, overlap)[1] for size, window in zip(padded, roi, strict=True)]
+    return math.prod(padded), math.prod(along)
+
+
 def _starts(size: int, window: int, overlap: float) -> list[int]:
-    step = max(1, int(window * (1 - overlap)))
-    count = math.ceil((size - window) / step) + 1
+    step, count = _steps(size, window, overlap)
     return [min(index * step, size - window) for index in range(count)]
+
+
+def _steps(size: int, window: int, overlap: float) -> tuple[int, int]:
+    """Voxels from one window to the next, and how many windows there are."""
+    step = max(1, int(window * (1 - overlap)))
+    return step, math.ceil((size - window) / step) + 1
 
 
 def pad(volume: NDArray[np.float32], layout: Layout, value: float) -> NDArray[np.float32]:

@@ -18,7 +18,14 @@ from ai_engine.bundle import BundleInvalid, load_bundle
 from ai_engine.geometry import Geometry
 from ai_engine.runners import remote
 from ai_engine.runners.kinds import UnsupportedRunnerKind, runner_for
-from ai_engine.runners.port import ModelOutputInvalid, ModelTimedOut, RemoteFailed, Runner, RunnerInput
+from ai_engine.runners.port import (
+    ModelOutOfMemory,
+    ModelOutputInvalid,
+    ModelTimedOut,
+    RemoteFailed,
+    Runner,
+    RunnerInput,
+)
 from ai_engine.runners.process import RunnerPolicy
 from tests.made_bundles import SEGMENTING, manifest_of, write_bundle
 
@@ -119,9 +126,9 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FIRST_DELAY_S", 0.0)
 
 
-def runner_on(folder: Path, url: str, timeout_s: float = 20, **network: Any) -> Runner:
+def runner_on(folder: Path, url: str, timeout_s: float = 20, memory_mb: int = 2048, **network: Any) -> Runner:
     served = {"server": "triton", "model": "lungs", "version": "3"}
-    runtime = {"kind": "remote", "remote": served, "timeout_s": timeout_s}
+    runtime = {"kind": "remote", "remote": served, "timeout_s": timeout_s, "memory_mb": memory_mb}
     manifest = manifest_of(runtime, network={**NETWORK, **network}, **SEGMENTING)
     bundle = load_bundle(write_bundle(folder / "bundle", manifest))
     return runner_for(bundle, RunnerPolicy(inference_servers={"triton": url}))
@@ -190,6 +197,29 @@ async def test_answer_that_is_none_is_refused(
     with pytest.raises(ModelOutputInvalid, match=says):
         await runner.run(ball)
     await runner.close()
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param({"spacing_mm": (0.1, 0.1, 0.1)}, id="fine grid"),
+        pytest.param({"spacing_mm": (1e-300, 1e-300, 1e-300)}, id="grid without end"),
+        pytest.param({"roi": (256, 256, 256)}, id="padded to large windows"),
+        pytest.param(
+            {"spacing_mm": (0.2, 0.2, 0.2), "roi": (64, 64, 64), "overlap": 0.5, "batch": 16},
+            id="batch of large windows",
+        ),
+        pytest.param({"spacing_mm": (0.2, 0.2, 0.2), "roi": (2, 2, 2), "overlap": 0.9}, id="many windows"),
+    ],
+)
+async def test_volume_larger_than_the_models_memory_is_refused_before_any_window(
+    tmp_path: Path, server: Server, ball: RunnerInput, network: Any
+) -> None:
+    runner = runner_on(tmp_path, server.url, memory_mb=64, **network)
+    with pytest.raises(ModelOutOfMemory):
+        await runner.run(ball)
+    await runner.close()
+    assert server.paths == []
 
 
 async def test_slow_server_is_not_waited_for(tmp_path: Path, server: Server, ball: RunnerInput) -> None:

@@ -1,15 +1,16 @@
 """Windows cover a volume and blend to it again; grids turn and resample as MONAI's transforms do."""
 
+import math
 import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from ai_engine.runners.grids import back_from, grid_over, index_in_volume, onto, volume_box
+from ai_engine.runners.grids import GridTooLarge, back_from, grid_over, index_in_volume, onto, volume_box
 from ai_engine.runners.heat import found_in
 from ai_engine.runners.windowed import Source, batches_of
-from ai_engine.runners.windows import Blend, cut, lay_out, pad, weights_of
+from ai_engine.runners.windows import Blend, cut, lay_out, pad, size_up, weights_of
 
 RNG = np.random.default_rng(7)
 
@@ -163,3 +164,15 @@ def test_box_of_the_volume_holds_all_that_a_place_of_the_grid_can_tell_of() -> N
     for axis in range(3):
         assert box[axis].start <= touched[:, axis].min()
         assert touched[:, axis].max() < box[axis].stop
+
+
+@pytest.mark.parametrize("fine", [1e-3, 1e-300])
+def test_grid_without_end_is_not_made(fine: float) -> None:
+    with pytest.raises(GridTooLarge):
+        grid_over((20, 30, 40), oblique((2, 0.7, 0.7)), "RAS", (fine, fine, fine))
+
+
+def test_windows_are_counted_as_they_are_laid_out() -> None:
+    for shape, roi, overlap in [((17, 30, 9), (8, 12, 9), 0.25), ((5, 30, 9), (8, 12, 16), 0.9)]:
+        layout = lay_out(shape, roi, overlap)
+        assert size_up(shape, roi, overlap) == (math.prod(layout.padded), len(layout.starts))
