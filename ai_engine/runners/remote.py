@@ -140,10 +140,12 @@ class RemoteRunner:
                     raise _Busy
                 if response.status_code != httpx.codes.OK:
                     raise RemoteFailed(f"the inference server answered {response.status_code}")
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise ModelOutputInvalid("the inference server's answer is encoded")
                 answer = await _read(response, longest)
         except httpx.TimeoutException:
             raise ModelTimedOut("the inference server did not answer in time") from None
-        except httpx.TransportError:
+        except httpx.RequestError:
             raise _Busy from None
         return decode_answer(answer, response.headers.get(HEADER_LENGTH), self._network)
 
@@ -172,7 +174,7 @@ def _send(batches: Any, said: NDArray[np.generic]) -> NDArray[np.float32] | list
 
 async def _read(response: httpx.Response, longest: int) -> bytes:
     body = bytearray()
-    async for piece in response.aiter_bytes():
+    async for piece in response.aiter_raw():
         body += piece
         if len(body) > longest:
             raise ModelOutputInvalid("the inference server answers more than its windows can have")
@@ -201,6 +203,7 @@ def encode_request(batch: NDArray[np.float32], network: Mapping[str, Json]) -> t
     }
     header = json.dumps(told).encode()
     lengths = {HEADER_LENGTH: str(len(header)), "content-type": "application/octet-stream"}
+    lengths["accept-encoding"] = "identity"  # what is inflated has no length beforehand
     return header + data, lengths
 
 

@@ -52,6 +52,8 @@ class Server:
     paths: list[str] = field(default_factory=list)
     let_go: threading.Event = field(default_factory=threading.Event)
     url: str = ""
+    encoding: dict[str, str] = field(default_factory=dict)
+    accepted: set[str | None] = field(default_factory=set)
 
     def infer(self, body: bytes, split: int) -> tuple[bytes, int]:
         (asked,) = json.loads(body[:split])["inputs"]
@@ -92,7 +94,9 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.answer(200, b'{"outputs": []}', {})
             else:
                 said, split = server.infer(body, int(self.headers["inference-header-content-length"]))
-                self.answer(200, said, {"inference-header-content-length": str(split)})
+                length = {"inference-header-content-length": str(split)}
+                server.accepted.add(self.headers.get("accept-encoding"))
+                self.answer(200, said, {**length, **server.encoding})
 
         def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
@@ -197,6 +201,18 @@ async def test_answer_that_is_none_is_refused(
     with pytest.raises(ModelOutputInvalid, match=says):
         await runner.run(ball)
     await runner.close()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "of another world"])
+async def test_answer_is_never_inflated(
+    tmp_path: Path, server: Server, ball: RunnerInput, encoding: str
+) -> None:
+    server.encoding = {"content-encoding": encoding}  # of what is none, too
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(ModelOutputInvalid, match="encoded"):
+        await runner.run(ball)
+    await runner.close()
+    assert server.accepted == {"identity"}
 
 
 @pytest.mark.parametrize(
