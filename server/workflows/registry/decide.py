@@ -126,18 +126,22 @@ async def retire(unit: UnitOfWork, asked: Asked, version: str) -> None:
     Raises:
         ModelUnknown, ModelChanged: as `hold_model`.
         TransitionRefused: it is retired, or the model has a canary that production is compared with.
-        ReasonMissing: it is the one in production.
+        ReasonMissing: it is the one in production, or the one that a rollback would go back to.
     """
     model = await hold_model(unit, asked.name, asked.revision)
     row = await version_row(unit.connection, asked.name, version)
     before = Stage(row["stage"])
-    if Stage.RETIRED not in ALLOWED[before]:
+    columns: dict[str, object] = {"canary_share": 0} if before is Stage.CANARY else {}
+    if version == model["previous_version"]:
+        _require_reason(asked, "Retiring the version that a rollback would go back to")
+        columns["previous_version"] = None
+    elif Stage.RETIRED not in ALLOWED[before]:
         raise TransitionRefused(f"{asked.name} {version} is retired already.")
     if before is Stage.PRODUCTION:
         _require_reason(asked, "Retiring the version in production")
         if await at_stage(unit.connection, asked.name, Stage.CANARY) is not None:
             raise TransitionRefused(f"{asked.name} has a canary; promote it, or take it back first.")
-    await set_model(unit, model, **({"canary_share": 0} if before is Stage.CANARY else {}))
+    await set_model(unit, model, **columns)
     await set_stage(unit, row, Stage.RETIRED, asked.act("retire"))
     await replace_work(unit, row)
 
@@ -166,6 +170,24 @@ async def roll_back(unit: UnitOfWork, asked: Asked) -> str:
     if production is not None:
         await replace_work(unit, production)
     return str(earlier["version"])
+
+
+async def return_unasked(unit: UnitOfWork, asked: Asked) -> str:
+    """`roll_back` that no operator asked for: only to a version that passes the gate as it is today.
+
+    It is not held against the one in production, which is why it comes.
+
+    Raises:
+        ModelUnknown, ModelChanged, NothingToRollBack: as `roll_back`.
+        GateRefused: the version before does not pass.
+    """
+    model = await hold_model(unit, asked.name, asked.revision)
+    earlier = await previous_of(unit, model)
+    if earlier is not None:
+        criteria = await criteria_for(unit.connection, earlier, None)
+        if missing := await shortcomings_of(unit.connection, criteria, earlier, None):
+            raise _refusal(earlier, missing)
+    return await roll_back(unit, asked)
 
 
 async def previous_of(unit: UnitOfWork, model: RowMapping) -> RowMapping | None:
@@ -262,7 +284,11 @@ async def _require_passing(
         return
     missing = await shortcomings_of(unit.connection, criteria, row, production)
     if missing:
-        raise GateRefused(f"{asked.name} {row['version']} does not pass the gate: {'; '.join(missing)}.")
+        raise _refusal(row, missing)
+
+
+def _refusal(row: RowMapping, missing: Sequence[str]) -> GateRefused:
+    return GateRefused(f"{row['name']} {row['version']} does not pass the gate: {'; '.join(missing)}.")
 
 
 def _require_reason(asked: Asked, what: str) -> None:

@@ -18,7 +18,13 @@ from server.kernel.database import UnitOfWork
 from server.kernel.metrics import counter
 from server.kernel.rows import table_of
 from server.kernel.services import Services
-from server.workflows.registry.decide import Asked, NothingToRollBack, roll_back, take_canary_back
+from server.workflows.registry.decide import (
+    Asked,
+    GateRefused,
+    NothingToRollBack,
+    return_unasked,
+    take_canary_back,
+)
 from server.workflows.registry.limits import Experience, breaches, is_common, limits_in
 from server.workflows.registry.stages import SERVING, Stage
 from server.workflows.registry.verdicts import VERDICT, Verdict
@@ -128,14 +134,14 @@ async def _take_back(services: Services, row: RowMapping, why: str, *, is_common
         if is_canary:
             await take_canary_back(unit, asked, row["version"])
         else:
-            await roll_back(unit, asked)
+            await return_unasked(unit, asked)
 
     named = {"model": row["name"], "version": row["version"], "why": why}
     try:
         await services.database.transact(work)
-    except NothingToRollBack:
+    except (NothingToRollBack, GateRefused) as fault:
         _ROLLBACKS.labels(row["name"], "not-possible").inc()
-        log.warning("version is beyond its limits, and there is none to go back to", **named)
+        log.warning("version is beyond its limits, and there is none to go back to", **named, but=str(fault))
     except ModelChanged:
         return  # somebody decided meanwhile; the next look sees what that came to
     else:

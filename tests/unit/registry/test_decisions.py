@@ -164,6 +164,24 @@ async def test_rollback_moves_the_pointer_back_once(registry: Registry) -> None:
         await registry.do(roll_back)
 
 
+@sqlite_first
+async def test_version_that_is_retired_again_is_not_gone_back_to(registry: Registry) -> None:
+    await registry.add("1.0.0")
+    await registry.add("2.0.0")
+    await registry.promote("1.0.0", Stage.PRODUCTION)
+    await registry.promote("2.0.0", Stage.PRODUCTION)
+    with pytest.raises(ReasonMissing):
+        await registry.do(lambda unit, asked: retire(unit, asked, "1.0.0"))
+    await registry.do(lambda unit, asked: retire(unit, asked, "1.0.0"), "it misses what is small")
+    told = await show_model(registry.database, "tiny")
+    assert (told["previousVersion"], told["history"][0]["reason"]) == (None, "it misses what is small")
+    with pytest.raises(NothingToRollBack):
+        await registry.do(roll_back)
+    with pytest.raises(TransitionRefused, match="retired already"):
+        await registry.do(lambda unit, asked: retire(unit, asked, "1.0.0"), "once more")
+    assert await registry.stages() == {"1.0.0": "retired", "2.0.0": "production"}
+
+
 async def test_canary_gets_traffic_and_goes_back(registry: Registry) -> None:
     await registry.add("1.0.0")
     await registry.add("2.0.0")

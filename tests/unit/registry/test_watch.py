@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from sqlalchemy import insert, select
 
+from ai_engine.gate import Criterion
 from ai_engine.runners import port
 from dicomweb.worklist.tables import Workitem, WorkitemAttempt
 from dicomweb.worklist.workitem import Outcome
@@ -15,7 +16,7 @@ from server.kernel.metrics import REGISTRY
 from server.kernel.rows import table_of
 from server.kernel.tables import AuditRow
 from server.kernel.uids import new_uid
-from server.workflows.registry.decide import set_limits
+from server.workflows.registry.decide import roll_back, set_gate, set_limits
 from server.workflows.registry.limits import Experience, Limits, breaches
 from server.workflows.registry.stages import Stage
 from server.workflows.registry.verdicts import VERDICT, Verdict, note_verdict
@@ -213,6 +214,22 @@ async def test_version_stays_while_other_models_fail(registry: Registry) -> None
 def test_blamed_are_faults_of_runners_that_are_the_models() -> None:
     kinds = (port.RunnerFault, port.ModelRaised, port.ModelTimedOut, port.ModelOutOfMemory)
     assert set(BLAMED) == {kind.code for kind in (*kinds, port.ModelOutputInvalid)}
+
+
+@sqlite_first
+async def test_version_before_comes_back_by_itself_only_through_the_gate(registry: Registry) -> None:
+    await registry.add("1.0.0")
+    await registry.add("2.0.0")
+    await registry.promote("1.0.0", Stage.PRODUCTION)
+    await registry.promote("2.0.0", Stage.PRODUCTION)
+    criterion = Criterion(metric="sensitivity", holdout="chests", threshold=0.9)
+    await registry.do(lambda unit, asked: set_gate(unit, asked, [criterion]))
+    await experienced(registry, "2.0.0", [FAILED] * 12)
+    before = counted("not-possible")
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "retired", "2.0.0": "production"}
+    assert counted("not-possible") == before + 1
+    assert await registry.do(roll_back) == "1.0.0"  # an operator may
 
 
 async def test_clinicians_disagree(registry: Registry) -> None:
