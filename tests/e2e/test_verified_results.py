@@ -7,6 +7,16 @@ from pydicom import FileDataset
 
 from tests.conftest import sqlite_first
 
+DRAWS = (
+    "import numpy\n"
+    "def run(voxels, affine, parameters):\n"
+    "    labels = numpy.zeros(voxels.shape, numpy.uint8)\n"
+    "    labels[5:8, 60:80, 60:80] = 1\n"
+    "    values = [{'name': 'lung_volume_right', 'value': 10.0}]\n"
+    "    return {'labels': labels, 'values': values, 'not_measured': {}}\n"
+)
+ALL = {"key_images": True, "secondary_capture": True, "pdf": True}
+
 
 def body(action: str, **texts: str) -> dict[str, Any]:
     said = [
@@ -50,3 +60,41 @@ async def test_a_result_is_accepted_superseded_and_rejected(
     assert gone["status"] == "entered-in-error"
     assert (await listed("SR"), await listed("SEG")) == ([], [])
     assert len(await listed("CT")) == len(chest)
+
+
+@sqlite_first
+async def test_what_no_longer_holds_leaves_with_the_edition_before(
+    system: Any, kit: Any, chest: Sequence[FileDataset]
+) -> None:
+    await system.register(DRAWS, ALL)
+    study, person = str(chest[0].StudyInstanceUID), await system.token("user/DiagnosticReport.ru")
+
+    async def listed() -> list[str]:
+        found = (await system.http.get(f"/dicom-web/studies/{study}/instances")).json()
+        return sorted(each["00080060"]["Value"][0] for each in found if each["00080060"]["Value"] != ["CT"])
+
+    async def verify(said: dict[str, Any]) -> dict[str, Any]:
+        url = f"/fhir/DiagnosticReport/{report['id']}/$verify"
+        answer = await system.http.post(url, json=said, headers={"Authorization": f"Bearer {person}"})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    await system.analyse(kit, chest[:20])
+    (report,) = [
+        each["resource"] for each in (await system.http.get("/fhir/DiagnosticReport")).json()["entry"]
+    ]
+    assert await listed() == ["DOC", "KO", "OT", "SEG", "SR"]
+    await verify(body("accept"))
+    assert await listed() == ["KO", "OT", "SEG", "SR"]  # the page said that nobody had verified it
+    said = body("amend")
+    said["parameter"].append({"name": "conclusion", "valueString": "As it was."})
+    await verify(said)
+    assert await listed() == ["KO", "OT", "SEG", "SR"]  # the pictures show what was found, and that holds
+    entries = (await system.http.get("/fhir/Observation")).json()["entry"]
+    (volume,) = [each["resource"]["id"] for each in entries if each["resource"]["code"]["text"] == "Volume"]
+    observation = {"name": "reference", "valueReference": {"reference": f"Observation/{volume}"}}
+    verdict = {"name": "verdict", "valueCode": "reject"}
+    said = body("amend")
+    said["parameter"].append({"name": "observation", "part": [observation, verdict]})
+    await verify(said)
+    assert await listed() == ["SEG", "SR"]

@@ -18,6 +18,10 @@ from server.kernel.rows import table_of
 from server.workflows.documents.known import documents_of
 from server.workflows.documents.tables import ReportDocument
 from server.workflows.report.graph import provenance_id_of, report_id_of
+from terminology.definitions import sop_classes
+
+PAGES = (sop_classes.EncapsulatedPDFStorage,)
+PICTURES = (sop_classes.SecondaryCaptureImageStorage, sop_classes.KeyObjectSelectionDocumentStorage)
 
 _WORKITEM, _DOCUMENT = table_of(Workitem), table_of(ReportDocument)
 
@@ -66,6 +70,26 @@ async def made_with(
         i.sop_instance_uid.in_(sorted(beside)), i.origin == Origin.ENGINE.value
     )
     return [sop_instance_uid, *(await unit.execute(ours)).scalars().all()]
+
+
+async def outdated_by(
+    unit: UnitOfWork,
+    study_instance_uid: str,
+    report_id: str,
+    sop_instance_uid: str,
+    *,
+    changes_findings: bool,
+) -> list[str]:
+    """What a new edition of a document takes the place of: itself, and what shows otherwise.
+
+    A page says that nobody verified it. Pictures and key objects show the findings as they were. The
+    segmentation stays: the document refers to it.
+    """
+    classes = [*PAGES, *(PICTURES if changes_findings else ())]
+    beside = await made_with(unit, study_instance_uid, report_id, sop_instance_uid)
+    i = table_of(Instance).c
+    query = select(i.sop_instance_uid).where(i.sop_instance_uid.in_(beside), i.sop_class_uid.in_(classes))
+    return [sop_instance_uid, *(await unit.execute(query)).scalars().all()]
 
 
 async def _of_workitems(unit: UnitOfWork, study_instance_uid: str) -> list[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 What is decided rests on the version that was read; when another one stands there by the time of the
 transaction, nothing is done. Accepting issues the document anew as VERIFIED; the edition before leaves the
-default answers and stays retrievable by its UID. Rejecting takes the document and what the model made with it
+default answers and stays retrievable by its UID, and with it the page to read; after a change of findings the
+pictures and key objects too. Rejecting takes the document and what the model made with it
 out of the default answers, and says of report and Observations that they were in error.
 """
 
@@ -52,7 +53,7 @@ from server.workflows.documents.known import Looked, note_document
 from server.workflows.projection import project_study
 from server.workflows.registry.verdicts import Verdict, note_verdict
 from server.workflows.report.graph import ReportContext
-from server.workflows.report.published import is_version_of, made_with
+from server.workflows.report.published import is_version_of, made_with, outdated_by
 from server.workflows.report.record import (
     IN_ERROR,
     SIGNED_OFF,
@@ -245,8 +246,10 @@ async def _sign(
     if result.refusal is not None:
         raise ReportChanged(f"The archive refuses the document ({result.refusal.reason.name}).")
     before = found.instance["sop_instance_uid"]
-    await supersede_instances(unit, [before])
     parsed = stored.parsed
+    named = (parsed.study_instance_uid, asked.report_id, before)
+    is_other = asked.word.amendment.changes_findings
+    await supersede_instances(unit, await outdated_by(unit, *named, changes_findings=is_other))
     looked = Looked(
         parsed.study_instance_uid,
         parsed.sop_instance_uid,

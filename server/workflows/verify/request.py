@@ -37,7 +37,12 @@ class Amendment:
     values: Mapping[str, tuple[str, Json]] = field(default_factory=dict)  # ("valueQuantity", {...})
 
     def __bool__(self) -> bool:
-        return self.conclusion is not None or bool(self.rejected) or bool(self.values)
+        return self.conclusion is not None or self.changes_findings
+
+    @property
+    def changes_findings(self) -> bool:
+        """Whether more is changed than words."""
+        return bool(self.rejected) or bool(self.values)
 
 
 @dataclass(frozen=True, slots=True)
