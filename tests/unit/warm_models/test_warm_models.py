@@ -1,7 +1,7 @@
 """Models share the memory there is: idle ones leave for others, those at work are waited for."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from ai_engine.runners.port import RunnerInput, RunnerOutput
 from server.workflows.warm_models import MACHINE, Room, WarmModel, machine_memory_mb, room_here
 
 WORK = RunnerInput(np.zeros((1, 1, 1), np.int16), Geometry((1, 1, 1), np.eye(4), "2.25.1"), {})
+URGENT = replace(WORK, urgent=True)
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Model:
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, work: RunnerInput) -> RunnerOutput:
-        assert work is WORK
+        assert work in (WORK, URGENT)
         self.said.append(f"{self.name} runs")
         await self.go.wait()
         return RunnerOutput(None, (), {})
@@ -104,6 +105,51 @@ async def test_memory_of_a_gpu_counts_apart_and_a_cancelled_run_gives_its_room_b
     for task in (waiting, beside):
         task.cancel()
     await asyncio.gather(running, waiting, beside, return_exceptions=True)
+
+
+async def test_a_warm_model_lets_those_in_that_came_before_its_next_run() -> None:
+    house = House(machine=1500)
+    first, second = house.model("a", machine=1000), house.model("b", machine=1000)
+    runs = []
+    for model, work in ((first, WORK), (second, URGENT), (first, WORK)):
+        runs.append(asyncio.create_task(model.run(work)))
+        await settled()
+    assert house.said == ["a runs"]
+    for gate in house.gates.values():
+        gate.set()
+    await asyncio.gather(*runs)
+    assert house.said == ["a runs", "a ends", "b runs", "b ends", "a runs"]
+
+
+async def test_urgent_ones_go_before_those_that_came_earlier_and_a_cancelled_one_holds_nobody() -> None:
+    house = House(machine=1500)
+    models = {name: house.model(name, machine=1000) for name in "abcd"}
+    runs = {}
+    for name, work in (("a", WORK), ("b", WORK), ("c", URGENT), ("d", URGENT)):
+        runs[name] = asyncio.create_task(models[name].run(work))
+        await settled()
+    runs.pop("c").cancel()
+    for gate in house.gates.values():
+        gate.set()
+    await asyncio.gather(*runs.values())
+    assert house.said == ["a runs", "a ends", "d runs", "d ends", "b runs"]
+
+
+async def test_idle_models_that_hold_nothing_scarce_stay_warm() -> None:
+    house = House(machine=9000, **{"cuda:0": 4096})
+    idle = house.model("idle", machine=1000)
+    first, second = (house.model(name, machine=1000, **{"cuda:0": 3000}) for name in "ab")
+    house.gates["idle"].set()
+    await idle.run(WORK)
+    runs = []
+    for model in (first, second):
+        runs.append(asyncio.create_task(model.run(WORK)))
+        await settled()
+    assert house.said == ["idle runs", "a runs"]
+    for gate in house.gates.values():
+        gate.set()
+    await asyncio.gather(*runs)
+    assert house.said == ["idle runs", "a runs", "a ends", "b runs"]
 
 
 @pytest.mark.parametrize(("said", "mb"), [("max", None), ("2147483648", 2048)])
