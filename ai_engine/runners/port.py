@@ -120,6 +120,10 @@ class RemoteFailed(RunnerFault):
     code = "inference-server-failed"
 
 
+class RemoteUnavailable(RemoteFailed):
+    """The inference server is not there, or is busy: that says nothing of the model or the study."""
+
+
 class SandboxUnavailable(RunnerFault):
     """The system offers no sandbox and the operator has not allowed running without one."""
 

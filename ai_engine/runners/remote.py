@@ -25,6 +25,7 @@ from ai_engine.runners.port import (
     ModelOutputInvalid,
     ModelTimedOut,
     RemoteFailed,
+    RemoteUnavailable,
     RunnerInput,
     RunnerOutput,
 )
@@ -125,7 +126,7 @@ class RemoteRunner:
                 return await self._ask(body, headers, longest_answer(batch, self._network))
             except _Busy:
                 if number == TRIES - 1:
-                    raise RemoteFailed("the inference server is not there, or is busy") from None
+                    raise RemoteUnavailable("the inference server is not there, or is busy") from None
             await asyncio.sleep(FIRST_DELAY_S * 2**number)
         raise AssertionError
 

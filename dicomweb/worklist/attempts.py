@@ -39,6 +39,8 @@ from server.kernel.uids import new_uid
 
 _ATTEMPT = table_of(WorkitemAttempt)
 
+LONGEST_OUTAGE_US = 24 * 3600 * SECOND_US  # of what a workitem needs, counted from its first attempt
+SHORTEST_WAIT_US, LONGEST_WAIT_US = 10 * SECOND_US, 600 * SECOND_US  # half of what it has waited, between
 GIVEN_UP_AT_ONCE = 100  # workitems one claim may give up before it returns; bounds its transaction
 
 
@@ -194,12 +196,29 @@ async def fail(
         await _end_canceled(unit, row, claim.worker, None if asked_to_stop else reason)
         return None
     text = f"Attempt {claim.attempt} failed and will be repeated: {reason.text or 'no reason given'}"
-    not_before_us = unit.now_us + retry.delay_us(tries)
-    columns = {
-        "not_before_us": not_before_us,
-        "progress": 0,
-        "progress_text": text,
-    }
+    return await _wait(unit, row, claim, retry.delay_us(tries), text)
+
+
+async def postpone(unit: UnitOfWork, claim: Claim, reason: Reason) -> int | None:
+    """Give a claimed workitem back until a while from now (µs), as if it had not been tried: what it needs is
+    out of order. None, and nothing is changed: it has waited for that long enough, or was asked to stop.
+
+    Raises:
+        LeaseLost: the attempt is not the current, running one.
+    """
+    row = await fence(unit, claim)
+    waited_us = unit.now_us - row["started_us"]
+    if waited_us >= LONGEST_OUTAGE_US or row["cancel_requested_us"] is not None:
+        return None
+    await _end_attempt(unit, row, Outcome.RELEASED, reason)
+    text = f"Attempt {claim.attempt} waits: {reason.text or 'no reason given'}"
+    delay_us = min(max(waited_us // 2, SHORTEST_WAIT_US), LONGEST_WAIT_US)
+    return await _wait(unit, row, claim, delay_us, text)
+
+
+async def _wait(unit: UnitOfWork, row: RowMapping, claim: Claim, delay_us: int, text: str) -> int:
+    not_before_us = unit.now_us + delay_us
+    columns = {"not_before_us": not_before_us, "progress": 0, "progress_text": text}
     await change(unit, row, change_state_by(claim.principal), columns)
     announce_progress(unit, row, 0, text)
     return not_before_us

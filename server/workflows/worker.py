@@ -16,8 +16,8 @@ import structlog
 from ai_engine.bundle import BundleInvalid
 from ai_engine.preprocess.refusal import SeriesRefused
 from ai_engine.runners.kinds import UnsupportedRunnerKind
-from ai_engine.runners.port import ModelOutputInvalid, RunnerFault, SandboxUnavailable
-from dicomweb.worklist.attempts import LeaseLost, cancel, claim, fail, heartbeat, release
+from ai_engine.runners.port import ModelOutputInvalid, RemoteUnavailable, RunnerFault, SandboxUnavailable
+from dicomweb.worklist.attempts import LeaseLost, cancel, claim, fail, heartbeat, postpone, release
 from dicomweb.worklist.codes import (
     EQUIPMENT_FAILURE,
     OBJECT_SET_INCOMPLETE,
@@ -204,17 +204,22 @@ class Worker:
         reason, retryable = verdict_on(error)
         log.warning("attempt failed", retryable=retryable, **described(error))
         try:
-            await self._record_failure(taken, reason, retryable=retryable)
+            outage = isinstance(error, RemoteUnavailable)
+            await self._record_failure(taken, reason, retryable=retryable, outage=outage)
         except LeaseLost:
             log.warning("lease lost before the failure was recorded")
             return Ended.LOST
         return Ended.REFUSED if isinstance(error, SeriesRefused | InputGone) else Ended.FAILED
 
-    async def _record_failure(self, taken: Claim, reason: Reason, *, retryable: bool) -> None:
+    async def _record_failure(
+        self, taken: Claim, reason: Reason, *, retryable: bool, outage: bool = False
+    ) -> None:
         """End the attempt; when there will be another, the job that calls for it is deferred with that."""
 
         async def work(unit: UnitOfWork) -> None:
-            again_us = await fail(unit, taken, reason, retryable=retryable)
+            again_us = await postpone(unit, taken, reason) if outage else None
+            if again_us is None:
+                again_us = await fail(unit, taken, reason, retryable=retryable)
             if again_us is not None:
                 delay_s = (again_us - unit.now_us) / SECOND_US
                 unit.defer(analyse_job(taken.workitem_uid, taken.priority.value, delay_s))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from pydicom import FileDataset
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from ai_engine.runners.port import RemoteUnavailable
 from dicomweb.worklist.attempts import claim
 from dicomweb.worklist.tables import WorkitemAttempt
 from dicomweb.worklist.workitem import Claim
@@ -141,3 +142,16 @@ async def test_defect_of_ours_is_a_retryable_failure_without_its_message(system:
     assert workitem["00741000"]["Value"] == ["IN PROGRESS"]
     assert "KeyError" in str(workitem)
     assert "Demo^Phantom" not in str(workitem["00741002"])
+
+
+async def test_outage_of_an_inference_server_costs_no_attempt(system: Any, scheduled: str) -> None:
+    async def unreached(_claim: Claim, _progress: Progress) -> None:
+        raise RemoteUnavailable("the inference server is not there, or is busy")
+
+    assert await Worker(system.services, WorkerSettings("w", 30), unreached).step() == 1
+    workitem = await system.workitem(scheduled)
+    assert workitem["00741000"]["Value"] == ["IN PROGRESS"]
+    assert "not there" in str(workitem["00741002"])
+    async with system.services.database.read() as connection:
+        table = table_of(WorkitemAttempt)
+        assert (await connection.execute(select(table.c.outcome))).scalars().all() == ["released"]

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import update
 
 from dicomweb.worklist.attempts import (
+    LONGEST_OUTAGE_US,
     Heartbeat,
     LeaseLost,
     RetryPolicy,
@@ -15,6 +16,7 @@ from dicomweb.worklist.attempts import (
     fence,
     heartbeat,
     is_any_claimable,
+    postpone,
     release,
     standing_output,
 )
@@ -221,6 +223,26 @@ async def test_released_workitem_is_taken_at_once_and_was_not_tried(database: Da
     assert (await workitem(database, uid))["state"] == "IN PROGRESS"
     assert await attempts(database) == [(1, "released"), (2, "released"), (3, "running")]
     assert await fail_attempt(database, taken, Reason(None, "killed"), retry=once) is None  # it was the first
+
+
+async def test_outage_costs_no_attempt_until_it_has_lasted_too_long(database: Database) -> None:
+    uid = await armed_uid(database)
+    gone = Reason(None, "the inference server is not there")
+    for attempt in (1, 2, 3, 4):
+        taken = await claimed(database)
+        assert taken.attempt == attempt
+        again_us = await database.transact(lambda unit, taken=taken: postpone(unit, taken, gone))  # type: ignore[misc]
+        assert again_us is not None
+        assert again_us > now_us()
+        assert await claim(database, "w1", 30) is None  # not before that
+        await let_back_off_end(database)
+    assert {outcome for _, outcome in await attempts(database)} == {"released"}
+    taken = await claimed(database)
+    long_ago = now_us() - LONGEST_OUTAGE_US - 1
+    started = update(WORKITEM).where(WORKITEM.c.workitem_uid == uid).values(started_us=long_ago)
+    await database.transact(lambda unit: unit.execute(started))
+    assert await database.transact(lambda unit: postpone(unit, taken, gone)) is None
+    assert (await attempts(database))[-1] == (5, "running")  # to be ended by `fail`, as the first that counts
 
 
 async def test_who_released_a_workitem_can_do_nothing_more(database: Database) -> None:
