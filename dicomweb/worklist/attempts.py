@@ -256,14 +256,16 @@ async def fail_attempt(
 
 
 async def standing_output(unit: UnitOfWork, claim: Claim) -> tuple[SeriesReference, ...]:
-    """What the engine's last COMPLETED workitem of this rule and study wrote: what `claim` supersedes.
+    """What the engine's last COMPLETED workitem of this model and study wrote: what `claim` supersedes.
+
+    Whoever asked for it: one report tells what a model made of a study.
 
     What an outside performer says that it made is none of the engine's to supersede.
     """
     c = WORKITEM.c
     query = (
         select(c.output)
-        .where(c.study_instance_uid == claim.study_instance_uid, c.rule == claim.rule)
+        .where(c.study_instance_uid == claim.study_instance_uid, c.model_name == claim.model_name)
         .where(c.state == State.COMPLETED.value, c.pk < claim.workitem_pk, c.attempt > 0)
         .order_by(c.pk.desc())
         .limit(1)

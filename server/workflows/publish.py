@@ -30,7 +30,7 @@ from dicomweb.worklist.workitem import Claim, SeriesReference
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import UnitOfWork
-from server.kernel.faults import Fault, FaultKind
+from server.kernel.faults import Busy, Fault, FaultKind
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.site import Site
@@ -52,10 +52,8 @@ class ResultRefused(Fault):
     kind = FaultKind.CONFLICT
 
 
-class ResultOutdated(Fault):
-    """Another result of the same rule was published since this one was encoded."""
-
-    kind = FaultKind.CONFLICT
+class ResultOutdated(Busy):
+    """Another result of the same model was published meanwhile; the next attempt replaces that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ async def _publish(unit: UnitOfWork, claim: Claim, publication: Publication, aro
     await require_in_service(unit, workitem)
     await _require_study(unit, claim.study_instance_uid)
     if await standing_output(unit, claim) != publication.superseded:
-        raise ResultOutdated("A newer result of this rule was published meanwhile.")
+        raise ResultOutdated("Another result of this model was published meanwhile.")
     await _publish_objects(unit, claim, publication, around.site)
     await project_study(unit, claim.study_instance_uid, around.site)
     query = select(_STUDY).where(_STUDY.c.study_instance_uid == claim.study_instance_uid)

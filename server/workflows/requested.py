@@ -78,7 +78,7 @@ class RegisteredModels:
     async def _version(self, model: RowMapping, study: str) -> RowMapping:
         """The version that gets the study; that in production when nothing else is decided by now."""
         async with self.database.read() as connection:
-            version = await version_for(connection, model["name"], study, None)
+            version = await version_for(connection, model["name"], study)
             return model if version is None else await version_row(connection, model["name"], version)
 
     async def _study(

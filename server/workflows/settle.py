@@ -216,7 +216,7 @@ async def _decide(
     if isinstance(wanted, NotWanted):
         log.info("study not wanted", rule=rule["name"], reason=wanted.reason, others=_counted(wanted))
         return Decision(rule["name"], None, wanted.reason, wanted.passed_over)
-    version = await version_for(unit.connection, rule["model_name"], seen.study_instance_uid, rule["name"])
+    version = await version_for(unit.connection, rule["model_name"], seen.study_instance_uid)
     if version is None:
         return Decision(rule["name"], None, "No version of the model is in production.", wanted.passed_over)
     armed = await arm(unit, _workitem(rule, version, seen, wanted))

@@ -62,15 +62,10 @@ async def serving(connection: AsyncConnection, model_name: str) -> Serving:
     )
 
 
-async def version_for(
-    connection: AsyncConnection, model_name: str, study_instance_uid: str, rule: str | None
-) -> str | None:
-    """The version that gets a study now; None: no version of the model serves.
-
-    `rule`: what its last workitem was of; None: it is asked for from outside, by no rule.
-    """
+async def version_for(connection: AsyncConnection, model_name: str, study_instance_uid: str) -> str | None:
+    """The version that gets a study now, whoever asks for it; None: no version of the model serves."""
     w = _WORKITEM.c
-    last = select(w.model_version).where(w.study_instance_uid == study_instance_uid, w.rule == (rule or ""))
+    last = select(w.model_version).where(w.study_instance_uid == study_instance_uid)
     last = last.where(w.model_name == model_name).order_by(w.pk.desc()).limit(1)
-    standing = None if rule is None else (await connection.execute(last)).scalar_one_or_none()
+    standing = (await connection.execute(last)).scalar_one_or_none()
     return (await serving(connection, model_name)).version_for(model_name, study_instance_uid, standing)

@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.workflows.registry.decide import InvalidShare, parse_share, percent_text
-from server.workflows.registry.traffic import SLOTS, Serving, slot_of
+from dicomweb.worklist.workitem import Outcome
+from server.workflows.registry.decide import InvalidShare, parse_share, percent_text, set_traffic
+from server.workflows.registry.stages import Stage
+from server.workflows.registry.traffic import SLOTS, Serving, slot_of, version_for
+from tests.conftest import sqlite_first
+
+from .conftest import Registry
+from .test_watch import Tried, experienced
 
 STUDIES = [f"1.2.826.0.1.{number}" for number in range(4000)]
 
@@ -40,6 +46,19 @@ def test_version_with_results_keeps_the_study_while_it_serves(study: str, share:
 def test_model_without_production_serves_nobody() -> None:
     assert Serving(None, "2", SLOTS).version_for("tiny", "1.2.3", None) is None
     assert Serving("1", None, SLOTS).version_for("tiny", "1.2.3", "2") == "1"
+
+
+@sqlite_first
+async def test_study_stays_with_its_version_whoever_asks(registry: Registry) -> None:
+    await registry.add("1.0.0")
+    await registry.add("2.0.0")
+    await registry.promote("1.0.0", Stage.PRODUCTION)
+    await registry.promote("2.0.0", Stage.CANARY)
+    await registry.do(lambda unit, asked: set_traffic(unit, asked, 1))
+    uids = await experienced(registry, "2.0.0", [Tried((Outcome.COMPLETED,), columns={"rule": "own"})])
+    async with registry.database.read() as connection:
+        assert await version_for(connection, "tiny", f"{uids[0]}.1") == "2.0.0"
+        assert await version_for(connection, "tiny", "1.2.3") == "1.0.0"
 
 
 @pytest.mark.parametrize(("percent", "share"), [("0", 0), ("100", 10_000), ("12.5", 1250), ("0.01", 1)])

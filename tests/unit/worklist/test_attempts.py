@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -308,6 +309,18 @@ async def test_successor_waits_for_its_predecessor(database: Database) -> None:
     row = await workitem(database, first.workitem_uid)
     assert (row["state"], row["reason_code"]) == ("CANCELED", "110528")
     assert (await claimed(database)).workitem_uid == second.workitem_uid
+
+
+async def test_output_of_another_rule_for_the_same_model_is_superseded(database: Database) -> None:
+    """Both are told of in one report."""
+    await armed(database)
+    first = await claimed(database)
+    await database.transact(lambda unit: complete(unit, first, (ct(),)))
+    await armed(database, rule="")  # as what is asked for from outside
+    second = await claimed(database)
+    assert await database.transact(lambda unit: standing_output(unit, second)) == (ct(),)
+    other = replace(second, model_name="other")
+    assert await database.transact(lambda unit: standing_output(unit, other)) == ()
 
 
 async def test_worker_asked_to_stop_may_still_complete(database: Database) -> None:
