@@ -20,7 +20,9 @@ from server.settings import Settings
 from server.workflows.facts import watch_database, watch_machine
 
 ROW = re.compile(r"^\| `(isthmus_\w+)` \| (\w+) \| ([^|]*)\|", re.MULTILINE)
-NOT_IMPORTED = re.compile(r"^fhir\.resources|\.migrations\.|__main__$")
+NOT_IMPORTED = re.compile(
+    r"^ai_engine\.training\.|^fhir\.resources|\.migrations\.|__main__$"
+)  # training needs torch
 
 
 def declared() -> dict[str, tuple[str, str]]:
