@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
+ROUNDING_S = 1e-6  # of sums of instants as floats: no wait, or the first of a burst would at times be refused
 MAX_KEYS = 100_000  # bounds memory; whose last use is longest ago is forgotten, and so begins anew
 
 
@@ -49,7 +50,7 @@ class LocalRateLimiter:
     async def take(self, rate: Rate, key: str) -> float:
         now = time.monotonic()
         arrival = self._next_arrival(rate, key, now)
-        if (wait := arrival - rate.tolerance_s - now) > 0:
+        if (wait := arrival - rate.tolerance_s - now) > ROUNDING_S:
             return wait
         self._arrival[rate.name, key] = arrival
         self._arrival.move_to_end((rate.name, key))

@@ -72,3 +72,12 @@ async def test_without_redis_the_process_counts_by_itself(redis: RedisServer) ->
     assert [await limiter.take(SLOW, "a") == 0 for _ in range(4)] == [True, True, True, False]
     assert link.is_gone
     await link.close()
+
+
+async def test_first_one_is_taken_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    once_a_minute = Rate("minute", per_s=1 / 60, burst=1)
+    for step in range(1000):  # just below a power of two the sum of instant and interval is rounded
+        monkeypatch.setattr("server.kernel.rate_limit.time.monotonic", lambda now=8192 - step * 0.0603: now)
+        limiter = LocalRateLimiter()
+        assert await limiter.take(once_a_minute, "a") == 0
+        assert await limiter.take(once_a_minute, "a") > 59
