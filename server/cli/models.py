@@ -167,7 +167,7 @@ def promote(
 
 @commands.command()
 def retire(name: Name, version: Version, reason: Reason = None, data: Data = None) -> None:
-    """Take a version out; workitems that name it still run it."""
+    """Take a version out; what waits for it goes to the version that serves."""
     from server.workflows.registry.decide import retire as decide
 
     _decide(data, name, reason, lambda unit, asked: decide(unit, asked, version))

@@ -11,7 +11,7 @@ class Stage(Enum):
     SHADOW = "shadow"  # runs beside production; its results never enter a study
     CANARY = "canary"  # gets a share of the studies
     PRODUCTION = "production"  # gets the others
-    RETIRED = "retired"  # only workitems that name it run it
+    RETIRED = "retired"  # registered; nothing runs it but evaluations
 
 
 # By whom asks: an operator's promotion or retirement. A rollback and a successor's promotion go other ways.
