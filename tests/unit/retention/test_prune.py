@@ -112,14 +112,14 @@ async def test_what_logins_leave_behind_goes_and_what_stands_stays(services: Ser
             session = {"id": number, "token_hash": f"s{number}", "user_id": 1, "expires_us": then_us}
             session |= {"authenticated_us": then_us, "used_us": then_us}
             grant = {"id": number, "client_id": "c", "user_id": 1, "session_id": number, "scope": "openid"}
-            refresh = {"token_hash": f"r{number}", "grant_id": number, "expires_us": then_us}
+            refresh = {"id": number, "token_hash": f"r{number}", "grant_id": number, "expires_us": then_us}
             await unit.execute(insert(table_of(LoginSession)), [session])
             await unit.execute(
                 insert(table_of(OAuthGrant)),
                 [{**grant, "context": "{}", "is_offline": True, "created_us": then_us}],
             )
             await unit.execute(insert(table_of(RefreshToken)), [refresh])
-            initial = {"token_hash": f"i{number}", "created_us": then_us, "expires_us": then_us}
+            initial = {"id": number, "token_hash": f"i{number}", "created_us": then_us, "expires_us": then_us}
             await unit.execute(insert(table_of(RegistrationToken)), [initial])
             asked = {"id": number, "handle_hash": f"a{number}", "browser_hash": "b", "client_id": "c"}
             over_us = then_us + (2 * DAY_US - 1 if number == 1 else DAY_US)  # just now, tomorrow
