@@ -68,6 +68,8 @@ def resampled(
     random = np.random.default_rng(seed)
     drawn = random.multinomial(scans, np.full(scans, 1 / scans), size=resamples).astype(np.float64)
     values = np.array([statistic(weights) for weights in drawn])
+    if np.isnan(values).all():  # of few draws each may have missed the scans that it has a value on
+        values = np.array([point])
     outside = (1 - level) / 2
     lower, upper = np.nanquantile(values, (outside, 1 - outside))
     return Estimate(float(point), float(lower), float(upper), scans)

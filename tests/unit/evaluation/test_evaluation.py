@@ -389,3 +389,12 @@ def test_calibration_by_hand() -> None:
     assert expected_calibration_error(reliability([], [])) is None
     with pytest.raises(ValueError, match="0 to 1"):
         brier([1], [1.5])
+
+
+def test_draws_that_all_miss_leave_the_point() -> None:
+    def of_the_first(weights: np.ndarray) -> float:
+        return 0.5 if weights[0] == weights[1] == 1 else np.nan
+
+    estimate = resampled(of_the_first, 40, seed=1, resamples=2)
+    assert estimate is not None
+    assert (estimate.point, estimate.lower, estimate.upper) == (0.5, 0.5, 0.5)
