@@ -6,7 +6,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,12 +56,19 @@ def _serve(listener: socket.socket, context: ssl.SSLContext, receiver: SyslogRec
         if receiver.gone.is_set():
             plain.close()
             return
-        with plain:
+        with suppress(OSError), context.wrap_socket(plain, True, do_handshake_on_connect=False) as secure:
             try:
-                with context.wrap_socket(plain, server_side=True) as secure:
-                    _take(secure, receiver)
-            except OSError:  # a handshake that the other side, or we, refused
-                continue
+                secure.do_handshake()
+            except OSError:  # the other side, or we, refused it: an alert says so, and no reset
+                _read_out(secure)
+            else:
+                _take(secure, receiver)
+
+
+def _read_out(secure: ssl.SSLSocket) -> None:
+    """Wait until the other side has closed: closed with something unread, a connection is reset."""
+    while socket.socket.recv(secure, 65_536):
+        pass
 
 
 def _take(secure: ssl.SSLSocket, receiver: SyslogReceiver) -> None:

@@ -18,6 +18,7 @@ from server.kernel.tls_files import TlsNotUsable, require_secret
 CONNECT_S = 5.0  # to connect, and to finish the handshake
 SEND_S = 15.0  # a batch
 END_S = 10.0  # until the receiver has read it all
+CHUNK_BYTES = 1 << 16
 
 
 class ReceiverUnavailable(Busy):
@@ -29,7 +30,7 @@ class Receiver:
 
     def __init__(self, target: SyslogTarget) -> None:
         self._target = target
-        self._socket: ssl.SSLSocket | None = None
+        self._socket: socket.socket | None = None
 
     def send(self, batch: bytes) -> None:
         """Deliver framed messages, all of them; blocks, at most for the sum of the times above.
@@ -49,18 +50,17 @@ class Receiver:
         """End what is under way, from another thread."""
         if (under_way := self._socket) is not None:
             with suppress(OSError):  # it has just ended
-                socket.socket.shutdown(under_way, socket.SHUT_RDWR)  # not SSLSocket's: a thread is within
+                under_way.shutdown(socket.SHUT_RDWR)
 
     def _deliver(self, batch: bytes) -> None:
         context = client_context(self._target)
         address = (self._target.host, self._target.port)
-        with (
-            socket.create_connection(address, CONNECT_S) as plain,
-            context.wrap_socket(plain, server_hostname=self._target.host) as secure,
-        ):
-            self._socket = secure
-            _send_all(secure, batch)
-            _await_end(secure)
+        with socket.create_connection(address, CONNECT_S) as plain:
+            self._socket = plain
+            session = _Session(plain, context, self._target.host)
+            session.open()
+            session.send(batch)
+            session.end()
 
 
 def client_context(target: SyslogTarget) -> ssl.SSLContext:
@@ -77,24 +77,66 @@ def client_context(target: SyslogTarget) -> ssl.SSLContext:
     return context
 
 
-def _send_all(secure: ssl.SSLSocket, batch: bytes) -> None:
-    ends, rest = monotonic() + SEND_S, memoryview(batch)
-    while rest:
-        secure.settimeout(max(ends - monotonic(), 0.001))
-        rest = rest[secure.send(rest) :]
+class _Session:
+    """TLS over a connected socket, its records moved by us.
 
+    `SSLSocket.unwrap` reads while it ends, and OpenSSL takes a fatal alert for the other side's end: what a
+    receiver refuses after our handshake (TLS 1.3: our certificate) would count as delivered. Here our end is
+    sent without reading, and what then comes is read as data, where an alert is a fault.
+    """
 
-def _await_end(secure: ssl.SSLSocket) -> None:
-    """End our side, and wait until the receiver has ended its own."""
-    secure.settimeout(END_S)
-    try:
-        secure.unwrap()
-    except ssl.SSLEOFError:
-        return  # it closed the connection in order, without saying so in TLS: many do (rsyslog)
-    except OSError as problem:
-        if problem.errno == 0:  # the same as OpenSSL 1.1.1 tells it
-            return
-        raise
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self._plain = plain
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    def open(self) -> None:
+        """Finish the handshake, as far as ours goes."""
+        ends = monotonic() + CONNECT_S
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush(ends)
+                self._receive(ends)
+            else:
+                self._flush(ends)
+                return
+
+    def send(self, batch: bytes) -> None:
+        """Send it all."""
+        ends, rest = monotonic() + SEND_S, memoryview(batch)
+        while rest:
+            rest = rest[self._tls.write(rest[:CHUNK_BYTES]) :]
+            self._flush(ends)
+
+    def end(self) -> None:
+        """End our side, and wait until the receiver has ended its own, with or without saying so in TLS.
+
+        Many close the connection without a word (rsyslog); one that is reset is a fault.
+        """
+        ends = monotonic() + END_S
+        with suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()  # nothing has been received that it could read
+        self._flush(ends)
+        with suppress(ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            while True:
+                try:
+                    if not self._tls.read(CHUNK_BYTES):
+                        return
+                except ssl.SSLWantReadError:
+                    self._receive(ends)
+
+    def _flush(self, ends: float) -> None:
+        self._plain.settimeout(max(ends - monotonic(), 0.001))
+        self._plain.sendall(self._outgoing.read())
+
+    def _receive(self, ends: float) -> None:
+        self._plain.settimeout(max(ends - monotonic(), 0.001))
+        if data := self._plain.recv(CHUNK_BYTES):
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
 
 
 def _described(problem: Exception) -> str:
