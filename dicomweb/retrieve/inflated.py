@@ -17,6 +17,7 @@ from server.kernel.object_store import READ_CHUNK_BYTES, DamagedObject, ObjectSt
 
 MAX_SPOOLED_BYTES = 2 << 30  # of inflated instances: those kept for the next request and those being read
 KEPT_S = 3600.0  # after its last use
+LOOKS, LOOK_S = 40, 0.005  # for the room of a file that nobody should hold any more
 DAMAGED = "A stored instance is damaged and is not delivered."
 HEAD_BYTES = MAX_META_BYTES + READ_CHUNK_BYTES  # certainly holds the preamble and the file meta
 
@@ -117,15 +118,26 @@ class InflatedFiles:
             await asyncio.to_thread(digest.update, data)
             pieces = inflater.inflate(data)
             while await asyncio.to_thread(_append_next, file, pieces):
-                self._make_room(file.length)
+                await self._make_room(file.length)
         inflater.finish()
         return digest.digest()
 
-    def _make_room(self, needed: int) -> None:
-        while needed + sum(file.length for file in self._open) > MAX_SPOOLED_BYTES:
-            if not self._kept:
-                raise Busy("Too many deflated instances are being read; retry later.")
+    async def _make_room(self, needed: int) -> None:
+        while self._kept and self._lacks(needed):
             self._kept.popitem(last=False)
+            await self._until_let_go(needed)
+        if self._lacks(needed):
+            raise Busy("Too many deflated instances are being read; retry later.")
+
+    def _lacks(self, needed: int) -> bool:
+        return needed + sum(file.length for file in self._open) > MAX_SPOOLED_BYTES
+
+    async def _until_let_go(self, needed: int) -> None:
+        """Wait a moment: a thread holds what it has worked on until it gets to run once more."""
+        for _ in range(LOOKS):
+            if not self._lacks(needed):
+                return
+            await asyncio.sleep(LOOK_S)
 
 
 def _append_next(file: SpooledFile, pieces: Iterator[bytes]) -> bool:
