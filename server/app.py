@@ -1,14 +1,11 @@
 """The roof: builds the services, mounts the doors, runs the loops, starts and stops it all."""
 
 import asyncio
-import os
-import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -69,7 +66,6 @@ from server.http.floor import HttpFloor, build_middleware
 from server.http.head import HeadAsGet
 from server.http.health import Readiness, check_database, check_objects, check_redis
 from server.http.metrics import Metrics
-from server.http.operation import Operation, serve_operation
 from server.http.problem import Answer, answer_by_door
 from server.http.rate_limits import LimitMiddleware
 from server.http.short_way import ShortWay, take_plain_routes
@@ -82,8 +78,6 @@ from server.kernel.database import Database
 from server.kernel.event_hub import TOPIC as EVENTS
 from server.kernel.event_hub import EventHub
 from server.kernel.job_runner import GRACE_S
-from server.kernel.logging import configure_logging
-from server.kernel.metrics_folder import shared_folder
 from server.kernel.object_stores import open_store
 from server.kernel.periodic_jobs import keep_schedule
 from server.kernel.process_metrics import Role, watch_process
@@ -95,25 +89,19 @@ from server.kernel.redis_rate_limit import RedisRateLimiter
 from server.kernel.redis_wakeups import RedisWakeups
 from server.kernel.services import Services
 from server.kernel.tracing import close_tracing, configure_tracing
-from server.kernel.uids import new_id
 from server.kernel.wakeups import LocalWakeups
-from server.migrations import upgrade
 from server.settings import Settings
 from server.viewer.routes import ViewerSite
 from server.workflows.background import Loop, run_loop
-from server.workflows.engine_jobs import WAKE_S, wake_for_waiting
 from server.workflows.facts import watch_database, watch_machine
-from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runner, worker_runner
+from server.workflows.job_registry import RECURRING, SUBSCRIPTIONS, server_runner
 from server.workflows.record_guards import DELETION_GUARDS
 from server.workflows.requested import RegisteredModels
 from server.workflows.studies_in_record import open_by_record
 from server.workflows.subscriptions.follow import follow_changes
 from server.workflows.terminology import definitions_beside
 from server.workflows.verify.operation import VERIFY_OPERATIONS
-from server.workflows.worker_process import keep_worker, require_engine
-
-if TYPE_CHECKING:
-    from ai_engine.runners.process import RunnerPolicy
+from server.workflows.worker_process import keep_worker
 
 MIB = 1 << 20
 FHIR_BODY_BYTES = 64 * MIB  # of one resource or transaction
@@ -164,7 +152,7 @@ def build_app(settings: Settings, services: Services, drain: Drain | None = None
     drain = drain or Drain()
     tokens = AccessTokens(services.database)
     metrics = Metrics()
-    readiness = _readiness(services, drain)
+    readiness = readiness_of(services, drain)
     watch_machine(metrics, readiness, settings.data)
     watch_database(metrics, services)
     answer = answer_by_door(
@@ -333,7 +321,8 @@ def _fhir_router(settings: Settings, services: Services) -> APIRouter:
     return fhir.routes.build_router(services, settings.derive_key("fhir page tokens"), capabilities, offer)
 
 
-def _readiness(services: Services, drain: Drain | None = None) -> Readiness:
+def readiness_of(services: Services, drain: Drain | None = None) -> Readiness:
+    """What a process of these services needs in order to be ready."""
     checks = [check_database(services.database), check_objects(services.objects)]
     if services.redis is not None:
         checks.append(check_redis(services.redis))
@@ -378,13 +367,13 @@ def _background(
     work.append(keep_schedule(services.database, RECURRING, stop))
     work.append(follow_changes(services, stop))
     work.append(watch_process(Role.SERVER, stop, services.database.report))
-    work += _between_processes(services, stop)
+    work += between_processes(services, stop)
     if settings.worker:
         work.append(keep_worker(stop, worker_environment(settings)))
     return work
 
 
-def _between_processes(services: Services, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+def between_processes(services: Services, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
     """What runs in server and worker for each other."""
     work = [services.wakeups.run(stop)]
     if services.redis is not None:
@@ -401,67 +390,3 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "ISTHMUS_AUTH": str(settings.auth),
         "ISTHMUS_WORKER_GRACE_S": str(min(settings.worker_grace_s, GRACE_S)),  # we wait no longer
     }
-
-
-def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT; the workitem in hand is finished within the grace, or given back."""
-    configure_logging(settings.log_level)
-    require_engine()
-    asyncio.run(_work(settings))
-
-
-def runner_policy(settings: Settings) -> "RunnerPolicy":
-    """What the operator decided for all models."""
-    from ai_engine.runners.process import RunnerPolicy
-
-    data = settings.data.absolute()
-    return RunnerPolicy(
-        settings.allow_unsandboxed, (data,), settings.allow_pickled_weights, settings.inference_servers
-    )
-
-
-async def _work(settings: Settings) -> None:
-    from server.workflows.analysis import build_worker
-    from server.workflows.registry.shadow import ShadowRuns, shadow_handlers
-    from server.workflows.warm_models import room_here
-    from server.workflows.worker import WorkerSettings
-
-    configure_tracing(settings.tracing, Role.WORKER.value)
-    await upgrade(settings.database)
-    services = build_services(settings)
-    name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:8]}"
-    policy = runner_policy(settings)
-    unpacked = settings.data.absolute() / "models"
-    given = (settings.models_memory_mb, settings.devices, settings.gpu_memory_mb)
-    room = await asyncio.to_thread(room_here, *given)
-    mine = WorkerSettings(name, settings.lease_s)
-    worker, models = build_worker(services, mine, policy, unpacked, room)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    shadow = shadow_handlers(ShadowRuns(services, models))
-    runner = worker_runner(services, worker.step, settings.worker_grace_s, settings.worker_slots, shadow)
-    wake = Loop("wake for waiting", lambda: wake_for_waiting(services), WAKE_S, rest_s=WAKE_S)
-    beside = [
-        asyncio.create_task(watch_process(Role.WORKER, stop, services.database.report)),
-        asyncio.create_task(run_loop(wake, stop)),
-    ]
-    beside += map(asyncio.create_task, _between_processes(services, stop))
-    if operation := _operation(settings, services):
-        beside.append(asyncio.create_task(serve_operation(operation, stop)))
-    log.info("worker ready", worker=name, slots=settings.worker_slots, memory_mb=dict(room.budget_mb))
-    try:
-        await asyncio.gather(runner.run(stop), *beside)
-    finally:
-        await models.close()
-        await close_services(services)
-        await asyncio.to_thread(close_tracing)
-
-
-def _operation(settings: Settings, services: Services) -> Operation | None:
-    """What the worker listens for; None: nothing, or the server beside it tells its metrics."""
-    if settings.worker_metrics_port is None or shared_folder() is not None:
-        return None
-    metrics, readiness = Metrics(), _readiness(services)
-    watch_machine(metrics, readiness, settings.data)
-    return Operation(settings.worker_metrics_host, settings.worker_metrics_port, readiness, metrics)

@@ -110,7 +110,7 @@ def evaluate(
 @asynccontextmanager
 async def open_models(settings: "Settings", database: "Database") -> "AsyncIterator[LoadedModels]":
     """Models as a worker of these settings would run them."""
-    from server.app import runner_policy
+    from server.worker import runner_policy
     from server.workflows.loaded_models import LoadedModels
     from server.workflows.registry.bundle_files import UnpackedBundles
     from server.workflows.warm_models import room_here

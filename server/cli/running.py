@@ -60,7 +60,7 @@ def worker(
     ] = None,
 ) -> None:
     """Start a worker: it claims workitems, runs models and publishes their findings."""
-    from server.app import run_worker
+    from server.worker import run_worker
 
     run_worker(load_settings(data=data, devices=device))
 
