@@ -13,7 +13,6 @@ from ai_engine.phantom.nodule_scans.scan import NoduleScan
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 BUNDLE = SHIPPED_BUNDLES / "lung_nodule_ct"
-torch = pytest.importorskip("torch")
 
 
 class TorchNetworks(Networks):
@@ -31,14 +30,20 @@ class TorchNetworks(Networks):
             parser.get_parsed_content(f"load_{name}")
 
     def _logits(self, image: np.ndarray) -> np.ndarray:
+        import torch
+
         with torch.inference_mode():
             return self.unet(torch.from_numpy(image[None, None].copy()))[0, 0].numpy()
 
     def _strict_logits(self, image: np.ndarray) -> np.ndarray:
+        import torch
+
         with torch.inference_mode():
             return self.strict(torch.from_numpy(image[None, None].copy()))[0, 0].numpy()
 
     def judge(self, patches: np.ndarray) -> np.ndarray:
+        import torch
+
         with torch.inference_mode():
             return self.classifier(torch.from_numpy(patches.copy()))[:, 0].double().numpy()
 
@@ -77,6 +82,8 @@ def test_monai_windows_give_what_the_whole_box_gives(by_torch: TorchNetworks) ->
     parser = ConfigParser(json.loads((BUNDLE / "configs" / "inference.json").read_text()))
     inferer = parser.get_parsed_content("inferer")
     image = np.random.default_rng(2).random((96, 96, 120), np.float32)
+    import torch
+
     with torch.inference_mode():
         windowed = inferer(torch.from_numpy(image[None, None]), by_torch.unet)[0, 0].numpy()
     whole = by_torch.logits(image)

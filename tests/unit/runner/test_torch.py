@@ -39,7 +39,8 @@ MakeTorch = Callable[..., Runner]
 
 
 def saved(state: Any) -> bytes:
-    torch = pytest.importorskip("torch")
+    import torch
+
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
@@ -47,7 +48,8 @@ def saved(state: Any) -> bytes:
 
 def voxelwise_weights(gain: float = 40.0) -> dict[str, Any]:
     """Above the middle of the scaled intensities the second channel is the likelier one."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     return {
         "weight": torch.tensor([0.0, gain]).reshape(2, 1, 1, 1, 1),
         "bias": torch.tensor([0.0, -gain / 2]),
@@ -90,7 +92,8 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def scripted() -> bytes:
-    torch = pytest.importorskip("torch")
+    import torch
+
     network = torch.nn.Conv3d(1, 2, 1)
     network.load_state_dict(voxelwise_weights())
     buffer = io.BytesIO()
@@ -165,9 +168,10 @@ async def test_segmentation_that_says_no_place_is_refused(make_torch: MakeTorch)
 async def test_segmentation_is_what_the_zoo_itself_makes_of_a_file(
     make_torch: MakeTorch, tmp_path: Path
 ) -> None:
-    nibabel = pytest.importorskip("nibabel")
-    torch = pytest.importorskip("torch")
-    bundle = pytest.importorskip("monai.bundle")
+    import nibabel
+    import torch
+    from monai import bundle
+
     torch.manual_seed(3)
     inference, metadata = zoo_bundles.segmentation(UNET)
     parser = bundle.ConfigParser(dict(inference))
@@ -198,8 +202,10 @@ async def test_segmentation_is_what_the_zoo_itself_makes_of_a_file(
 
 
 async def test_boxes_of_the_world_become_detections(make_torch: MakeTorch) -> None:
+    import torch
+
     files = {
-        "models/model.pt": saved({"gain": pytest.importorskip("torch").tensor(1.0)}),
+        "models/model.pt": saved({"gain": torch.tensor(1.0)}),
         "scripts/__init__.py": "",
         "scripts/detector.py": zoo_bundles.DETECTOR,
     }
@@ -216,8 +222,9 @@ async def test_boxes_of_the_world_become_detections(make_torch: MakeTorch) -> No
 
 
 async def test_classes_become_scores(make_torch: MakeTorch) -> None:
-    torch = pytest.importorskip("torch")
-    bundle = pytest.importorskip("monai.bundle")
+    import torch
+    from monai import bundle
+
     torch.manual_seed(5)
     layout = zoo_bundles.classification(DENSE)
     network = bundle.ConfigParser({"n": DENSE}).get_parsed_content("n").eval()
@@ -278,7 +285,8 @@ class Scarce(Torch):
         self._bundle = type("Parts", (), {"inferer": type("Inferer", (), {"sw_batch_size": 4})()})()
 
     def _answer(self, *_: np.ndarray) -> dict[str, Any]:
-        torch = pytest.importorskip("torch")
+        import torch
+
         self.tries.append(self._bundle.inferer.sw_batch_size)
         if self.tries[-1] > self._least:
             raise torch.OutOfMemoryError("CUDA out of memory")
