@@ -168,6 +168,7 @@ class ModelVerdict(Row, table=True):
     model_name: str
     version: str
     verdict: str  # "verified", "amended", "rejected"
+    person: str  # who said so, by a hash: people are counted, not named
     at_us: int = Field(sa_type=BigInteger)
 
 

@@ -148,6 +148,7 @@ def _results() -> None:
         sa.Column("model_name", sa.String(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),
         sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("person", sa.String(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("workitem_uid", name=op.f("pk_model_verdict")),
     )

@@ -1,13 +1,16 @@
 """What clinicians say of a model's results, by version: as they verify, amend or reject reports."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
+from hashlib import sha256
 
 from sqlalchemy import insert, select, update
 
 from ai_engine.tables import ModelVerdict
 from dicomweb.worklist.change import WORKITEM
 from dicomweb.worklist.state import State
+from server.kernel.access import Principal
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import table_of
 from server.workflows.report.graph import report_id_of
@@ -26,7 +29,23 @@ class Verdict(Enum):
 GRAVITY: Mapping[Verdict, int] = {Verdict.VERIFIED: 0, Verdict.AMENDED: 1, Verdict.REJECTED: 2}
 
 
-async def note_verdict(unit: UnitOfWork, study_instance_uid: str, report_id: str, verdict: Verdict) -> None:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A verdict, and who said so."""
+
+    verdict: Verdict
+    person: str
+
+
+def person_of(principal: Principal, verifier: str) -> str:
+    """A word for a person that is the same each time and names nobody.
+
+    Many may ask through one client: then the name that it states tells them apart.
+    """
+    return sha256(f"{principal.id}\x00{verifier.casefold()}".encode()).hexdigest()[:16]
+
+
+async def note_verdict(unit: UnitOfWork, study_instance_uid: str, report_id: str, said: Said) -> None:
     """Count a verdict for the version whose result the report tells of; a report of others counts for nobody.
 
     Of several verdicts on one result the gravest stays: who verifies what was amended agrees with the
@@ -44,15 +63,15 @@ async def note_verdict(unit: UnitOfWork, study_instance_uid: str, report_id: str
         return
     of_result = VERDICT.c.workitem_uid == result.workitem_uid
     before = (await unit.execute(select(VERDICT.c.verdict).where(of_result))).scalar_one_or_none()
-    if before is not None and GRAVITY[Verdict(before)] >= GRAVITY[verdict]:
+    if before is not None and GRAVITY[Verdict(before)] >= GRAVITY[said.verdict]:
         return
-    said = {"verdict": verdict.value, "at_us": unit.now_us}
+    columns = {"verdict": said.verdict.value, "person": said.person, "at_us": unit.now_us}
     if before is not None:
-        await unit.execute(update(VERDICT).where(of_result).values(**said))
+        await unit.execute(update(VERDICT).where(of_result).values(**columns))
         return
     about = {
         "workitem_uid": result.workitem_uid,
         "model_name": result.model_name,
         "version": result.model_version,
     }
-    await unit.execute(insert(VERDICT), [about | said])
+    await unit.execute(insert(VERDICT), [about | columns])

@@ -1,7 +1,8 @@
 """Versions that serve are watched, and taken back when clinicians meet with more failures than was allowed.
 
 A canary becomes a candidate again; in production the version before takes its place, and where there is none,
-people are told. Counted is what happened since the version came to its stage.
+people are told. Counted is what happened in the window of now; windows follow each other from when the
+version came to its stage.
 """
 
 import structlog
@@ -25,7 +26,14 @@ from server.workflows.registry.decide import (
     return_unasked,
     take_canary_back,
 )
-from server.workflows.registry.limits import Experience, breaches, is_common, limits_in
+from server.workflows.registry.limits import (
+    Experience,
+    breaches,
+    few_disagree,
+    is_common,
+    limits_in,
+    window_at,
+)
 from server.workflows.registry.stages import SERVING, Stage
 from server.workflows.registry.verdicts import VERDICT, Verdict
 from server.workflows.registry.versions import MODEL, VERSION, ModelChanged
@@ -51,22 +59,25 @@ async def watch_models(services: Services) -> int:
         async with services.database.read() as connection:
             experience = await experience_of(connection, row, services.clock())
         limits = limits_in(row["limits"])
+        if few_disagree(experience, limits):
+            _ROLLBACKS.labels(row["name"], "few-people").inc()
         if found := breaches(experience, limits):
             await _take_back(services, row, "; ".join(found), is_common=is_common(experience, limits))
     return 0
 
 
 async def experience_of(connection: AsyncConnection, row: RowMapping, now_us: int) -> Experience:
-    """What became of a version's work within its limits' time, and since it came to its stage."""
+    """What became of a version's work within the windows of its limits."""
     limits = limits_in(row["limits"])
-    since_us = await _at_stage_since(connection, row)
-    studies_us = max(since_us, now_us - int(limits.window_hours * HOUR_US))
-    verdicts_us = max(since_us, now_us - int(limits.agreement_days * 24 * HOUR_US))
+    begun_us = await _at_stage_since(connection, row)
+    of_studies = window_at(begun_us, now_us, round(limits.window_hours * HOUR_US))
+    of_verdicts = window_at(begun_us, now_us, round(limits.agreement_days * 24 * HOUR_US))
     w = _WORKITEM.c
     of_version = and_(w.model_name == row["name"], _ATTEMPT.c.model_version == row["version"])
-    ended = await _studies(connection, of_version, studies_us)
-    elsewhere = await _studies(connection, w.model_name != row["name"], studies_us)
-    return Experience(*ended, *elsewhere, *await _verdicts(connection, row, verdicts_us))
+    ended = await _studies(connection, of_version, of_studies.since_us)
+    elsewhere = await _studies(connection, w.model_name != row["name"], of_studies.since_us)
+    said = await _verdicts(connection, row, of_verdicts.since_us)
+    return Experience(*ended, *elsewhere, *said, of_studies, of_verdicts)
 
 
 async def _serving(services: Services) -> list[RowMapping]:
@@ -108,14 +119,16 @@ async def _studies(connection: AsyncConnection, which: ColumnElement[bool], sinc
     return some_failed or 0, some_completed or 0
 
 
-async def _verdicts(connection: AsyncConnection, row: RowMapping, since_us: int) -> tuple[int, int]:
+async def _verdicts(connection: AsyncConnection, row: RowMapping, since_us: int) -> tuple[int, int, int]:
+    """Results that were verified, those that were not, and how many people say the latter."""
     v = VERDICT.c
     is_verified = v.verdict == Verdict.VERIFIED.value
-    query = select(_count(is_verified), _count(~is_verified)).where(
+    people = func.count(case((~is_verified, v.person)).distinct())
+    query = select(_count(is_verified), _count(~is_verified), people).where(
         v.model_name == row["name"], v.version == row["version"], v.at_us >= since_us
     )
-    verified, others = (await connection.execute(query)).one()
-    return verified or 0, others or 0
+    verified, others, some = (await connection.execute(query)).one()
+    return verified or 0, others or 0, some
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

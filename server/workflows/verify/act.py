@@ -51,7 +51,7 @@ from server.kernel.services import Services
 from server.kernel.uids import derived_id, new_uid
 from server.workflows.documents.known import Looked, note_document
 from server.workflows.projection import project_study
-from server.workflows.registry.verdicts import Verdict, note_verdict
+from server.workflows.registry.verdicts import Said, Verdict, note_verdict, person_of
 from server.workflows.report.graph import ReportContext
 from server.workflows.report.published import is_version_of, made_with, outdated_by
 from server.workflows.report.record import (
@@ -263,7 +263,7 @@ async def _sign(
         graph = replace(graph, provenance=graph.provenance | {"reason": [concept(text=asked.word.reason)]})
     written = await write_graph(unit, graph, asked.access.principal)
     verdict = Verdict.AMENDED if asked.word.amendment else Verdict.VERIFIED
-    await note_verdict(unit, parsed.study_instance_uid, asked.report_id, verdict)
+    await note_verdict(unit, parsed.study_instance_uid, asked.report_id, _said(asked, verdict))
     await project_study(unit, parsed.study_instance_uid, services.site)
     unit.audit(_stored(asked, parsed.sop_instance_uid, found))
     unit.audit(_entry(asked, found))
@@ -280,7 +280,7 @@ async def _reject(unit: UnitOfWork, services: Services, asked: Asked, found: _Fo
     said = narrative("Rejected report", lines)
     written = await retract_report(unit, asked.report_id, principal, said)
     assert written is not None
-    await note_verdict(unit, study, asked.report_id, Verdict.REJECTED)
+    await note_verdict(unit, study, asked.report_id, _said(asked, Verdict.REJECTED))
     targets = [reference(REPORT, asked.report_id)]
     targets += [reference("Observation", each) for each in sorted(observations)]
     await put_resource(unit, _rejection(unit, asked, document, targets), principal)
@@ -288,6 +288,10 @@ async def _reject(unit: UnitOfWork, services: Services, asked: Asked, found: _Fo
     await project_study(unit, study, services.site)
     unit.audit(_entry(asked, found))
     return written
+
+
+def _said(asked: Asked, verdict: Verdict) -> Said:
+    return Said(verdict, person_of(asked.access.principal, asked.word.verifier))
 
 
 def _rejection(unit: UnitOfWork, asked: Asked, document: str, targets: list[Json]) -> dict[str, Any]:

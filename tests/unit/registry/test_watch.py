@@ -19,13 +19,13 @@ from server.kernel.uids import new_uid
 from server.workflows.registry.decide import roll_back, set_gate, set_limits
 from server.workflows.registry.limits import Experience, Limits, breaches
 from server.workflows.registry.stages import Stage
-from server.workflows.registry.verdicts import VERDICT, Verdict, note_verdict
+from server.workflows.registry.verdicts import VERDICT, Said, Verdict, note_verdict, person_of
 from server.workflows.registry.watch import BLAMED, watch_models
 from server.workflows.report.graph import report_id_of
 from tests.asked_in_turn import asked_in_turn
 from tests.conftest import sqlite_first
 
-from .conftest import Registry
+from .conftest import WHO, Registry
 
 _WORKITEM, _ATTEMPT = table_of(Workitem), table_of(WorkitemAttempt)
 
@@ -35,11 +35,12 @@ _WORKITEM, _ATTEMPT = table_of(Workitem), table_of(WorkitemAttempt)
     [
         pytest.param(Experience(failed=9, completed=0), 0, id="too few attempts to say"),
         pytest.param(Experience(failed=3, completed=7), 0, id="30 % of ten may be chance"),
-        pytest.param(Experience(failed=30, completed=70), 1, id="30 % of a hundred is not"),
+        pytest.param(Experience(failed=36, completed=64), 1, id="36 % of a hundred is not"),
         pytest.param(Experience(verified=19), 0, id="all agree"),
         pytest.param(Experience(verified=15, not_as_it_was=5), 0, id="75 % of twenty may be chance"),
-        pytest.param(Experience(verified=10, not_as_it_was=10), 1, id="50 % of twenty is not"),
-        pytest.param(Experience(60, 40, verified=10, not_as_it_was=40), 2, id="both"),
+        pytest.param(Experience(verified=9, not_as_it_was=11, people=3), 1, id="45 % of twenty is not"),
+        pytest.param(Experience(not_as_it_was=40, people=2), 0, id="two people alone"),
+        pytest.param(Experience(60, 40, verified=10, not_as_it_was=40, people=3), 2, id="both"),
     ],
 )
 def test_limits(experience: Experience, breached: int) -> None:
@@ -235,16 +236,24 @@ async def test_version_before_comes_back_by_itself_only_through_the_gate(registr
 async def test_clinicians_disagree(registry: Registry) -> None:
     await serve(registry)
     await registry.do(lambda unit, asked: set_limits(unit, asked, Limits(minimum_verdicts=4)))
-    uids = await experienced(registry, "2.0.0", [DONE] * 8)
 
-    async def say(unit: UnitOfWork) -> None:
-        for uid, verdict in zip(
-            uids, [Verdict.VERIFIED] + [Verdict.AMENDED, Verdict.REJECTED] * 3, strict=False
-        ):
-            study = f"{uid}.1"
-            await note_verdict(unit, study, report_id_of(study, "tiny"), verdict)
+    async def say(people: str, verdicts: Sequence[Verdict]) -> None:
+        uids = await experienced(registry, "2.0.0", [DONE] * len(verdicts))
 
-    await registry.database.transact(say)
+        async def work(unit: UnitOfWork) -> None:
+            for uid, person, verdict in zip(uids, people, verdicts, strict=True):
+                study = f"{uid}.1"
+                said = Said(verdict, person_of(WHO, person))
+                await note_verdict(unit, study, report_id_of(study, "tiny"), said)
+
+        await registry.database.transact(work)
+
+    before = counted("few-people")
+    await say("abababcd", [Verdict.AMENDED, Verdict.REJECTED] * 3 + [Verdict.VERIFIED] * 2)
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "canary"}
+    assert counted("few-people") == before + 1
+    await say("c", [Verdict.AMENDED])
     await watch_models(registry.services)
     assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
 
@@ -256,12 +265,14 @@ async def test_gravest_verdict_stays(registry: Registry) -> None:
     said: list[str] = []
     for verdict in (Verdict.VERIFIED, Verdict.AMENDED, Verdict.VERIFIED, Verdict.REJECTED):
         await registry.database.transact(
-            lambda unit, verdict=verdict: note_verdict(unit, f"{uid}.1", report, verdict)  # type: ignore[misc]
+            lambda unit, verdict=verdict: note_verdict(unit, f"{uid}.1", report, Said(verdict, "ada"))  # type: ignore[misc]
         )
         async with registry.database.read() as connection:
             said.append((await connection.execute(select(VERDICT.c.verdict))).scalar_one())
     assert said == ["verified", "amended", "amended", "rejected"]
-    await registry.database.transact(lambda unit: note_verdict(unit, f"{uid}.1", "another", Verdict.VERIFIED))
+    await registry.database.transact(
+        lambda unit: note_verdict(unit, f"{uid}.1", "another", Said(Verdict.VERIFIED, "ada"))
+    )
     async with registry.database.read() as connection:
         rows = (await connection.execute(select(VERDICT))).mappings().all()
     assert [(row["version"], json.dumps(row["verdict"])) for row in rows] == [("1.0.0", '"rejected"')]
