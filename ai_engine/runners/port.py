@@ -121,7 +121,10 @@ class RemoteFailed(RunnerFault):
 
 
 class RemoteUnavailable(RemoteFailed):
-    """The inference server is not there, or is busy: that says nothing of the model or the study."""
+    """The inference server is not there, or is busy: that says nothing of the model or the study.
+
+    A server that takes a request and breaks it off may do so because of the request: `RemoteFailed`.
+    """
 
 
 class SandboxUnavailable(RunnerFault):

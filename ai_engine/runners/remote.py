@@ -35,10 +35,11 @@ from ai_engine.runners.windowed import NotFinite, Source, WrongShape, batches_of
 Json = Any
 
 MAX_HEADER_BYTES = 64 << 10  # of an answer's JSON
-TRIES = 3  # of a request that a busy server refuses (503, 429) or that does not reach it
+TRIES = 3  # of a request that a busy server refuses (503, 429), that does not reach it or is broken off
 FIRST_DELAY_S = 0.5
 CONNECT_TIMEOUT_S = 5.0
 BUSY = frozenset({429, 503})
+OUT_OF_REACH = "the inference server is not there, or is busy"
 DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
 HEADER_LENGTH = "inference-header-content-length"
 
@@ -88,10 +89,13 @@ class RemoteRunner:
 
     async def run(self, work: RunnerInput) -> RunnerOutput:
         """Run the network over one volume; see `Runner.run`."""
+        request = _Request()
         try:
             async with asyncio.timeout(self._target.timeout_s):
-                answer = await self._run(work)
+                answer = await self._run(work, request)
         except TimeoutError:
+            if request.refused is not None:
+                raise request.refused from None
             raise ModelTimedOut(f"the model ran past {self._target.timeout_s:g} s") from None
         return read_plain(answer, work.geometry.shape)
 
@@ -101,14 +105,14 @@ class RemoteRunner:
         if client is not None:
             await client.aclose()
 
-    async def _run(self, work: RunnerInput) -> Mapping[str, Json]:
+    async def _run(self, work: RunnerInput, request: "_Request") -> Mapping[str, Json]:
         source = Source(work.voxels, work.geometry.affine)
         _require_memory(source, self._network, self._target.memory_mb)
         batches = batches_of([source], self._network, self._network["batch"])
         try:
             batch = await asyncio.to_thread(next, batches)
             while True:
-                said = await self._infer(batch)
+                said = await self._infer(batch, request)
                 step = await asyncio.to_thread(_send, batches, said)
                 if isinstance(step, list):
                     (answer,) = step
@@ -119,35 +123,42 @@ class RemoteRunner:
         except WrongShape:
             raise ModelOutputInvalid("the network's output has another shape than its window") from None
 
-    async def _infer(self, batch: NDArray[np.float32]) -> NDArray[np.generic]:
+    async def _infer(self, batch: NDArray[np.float32], request: "_Request") -> NDArray[np.generic]:
         body, headers = encode_request(batch, self._network)
         for number in range(TRIES):
             try:
-                return await self._ask(body, headers, longest_answer(batch, self._network))
-            except _Busy:
+                said = await self._ask(body, headers, longest_answer(batch, self._network))
+            except (RemoteUnavailable, _BrokenOff) as refused:
+                request.refused = refused
                 if number == TRIES - 1:
-                    raise RemoteUnavailable("the inference server is not there, or is busy") from None
+                    raise
+            else:
+                request.refused = None
+                return said
             await asyncio.sleep(FIRST_DELAY_S * 2**number)
         raise AssertionError
 
     async def _ask(self, body: bytes, headers: Mapping[str, str], longest: int) -> NDArray[np.generic]:
         if self._client is None:
-            timeout = httpx.Timeout(self._target.timeout_s, connect=CONNECT_TIMEOUT_S)
+            timeout_s, connect_s = self._target.timeout_s, min(CONNECT_TIMEOUT_S, self._target.timeout_s / 4)
+            timeout = httpx.Timeout(timeout_s, connect=connect_s, pool=connect_s)
             self._client = httpx.AsyncClient(timeout=timeout, transport=self._transport, trust_env=False)
         try:
             request = self._client.stream("POST", self._target.url, content=body, headers=dict(headers))
             async with request as response:
                 if response.status_code in BUSY:
-                    raise _Busy
+                    raise RemoteUnavailable(OUT_OF_REACH)
                 if response.status_code != httpx.codes.OK:
                     raise RemoteFailed(f"the inference server answered {response.status_code}")
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise ModelOutputInvalid("the inference server's answer is encoded")
                 answer = await _read(response, longest)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise RemoteUnavailable(OUT_OF_REACH) from None
         except httpx.TimeoutException:
             raise ModelTimedOut("the inference server did not answer in time") from None
-        except httpx.RequestError:
-            raise _Busy from None
+        except httpx.RequestError:  # also when these very windows were too much for it
+            raise _BrokenOff("the inference server broke the connection off") from None
         return decode_answer(answer, response.headers.get(HEADER_LENGTH), self._network)
 
 
@@ -161,8 +172,15 @@ def _require_memory(source: Source, network: Mapping[str, Json], memory_mb: int)
         raise ModelOutOfMemory(f"the windows of this volume need more than {memory_mb} MB")
 
 
-class _Busy(Exception):
-    """Worth another try."""
+class _BrokenOff(RemoteFailed):
+    """The server was there and gave no answer; worth another try."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """The last request of a run: what keeps it from being answered; None: the network is at work."""
+
+    refused: RemoteFailed | None = None
 
 
 def _send(batches: Any, said: NDArray[np.generic]) -> NDArray[np.float32] | list[Any]:

@@ -1,21 +1,17 @@
-"""The engine performs workitems: claim, heartbeat, fence, complete, fail, cancel (DESIGN §2, §6).
+"""The engine performs what it has claimed: heartbeat, fence, complete, fail, wait, cancel (DESIGN §2, §6).
 
-The current attempt is the one with the highest number. Its lease keeps others away; when that has run out
-the next claim marks it lost and goes on with a new number, while the workitem stays IN PROGRESS. From then on
-whatever the lost worker tries raises `LeaseLost`, in the very transaction in which it would have published.
-A worker whose lease ran out unnoticed may still finish. Outside performers have no attempts: nothing here
-touches their workitems.
+The current attempt is the one with the highest number. Its lease keeps others away (`claims`); whatever a
+worker tries whose attempt was lost raises `LeaseLost`, in the very transaction in which it would have
+published. A worker whose lease ran out unnoticed may still finish. Outside performers have no attempts:
+nothing here touches their workitems.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, RowMapping, and_, func, select, update
 
 from dicomweb.worklist.change import WORKITEM, announce_progress, change, change_state, change_state_by, hold
-from dicomweb.worklist.codes import UNSPECIFIED_REASON
-from dicomweb.worklist.eligible import CURRENT, claimable, is_current, queue_order, worth_a_look
 from dicomweb.worklist.state import Event, FinalStateNotMet, State
 from dicomweb.worklist.tables import WorkitemAttempt
 from dicomweb.worklist.workitem import (
@@ -23,7 +19,6 @@ from dicomweb.worklist.workitem import (
     Outcome,
     Reason,
     SeriesReference,
-    claim_of,
     decode_series,
     encode_series,
     final_reason,
@@ -35,13 +30,11 @@ from server.kernel.clock import SECOND_US
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
-from server.kernel.uids import new_uid
 
 _ATTEMPT = table_of(WorkitemAttempt)
 
 LONGEST_OUTAGE_US = 24 * 3600 * SECOND_US  # of what a workitem needs, counted from its first attempt
 SHORTEST_WAIT_US, LONGEST_WAIT_US = 10 * SECOND_US, 600 * SECOND_US  # half of what it has waited, between
-GIVEN_UP_AT_ONCE = 100  # workitems one claim may give up before it returns; bounds its transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,37 +65,6 @@ class LeaseLost(Fault):
     kind = FaultKind.CONFLICT
 
 
-async def is_any_claimable(connection: AsyncConnection, now_us: int) -> bool:
-    """Whether a claim would find something to do now."""
-    if (await connection.execute(worth_a_look())).first() is None:
-        return False
-    waiting = select(WORKITEM.c.pk).select_from(WORKITEM.outerjoin(CURRENT, is_current()))
-    return (await connection.execute(waiting.where(claimable(now_us)).limit(1))).first() is not None
-
-
-async def claim(
-    database: Database, worker: str, lease_s: float, retry: RetryPolicy = DEFAULT_RETRY
-) -> Claim | None:
-    """Take the next workitem: STAT first, then the oldest; None: nothing is to be done now.
-
-    On the way it gives up what was tried often enough and what was asked to stop while nobody worked on it.
-    """
-    async with database.read() as connection:
-        if (await connection.execute(worth_a_look())).first() is None:
-            return None
-
-    async def work(unit: UnitOfWork) -> Claim | None:
-        for _ in range(GIVEN_UP_AT_ONCE):
-            row = await _next(unit)
-            if row is None:
-                return None
-            if row["attempt"] == 0 or await _may_retry(unit, row, worker, retry):
-                return await _take(unit, row, worker, lease_s)
-        return None
-
-    return await database.transact(work)
-
-
 async def heartbeat(
     database: Database, claim: Claim, lease_s: float, *, progress: int | None = None, text: str | None = None
 ) -> Heartbeat:
@@ -120,7 +82,7 @@ async def heartbeat(
             await unit.execute(update(WORKITEM).where(WORKITEM.c.pk == claim.workitem_pk).values(**columns))
             announce_progress(unit, row, progress, text)
         until = unit.now_us + int(lease_s * SECOND_US)
-        await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(lease_until_us=until))
+        await unit.execute(update(_ATTEMPT).where(is_current_attempt(row)).values(lease_until_us=until))
         return Heartbeat(cancel_requested=row["cancel_requested_us"] is not None)
 
     return await database.transact(work)
@@ -136,7 +98,9 @@ async def fence(unit: UnitOfWork, claim: Claim) -> RowMapping:
     row = await hold(unit, WORKITEM.c.pk == claim.workitem_pk)
     if row is None or row["state"] != State.IN_PROGRESS.value or row["attempt"] != claim.attempt:
         raise LeaseLost(f"Attempt {claim.attempt} is not the current attempt of the workitem.")
-    running = select(_ATTEMPT.c.pk).where(_is_current(row), _ATTEMPT.c.outcome == Outcome.RUNNING.value)
+    running = select(_ATTEMPT.c.pk).where(
+        is_current_attempt(row), _ATTEMPT.c.outcome == Outcome.RUNNING.value
+    )
     if (await unit.execute(running)).first() is None:
         raise LeaseLost(f"Attempt {claim.attempt} of the workitem has ended.")
     return row
@@ -169,7 +133,7 @@ async def cancel(unit: UnitOfWork, claim: Claim, reason: Reason | None = None) -
         LeaseLost: the attempt is not the current, running one.
     """
     row = await fence(unit, claim)
-    await _end_canceled(unit, row, claim.worker, reason)
+    await end_canceled(unit, row, claim.worker, reason)
     await _end_attempt(unit, row, Outcome.CANCELED, reason)
 
 
@@ -191,9 +155,9 @@ async def fail(
     row = await fence(unit, claim)
     await _end_attempt(unit, row, Outcome.FAILED, reason)
     asked_to_stop = row["cancel_requested_us"] is not None
-    tries = await _tries(unit, row)
+    tries = await count_tries(unit, row)
     if asked_to_stop or not retryable or tries >= retry.attempts:
-        await _end_canceled(unit, row, claim.worker, None if asked_to_stop else reason)
+        await end_canceled(unit, row, claim.worker, None if asked_to_stop else reason)
         return None
     text = f"Attempt {claim.attempt} failed and will be repeated: {reason.text or 'no reason given'}"
     return await _wait(unit, row, claim, retry.delay_us(tries), text)
@@ -226,7 +190,7 @@ async def _wait(unit: UnitOfWork, row: RowMapping, claim: Claim, delay_us: int, 
 
 async def hand_over(unit: UnitOfWork, row: RowMapping, model_version: str) -> None:
     """Write down that another version makes the current attempt at a held workitem."""
-    await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(model_version=model_version))
+    await unit.execute(update(_ATTEMPT).where(is_current_attempt(row)).values(model_version=model_version))
 
 
 async def release(unit: UnitOfWork, claim: Claim) -> None:
@@ -274,69 +238,14 @@ async def standing_output(unit: UnitOfWork, claim: Claim) -> tuple[SeriesReferen
     return decode_series(output) if output is not None else ()
 
 
-async def _next(unit: UnitOfWork) -> RowMapping | None:
-    """The next claimable workitem, locked; rows that others hold are passed over (PostgreSQL)."""
-    query = (
-        select(WORKITEM, CURRENT.c.outcome)
-        .select_from(WORKITEM.outerjoin(CURRENT, is_current()))
-        .where(claimable(unit.now_us))
-        .order_by(*queue_order())
-        .limit(1)
-        .with_for_update(of=WORKITEM, skip_locked=True)
-    )
-    return (await unit.execute(query)).mappings().first()
-
-
-async def _may_retry(unit: UnitOfWork, row: RowMapping, worker: str, retry: RetryPolicy) -> bool:
-    """Whether a workitem without a living attempt is tried again; ends it as CANCELED when never again."""
-    if row["outcome"] == Outcome.RUNNING.value and not await _mark_lost(unit, row):
-        return False  # a heartbeat came between
-    if row["cancel_requested_us"] is not None:
-        await _end_canceled(unit, row, worker, None)
-        return False
-    if await _tries(unit, row) >= retry.attempts:
-        text = f"The worker was lost in attempt {row['attempt']}, which was the last."
-        await _end_canceled(unit, row, worker, Reason(UNSPECIFIED_REASON, text))
-        return False
-    return True
-
-
-async def _tries(unit: UnitOfWork, row: RowMapping) -> int:
+async def count_tries(unit: UnitOfWork, row: RowMapping) -> int:
     """The attempts that count: those that ended by themselves, or with their worker."""
     counted = and_(_ATTEMPT.c.workitem_pk == row["pk"], _ATTEMPT.c.outcome != Outcome.RELEASED.value)
     return int((await unit.execute(select(func.count()).where(counted))).scalar_one())
 
 
-async def _mark_lost(unit: UnitOfWork, row: RowMapping) -> bool:
-    """End an attempt whose lease has run out; the lease is read again, in the state it has now."""
-    expired = and_(_is_current(row), _ATTEMPT.c.lease_until_us < unit.now_us)
-    lost = {"outcome": Outcome.LOST.value, "ended_us": unit.now_us}
-    return (await unit.execute(update(_ATTEMPT).where(expired).values(**lost))).rowcount == 1
-
-
-async def _take(unit: UnitOfWork, row: RowMapping, worker: str, lease_s: float) -> Claim:
-    taken = claim_of(row, attempt=row["attempt"] + 1, worker=worker)
-    act = change_state_by(taken.principal)
-    columns: dict[str, Any] = {"attempt": taken.attempt, "not_before_us": None, "progress_text": None}
-    if row["state"] == State.SCHEDULED.value:
-        columns |= {"transaction_uid": new_uid(), "started_us": unit.now_us}
-        await change_state(unit, row, Event.START, act, columns)
-    else:
-        await change(unit, row, act, {**columns, "progress": 0})
-    attempt = {
-        "workitem_pk": taken.workitem_pk,
-        "model_version": taken.model_version,
-        "number": taken.attempt,
-        "worker": worker,
-        "started_us": unit.now_us,
-        "lease_until_us": unit.now_us + int(lease_s * SECOND_US),
-        "outcome": Outcome.RUNNING.value,
-    }
-    await unit.execute(insert(_ATTEMPT), [attempt])
-    return taken
-
-
-async def _end_canceled(unit: UnitOfWork, row: RowMapping, worker: str, reason: Reason | None) -> None:
+async def end_canceled(unit: UnitOfWork, row: RowMapping, worker: str, reason: Reason | None) -> None:
+    """End a held workitem as CANCELED, for this reason, else for that of the cancel request."""
     final = final_reason(reason, reason_of(row))
     act = change_state_by(worker_principal(worker))
     await change_state(unit, row, Event.CANCEL, act, {"progress_text": None, **reason_columns(final)})
@@ -345,8 +254,9 @@ async def _end_canceled(unit: UnitOfWork, row: RowMapping, worker: str, reason: 
 async def _end_attempt(unit: UnitOfWork, row: RowMapping, outcome: Outcome, reason: Reason | None) -> None:
     ended: dict[str, Any] = {"outcome": outcome.value, "ended_us": unit.now_us}
     said = {"reason": reason.text if reason else None, "fault": reason.fault if reason else None}
-    await unit.execute(update(_ATTEMPT).where(_is_current(row)).values(ended | said))
+    await unit.execute(update(_ATTEMPT).where(is_current_attempt(row)).values(ended | said))
 
 
-def _is_current(row: RowMapping) -> ColumnElement[bool]:
+def is_current_attempt(row: RowMapping) -> ColumnElement[bool]:
+    """The attempt that a row of the workitem table names."""
     return and_(_ATTEMPT.c.workitem_pk == row["pk"], _ATTEMPT.c.number == row["attempt"])

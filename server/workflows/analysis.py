@@ -54,6 +54,7 @@ class Analyst:
         """
         progress.at(5, "loading the images")
         claim = await self.services.database.transact(lambda unit: claim_for_serving(unit, claim))
+        progress.version = claim.model_version
         with timed(claim, Stage.LOAD):
             model = await self.models.get(claim.model_name, claim.model_version)
             datasets = await load_input(self.services, claim)

@@ -7,8 +7,8 @@ which also finds the workitems whose worker was lost.
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from dicomweb.worklist.attempts import is_any_claimable
 from dicomweb.worklist.change import CANCEL_REQUESTED, CHANGED
+from dicomweb.worklist.claims import is_any_claimable
 from dicomweb.worklist.state import Priority, State
 from dicomweb.worklist.workitem import NOBODYS
 from server.kernel.jobs import INFERENCE, LOW, ROUTINE, STAT, Args, Emitted, Handlers, Job, Subscriptions

@@ -34,6 +34,7 @@ class Ended(Enum):
     FAILED = "failed"  # everything else that should not be: model, sandbox, store, database
     CANCELED = "canceled"  # somebody asked for it
     LOST = "lost"  # the lease ran out
+    WAITING = "waiting"  # what it needs is out of reach; it counts for nothing
 
 
 class Stage(Enum):
@@ -47,7 +48,7 @@ class Stage(Enum):
 
 
 def count_ended(claim: Claim, ended: Ended) -> None:
-    """Count an attempt; call it once its end is written down."""
+    """Count an attempt by the version that made it; call it once its end is written down."""
     _PREDICTIONS.labels(claim.model_name, claim.model_version, ended.value).inc()
     if ended is Ended.COMPLETED:
         waited_s = max(0, now_us() - claim.scheduled_us) / SECOND_US

@@ -8,7 +8,7 @@ the reason; what may pass (a busy database, a lost runner) is tried again.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -17,7 +17,8 @@ from ai_engine.bundle import BundleInvalid
 from ai_engine.preprocess.refusal import SeriesRefused
 from ai_engine.runners.kinds import UnsupportedRunnerKind
 from ai_engine.runners.port import ModelOutputInvalid, RemoteUnavailable, RunnerFault, SandboxUnavailable
-from dicomweb.worklist.attempts import LeaseLost, cancel, claim, fail, heartbeat, postpone, release
+from dicomweb.worklist.attempts import LeaseLost, cancel, fail, heartbeat, postpone, release
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.codes import (
     EQUIPMENT_FAILURE,
     OBJECT_SET_INCOMPLETE,
@@ -50,6 +51,7 @@ class Progress:
 
     percent: int = 0
     text: str = "claimed"
+    version: str | None = None  # of the model, where another than the claim names has taken over
 
     def at(self, percent: int, text: str) -> None:
         """Say what is being done now."""
@@ -124,14 +126,17 @@ class Worker:
         ):
             with span("claim", since_ns=asked_ns):
                 pass  # it has been, before there was a trace to tell it to
-            ended = await self._perform(taken)
-            one.set({"isthmus.outcome": ended.value})
+            ended, version = await self._perform(taken)
+            one.set({"isthmus.outcome": ended.value, "isthmus.version": version})
             if ended in (Ended.FAILED, Ended.LOST):
                 one.failed(ended.value)
         return 1
 
-    async def _perform(self, taken: Claim) -> Ended:
-        """Let the work run while heartbeats hold the claim; then write down how it ended."""
+    async def _perform(self, taken: Claim) -> tuple[Ended, str]:
+        """Let the work run while heartbeats hold the claim; then write down how it ended.
+
+        Returns that, and the version of the model that ran.
+        """
         progress = Progress()
         work = asyncio.create_task(self.work(taken, progress))
         try:
@@ -140,8 +145,9 @@ class Worker:
             await asyncio.shield(self._release(taken, work))
             raise
         ended = await self._end(taken, work, asked_to_cancel=asked_to_cancel)
-        count_ended(taken, ended)
-        return ended
+        version = progress.version or taken.model_version
+        count_ended(replace(taken, model_version=version), ended)
+        return ended, version
 
     async def _end(self, taken: Claim, work: "asyncio.Task[None]", *, asked_to_cancel: bool) -> Ended:
         if asked_to_cancel:
@@ -202,29 +208,36 @@ class Worker:
             log.warning("lease lost; the work is dropped")
             return Ended.LOST
         reason, retryable = verdict_on(error)
-        log.warning("attempt failed", retryable=retryable, **described(error))
+        outage = isinstance(error, RemoteUnavailable)
+        log.warning("attempt failed", retryable=retryable, outage=outage, **described(error))
         try:
-            outage = isinstance(error, RemoteUnavailable)
-            await self._record_failure(taken, reason, retryable=retryable, outage=outage)
+            waits = await self._record_failure(taken, reason, retryable=retryable, outage=outage)
         except LeaseLost:
             log.warning("lease lost before the failure was recorded")
             return Ended.LOST
+        if waits:
+            return Ended.WAITING
         return Ended.REFUSED if isinstance(error, SeriesRefused | InputGone) else Ended.FAILED
 
     async def _record_failure(
         self, taken: Claim, reason: Reason, *, retryable: bool, outage: bool = False
-    ) -> None:
-        """End the attempt; when there will be another, the job that calls for it is deferred with that."""
+    ) -> bool:
+        """End the attempt; when there will be another, the job that calls for it is deferred with that.
 
-        async def work(unit: UnitOfWork) -> None:
+        Returns whether the workitem waits for the end of an outage, and the attempt counts for nothing.
+        """
+
+        async def work(unit: UnitOfWork) -> bool:
             again_us = await postpone(unit, taken, reason) if outage else None
+            waits = again_us is not None
             if again_us is None:
                 again_us = await fail(unit, taken, reason, retryable=retryable)
             if again_us is not None:
                 delay_s = (again_us - unit.now_us) / SECOND_US
                 unit.defer(analyse_job(taken.workitem_uid, taken.priority.value, delay_s))
+            return waits
 
-        await self.services.database.transact(work)
+        return await self.services.database.transact(work)
 
 
 def _attributes(taken: Claim) -> dict[str, str | int | float | bool]:

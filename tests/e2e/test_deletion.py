@@ -12,7 +12,7 @@ from pydicom import Dataset, FileDataset
 from sqlalchemy import select
 
 from ai_engine.runners.process import RunnerPolicy
-from dicomweb.worklist.attempts import claim
+from dicomweb.worklist.claims import claim
 from server.auth.tokens import issue_token
 from server.kernel.retention_policy import RetentionPolicy, RetentionRule
 from server.kernel.rows import table_of

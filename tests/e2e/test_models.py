@@ -9,7 +9,7 @@ from pydicom import FileDataset
 from sqlalchemy import delete, select, update
 
 from ai_engine.tables import RoutingRule, ShadowResult
-from dicomweb.worklist.attempts import claim
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.tables import Workitem
 from server.kernel.access import Principal
 from server.kernel.database import UnitOfWork

@@ -9,10 +9,11 @@ from pydicom import FileDataset
 from sqlalchemy import select, update
 
 from ai_engine.runners.port import RemoteUnavailable
-from dicomweb.worklist.attempts import claim
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.tables import WorkitemAttempt
 from dicomweb.worklist.workitem import Claim
 from server.kernel.database import UnitOfWork
+from server.kernel.metrics import REGISTRY
 from server.kernel.rows import table_of
 from server.workflows.worker import Progress, Worker, WorkerSettings
 
@@ -148,6 +149,7 @@ async def test_outage_of_an_inference_server_costs_no_attempt(system: Any, sched
     async def unreached(_claim: Claim, _progress: Progress) -> None:
         raise RemoteUnavailable("the inference server is not there, or is busy")
 
+    before = predictions("waiting"), predictions("failed")
     assert await Worker(system.services, WorkerSettings("w", 30), unreached).step() == 1
     workitem = await system.workitem(scheduled)
     assert workitem["00741000"]["Value"] == ["IN PROGRESS"]
@@ -155,3 +157,19 @@ async def test_outage_of_an_inference_server_costs_no_attempt(system: Any, sched
     async with system.services.database.read() as connection:
         table = table_of(WorkitemAttempt)
         assert (await connection.execute(select(table.c.outcome))).scalars().all() == ["released"]
+    assert (predictions("waiting"), predictions("failed")) == (before[0] + 1, before[1])
+
+
+async def test_attempt_counts_for_the_version_that_ran(system: Any, scheduled: str) -> None:
+    async def broken(_claim: Claim, progress: Progress) -> None:
+        progress.version = "9.9.9"  # it took over
+        raise KeyError
+
+    before = predictions("failed"), predictions("failed", "9.9.9")
+    assert await Worker(system.services, WorkerSettings("w", 30), broken).step() == 1
+    assert (predictions("failed"), predictions("failed", "9.9.9")) == (before[0], before[1] + 1)
+
+
+def predictions(outcome: str, version: str = "2.0.0") -> float:
+    labels = {"model": "ct-quantification", "version": version, "outcome": outcome}
+    return REGISTRY.get_sample_value("isthmus_predictions_total", labels) or 0

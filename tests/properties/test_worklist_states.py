@@ -18,7 +18,6 @@ from dicomweb.worklist.attempts import (
     LeaseLost,
     RetryPolicy,
     cancel,
-    claim,
     complete,
     fail_attempt,
     heartbeat,
@@ -26,6 +25,7 @@ from dicomweb.worklist.attempts import (
 )
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.change import CHANGED, WORKITEM
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.schedule import WorkitemNotEnded, rerun
 from dicomweb.worklist.state import AlreadyCompleted, State, WorkitemFault
 from dicomweb.worklist.workitem import Claim, Reason

@@ -22,8 +22,8 @@ from ai_engine.interpret import interpret
 from ai_engine.preprocess.volume import Volume, build_volume
 from ai_engine.runners.port import RunnerInput
 from dicomweb.tables import Instance
-from dicomweb.worklist.attempts import is_any_claimable
 from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.claims import is_any_claimable
 from dicomweb.worklist.state import Priority, State
 from dicomweb.worklist.workitem import NOBODYS, Claim, claim_of, decode_series
 from server.kernel.database import UnitOfWork

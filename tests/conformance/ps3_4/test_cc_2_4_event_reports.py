@@ -6,9 +6,10 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from dicomweb.worklist.attempts import Claim, cancel, claim, fail, heartbeat
+from dicomweb.worklist.attempts import Claim, cancel, fail, heartbeat
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.events.report import KINDS, message, reports_of
 from dicomweb.worklist.events.subscriptions import Subscriber, Wanted, subscribe
 from dicomweb.worklist.workitem import Reason

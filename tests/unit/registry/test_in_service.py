@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import RowMapping, select
 
-from dicomweb.worklist.attempts import claim, fail_attempt, fence
+from dicomweb.worklist.attempts import fail_attempt, fence
 from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.schedule import arm, rerun
 from dicomweb.worklist.workitem import Claim, NewWorkitem, Reason, SeriesReference
 from server.workflows.registry.decide import retire, roll_back, take_canary_back

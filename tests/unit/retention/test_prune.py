@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from dicomweb.worklist.attempts import claim, fail_attempt
+from dicomweb.worklist.attempts import fail_attempt
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.schedule import arm
 from dicomweb.worklist.tables import WorkitemAttempt
 from dicomweb.worklist.workitem import NewWorkitem, Reason, SeriesReference

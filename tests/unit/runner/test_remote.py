@@ -3,7 +3,10 @@
 The server is of this module, real HTTP on loopback, with the Open Inference Protocol's binary tensors.
 """
 
+import asyncio
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +26,7 @@ from ai_engine.runners.port import (
     ModelOutputInvalid,
     ModelTimedOut,
     RemoteFailed,
+    RemoteUnavailable,
     Runner,
     RunnerInput,
 )
@@ -88,6 +92,9 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
             server.paths.append(self.path)
             if server.behaviour == "slow":
                 server.let_go.wait(20)
+            if server.behaviour == "breaks off":
+                self.close_connection = True
+                return
             if server.refusals:
                 self.answer(server.refusals.pop(0), b"", {"location": f"{server.url}/elsewhere"})
             elif server.behaviour == "JSON only":
@@ -116,7 +123,7 @@ def server() -> Iterator[Server]:
     made = Server()
     http = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(made))
     made.url = f"http://127.0.0.1:{http.server_port}"
-    thread = threading.Thread(target=http.serve_forever)
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,))
     thread.start()
     yield made
     made.let_go.set()
@@ -165,9 +172,50 @@ async def test_busy_server_is_asked_again(tmp_path: Path, server: Server, ball: 
     runner = runner_on(tmp_path, server.url)
     assert (await runner.run(ball)).labels is not None
     server.refusals = [503, 503, 503]
-    with pytest.raises(RemoteFailed, match="busy"):
+    with pytest.raises(RemoteUnavailable, match="busy"):
         await runner.run(ball)
     await runner.close()
+
+
+async def test_run_that_ends_while_the_server_is_busy_has_met_an_outage(
+    tmp_path: Path, server: Server, ball: RunnerInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def time_ends(_delay_s: float) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(asyncio, "sleep", time_ends)
+    server.refusals = [503]
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(RemoteUnavailable):
+        await runner.run(ball)
+    await runner.close()
+
+
+async def test_server_that_breaks_off_is_there(tmp_path: Path, server: Server, ball: RunnerInput) -> None:
+    server.behaviour = "breaks off"
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(RemoteFailed, match="broke") as caught:
+        await runner.run(ball)
+    await runner.close()
+    assert not isinstance(caught.value, RemoteUnavailable)
+    assert len(server.paths) == remote.TRIES
+
+
+async def test_server_that_does_not_take_connections_is_an_outage(
+    tmp_path: Path, ball: RunnerInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "CONNECT_TIMEOUT_S", 0.05)
+    with socket.socket() as full, contextlib.ExitStack() as others:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # what waits to be taken; the next is not answered
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        runner = runner_on(tmp_path, f"http://127.0.0.1:{full.getsockname()[1]}")
+        with pytest.raises(RemoteUnavailable):
+            await runner.run(ball)
+        await runner.close()
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 500])
@@ -248,7 +296,7 @@ async def test_slow_server_is_not_waited_for(tmp_path: Path, server: Server, bal
 
 async def test_server_that_is_not_there_is_a_fault(tmp_path: Path, ball: RunnerInput) -> None:
     runner = runner_on(tmp_path, "http://127.0.0.1:9")  # discard: nobody listens
-    with pytest.raises(RemoteFailed, match="not there"):
+    with pytest.raises(RemoteUnavailable, match="not there"):
         await runner.run(ball)
     await runner.close()
 

@@ -3,8 +3,9 @@ import json
 
 import pytest
 
-from dicomweb.worklist.attempts import claim, complete
+from dicomweb.worklist.attempts import complete
 from dicomweb.worklist.cancel import request_cancel
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.schedule import Arming, WorkitemNotEnded, rerun
 from dicomweb.worklist.state import Priority, WorkitemUnknown
 from dicomweb.worklist.workitem import Reason, decode_series

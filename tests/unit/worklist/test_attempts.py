@@ -11,18 +11,17 @@ from dicomweb.worklist.attempts import (
     LeaseLost,
     RetryPolicy,
     cancel,
-    claim,
     complete,
     fail_attempt,
     fence,
     heartbeat,
-    is_any_claimable,
     postpone,
     release,
     standing_output,
 )
 from dicomweb.worklist.cancel import request_cancel
 from dicomweb.worklist.change import WORKITEM
+from dicomweb.worklist.claims import claim, is_any_claimable
 from dicomweb.worklist.codes import OBJECT_SET_INCOMPLETE
 from dicomweb.worklist.state import AlreadyCompleted, FinalStateNotMet, Notice, Priority, WorkitemUnknown
 from dicomweb.worklist.workitem import Claim, Reason

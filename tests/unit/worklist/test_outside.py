@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from dicomweb.worklist.attempts import claim, complete, heartbeat, is_any_claimable, standing_output
+from dicomweb.worklist.attempts import complete, heartbeat, standing_output
 from dicomweb.worklist.cancel import request_cancel
+from dicomweb.worklist.claims import claim, is_any_claimable
 from dicomweb.worklist.dicom_json import DicomJson, attribute
 from dicomweb.worklist.outside.change_state import StateChange, change_state_from_outside
 from dicomweb.worklist.outside.columns import NEVER_US

@@ -12,8 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomweb.wire.native_xml_reader import read_native_xml
-from dicomweb.worklist.attempts import claim, complete
+from dicomweb.worklist.attempts import complete
 from dicomweb.worklist.cancel_request import MAX_BODY_BYTES
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.routes import build_router
 from server.kernel.access import (
     ACCESS_KEY,

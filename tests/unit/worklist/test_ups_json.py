@@ -9,7 +9,8 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 
 import dicomweb.worklist.codes as worklist_codes
-from dicomweb.worklist.attempts import cancel, claim, complete
+from dicomweb.worklist.attempts import cancel, complete
+from dicomweb.worklist.claims import claim
 from dicomweb.worklist.codes import OBJECT_SET_INCOMPLETE, Code
 from dicomweb.worklist.search import select_workitem
 from dicomweb.worklist.ups_json import View, ups_json
