@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ LESS_IS_BETTER = ("brier", "calibration_error", "error", "false_positives_per_sc
 
 Metric = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_.-]+)?$", max_length=128)]
 SetName = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Criterion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,18 +33,29 @@ class Criterion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     threshold: float
     bound: Literal["interval", "point"] = "interval"
     margin: Annotated[float, Meta(ge=0)] = MARGIN
+    holdout_digest: Sha256 | None = None  # of the set's files; None: as it is registered
 
 
 Figures = Mapping[str, Estimate]
 Evaluations = Mapping[str, Figures]  # by holdout set: of the whole of it, as it is registered now
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The version that a new one is compared with: in production, or last there."""
+
+    version: str
+    evaluations: Evaluations
+
+
 def shortcomings(
-    criteria: Sequence[Criterion], candidate: Evaluations, production: Evaluations | None
+    criteria: Sequence[Criterion], candidate: Evaluations, standing: Standing | None
 ) -> Iterator[str]:
-    """What keeps a version from passing; nothing: it passes. `production` None: there is no such version."""
+    """What keeps a version from passing; nothing: it passes. `standing` None: there is no such version."""
     for criterion in criteria:
-        yield from _of_one(criterion, candidate, production)
+        yield from _of_one(criterion, candidate)
+        if standing is not None:
+            yield from _behind(criterion, candidate, standing)
     yield from _left_out(criteria, candidate)
 
 
@@ -65,7 +78,7 @@ def _rests_on(criterion: Criterion) -> Iterator[tuple[str, str]]:
         yield criterion.holdout, f"measured.{output}"
 
 
-def _of_one(criterion: Criterion, candidate: Evaluations, production: Evaluations | None) -> Iterator[str]:
+def _of_one(criterion: Criterion, candidate: Evaluations) -> Iterator[str]:
     name = f"{criterion.metric} on {criterion.holdout}"
     if criterion.holdout not in candidate:
         yield f"not evaluated on the whole of {criterion.holdout} as it is registered"
@@ -73,21 +86,27 @@ def _of_one(criterion: Criterion, candidate: Evaluations, production: Evaluation
     figure = candidate[criterion.holdout].get(criterion.metric)
     if figure is None:
         yield f"{name}: the evaluation has no such figure"
-        return
-    if shortfall := _below(criterion, figure):
+    elif shortfall := _below(criterion, figure):
         yield f"{name}: {shortfall}"
-    if production is None:
+
+
+def _behind(criterion: Criterion, candidate: Evaluations, standing: Standing) -> Iterator[str]:
+    """How a version that has a figure lies behind the one that stands, or why nobody can tell."""
+    figure = candidate.get(criterion.holdout, {}).get(criterion.metric)
+    if figure is None:
         return
-    if criterion.holdout not in production:
-        yield f"the version in production is not evaluated on the whole of {criterion.holdout}"
+    if criterion.holdout not in standing.evaluations:
+        unknown = f"is not evaluated on the whole of {criterion.holdout}"
+        yield f"{standing.version}, which it is compared with, {unknown}"
         return
-    standing = production[criterion.holdout].get(criterion.metric)
-    if standing is None:
-        yield f"{name}: the evaluation of the version in production has no such figure to compare with"
-    elif _is_worse(criterion, figure, standing):
+    name, before = f"{criterion.metric} on {criterion.holdout}", standing.evaluations[criterion.holdout]
+    other = before.get(criterion.metric)
+    if other is None:
+        yield f"{name}: the evaluation of {standing.version} has no such figure to compare with"
+    elif _is_worse(criterion, figure, other):
         yield (
             f"{name}: {figure.point:.4g} is more than {criterion.margin:g} worse than"
-            f" production's {standing.point:.4g}"
+            f" the {other.point:.4g} of {standing.version}"
         )
 
 

@@ -68,6 +68,7 @@ class ModelVersion(Row, table=True):
     device_id: str | None = Field(default=None, index=True)  # its Device in the record
     stage: str = Field(sa_type=StageText)  # server.workflows.registry.stages.Stage
     registered_us: int = Field(sa_type=BigInteger)
+    barred_us: int | None = Field(default=None, sa_type=BigInteger)  # known to be bad since; None: it is not
 
 
 class ModelFileChunk(Row, table=True):

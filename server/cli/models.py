@@ -37,7 +37,8 @@ def list_(data: Data = None) -> None:
 
     told = _administer(data, lambda database, _who: list_models(database))
     for row in sorted(told["models"], key=lambda row: (row["name"], row["version"])):
-        typer.echo(f"{row['name']} {row['version']} {row['stage']} sha256:{row['digest'][:12]}")
+        barred = " barred" if row["barred"] else ""
+        typer.echo(f"{row['name']} {row['version']} {row['stage']} sha256:{row['digest'][:12]}{barred}")
 
 
 @commands.command()
@@ -135,7 +136,7 @@ def holdout_add(
     from server.workflows.registry.holdouts import add_holdout
 
     digest, cases = _administer(data, lambda database, who: add_holdout(database, name, folder, who))
-    typer.echo(f"{name} {cases} cases sha256:{digest[:12]}")
+    typer.echo(f"{name} {cases} cases sha256:{digest}")
 
 
 @holdout.command("list")
@@ -144,7 +145,7 @@ def holdout_list(data: Data = None) -> None:
     from server.workflows.registry.holdouts import list_holdouts
 
     for row in _administer(data, lambda database, _who: list_holdouts(database)):
-        typer.echo(f"{row['name']} {row['cases']} cases sha256:{row['digest'][:12]} {row['folder']}")
+        typer.echo(f"{row['name']} {row['cases']} cases sha256:{row['digest']} {row['folder']}")
 
 
 @commands.command()
@@ -172,6 +173,24 @@ def retire(name: Name, version: Version, reason: Reason = None, data: Data = Non
 
     _decide(data, name, reason, lambda unit, asked: decide(unit, asked, version))
     typer.echo(f"{name} {version} is retired.")
+
+
+@commands.command()
+def bar(name: Name, version: Version, reason: Reason = None, data: Data = None) -> None:
+    """Let nothing put a version to work that is known to be bad; it retires."""
+    from server.workflows.registry.bar import bar as decide
+
+    _decide(data, name, reason, lambda unit, asked: decide(unit, asked, version))
+    typer.echo(f"{name} {version} is barred.")
+
+
+@commands.command()
+def unbar(name: Name, version: Version, reason: Reason = None, data: Data = None) -> None:
+    """Let a version be promoted again; it stays retired until it is."""
+    from server.workflows.registry.bar import lift_bar
+
+    _decide(data, name, reason, lambda unit, asked: lift_bar(unit, asked, version))
+    typer.echo(f"{name} {version} is not barred.")
 
 
 @commands.command()

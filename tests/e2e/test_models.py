@@ -237,7 +237,7 @@ async def test_shadow_stands_back_for_clinical_work(model: Model, monkeypatch: p
 
 async def test_decisions_by_http(model: Model) -> None:
     criterion = {"metric": "sensitivity", "holdout": "chests", "threshold": 0.9}
-    await model.put("gate", criteria=[criterion])
+    await model.put("gate", criteria=[criterion], reason="a test")
     await model.add("2.0.0")
     refused = await model.promote("2.0.0", "canary", 422)
     assert "not evaluated on the whole of chests" in refused["detail"]
@@ -254,12 +254,35 @@ async def test_decisions_by_http(model: Model) -> None:
         assert answer.status_code == 400, (path, answer.text)
     assert (await http.put("/admin/api/models/tiny/traffic", json={"canary": 10})).status_code == 409
     assert (await http.post("/admin/api/models/tiny/rollback")).status_code == 409
-    assert (await http.get("/admin/api/models/none")).status_code == 404
+    for path in ("", "/evaluations", "/shadow-results"):
+        assert (await http.get(f"/admin/api/models/none{path}")).status_code == 404, path
     for path in ("/admin/api/models", "/admin/api/models/tiny", "/admin/api/models/tiny/versions"):
         sent = [await http.request(method, path, content=b"PK") for method in ("POST", "PUT")]
         assert {answer.status_code for answer in sent} <= {404, 405}, path  # code comes in by no door
     retired = await http.post("/admin/api/models/tiny/versions/2.0.0/retire", json={})
     assert {each["version"]: each["stage"] for each in retired.json()["versions"]}["2.0.0"] == "retired"
+
+
+async def test_decision_on_what_another_has_changed_is_refused(model: Model) -> None:
+    http, path = model.system.http, "/admin/api/models/tiny"
+    seen = (await http.get(path)).headers["etag"]
+    limits = {"limits": {"error_rate": 0.1}}
+    first = await http.put(f"{path}/limits", json=limits, headers={"If-Match": seen})
+    assert (first.status_code, first.headers["etag"]) == (200, f'W/"{first.json()["revision"]}"')
+    for what, said in (
+        ("limits", limits),
+        ("gate", {"criteria": [], "reason": "x"}),
+        ("traffic", {"canary": 1}),
+    ):
+        answer = await http.put(f"{path}/{what}", json=said, headers={"If-Match": seen})
+        assert answer.status_code == 412, what
+        assert "Somebody has decided about tiny since" in answer.json()["detail"]
+    for what in ("rollback", "versions/1.0.0/retire", "versions/1.0.0/bar", "versions/1.0.0/unbar"):
+        answer = await http.post(f"{path}/{what}", json={}, headers={"If-Match": seen})
+        assert answer.status_code == 412, what
+    answer = await http.put(f"{path}/limits", json=limits, headers={"If-Match": "seven"})
+    assert answer.status_code == 400
+    assert (await http.put(f"{path}/limits", json=limits, headers={"If-Match": "*"})).status_code == 200
 
 
 async def test_report_would_write_the_same_device(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

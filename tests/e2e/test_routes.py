@@ -142,6 +142,8 @@ CONFINED: dict[tuple[str, str], tuple[str, int | str]] = {
             ("GET", "/shadow-results", "/shadow-results"),
             ("POST", "/versions/{version}/promote", "/versions/1.0.0/promote"),
             ("POST", "/versions/{version}/retire", "/versions/1.0.0/retire"),
+            ("POST", "/versions/{version}/bar", "/versions/1.0.0/bar"),
+            ("POST", "/versions/{version}/unbar", "/versions/1.0.0/unbar"),
             ("POST", "/rollback", "/rollback"),
             ("PUT", "/traffic", "/traffic"),
             ("PUT", "/gate", "/gate"),

@@ -27,6 +27,7 @@ def _versions() -> None:
     with op.batch_alter_table("model_version", schema=None) as batch_op:
         batch_op.add_column(sa.Column("files", sa.Text(), nullable=False, server_default="[]"))
         batch_op.add_column(sa.Column("device_id", sa.String(), nullable=True))
+        batch_op.add_column(sa.Column("barred_us", sa.BigInteger(), nullable=True))
         batch_op.create_index(batch_op.f("ix_model_version_device_id"), ["device_id"], unique=False)
     for stage, stored in (
         ("production", "live"),

@@ -29,6 +29,7 @@ from server.workflows.registry.versions import (
     Act,
     at_stage,
     hold_model,
+    last_in_production,
     manifest_of,
     note,
     set_model,
@@ -42,6 +43,12 @@ _PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,2})?")
 
 class TransitionRefused(Fault):
     """A version cannot go from its stage to that one."""
+
+    kind = FaultKind.CONFLICT
+
+
+class VersionBarred(Fault):
+    """The version is known to be bad: nothing puts it to work before somebody lifts the bar."""
 
     kind = FaultKind.CONFLICT
 
@@ -93,12 +100,15 @@ async def promote(unit: UnitOfWork, asked: Asked, version: str, stage: Stage) ->
 
     Raises:
         ModelUnknown, ModelChanged: as `hold_model`.
+        VersionBarred: it is known to be bad.
         TransitionRefused: its stage does not lead there, or another version is in the way.
         GateRefused, ReasonMissing, FilesGone: it may not serve.
     """
     model = await hold_model(unit, asked.name, asked.revision)
     row = await version_row(unit.connection, asked.name, version)
     before = Stage(row["stage"])
+    if row["barred_us"] is not None:
+        raise VersionBarred(f"{asked.name} {version} is barred: lift that first, if it is not bad after all.")
     if stage not in ALLOWED[before]:
         raise TransitionRefused(
             f"{asked.name} {version} is {before.value}, which does not become {stage.value}."
@@ -107,7 +117,8 @@ async def promote(unit: UnitOfWork, asked: Asked, version: str, stage: Stage) ->
     if stage is Stage.CANARY:
         await _require_room_for_canary(unit, asked.name, production)
     if stage in SERVING:
-        await _require_passing(unit, asked, row, production)
+        last = production or await last_in_production(unit.connection, asked.name)
+        await _require_passing(unit, asked, row, last)
     columns: dict[str, object] = {}
     if before is Stage.CANARY:
         columns["canary_share"] = 0
@@ -133,12 +144,12 @@ async def retire(unit: UnitOfWork, asked: Asked, version: str) -> None:
     before = Stage(row["stage"])
     columns: dict[str, object] = {"canary_share": 0} if before is Stage.CANARY else {}
     if version == model["previous_version"]:
-        _require_reason(asked, "Retiring the version that a rollback would go back to")
+        require_reason(asked, "Retiring the version that a rollback would go back to")
         columns["previous_version"] = None
     elif Stage.RETIRED not in ALLOWED[before]:
         raise TransitionRefused(f"{asked.name} {version} is retired already.")
     if before is Stage.PRODUCTION:
-        _require_reason(asked, "Retiring the version in production")
+        require_reason(asked, "Retiring the version in production")
         if await at_stage(unit.connection, asked.name, Stage.CANARY) is not None:
             raise TransitionRefused(f"{asked.name} has a canary; promote it, or take it back first.")
     await set_model(unit, model, **columns)
@@ -151,7 +162,7 @@ async def roll_back(unit: UnitOfWork, asked: Asked) -> str:
 
     Raises:
         ModelUnknown, ModelChanged: as `hold_model`.
-        NothingToRollBack: there is none, or its files are gone.
+        NothingToRollBack: there is none, it is barred, or its files are gone.
     """
     model = await hold_model(unit, asked.name, asked.revision)
     earlier = await previous_of(unit, model)
@@ -191,11 +202,11 @@ async def return_unasked(unit: UnitOfWork, asked: Asked) -> str:
 
 
 async def previous_of(unit: UnitOfWork, model: RowMapping) -> RowMapping | None:
-    """The version that a rollback would put into production; None: there is none that can be loaded."""
+    """The version that a rollback would put into production; None: none can be loaded that is not barred."""
     if model["previous_version"] is None:
         return None
     row = await version_row(unit.connection, model["name"], model["previous_version"])
-    return row if await is_loadable(unit.connection, row) else None
+    return row if row["barred_us"] is None and await is_loadable(unit.connection, row) else None
 
 
 async def take_canary_back(unit: UnitOfWork, asked: Asked, version: str) -> None:
@@ -230,11 +241,10 @@ async def set_gate(unit: UnitOfWork, asked: Asked, criteria: Sequence[Criterion]
 
     Raises:
         ModelUnknown, ModelChanged: as `hold_model`.
-        ReasonMissing: nothing is asked for, and no reason is given.
+        ReasonMissing: no reason is given: what stands before clinicians changes.
     """
     model = await hold_model(unit, asked.name, asked.revision)
-    if criteria == []:
-        _require_reason(asked, "A gate without criteria")
+    require_reason(asked, "Another gate")
     text = None if criteria is None else msgspec.json.encode(list(criteria)).decode()
     await set_model(unit, model, gate=text)
     await note(unit, asked.name, None, asked.act("gate"), (model["gate"], text))
@@ -273,16 +283,21 @@ async def _require_room_for_canary(unit: UnitOfWork, name: str, production: RowM
 
 
 async def _require_passing(
-    unit: UnitOfWork, asked: Asked, row: RowMapping, production: RowMapping | None
+    unit: UnitOfWork, asked: Asked, row: RowMapping, standing: RowMapping | None
 ) -> None:
-    """Let a version serve only when it can be loaded and passes the gate, or for a reason without a gate."""
+    """Let a version serve only when it can be loaded and passes the gate, or for a reason without a gate.
+
+    `standing`: the version in production, or the last that was; nothing is held against itself.
+    """
+    if standing is not None and standing["version"] == row["version"]:
+        standing = None
     if not await is_loadable(unit.connection, row):
         raise FilesGone(f"The files of {asked.name} {row['version']} are not here as they were registered.")
-    criteria = await criteria_for(unit.connection, row, production)
+    criteria = await criteria_for(unit.connection, row, standing)
     if not criteria:
-        _require_reason(asked, f"{asked.name} has no gate: promoting")
+        require_reason(asked, f"{asked.name} has no gate: promoting")
         return
-    missing = await shortcomings_of(unit.connection, criteria, row, production)
+    missing = await shortcomings_of(unit.connection, criteria, row, standing)
     if missing:
         raise _refusal(row, missing)
 
@@ -291,7 +306,12 @@ def _refusal(row: RowMapping, missing: Sequence[str]) -> GateRefused:
     return GateRefused(f"{row['name']} {row['version']} does not pass the gate: {'; '.join(missing)}.")
 
 
-def _require_reason(asked: Asked, what: str) -> None:
+def require_reason(asked: Asked, what: str) -> None:
+    """Let nothing be done without words that nothing else justifies.
+
+    Raises:
+        ReasonMissing: there is no reason.
+    """
     if not (asked.reason or "").strip():
         raise ReasonMissing(f"{what} needs a reason.")
 

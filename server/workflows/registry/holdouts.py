@@ -8,15 +8,16 @@ from typing import Any
 from sqlalchemy import RowMapping, delete, insert, select
 
 from ai_engine.bundle import digest_of_all
-from ai_engine.tables import HoldoutSet
+from ai_engine.tables import HoldoutSet, ModelEvaluation
 from server.kernel.access import Principal
 from server.kernel.audit import Action, AuditEntry
 from server.kernel.clock import instant_text
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
+from server.workflows.registry.versions import Act, note
 
-SET = table_of(HoldoutSet)
+SET, _EVALUATION = table_of(HoldoutSet), table_of(ModelEvaluation)
 _NAME = re.compile(r"(?=.{1,64}\Z)[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -39,7 +40,8 @@ class InvalidHoldoutName(Fault):
 async def add_holdout(database: Database, name: str, folder: Path, principal: Principal) -> tuple[str, int]:
     """Register the set in a folder; returns its digest and how many cases it has.
 
-    A set of that name that was there is replaced: evaluations on other files open no gate any more.
+    A set of that name that was there is replaced: evaluations on other files open no gate any more, and the
+    history of each model that was evaluated on it says so.
 
     Raises:
         InvalidHoldoutName: lower case letters, digits and single hyphens make a name.
@@ -55,6 +57,7 @@ async def add_holdout(database: Database, name: str, folder: Path, principal: Pr
 
     async def work(unit: UnitOfWork) -> None:
         await unit.lock([f"holdout:{name}"])
+        await _tell_evaluated(unit, name, digest, principal)
         await unit.execute(delete(SET).where(SET.c.name == name))
         row = {"name": name, "digest": digest, "folder": str(folder), "cases": cases}
         row |= {"registered_us": unit.now_us, "registered_by": principal.id}
@@ -66,6 +69,19 @@ async def add_holdout(database: Database, name: str, folder: Path, principal: Pr
 
     await database.transact(work)
     return digest, cases
+
+
+async def _tell_evaluated(unit: UnitOfWork, name: str, digest: str, principal: Principal) -> None:
+    """Note other files of a set in the history of the models that have evaluations on it."""
+    known = (await unit.execute(select(SET.c.digest).where(SET.c.name == name))).scalar_one_or_none()
+    if known is None or known == digest:
+        return
+    evaluated = select(_EVALUATION.c.model_name).where(_EVALUATION.c.holdout == name).distinct()
+    models = sorted((await unit.execute(evaluated)).scalars())
+    await unit.lock([f"model:{model}" for model in models])
+    change = f"{name} sha256:{known[:12]}", f"{name} sha256:{digest[:12]}"
+    for model in models:
+        await note(unit, model, None, Act("holdout", principal), change)
 
 
 async def find_holdout(database: Database, name: str) -> RowMapping:

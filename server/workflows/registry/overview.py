@@ -1,6 +1,5 @@
 """What is told of models: all versions with their rules, and one model with its history and evaluations."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,16 @@ from server.kernel.database import Database
 from server.kernel.rows import table_of
 from server.workflows.registry.passing import criteria_for
 from server.workflows.registry.stages import Stage
-from server.workflows.registry.versions import CHANGE, MODEL, RULE, VERSION, ModelUnknown, manifest_of
+from server.workflows.registry.versions import (
+    CHANGE,
+    MODEL,
+    RULE,
+    VERSION,
+    ModelUnknown,
+    at_stage,
+    last_in_production,
+    manifest_of,
+)
 
 HISTORY = 200  # newest changes, evaluations and shadow results in one answer
 
@@ -33,7 +41,8 @@ Answer = dict[str, Any]
 async def list_models(database: Database) -> Answer:
     """The registered versions, and the rules that route studies to them."""
     m, r = VERSION.c, RULE.c
-    versions = select(m.name, m.version, m.stage, m.digest).order_by(m.pk)
+    barred = m.barred_us.is_not(None).label("barred")
+    versions = select(m.name, m.version, m.stage, barred, m.digest).order_by(m.pk)
     rules = select(r.name, r.model_name, r.quiet_time_s, r.enabled).order_by(r.pk)
     async with database.read() as connection:
         listed = [dict(row) for row in (await connection.execute(versions)).mappings()]
@@ -51,6 +60,8 @@ async def show_model(database: Database, name: str) -> Answer:
         model = await _require_model(connection, name)
         rows = select(VERSION).where(VERSION.c.name == name).order_by(VERSION.c.pk)
         versions = (await connection.execute(rows)).mappings().all()
+        standing = await at_stage(connection, name, Stage.PRODUCTION)
+        standing = standing or await last_in_production(connection, name)
         return {
             "name": name,
             "revision": model["revision"],
@@ -58,7 +69,7 @@ async def show_model(database: Database, name: str) -> Answer:
             "previousVersion": model["previous_version"],
             "gate": None if model["gate"] is None else orjson.loads(model["gate"]),
             "limits": None if model["limits"] is None else orjson.loads(model["limits"]),
-            "versions": [await _version(connection, row, versions) for row in versions],
+            "versions": [await _version(connection, row, standing) for row in versions],
             "history": await _history(connection, name),
         }
 
@@ -70,13 +81,13 @@ async def _require_model(connection: AsyncConnection, name: str) -> RowMapping:
     return model
 
 
-async def _version(connection: AsyncConnection, row: RowMapping, versions: Sequence[RowMapping]) -> Answer:
+async def _version(connection: AsyncConnection, row: RowMapping, standing: RowMapping | None) -> Answer:
     manifest = manifest_of(row)
-    production = next((each for each in versions if each["stage"] == Stage.PRODUCTION.value), None)
-    criteria = await criteria_for(connection, row, production)
+    criteria = await criteria_for(connection, row, standing)
     return {
         "version": row["version"],
         "stage": row["stage"],
+        "barred": None if row["barred_us"] is None else instant_text(row["barred_us"]),
         "digest": row["digest"],
         "title": manifest.title,
         "manufacturer": manifest.manufacturer,

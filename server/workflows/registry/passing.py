@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.evaluation.proportion import Estimate
-from ai_engine.gate import Criterion, Evaluations, shortcomings
+from ai_engine.gate import Criterion, Evaluations, Standing, shortcomings
 from ai_engine.tables import HoldoutSet, Model, ModelEvaluation
 from server.kernel.rows import table_of
 from server.workflows.registry.versions import manifest_of
@@ -19,9 +19,9 @@ _CRITERIA = msgspec.json.Decoder(list[Criterion])
 
 
 async def criteria_for(
-    connection: AsyncConnection, row: RowMapping, production: RowMapping | None
+    connection: AsyncConnection, row: RowMapping, standing: RowMapping | None
 ) -> list[Criterion]:
-    """What a version must show: what the operator says; else what its manifest says, and production's.
+    """What a version must show: what the operator says; else what its manifest says, and that of `standing`.
 
     So a new version cannot bring a lower gate along.
     """
@@ -29,7 +29,7 @@ async def criteria_for(
     said = (await connection.execute(query)).scalar_one_or_none()
     if said is not None:
         return _CRITERIA.decode(said)
-    manifests = [manifest_of(each) for each in (row, production) if each is not None]
+    manifests = [manifest_of(each) for each in (row, standing) if each is not None]
     return list(dict.fromkeys(criterion for manifest in manifests for criterion in manifest.gate))
 
 
@@ -37,11 +37,26 @@ async def shortcomings_of(
     connection: AsyncConnection,
     criteria: Sequence[Criterion],
     row: RowMapping,
-    production: RowMapping | None,
+    standing: RowMapping | None,
 ) -> list[str]:
-    """What keeps a version from passing; nothing: it passes."""
-    standing = None if production is None else await evaluations_of(connection, production)
-    return list(shortcomings(criteria, await evaluations_of(connection, row), standing))
+    """What keeps a version from passing; nothing: it passes. `standing`: what it is compared with."""
+    shown = await evaluations_of(connection, row)
+    against = None
+    if standing is not None:
+        against = Standing(standing["version"], await evaluations_of(connection, standing))
+    return [*await _other_sets(connection, criteria), *shortcomings(criteria, shown, against)]
+
+
+async def _other_sets(connection: AsyncConnection, criteria: Sequence[Criterion]) -> list[str]:
+    """Sets that are registered with other files than a criterion names: evaluations on them prove nothing."""
+    rows = (await connection.execute(select(_SET.c.name, _SET.c.digest))).all()
+    registered = {row.name: row.digest for row in rows}
+    named = dict.fromkeys((each.holdout, each.holdout_digest) for each in criteria)
+    return [
+        f"{name} is registered as sha256:{registered[name][:12]}, the gate asks for sha256:{digest[:12]}"
+        for name, digest in named
+        if digest is not None and registered.get(name, digest) != digest
+    ]
 
 
 async def evaluations_of(connection: AsyncConnection, row: RowMapping) -> Evaluations:

@@ -1,5 +1,6 @@
 """What requests to `/admin/api/models` say, as values."""
 
+import re
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -12,6 +13,8 @@ from server.workflows.registry.limits import Limits
 from server.workflows.registry.stages import Stage
 
 MAX_CRITERIA = 50
+
+_TAG = re.compile(r'(?:W/)?"([0-9]{1,9})"')
 
 Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)]
 Share = Annotated[float, Meta(ge=0, le=100)]
@@ -54,6 +57,27 @@ class LimitsChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     limits: Limits
     reason: Reason | None = None
+
+
+def etag_of(revision: int) -> str:
+    """The entity-tag of what is told of a model (RFC 9110 §8.8.3): weak, for counts in it go on."""
+    return f'W/"{revision}"'
+
+
+def read_if_match(value: str | None) -> int | None:
+    """The revision that a decision is made on, by its `If-Match`; None: whichever it is at.
+
+    Entity-tags of ours are weak and compared all the same, as FHIR's are.
+
+    Raises:
+        InvalidDecision: it names no revision.
+    """
+    if value is None or value.strip() == "*":
+        return None
+    found = _TAG.fullmatch(value.strip())
+    if found is None:
+        raise InvalidDecision("'If-Match' is the ETag of the model, as 'W/\"7\"'.")
+    return int(found[1])
 
 
 def read_decision(body: bytes, kind: type[T]) -> T:

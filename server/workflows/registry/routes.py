@@ -15,6 +15,7 @@ from server.kernel.audit import Action, AuditEntry
 from server.kernel.database import UnitOfWork
 from server.kernel.services import Services
 from server.workflows.registry import overview
+from server.workflows.registry.bar import bar, lift_bar
 from server.workflows.registry.decide import (
     Asked,
     parse_share,
@@ -31,9 +32,11 @@ from server.workflows.registry.requests import (
     LimitsChange,
     Promotion,
     Traffic,
+    etag_of,
     read_decision,
+    read_if_match,
 )
-from server.workflows.registry.versions import revision_of
+from server.workflows.registry.versions import RevisionDiffers, revision_of
 
 
 def build_router(services: Services) -> APIRouter:
@@ -56,7 +59,7 @@ def _add_reads(router: APIRouter, services: Services) -> None:
     async def model(request: Request, name: str) -> Response:
         """One model: versions, stages, what is decided about it, and its history."""
         await _reader(request, services, "show-model", name)
-        return JSONResponse(await overview.show_model(services.database, name))
+        return _answer(await overview.show_model(services.database, name))
 
     @router.get("/{name}/evaluations")
     async def evaluations(request: Request, name: str) -> Response:
@@ -95,6 +98,22 @@ def _add_decisions(router: APIRouter, services: Services) -> None:
         _require_administrator(request)
         said = read_decision(await request.body(), Decision)
         work = lambda unit, asked: retire(unit, asked, version)  # noqa: E731
+        return await _decide(request, services, (name, said.reason), work)
+
+    @router.post("/{name}/versions/{version}/bar")
+    async def bar_version(request: Request, name: str, version: str) -> Response:
+        """Let nothing put a version to work that is known to be bad."""
+        _require_administrator(request)
+        said = read_decision(await request.body(), Decision)
+        work = lambda unit, asked: bar(unit, asked, version)  # noqa: E731
+        return await _decide(request, services, (name, said.reason), work)
+
+    @router.post("/{name}/versions/{version}/unbar")
+    async def unbar_version(request: Request, name: str, version: str) -> Response:
+        """Let a version be promoted again."""
+        _require_administrator(request)
+        said = read_decision(await request.body(), Decision)
+        work = lambda unit, asked: lift_bar(unit, asked, version)  # noqa: E731
         return await _decide(request, services, (name, said.reason), work)
 
     @router.post("/{name}/rollback")
@@ -138,13 +157,26 @@ async def _decide(
     about: tuple[str, str | None],
     work: Callable[[UnitOfWork, Asked], Awaitable[object]],
 ) -> Response:
-    """Do what is decided, unless somebody else decides at the same time; answers with the model."""
+    """Do what is decided, unless somebody else has, since who asks looked; answers with the model.
+
+    Raises:
+        RevisionDiffers: the model is not at the revision that `If-Match` names.
+    """
     name, reason = about
+    seen = read_if_match(request.headers.get("if-match"))
     async with services.database.read() as connection:
         revision = await revision_of(connection, name)
+    if seen is not None and seen != revision:
+        raise RevisionDiffers(
+            f"Somebody has decided about {name} since: it is at revision {revision}, not {seen}. Look again."
+        )
     asked = Asked(name, access_of(request.scope).principal, reason, revision)
     await services.database.transact(lambda unit: work(unit, asked))
-    return JSONResponse(await overview.show_model(services.database, name))
+    return _answer(await overview.show_model(services.database, name))
+
+
+def _answer(model: overview.Answer) -> Response:
+    return JSONResponse(model, headers={"ETag": etag_of(model["revision"])})
 
 
 def _require_administrator(request: Request) -> None:

@@ -38,9 +38,15 @@ class ModelUnknown(Fault):
 
 
 class ModelChanged(Fault):
-    """Somebody else has decided about the model since it was looked at."""
+    """Somebody else has decided about the model at the same time."""
 
     kind = FaultKind.CONFLICT
+
+
+class RevisionDiffers(Fault):
+    """The model is not at the revision that a decision was made on (RFC 9110 §13.1.1)."""
+
+    kind = FaultKind.PRECONDITION_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,19 @@ async def version_row(connection: AsyncConnection, name: str, version: str) -> R
 async def at_stage(connection: AsyncConnection, name: str, stage: Stage) -> RowMapping | None:
     """The version of a model at a stage that at most one can be at; None: none is."""
     query = select(VERSION).where(VERSION.c.name == name, VERSION.c.stage == stage.value)
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def last_in_production(connection: AsyncConnection, name: str) -> RowMapping | None:
+    """The version that was in production last and is not barred; None: there is none."""
+    c = CHANGE.c
+    query = (
+        select(VERSION)
+        .join(CHANGE, (c.model_name == VERSION.c.name) & (c.version == VERSION.c.version))
+        .where(c.model_name == name, c.after == Stage.PRODUCTION.value, VERSION.c.barred_us.is_(None))
+        .order_by(c.pk.desc())
+        .limit(1)
+    )
     return (await connection.execute(query)).mappings().one_or_none()
 
 

@@ -255,7 +255,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
 async def test_gate_holds_until_the_evaluation_is_there(registry: Registry) -> None:
     bundle = await registry.add("1.0.0")
     criterion = Criterion(metric="sensitivity", holdout="chests", threshold=0.9)
-    await registry.do(lambda unit, asked: set_gate(unit, asked, [criterion]))
+    await registry.do(lambda unit, asked: set_gate(unit, asked, [criterion]), "a test")
 
     async def evaluated(**changes: Any) -> None:
         async def write(unit: UnitOfWork) -> None:
@@ -381,10 +381,12 @@ async def test_rule_of_an_earlier_release_follows_the_shipped_upgrade(
     assert selections == [(2, 1), (7, 9)]
 
 
-async def test_gate_without_criteria_needs_a_reason(registry: Registry) -> None:
+@sqlite_first
+async def test_another_gate_needs_a_reason(registry: Registry) -> None:
     await registry.add("1.0.0")
-    with pytest.raises(ReasonMissing, match="A gate without criteria"):
-        await registry.do(lambda unit, asked: set_gate(unit, asked, []))
+    for criteria in ([], None, [Criterion(metric="sensitivity", holdout="chests", threshold=0.9)]):
+        with pytest.raises(ReasonMissing, match="Another gate"):
+            await registry.do(lambda unit, asked, criteria=criteria: set_gate(unit, asked, criteria))
     await registry.do(lambda unit, asked: set_gate(unit, asked, []), "evaluated on paper")
 
 

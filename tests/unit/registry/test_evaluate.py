@@ -24,6 +24,7 @@ from server.workflows.registry.bundle_files import UnpackedBundles
 from server.workflows.registry.decide import GateRefused, set_gate
 from server.workflows.registry.evaluate import Asked, FigureNotFinite, evaluate, require_finite
 from server.workflows.registry.holdouts import HoldoutChanged, InvalidHoldoutName, add_holdout, list_holdouts
+from server.workflows.registry.overview import show_model
 from server.workflows.registry.stages import Stage
 from tests.conftest import sqlite_first
 from tests.services.bundles import MEAN
@@ -57,7 +58,7 @@ async def test_evaluation_opens_the_gate_and_only_when_it_is_whole(
     folder = write_set(tmp_path / "chests", range(2), values={"mean_density": -400.0})
     await add_holdout(registry.database, "chests", folder, WHO)
     criterion = Criterion(metric="error.mean_density", holdout="chests", threshold=1000)
-    await registry.do(lambda unit, asked: set_gate(unit, asked, [criterion]))
+    await registry.do(lambda unit, asked: set_gate(unit, asked, [criterion]), "a test")
     models = LoadedModels(
         registry.database, RunnerPolicy(allow_unsandboxed=True), UnpackedBundles(registry.database)
     )
@@ -71,9 +72,17 @@ async def test_evaluation_opens_the_gate_and_only_when_it_is_whole(
         (folder / "holdout.json").write_text((folder / "holdout.json").read_text() + " ")
         with pytest.raises(HoldoutChanged):
             await evaluate(registry.database, models, Asked("tiny", "1.0.0", "chests", WHO))
+        await registry.add("1.0.0", name="other")
+        for _ in range(2):  # the same files once more are no news
+            await add_holdout(registry.database, "chests", folder, WHO)
     finally:
         await models.close()
     assert whole.figures["completed"] == wilson(2, 2)
+    first, second = [(await show_model(registry.database, name))["history"] for name in ("tiny", "other")]
+    assert [each["act"] for each in first].count("holdout") == 1
+    assert first[0]["from"].startswith("chests sha256:")
+    assert first[0]["from"] != first[0]["to"]
+    assert "holdout" not in {each["act"] for each in second}
     query = select(table_of(ModelEvaluation)).order_by(table_of(ModelEvaluation).c.pk.desc())
     async with registry.database.read() as connection:
         row = (await connection.execute(query)).mappings().first()

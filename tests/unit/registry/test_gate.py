@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ai_engine.evaluation.proportion import Estimate
-from ai_engine.gate import Criterion, shortcomings
+from ai_engine.gate import Criterion, Standing, shortcomings
 
 SEEN = Estimate(0.95, 0.91, 0.98, 400)
 SENSITIVITY = Criterion(metric="sensitivity", holdout="chests", threshold=0.9)
@@ -13,7 +13,7 @@ VOLUME = Criterion(metric="error.lung_volume", holdout="chests", threshold=100)
 
 
 def asked(criterion: Criterion, figure: Estimate, production: Estimate | None = None) -> list[str]:
-    standing = None if production is None else {"chests": {criterion.metric: production}}
+    standing = None if production is None else Standing("1.0.0", {"chests": {criterion.metric: production}})
     return list(shortcomings([criterion], {"chests": {criterion.metric: figure}}, standing))
 
 
@@ -78,9 +78,7 @@ def test_what_is_missing_is_named() -> None:
     assert list(shortcomings([SENSITIVITY], {"chests": {}}, None)) == [
         "sensitivity on chests: the evaluation has no such figure"
     ]
-    (why,) = shortcomings([SENSITIVITY], {"chests": {"sensitivity": SEEN}}, {})
-    assert why == "the version in production is not evaluated on the whole of chests"
-    (why,) = shortcomings([SENSITIVITY], {"chests": {"sensitivity": SEEN}}, {"chests": {}})
-    assert why.startswith(
-        "sensitivity on chests: the evaluation of the version in production has no such figure"
-    )
+    (why,) = shortcomings([SENSITIVITY], {"chests": {"sensitivity": SEEN}}, Standing("1.0.0", {}))
+    assert why == "1.0.0, which it is compared with, is not evaluated on the whole of chests"
+    (why,) = shortcomings([SENSITIVITY], {"chests": {"sensitivity": SEEN}}, Standing("1.0.0", {"chests": {}}))
+    assert why.startswith("sensitivity on chests: the evaluation of 1.0.0 has no such figure")

@@ -224,7 +224,7 @@ async def test_version_before_comes_back_by_itself_only_through_the_gate(registr
     await registry.promote("1.0.0", Stage.PRODUCTION)
     await registry.promote("2.0.0", Stage.PRODUCTION)
     criterion = Criterion(metric="sensitivity", holdout="chests", threshold=0.9)
-    await registry.do(lambda unit, asked: set_gate(unit, asked, [criterion]))
+    await registry.do(lambda unit, asked: set_gate(unit, asked, [criterion]), "a test")
     await experienced(registry, "2.0.0", [FAILED] * 12)
     before = counted("not-possible")
     await watch_models(registry.services)
