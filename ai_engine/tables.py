@@ -151,7 +151,7 @@ class ShadowResult(Row, table=True):
         default=None, sa_type=Text
     )  # JSON: of the clinical findings; None: it is done
     tries: int = 0
-    outcome: str  # "running", "completed", "failed"
+    outcome: str  # "running", "completed", "failed", "called-off"
     fault: str | None = None  # code of ai_engine.runners.port, or the kind of another fault
     duration_ms: int | None = None
     findings: str | None = Field(default=None, sa_type=Text)  # JSON without pixels

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from server.kernel.clock import SECOND_US, now_us
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import NotFound
-from server.kernel.jobs import QUEUES, Job, JobState
+from server.kernel.jobs import LEISURE, QUEUES, Job, JobState
 from server.kernel.metrics import Fact
 from server.kernel.rows import table_of
 from server.kernel.tables import JobRow
@@ -191,5 +191,6 @@ def _count(names: _Names, queue: str, state: JobState) -> Any:
 
 def _oldest(names: _Names, queue: str) -> Any:
     waiting = names.where(JobState.WAITING)
+    hurries = names.columns["priority"] > LEISURE
     oldest = select(func.min(names.columns["due_us"])).select_from(names.source)
-    return oldest.where(waiting, names.columns["queue"] == queue).scalar_subquery()
+    return oldest.where(waiting, names.columns["queue"] == queue, hurries).scalar_subquery()

@@ -24,6 +24,7 @@ QUEUES = (RECORD, STORAGE, NOTIFY, INFERENCE)
 
 # Of one queue the highest comes first, then the oldest.
 STAT, ROUTINE, LOW = 10, 0, -10
+LEISURE = -20  # may wait for as long as there is anything else to do: its age alarms nobody
 
 
 class JobState(Enum):

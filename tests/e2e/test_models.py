@@ -1,6 +1,8 @@
 """A model's life: production, a canary, a shadow, a version that fails, and the gate (docs/models.md, §8)."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
@@ -8,14 +10,16 @@ import pytest
 from pydicom import FileDataset
 from sqlalchemy import delete, select, update
 
+from ai_engine.runners.port import RemoteUnavailable
 from ai_engine.tables import RoutingRule, ShadowResult
 from dicomweb.worklist.claims import claim
 from dicomweb.worklist.tables import Workitem
 from server.kernel.access import Principal
 from server.kernel.database import UnitOfWork
 from server.kernel.rows import Row, table_of
+from server.kernel.tables import AuditRow
 from server.workflows.registry.add import add_bundle
-from server.workflows.registry.shadow import ShadowRuns
+from server.workflows.registry.shadow import ServerOutOfReach, ShadowRuns
 from server.workflows.registry.shadow_rows import RUN, defer_shadow_runs
 from server.workflows.registry.traffic import slot_of
 from server.workflows.registry.watch import watch_models
@@ -183,6 +187,13 @@ async def test_shadow_leaves_nothing_but_its_own_row(model: Model, monkeypatch: 
         "2.0.0",
         "1.0.0",
     )
+    row = table_of(AuditRow)
+    of_list = select(row.c.patient_id).where(row.c.interaction == "list-shadow-results")
+    async with model.database.read() as connection:
+        (patient,) = (await connection.execute(select(table_of(Workitem).c.patient_id))).scalars()
+        audited = set((await connection.execute(of_list)).scalars())
+    assert patient
+    assert audited == {None, patient}  # whose findings were read
     (difference,) = result["agreement"]["differences"].values()
     assert difference == pytest.approx(7, abs=0.11)
     assert result["agreement"]["dice"] is None  # this model draws nothing
@@ -206,11 +217,59 @@ async def test_shadow_that_fails_is_tried_three_times(model: Model, monkeypatch:
     runs = ShadowRuns(model.system.services, model.system.models)
     for _ in range(4):
         await runs.run(args)
-    row = table_of(ShadowResult)
-    async with model.database.read() as connection:
-        found = (await connection.execute(select(row))).mappings().one()
+    found = await only_result(model)
     assert (found["outcome"], found["tries"], found["fault"]) == ("failed", 3, "model-raised")
     assert await model.stages() == {"1.0.0": "production", "2.0.0": "shadow"}
+
+
+async def only_result(model: Model) -> dict[str, Any]:
+    row = table_of(ShadowResult)
+    async with model.database.read() as connection:
+        return dict((await connection.execute(select(row))).mappings().one())
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "row"),
+    [
+        (KeyError("a defect"), None, ("failed", 3, "KeyError")),
+        (RemoteUnavailable("no server"), ServerOutOfReach, ("running", 0, None)),
+        (asyncio.CancelledError(), asyncio.CancelledError, ("running", 0, None)),
+    ],
+    ids=["any defect is told", "an outage is no try", "SIGTERM is no try"],
+)
+async def test_shadow_that_is_broken_off(
+    model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    raised: type[BaseException] | None,
+    row: tuple[str, int, str | None],
+) -> None:
+    await model.add("2.0.0")
+    await model.promote("2.0.0", "shadow")
+    (args,) = await shadow_jobs(model, monkeypatch)
+
+    async def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ShadowRuns, "_work", broken)
+    runs = ShadowRuns(model.system.services, model.system.models)
+    for _ in range(3):
+        with pytest.raises(raised) if raised else nullcontext():
+            await runs.run(args)
+    found = await only_result(model)
+    assert (found["outcome"], found["tries"], found["fault"]) == row
+
+
+async def test_shadow_that_left_the_stage_is_called_off(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await model.add("2.0.0")
+    await model.promote("2.0.0", "shadow")
+    (args,) = await shadow_jobs(model, monkeypatch)
+    await model.promote("2.0.0", "candidate")
+    await ShadowRuns(model.system.services, model.system.models).run(args)
+    found = await only_result(model)
+    assert (found["outcome"], found["tries"], found["clinical"]) == ("called-off", 0, None)
 
 
 async def test_shadow_stands_back_for_clinical_work(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

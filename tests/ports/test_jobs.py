@@ -14,8 +14,10 @@ from server.kernel.job_overview import job_facts, list_jobs, retry_failed
 from server.kernel.jobs import (
     FAILURE_DELAYS_S,
     INFERENCE,
+    LEISURE,
     LOW,
     MAX_TRIES,
+    NOTIFY,
     QUEUES,
     RECORD,
     ROUTINE,
@@ -316,7 +318,8 @@ async def test_failed_job_is_seen_and_can_be_tried_again(database: Database, que
 async def test_facts_tell_what_stands_where(database: Database, queue: JobQueue) -> None:
     await defer(database, Job("waits"), Job("runs", queue=STORAGE), Job("later", delay_s=60, queue=INFERENCE))
     await take(queue, STORAGE)
-    await defer(database, Job("fails", priority=STAT))
+    for job in (Job("waits", queue=NOTIFY, priority=LEISURE), Job("fails", priority=STAT)):
+        await defer(database, job)
     await queue.give_up(await take(queue), Next(None, 5), "ValueError")
     standing, overdue = await job_facts(database)
     counted = {labels: value for labels, value in standing.values if value}
@@ -325,7 +328,8 @@ async def test_facts_tell_what_stands_where(database: Database, queue: JobQueue)
         (RECORD, "failed"): 1,
         (STORAGE, "running"): 1,
         (INFERENCE, "waiting"): 1,
+        (NOTIFY, "waiting"): 1,
     }
     ages = dict(overdue.values)
     assert ages[RECORD,] > 0
-    assert ages[STORAGE,] == ages[INFERENCE,] == 0
+    assert ages[STORAGE,] == ages[INFERENCE,] == ages[NOTIFY,] == 0

@@ -2,7 +2,8 @@
 
 A clinical result defers, in its own transaction, a job for each shadow version of its model. The job writes
 one row of `shadow_result` and nothing else: no object, no resource, no event, no audit entry. It stands back:
-it comes last in the queue, stops as soon as a workitem waits, and is tried three times at most.
+it comes last in the queue, stops as soon as a workitem waits, and is tried three times at most. What is not
+the version's doing, an outage or the end of the worker, is no try.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from ai_engine.encode.read_seg import SEGMENTATION_CLASSES, masks_of_seg
 from ai_engine.findings import Findings
 from ai_engine.interpret import interpret
 from ai_engine.preprocess.volume import Volume, build_volume
-from ai_engine.runners.port import RunnerInput
+from ai_engine.runners.port import RemoteUnavailable, RunnerInput
 from dicomweb.tables import Instance
 from dicomweb.worklist.change import WORKITEM
 from dicomweb.worklist.claims import is_any_claimable
@@ -28,11 +29,12 @@ from dicomweb.worklist.state import Priority, State
 from dicomweb.worklist.workitem import NOBODYS, Claim, claim_of, decode_series
 from server.kernel.database import UnitOfWork
 from server.kernel.end_task import end_task
-from server.kernel.faults import Busy, Fault
+from server.kernel.faults import Busy
 from server.kernel.jobs import Args, Handlers
 from server.kernel.object_store import StoredRange
 from server.kernel.rows import table_of
 from server.kernel.services import Services
+from server.workflows.background import described
 from server.workflows.decoding import archive_decoding
 from server.workflows.loaded_models import LoadedModels
 from server.workflows.model_input import load_input
@@ -46,7 +48,7 @@ log = structlog.get_logger(__name__)
 MAX_TRIES = 3
 AGAIN_S = 30.0  # after a failure that may pass
 LOOK_S = 1.0  # between looks whether clinical work waits
-COMPLETED, FAILED = "completed", "failed"  # ShadowResult.outcome
+COMPLETED, FAILED, CALLED_OFF = "completed", "failed", "called-off"  # ShadowResult.outcome
 
 _INSTANCE = table_of(Instance)
 _URGENT = (  # in the hands of a worker, which a shadow run would take the machine from
@@ -59,6 +61,10 @@ _URGENT = (  # in the hands of a worker, which a shadow run would take the machi
 
 class ClinicalWorkWaits(Busy):
     """A workitem waits; the shadow run stands back and is tried again later."""
+
+
+class ServerOutOfReach(Busy):
+    """The version's inference server is; the run waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class ShadowRuns:
 
         Raises:
             ClinicalWorkWaits: a workitem waits.
+            ServerOutOfReach: the version's inference server is out of reach.
         """
         begun = await self.services.database.transact(lambda unit: _begin(unit, args))
         if begun is None:
@@ -91,11 +98,14 @@ class ShadowRuns:
         started = time.perf_counter()
         try:
             findings, agreement = await self._unless_work_waits(begun)
-        except Busy:
-            await self.services.database.transact(lambda unit: _stand_back(unit, begun))
+        except (Busy, RemoteUnavailable, asyncio.CancelledError) as error:
+            back = self.services.database.transact(lambda unit: _stand_back(unit, begun))
+            await asyncio.shield(asyncio.create_task(back))
+            if isinstance(error, RemoteUnavailable):
+                raise ServerOutOfReach(str(error)) from None
             raise
-        except Fault as fault:
-            await self._note_failure(begun, args, fault)
+        except Exception as error:  # noqa: BLE001  what becomes of a shadow run is told in its row, not as a failed job
+            await self._note_failure(begun, args, error)
             return
         result = {
             "outcome": COMPLETED,
@@ -164,18 +174,16 @@ class ShadowRuns:
         except ValueError:
             return None
 
-    async def _note_failure(self, run: Run, args: Args, fault: Fault) -> None:
+    async def _note_failure(self, run: Run, args: Args, error: Exception) -> None:
         """Try again what may pass; write down what does not, or did not often enough."""
-        _, retryable = verdict_on(fault)
-        code = fault_code(fault)
+        _, retryable = verdict_on(error)
         again = retryable and run.tries < MAX_TRIES
-        log.warning(
-            "shadow run failed", model=run.claim.model_name, version=run.version, fault=code, again=again
-        )
+        named = {"model": run.claim.model_name, "version": run.version}
+        log.warning("shadow run failed", **named, again=again, **described(error))
+        columns = {"outcome": RUNNING} if again else {"outcome": FAILED, "clinical": None}
 
         async def work(unit: UnitOfWork) -> None:
-            outcome = RUNNING if again else FAILED
-            await _write(unit, run, {"outcome": outcome, "fault": code})
+            await _write(unit, run, {**columns, "fault": fault_code(error)})
             if again:
                 unit.defer(shadow_job(args["workitem"], run.version, AGAIN_S))
 
@@ -188,10 +196,10 @@ def shadow_handlers(runs: ShadowRuns) -> Handlers:
 
 
 async def _begin(unit: UnitOfWork, args: Args) -> Run | None:
-    """Count a try; None: the version is no shadow any more, the study is gone, or it was tried enough."""
+    """Count a try; None: the version has left shadow, the study is gone, or it was tried enough."""
     found = select(WORKITEM).where(WORKITEM.c.workitem_uid == args["workitem"])
     workitem = (await unit.execute(found)).mappings().one_or_none()
-    if workitem is None or not await _is_shadow(unit, workitem["model_name"], args["version"]):
+    if workitem is None:
         return None
     claim = claim_of(workitem, attempt=workitem["attempt"], worker="shadow")
     await unit.lock([f"shadow:{claim.workitem_uid}:{args['version']}"])
@@ -200,8 +208,11 @@ async def _begin(unit: UnitOfWork, args: Args) -> Run | None:
         return None
     tries = row["tries"] + 1
     run = Run(claim, args["version"], tries, orjson.loads(row["clinical"]), workitem["output"])
+    if not await _is_shadow(unit, claim.model_name, args["version"]):
+        await _write(unit, run, {"outcome": CALLED_OFF, "clinical": None})
+        return None
     if tries > MAX_TRIES:  # its worker was lost each time
-        await _write(unit, run, {"outcome": FAILED, "fault": "worker-lost"})
+        await _write(unit, run, {"outcome": FAILED, "fault": "worker-lost", "clinical": None})
         return None
     await _write(unit, run, {"tries": tries})
     return run

@@ -11,7 +11,7 @@ from dicomweb.delete.rows import STUDY_DELETED
 from dicomweb.worklist.workitem import Claim
 from server.kernel.clock import SECOND_US
 from server.kernel.database import UnitOfWork
-from server.kernel.jobs import INFERENCE, LOW, Args, Emitted, Handlers, Job, Subscriptions
+from server.kernel.jobs import INFERENCE, LEISURE, Args, Emitted, Handlers, Job, Subscriptions
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.workflows.registry.stages import Stage
@@ -56,7 +56,7 @@ def _row(unit: UnitOfWork, claim: Claim, version: str) -> dict[str, object]:
 def shadow_job(workitem_uid: str, version: str, delay_s: float = 0.0) -> Job:
     """The job of one shadow run."""
     arguments = {"workitem": workitem_uid, "version": version}
-    return Job(RUN, arguments, INFERENCE, LOW, delay_s, f"{RUN}:{workitem_uid}:{version}")
+    return Job(RUN, arguments, INFERENCE, LEISURE, delay_s, f"{RUN}:{workitem_uid}:{version}")
 
 
 def is_result(workitem_uid: str, version: str) -> ColumnElement[bool]:
