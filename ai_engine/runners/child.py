@@ -92,6 +92,9 @@ def one_by_one(entry: Entry) -> Entry:
 
 def load(start: Json, bundle: str) -> Entry:
     """What answers requests: the bundle's own function, or one of our programs with the bundle's files."""
+    from ai_engine.runners.from_source import read_source_only
+
+    read_source_only(bundle)
     program = start["program"]
     if program["name"]:
         made: Entry = importlib.import_module(f"ai_engine.runners.{program['name']}_program").load

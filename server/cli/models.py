@@ -113,7 +113,7 @@ async def open_models(settings: "Settings", database: "Database") -> "AsyncItera
     """Models as a worker of these settings would run them."""
     from server.worker import runner_policy
     from server.workflows.loaded_models import LoadedModels
-    from server.workflows.registry.bundle_files import UnpackedBundles
+    from server.workflows.registry.unpacked import UnpackedBundles
     from server.workflows.warm_models import room_here
 
     given = (settings.models_memory_mb, settings.devices, settings.gpu_memory_mb)

@@ -31,8 +31,8 @@ from server.workflows.loaded_models import LoadedModel, LoadedModels
 from server.workflows.model_input import load_input
 from server.workflows.model_metrics import Stage, timed
 from server.workflows.publish import publish
-from server.workflows.registry.bundle_files import UnpackedBundles
 from server.workflows.registry.in_service import claim_for_serving
+from server.workflows.registry.unpacked import UnpackedBundles
 from server.workflows.warm_models import Room, room_here
 from server.workflows.worker import Progress, Worker, WorkerSettings
 

@@ -17,7 +17,8 @@ from ai_engine.tables import ModelVersion
 from server.kernel.database import Database
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
-from server.workflows.registry.bundle_files import BundleDamaged, UnpackedBundles, is_intact
+from server.workflows.registry.bundle_files import is_intact
+from server.workflows.registry.unpacked import BundleDamaged, UnpackedBundles
 from server.workflows.warm_models import MACHINE, Room, WarmModel, room_here
 
 _MODEL = table_of(ModelVersion)

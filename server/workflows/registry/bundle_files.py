@@ -1,17 +1,14 @@
-"""The files of bundles that an operator added: kept in the database, unpacked where a worker needs them.
+"""The files of bundles that an operator added: kept in the database.
 
 They are data of the installation like any other row: in one transaction with the version, in every backup,
-and within reach of every worker. A file is known by its SHA-256; versions share what they have alike. What is
-unpacked is believed only after every file has shown its hash.
+and within reach of every worker (`unpacked`). A file is known by its SHA-256; versions share what they have
+alike.
 """
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -29,7 +26,7 @@ CHUNKS_AT_ONCE = 8  # of one transaction: others write between
 MAX_BUNDLE_BYTES = 2 << 30  # of all files of a bundle
 MAX_BUNDLE_FILES = 5000
 
-_CHUNK = table_of(ModelFileChunk)
+CHUNK = table_of(ModelFileChunk)
 
 Told = Callable[[int], None]  # bytes that are done
 
@@ -38,12 +35,6 @@ class BundleTooLarge(Fault):
     """The bundle has more than the registry takes."""
 
     kind = FaultKind.TOO_LARGE
-
-
-class BundleDamaged(Fault):
-    """The files that are kept are not those that were registered."""
-
-    kind = FaultKind.INTERNAL
 
 
 def require_size(files: Sequence[BundleFile]) -> None:
@@ -98,8 +89,8 @@ async def _keep(database: Database, file: BundleFile, stream: BinaryIO, pieces: 
             await _make_good(unit, file.sha256, first, chunks)
 
         await database.transact(work)
-    beyond = (_CHUNK.c.sha256 == file.sha256) & (_CHUNK.c.number >= len(pieces))
-    await database.transact(lambda unit: unit.execute(delete(_CHUNK).where(beyond)))
+    beyond = (CHUNK.c.sha256 == file.sha256) & (CHUNK.c.number >= len(pieces))
+    await database.transact(lambda unit: unit.execute(delete(CHUNK).where(beyond)))
 
 
 def _read_batch(stream: BinaryIO) -> list[bytes]:
@@ -109,7 +100,7 @@ def _read_batch(stream: BinaryIO) -> list[bytes]:
 
 async def _make_good(unit: UnitOfWork, digest: str, first: int, chunks: Sequence[bytes]) -> None:
     """Write the pieces of a batch that are not there, or are there as something else."""
-    c = _CHUNK.c
+    c = CHUNK.c
     await unit.lock([f"model-file:{digest}"])
     batch = select(c.number, c.body).where(
         c.sha256 == digest, c.number.between(first, first + len(chunks) - 1)
@@ -118,9 +109,9 @@ async def _make_good(unit: UnitOfWork, digest: str, first: int, chunks: Sequence
     wrong = {number: chunk for number, chunk in enumerate(chunks, first) if there.get(number) != chunk}
     if not wrong:
         return
-    await unit.execute(delete(_CHUNK).where(c.sha256 == digest, c.number.in_(wrong)))
+    await unit.execute(delete(CHUNK).where(c.sha256 == digest, c.number.in_(wrong)))
     rows = [{"sha256": digest, "number": number, "body": chunk} for number, chunk in wrong.items()]
-    await unit.execute(insert(_CHUNK), rows)
+    await unit.execute(insert(CHUNK), rows)
 
 
 async def is_loadable(connection: AsyncConnection, row: RowMapping) -> bool:
@@ -132,87 +123,11 @@ async def is_loadable(connection: AsyncConnection, row: RowMapping) -> bool:
 
 async def are_kept(connection: AsyncConnection, files: Sequence[BundleFile]) -> bool:
     """Whether every file is here to its last byte, by count and size; unpacking proves what is in them."""
-    c = _CHUNK.c
+    c = CHUNK.c
     sizes = {file.sha256: file.size for file in files if file.size}
     query = select(c.sha256, func.sum(func.length(c.body))).where(c.sha256.in_(sizes)).group_by(c.sha256)
     kept = {row[0]: int(row[1]) for row in await connection.execute(query)}
     return bool(files) and kept == sizes
-
-
-@dataclass(slots=True)
-class UnpackedBundles:
-    """Bundles unpacked on this machine, each once: `<folder>/<name>/<version>-<digest>/`.
-
-    `folder` None: in a temporary one, which goes with this object.
-    """
-
-    database: Database
-    folder: Path | None = None
-    _temporary: list[tempfile.TemporaryDirectory[str]] = field(default_factory=list)
-
-    async def path_of(self, name: str, version: str, digest: str, files: str) -> Path:
-        """The folder of a version; unpacked first when it is not there, or not as it should be.
-
-        Raises:
-            BundleDamaged: what is kept is not what was registered.
-        """
-        path = self._root() / name / f"{version}-{digest[:12]}"
-        if not await asyncio.to_thread(is_intact, path, digest):
-            await self._unpack(path, digest, msgspec.json.decode(files, type=list[BundleFile]))
-        return path
-
-    def close(self) -> None:
-        """Remove what was unpacked into a temporary folder."""
-        while self._temporary:
-            self._temporary.pop().cleanup()
-
-    def _root(self) -> Path:
-        if self.folder is None:
-            self._temporary.append(tempfile.TemporaryDirectory(prefix="isthmus-models-"))
-            self.folder = Path(self._temporary[-1].name)
-        return self.folder
-
-    async def _unpack(self, path: Path, digest: str, files: Sequence[BundleFile]) -> None:
-        if digest_of_files(files) != digest or any(not _stays_inside(file.path) for file in files):
-            raise BundleDamaged("The list of files is not that of the registered bundle.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=path.parent))
-        try:
-            for file in files:
-                await self._write(fresh / file.path, file)
-            await asyncio.to_thread(_put_in_place, fresh, path, digest)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
-
-    async def _write(self, path: Path, file: BundleFile) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest = sha256()
-        with await asyncio.to_thread(path.open, "xb") as stream:
-            async for chunk in self._chunks(file):
-                digest.update(chunk)
-                await asyncio.to_thread(stream.write, chunk)
-        if digest.hexdigest() != file.sha256:
-            raise BundleDamaged(f"{file.path} is not what was registered.")
-
-    async def _chunks(self, file: BundleFile) -> AsyncIterator[bytes]:
-        c = _CHUNK.c
-        for first in _steps(file.size):
-            query = select(c.body).where(
-                c.sha256 == file.sha256, c.number.between(first, first + CHUNKS_AT_ONCE - 1)
-            )
-            async with self.database.read() as connection:
-                rows = (await connection.execute(query.order_by(c.number))).scalars().all()
-            for body in rows:
-                yield body
-
-
-def _steps(size: int) -> Iterator[int]:
-    yield from range(0, -(-size // CHUNK_BYTES), CHUNKS_AT_ONCE)
-
-
-def _stays_inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts
 
 
 def is_intact(path: Path, digest: str) -> bool:
@@ -221,17 +136,6 @@ def is_intact(path: Path, digest: str) -> bool:
         return path.is_dir() and digest_of_files(files_of(path)) == digest
     except BundleInvalid:
         return False
-
-
-def _put_in_place(fresh: Path, path: Path, digest: str) -> None:
-    """Rename; another process that was faster has made the same, and what was damaged makes room."""
-    if path.exists() and not is_intact(path, digest):
-        shutil.rmtree(path)
-    try:
-        fresh.rename(path)
-    except OSError:
-        if not is_intact(path, digest):
-            raise
 
 
 def encode_files(bundle_files: Sequence[BundleFile]) -> str:

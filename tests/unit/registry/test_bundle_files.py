@@ -1,5 +1,6 @@
 """The kept files of bundles: versions share them, and no `add` that fails takes them away."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from sqlalchemy import delete, select, update
 from ai_engine.bundle import BundleInvalid, files_of
 from ai_engine.tables import ModelFileChunk, ModelVersion
 from server.kernel.rows import table_of
-from server.workflows.registry.bundle_files import CHUNK_BYTES, UnpackedBundles, keep_files
+from server.workflows.registry.bundle_files import CHUNK_BYTES, keep_files
+from server.workflows.registry.unpacked import UnpackedBundles
 
 from .conftest import Registry
 
@@ -20,8 +22,8 @@ SCRIPT = "# " + "x" * (2 * CHUNK_BYTES) + "\ndef run(*_):\n    return {}\n"
 async def unpack(registry: Registry, folder: Path) -> Path:
     async with registry.database.read() as connection:
         row = (await connection.execute(select(_VERSION))).mappings().one()
-    unpacked = UnpackedBundles(registry.database, folder)
-    return await unpacked.path_of(row["name"], row["version"], row["digest"], row["files"])
+    with closing(UnpackedBundles(registry.database, folder)) as unpacked:
+        return await unpacked.path_of(row["name"], row["version"], row["digest"], row["files"])
 
 
 async def test_failed_add_leaves_what_versions_share(registry: Registry, tmp_path: Path) -> None:

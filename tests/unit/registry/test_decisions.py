@@ -21,7 +21,6 @@ from server.workflows import models
 from server.workflows.loaded_models import LoadedModels, ModelNotUsable
 from server.workflows.models import keep_shipped, register_shipped
 from server.workflows.registry.add import VersionTaken, add_bundle
-from server.workflows.registry.bundle_files import BundleDamaged, UnpackedBundles
 from server.workflows.registry.decide import (
     FilesGone,
     GateRefused,
@@ -38,6 +37,7 @@ from server.workflows.registry.decide import (
 from server.workflows.registry.overview import list_models, show_model
 from server.workflows.registry.stages import ALLOWED, Stage
 from server.workflows.registry.traffic import serving
+from server.workflows.registry.unpacked import BundleDamaged, UnpackedBundles
 from server.workflows.registry.versions import (
     MODEL_CHANGED,
     ModelChanged,
@@ -100,6 +100,7 @@ async def test_files_reach_a_worker_whole(registry: Registry, tmp_path: Path) ->
         == bundle.digest
     )
     assert [each.name for each in path.parent.iterdir()] == [f"1.0.0-{bundle.digest[:12]}"]
+    unpacked.close()
 
 
 @sqlite_first
@@ -413,9 +414,11 @@ async def test_shipped_version_survives_the_upgrade_of_its_package(
     await registry.promote("1.0.0", Stage.CANDIDATE)
     with pytest.raises(FilesGone):
         await registry.promote("1.0.0", Stage.CANARY)
+    unpacked.close()
     unpacked.folder = tmp_path / "empty"
     with pytest.raises(ModelNotUsable):
         await loaded._load("tiny", "1.0.0")
+    await loaded.close()
 
 
 @sqlite_first

@@ -20,12 +20,12 @@ from ai_engine.runners.process import RunnerPolicy
 from ai_engine.tables import ModelEvaluation
 from server.kernel.rows import table_of
 from server.workflows.loaded_models import LoadedModels
-from server.workflows.registry.bundle_files import UnpackedBundles
 from server.workflows.registry.decide import GateRefused, set_gate
 from server.workflows.registry.evaluate import Asked, FigureNotFinite, evaluate, require_finite
 from server.workflows.registry.holdouts import HoldoutChanged, InvalidHoldoutName, add_holdout, list_holdouts
-from server.workflows.registry.overview import show_model
+from server.workflows.registry.overview import list_evaluations, show_model
 from server.workflows.registry.stages import Stage
+from server.workflows.registry.unpacked import UnpackedBundles
 from tests.conftest import sqlite_first
 from tests.services.bundles import MEAN
 
@@ -50,6 +50,11 @@ def write_set(folder: Path, seeds: range, **truth: Any) -> Path:
     return folder
 
 
+def killed_after_one(done: int, _all: int) -> None:
+    if done == 1:
+        raise KeyboardInterrupt
+
+
 @sqlite_first
 async def test_evaluation_opens_the_gate_and_only_when_it_is_whole(
     registry: Registry, tmp_path: Path
@@ -63,6 +68,11 @@ async def test_evaluation_opens_the_gate_and_only_when_it_is_whole(
         registry.database, RunnerPolicy(allow_unsandboxed=True), UnpackedBundles(registry.database)
     )
     try:
+        before = (await show_model(registry.database, "tiny"))["history"]
+        with pytest.raises(KeyboardInterrupt):
+            await evaluate(registry.database, models, Asked("tiny", "1.0.0", "chests", WHO), killed_after_one)
+        assert (await list_evaluations(registry.database, "tiny"))["evaluations"] == []
+        assert (await show_model(registry.database, "tiny"))["history"] == before  # it begins anew
         part = await evaluate(registry.database, models, Asked("tiny", "1.0.0", "chests", WHO, 1))
         assert (part.cases, part.whole) == (1, False)
         with pytest.raises(GateRefused, match="not evaluated on the whole"):

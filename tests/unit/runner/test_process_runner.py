@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import os
+import py_compile
 import shutil
 import signal
 import subprocess
@@ -97,6 +99,22 @@ async def test_child_stays_warm_and_forgets(make_runner: MakeRunner, work: Runne
     second = await runner.run(work)
     assert [v.value for v in first.values] == [1, 0]
     assert [v.value for v in second.values] == [2, 0]
+
+
+async def test_byte_code_beside_the_source_is_not_run(
+    make_runner: MakeRunner, work: RunnerInput, tmp_path: Path
+) -> None:
+    said = "def run(*_):\n    return {'values': [{'name': 'mean', 'value': %d}]}\n"
+    runner = make_runner(said % 1)
+    planted = tmp_path / "planted.py"
+    planted.write_text(said % 2)
+    source = tmp_path / "bundle0" / "scripts" / "model.py"
+    cache = Path(importlib.util.cache_from_source(str(source)))
+    py_compile.compile(
+        str(planted), str(cache), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    (output,) = (await runner.run(work)).values
+    assert output.value == 1
 
 
 @pytest.mark.parametrize(
