@@ -27,6 +27,7 @@ Json = Any
 MANIFEST_FILE = "isthmus.json"
 METADATA_FILE = "configs/metadata.json"
 INFERENCE_FILE = "configs/inference.json"
+YAML_FILES = ("configs/inference.yaml", "configs/inference.yml")  # MONAI reads them too, with PyYAML
 LARGEST_CONFIG_BYTES = 4 << 20  # configs are text; weights live in models/
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(\.slice)?\}")
 DETECTION_WORDS = frozenset({"number", "slice", "probability"})  # of a detection, beside its measurements
@@ -73,7 +74,7 @@ def load_bundle(path: Path) -> Bundle:
         raise BundleInvalid("the bundle is not a folder")
     manifest = decode_manifest(_read(path, MANIFEST_FILE))
     metadata = _json(path, METADATA_FILE)
-    _json(path, INFERENCE_FILE)
+    _inference(path, manifest)
     faults = [*disagreements(manifest), *_against_files(path, manifest, metadata)]
     if faults:
         raise BundleInvalid(f"{MANIFEST_FILE}: {'; '.join(faults)}")
@@ -217,7 +218,8 @@ def _against_files(path: Path, manifest: Manifest, metadata: Json) -> Iterator[s
     """What the manifest says that the bundle's other files do not bear out."""
     if not isinstance(metadata, dict) or metadata.get("version") != manifest.version:
         yield f"version is not the version of {METADATA_FILE}"
-    yield from against_running(path, manifest)
+    else:
+        yield from against_running(path, manifest, metadata)
 
 
 def _files(path: Path, *, byte_code: bool = False) -> list[Path]:
@@ -235,6 +237,20 @@ def _read(path: Path, name: str) -> bytes:
     if file.stat().st_size > LARGEST_CONFIG_BYTES:
         raise BundleInvalid(f"{name} is larger than {LARGEST_CONFIG_BYTES} bytes")
     return file.read_bytes()
+
+
+def _inference(path: Path, manifest: Manifest) -> None:
+    """The inference configuration is there and can be read; YAML is read by MONAI in the child alone.
+
+    An alias of YAML may stand for more than memory holds; here nothing is read that can be so.
+    """
+    yamls = [name for name in YAML_FILES if (path / name).is_file()]
+    if (path / INFERENCE_FILE).exists() or not yamls:
+        _json(path, INFERENCE_FILE)
+    elif manifest.runtime.kind != "torch":
+        raise BundleInvalid(f"{yamls[0]}: YAML is for models of the kind torch; write {INFERENCE_FILE}")
+    else:
+        _read(path, yamls[0])
 
 
 def _json(path: Path, name: str) -> Json:

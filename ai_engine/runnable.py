@@ -5,18 +5,23 @@ Rule: nothing of the bundle is executed or opened here but its names.
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ai_engine.manifest import Manifest
 from ai_engine.network import faults_of
 
+Json = Any
+
 ONNX_WEIGHTS = "models/model.onnx"
 
 
-def against_running(path: Path, manifest: Manifest) -> Iterator[str]:
-    """What keeps the model of this bundle from running."""
+def against_running(path: Path, manifest: Manifest, metadata: Mapping[str, Json]) -> Iterator[str]:
+    """What keeps the model of this bundle from running; `metadata` is MONAI's."""
     yield from CHECKS[manifest.runtime.kind](path, manifest)
     if manifest.wants.input == "projections":
         yield from _of_projections(manifest)
+    if manifest.runtime.kind == "torch" and manifest.wants.input == "volume":
+        yield from _of_single_images(manifest, metadata)
     weights = manifest.runtime.weights
     if weights is not None and not _is_inside(path, weights):
         yield f"runtime.weights: the bundle has no file {weights}"
@@ -55,6 +60,26 @@ def _remote(_path: Path, manifest: Manifest) -> Iterator[str]:
 def _torch(path: Path, manifest: Manifest) -> Iterator[str]:
     if manifest.runtime.weights is None and not any(path.glob("models/model.*")):
         yield "runtime.kind is torch, and the bundle has no models/model.pt, .ts or .onnx"
+
+
+def _of_single_images(manifest: Manifest, metadata: Mapping[str, Json]) -> Iterator[str]:
+    """A segmentation of single images goes slice by slice; boxes of slices would have to be joined."""
+    image, said = _formats(metadata)
+    task = manifest.network.task if manifest.network else None
+    flat = isinstance(image.get("spatial_shape"), list) and len(image["spatial_shape"]) == 2
+    if flat and (task == "detection" or (task is None and said.get("type") == "object")):
+        yield "metadata.json: boxes of single images are not read; the network must take volumes"
+
+
+def _formats(metadata: Mapping[str, Json]) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
+    """What MONAI's metadata say of the first input and output; empty where they do not."""
+    found: list[Mapping[str, Json]] = []
+    for side, name in (("inputs", "image"), ("outputs", "pred")):
+        at: Json = metadata
+        for key in ("network_data_format", side, name):
+            at = at.get(key) if isinstance(at, Mapping) else None
+        found.append(at if isinstance(at, Mapping) else {})
+    return found[0], found[1]
 
 
 def _windowed(manifest: Manifest) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """What a MONAI bundle says, in the engine's words: label maps, scores, boxes.
 
 MONAI counts (x, y, z) and its world is RAS or, for boxes, what the bundle's configuration says; ours is
-(slice, row, column) and LPS.
+(slice, row, column) and LPS. MONAI's boxes end where their contents end: in an image voxel n reaches from n
+to n + 1 (`monai.data.box_utils`, TO_REMOVE), in the world they go by the affine, whose voxel n lies about n.
+Ours begin and end with the middles of voxels that belong to them.
 """
 
 import itertools
@@ -27,7 +29,10 @@ def labels_of(bundle: MonaiBundle, said: Any, image: Any, shape: Sequence[int]) 
     One channel holds the numbers themselves; of several, which are masks or probabilities, channel n is label
     n where channel 0 is the background, else n + 1; of two that hold, the later one.
     """
-    array = np.asarray(_onto(said[0], image).detach().cpu())
+    grid = image[..., 0] if image.ndim > bundle.image_dimensions else image  # of one of three colours alike
+    array = np.asarray(_onto(said[0], grid).detach().cpu())
+    if array.ndim == 3:  # of a single image
+        array = array[..., None]
     numbers = np.rint(array[0]) if len(array) == 1 else _number_of_channels(array, bundle)
     if numbers.min() < 0 or numbers.max() > 255:
         raise BadResult("the bundle's labels are not 0 to 255")
@@ -83,7 +88,7 @@ def detections_of(bundle: MonaiBundle, said: Json, image: Any, source: Source, o
     for number in np.argsort(-scores, kind="stable"):
         name = options["names"][classes[number]]
         if name and scores[number] >= options["least_probability"]:
-            corners = _index_corners(boxes[number], bundle.boxes.mode, to_index)
+            corners = _index_corners(boxes[number], bundle.boxes, to_index)
             found.append(_detection(name, float(scores[number]), corners, source.voxels.shape))
     return [each for each in found if each is not None][:MOST_DETECTIONS]
 
@@ -97,26 +102,34 @@ def _to_lps(frame: BoxFrame, image: Any) -> NDArray[np.float64]:
     return to_lps @ np.asarray(image.affine, np.float64)
 
 
-def _index_corners(box: NDArray[np.float64], mode: str, to_index: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The eight corners of a box, (slice, row, column)."""
-    if mode == "cccwhd":
+def _index_corners(
+    box: NDArray[np.float64], frame: BoxFrame, to_index: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The eight corners of a box, (slice, row, column), where its contents end."""
+    if frame.mode == "cccwhd":
         low, high = box[:3] - box[3:] / 2, box[:3] + box[3:] / 2
-    elif mode == "xyzxyz":
+    elif frame.mode == "xyzxyz":
         low, high = box[:3], box[3:]
     else:
         raise BadResult("the bundle's boxes are of another mode than xyzxyz and cccwhd")
+    if frame.frame == "image":
+        low, high = low - HALF, high - HALF
     corners = np.array([(*corner, 1.0) for corner in itertools.product(*zip(low, high, strict=True))])
     inside: NDArray[np.float64] = (to_index @ corners.T)[:3].T
     return inside
 
 
 def _detection(name: str, probability: float, corners: NDArray[np.float64], shape: Sequence[int]) -> Json:
-    """The detection of these corners; None: it lies outside the input."""
+    """The detection of these corners; None: it lies outside the input.
+
+    What is thinner than a voxel begins and ends in its middle.
+    """
     last = np.array(shape) - 1
     center = corners.mean(axis=0)
     if (center < -HALF).any() or (center > last + HALF).any():
         return None
-    low, high = np.clip(corners.min(axis=0), 0, last), np.clip(corners.max(axis=0), 0, last)
+    low = np.clip(np.minimum(corners.min(axis=0) + HALF, center), 0, last)
+    high = np.clip(np.maximum(corners.max(axis=0) - HALF, center), 0, last)
     return {
         "name": name,
         "probability": probability,

@@ -1,9 +1,9 @@
 """A bundle of MONAI's Model Zoo, opened as it is: what it does before, with and after its network.
 
-Of `configs/inference.json` the parts `preprocessing`, `network_def`, `inferer` and `postprocessing` are used;
-its dataset and evaluator are not, for they read folders and need pytorch-ignite. What loads images from files
-and what saves results is taken out: volumes come by memory, answers go by memory. Where postprocessing stands
-in a handler that saves (detection), it is run by us.
+Of `configs/inference.json` (or YAML) the parts `preprocessing`, `network_def`, `inferer` and `postprocessing`
+are used; its dataset and evaluator are not, for they read folders and need pytorch-ignite. What loads images
+from files and what saves results is taken out: volumes come by memory, answers go by memory. Where
+postprocessing stands in a handler that saves (detection), it is run by us.
 
 Configurations are programs: this runs in the child, behind its walls.
 """
@@ -32,7 +32,7 @@ class MonaiBundle:
     device: Any
     image_key: str
     task: str  # segmentation, classification or detection
-    image_dimensions: int
+    image_dimensions: int  # of what it is given at once: 3 too where its inferer goes from slice to slice
     image_channels: int
     channels: Mapping[str, str]  # of the output: channel_def
     mixed_precision: bool
@@ -53,7 +53,7 @@ def open_bundle(bundle: str, options: Json) -> MonaiBundle:
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
-    parser.read_config(str(Path(bundle) / "configs/inference.json"))
+    parser.read_config(str(_inference_file(bundle)))
     parser.read_meta(str(Path(bundle) / "configs/metadata.json"))
     config = parser.config
     device = torch.device("cuda:0" if options["device"] != "cpu" else "cpu")
@@ -76,12 +76,17 @@ def open_bundle(bundle: str, options: Json) -> MonaiBundle:
         device=device,
         image_key=str(config.get("image_key", "image")),
         task=options["task"] or _task_of(formats),
-        image_dimensions=len(formats["inputs"]["image"]["spatial_shape"]),
+        image_dimensions=_image_dimensions(config, formats),
         image_channels=int(formats["inputs"]["image"]["num_channels"]),
         channels=formats["outputs"]["pred"].get("channel_def", {}),
         mixed_precision=device.type == "cuda" or options["precision"] == "bf16",
         boxes=_box_frame(config),
     )
+
+
+def _inference_file(bundle: str) -> Path:
+    files = (Path(bundle) / f"configs/inference.{ending}" for ending in ("json", "yaml", "yml"))
+    return next(file for file in files if file.is_file())
 
 
 def _without_files(config: Json) -> None:
@@ -125,6 +130,13 @@ def _task_of(formats: Json) -> str:
     if said.get("type") == "object":
         return "detection"
     return "segmentation" if said.get("format") in ("segmentation", "hounsfield") else "classification"
+
+
+def _image_dimensions(config: Json, formats: Json) -> int:
+    """Of a network for single images whose inferer takes a volume apart, the zoo states the network's."""
+    if _target(config["inferer"]) == "SliceInferer":
+        return 3
+    return len(formats["inputs"]["image"]["spatial_shape"])
 
 
 def _network(parser: Any, bundle: str, options: Json, device: Any) -> Any:

@@ -67,16 +67,36 @@ class Torch:
     def _answer(self, voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> Mapping[str, Json]:
         import torch
 
-        image = image_of(self._bundle, voxels, affine)
+        if self._bundle.task == "segmentation":
+            labels = self._labels(voxels, affine)
+            return {"labels": labels, "values": volumes_of(labels, affine, self._options["volumes"])}
         with torch.no_grad():
-            said, data = predict(self._bundle, image)
+            said, data = predict(self._bundle, image_of(self._bundle, voxels, affine))
         if self._bundle.task == "detection":
             source = Source(voxels, affine)
             return {"detections": detections_of(self._bundle, said, data, source, self._options)}
-        if self._bundle.task == "classification":
-            return {"scores": scores_of(said[0], self._options["names"])}
-        labels = labels_of(self._bundle, said, image, voxels.shape)
-        return {"labels": labels, "values": volumes_of(labels, affine, self._options["volumes"])}
+        return {"scores": scores_of(said[0], self._options["names"])}
+
+    def _labels(self, voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """The label map; a bundle for single images gets one slice after the other."""
+        import torch
+
+        made = np.empty(voxels.shape, np.uint8)
+        size = 1 if self._bundle.image_dimensions == 2 else len(voxels)
+        for start in range(0, len(voxels), size):
+            part = voxels[start : start + size]
+            image = image_of(self._bundle, part, _from_slice(affine, start))
+            with torch.no_grad():
+                said, _ = predict(self._bundle, image)
+            made[start : start + size] = labels_of(self._bundle, said, image, part.shape)
+        return made
+
+
+def _from_slice(affine: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    """The affine of the part that begins with this slice."""
+    moved = affine.copy()
+    moved[:, 3] += number * affine[:, 0]
+    return moved
 
 
 @contextmanager

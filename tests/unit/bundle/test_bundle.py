@@ -11,6 +11,7 @@ from pydicom.sr import _concepts_dict
 
 from ai_engine.bundle import BundleInvalid, codes_of, load_bundle, shipped_bundles
 from ai_engine.encode.codes import LOCAL_CODES
+from tests.made_bundles import DETECTION, SEGMENTING, manifest_of, write_bundle
 
 DEFINITIONS = Path(__file__).parents[3] / "ai_engine" / "definitions" / "isthmus_codes.json"
 Change = Callable[[dict[str, Any]], object]
@@ -124,6 +125,29 @@ def test_missing_files_are_named(folder: Path) -> None:
     for name in ("configs/inference.json", "configs/metadata.json", "isthmus.json"):
         (folder / name).unlink()
         assert reason(folder) == f"{name} is missing"
+
+
+def test_yaml_is_for_bundles_that_monai_reads(tmp_path: Path) -> None:
+    for kind, entry in (("torch", {}), ("onnx", {})):
+        folder = write_bundle(
+            tmp_path / kind,
+            manifest_of({"kind": kind, **entry}, **SEGMENTING),
+            files={"configs/inference.yaml": "network_def: {}", "models/model.pt": ""},
+        )
+        (folder / "configs/inference.json").unlink()
+    assert load_bundle(tmp_path / "torch").manifest.runtime.kind == "torch"
+    assert "YAML is for models of the kind torch" in reason(tmp_path / "onnx")
+
+
+def test_boxes_of_single_images_are_refused(tmp_path: Path) -> None:
+    formats = {"inputs": {"image": {"spatial_shape": [512, 512]}}, "outputs": {"pred": {"type": "object"}}}
+    manifest = manifest_of({"kind": "torch"}, detections=[DETECTION])
+    files = {"models/model.pt": ""}
+    metadata = {"network_data_format": formats}
+    write_bundle(tmp_path / "flat", manifest, metadata=metadata, files=files)
+    assert "boxes of single images" in reason(tmp_path / "flat")
+    formats["inputs"]["image"]["spatial_shape"].append(64)
+    load_bundle(write_bundle(tmp_path / "deep", manifest, metadata=metadata, files=files))
 
 
 def test_broken_json_is_named(folder: Path) -> None:

@@ -1,8 +1,10 @@
 """The kind `torch`: bundles in the layouts of MONAI's Model Zoo run as they are, and answer on our axes."""
 
 import io
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,12 @@ import pytest
 from ai_engine.bundle import load_bundle
 from ai_engine.geometry import Geometry
 from ai_engine.runners.kinds import runner_for
+from ai_engine.runners.monai_answers import detections_of
+from ai_engine.runners.monai_bundle import BoxFrame
 from ai_engine.runners.port import ModelOutputInvalid, ModelRaised, Runner, RunnerInput
 from ai_engine.runners.process import RunnerPolicy
 from ai_engine.runners.torch_program import Torch
+from ai_engine.runners.windowed import Source
 from tests import zoo_bundles
 from tests.made_bundles import DETECTION, SEGMENTING, manifest_of, score, write_bundle
 from tests.onnx_model import voxelwise
@@ -156,6 +161,42 @@ async def test_segmentation_without_inversion_is_not_mirrored(
     assert np.array_equal(labels == 1, work.voxels > 0)
 
 
+FLAT = {**VOXELWISE, "_target_": "torch.nn.Conv2d"}
+SLICES = {"_target_": "SliceInferer", "roi_size": [16, 16], "spatial_dim": 2}  # ventricular_short_axis_3label
+WINDOWS = {"_target_": "SlidingWindowInferer", "roi_size": [16, 16]}
+
+
+@pytest.mark.parametrize("inferer", [SLICES, WINDOWS], ids=["by the bundle", "by us"])
+async def test_segmentation_of_single_images_runs_slice_by_slice(make_torch: MakeTorch, inferer: Any) -> None:
+    inference, metadata = one_side_up(zoo_bundles.segmentation(FLAT), "Orientationd", **inferer)
+    metadata["network_data_format"]["inputs"]["image"]["spatial_shape"] = [16, 16]
+    weights = {name: value.squeeze(-1) for name, value in voxelwise_weights().items()}
+    weights["bias"] = voxelwise_weights()["bias"]
+    runner = make_torch((inference, metadata), {"models/model.pt": saved(weights)}, **SEGMENTING)
+    work = oblique_work((8, 15, 10))
+    output = await runner.run(work)
+    assert output.labels is not None
+    assert np.array_equal(output.labels == 1, work.voxels > 0)
+
+
+async def test_configuration_may_be_yaml(make_torch: MakeTorch, tmp_path: Path) -> None:
+    inference, metadata = zoo_bundles.segmentation(VOXELWISE)
+    files = {
+        "models/model.pt": saved(voxelwise_weights()),
+        "configs/inference.yaml": "---\n" + json.dumps(inference),  # YAML takes JSON in
+    }
+    folder = write_bundle(
+        tmp_path / "yaml", manifest_of(RUNTIME, **SEGMENTING), metadata=metadata, files=files
+    )
+    (folder / "configs/inference.json").unlink()
+    runner = runner_for(load_bundle(folder), RunnerPolicy())
+    work = oblique_work((8, 15, 10))
+    labels = (await runner.run(work)).labels
+    await runner.close()
+    assert labels is not None
+    assert dice(labels == 1, work.voxels > 0) > 0.9
+
+
 async def test_segmentation_that_says_no_place_is_refused(make_torch: MakeTorch) -> None:
     inference, metadata = one_side_up(zoo_bundles.segmentation(VOXELWISE), "Invertd")
     bare = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x.as_tensor()", "track_meta": False}
@@ -219,6 +260,37 @@ async def test_boxes_of_the_world_become_detections(make_torch: MakeTorch) -> No
     assert found.box is not None
     low, high = found.box
     assert (high[0] - low[0]) * 2 == pytest.approx(8, abs=2.6)  # of a ball 8 mm across
+
+
+BOX = np.array([10.0, 6, 4, 14, 8, 5])  # x, y, z: four voxels, two and one, as MONAI's masks become boxes
+
+
+@pytest.mark.parametrize("mode", ["xyzxyz", "cccwhd"])
+@pytest.mark.parametrize("frame", ["image", "RAS", "LPS"])
+def test_box_is_as_large_as_what_it_is_of(frame: str, mode: str) -> None:
+    import torch
+    from monai.data import MetaTensor
+
+    ras = np.diag([-0.5, -0.5, 2.0, 1.0])
+    box = BOX
+    if frame != "image":  # the world is by the affine, and its voxel n lies about n
+        ends = np.stack([BOX[:3], BOX[3:]]) - 0.5
+        ends = ends * np.diag(ras)[:3] * ((1, 1, 1) if frame == "RAS" else (-1, -1, 1))
+        box = np.concatenate([ends.min(axis=0), ends.max(axis=0)])
+    if mode == "cccwhd":
+        box = np.concatenate([(box[:3] + box[3:]) / 2, box[3:] - box[:3]])
+    said = {
+        "box": torch.from_numpy(box[None]),
+        "label": torch.tensor([0]),
+        "label_scores": torch.tensor([0.9]),
+    }
+    bundle: Any = SimpleNamespace(boxes=BoxFrame(mode, frame))
+    image = MetaTensor(torch.zeros(1, 2, 2, 2), affine=torch.from_numpy(ras))
+    source = Source(np.zeros((9, 20, 30), np.int16), np.diag([0.5, 0.5, 2.0, 1.0])[:, [2, 1, 0, 3]])
+    options = {"names": ["nodule"], "least_probability": 0.5}
+    (found,) = detections_of(bundle, said, image, source, options)
+    assert found["center"] == pytest.approx((4, 6.5, 11.5))
+    assert np.array(found["box"]) == pytest.approx(np.array([(4, 6, 10), (4, 7, 13)]))
 
 
 async def test_classes_become_scores(make_torch: MakeTorch) -> None:
