@@ -16,7 +16,7 @@ from ai_engine.wants import Wants
 from server.kernel.uids import hash_of_uids
 from terminology.definitions.sop_classes import SecondaryCaptureImageStorage
 
-DERIVED_MODALITIES = frozenset({"SR", "SEG", "KO", "PR"})  # PS3.3 C.7.3.1.1.1
+DERIVED_MODALITIES = frozenset({"SR", "SEG", "KO", "PR", "DOC"})  # PS3.3 C.7.3.1.1.1
 AXIAL_COSINE = 0.9  # |cosine| between the slice normal and the long axis, from which a plane counts as axial
 NO_THICKNESS_MM = 1_000.0  # stands for a slice thickness that is not stated: thinner is better
 
@@ -114,7 +114,7 @@ def selection_of(text: str) -> Wants:
 
 
 def is_derived(modality: str, sop_class_uid: str) -> bool:
-    """Whether an object is of a class that is made from images: SR, SEG, KO, PR or secondary capture."""
+    """Whether an object is of a class that is made from images: SR, SEG, KO, PR, document or capture."""
     # The multi-frame kinds lie below the first secondary capture class (PS3.4 Table B.5-1).
     captured = f"{sop_class_uid}.".startswith(f"{SecondaryCaptureImageStorage}.")
     return captured or modality in DERIVED_MODALITIES

@@ -6,14 +6,14 @@ from dicomweb.store.instances import Origin
 from dicomweb.wire.instance import ParsedInstance
 from terminology.definitions.sop_classes import SecondaryCaptureImageStorage
 
-DERIVED_MODALITIES = frozenset({"SR", "SEG", "KO", "PR"})  # PS3.3 C.7.3.1.1.1
+DERIVED_MODALITIES = frozenset({"SR", "SEG", "KO", "PR", "DOC"})  # PS3.3 C.7.3.1.1.1
 
 # The multi-frame kinds lie below the first secondary capture class (PS3.4 Table B.5-1).
 SECONDARY_CAPTURE_ROOT = SecondaryCaptureImageStorage
 
 
 def is_derived(modality: str, sop_class_uid: str) -> bool:
-    """Whether an object is of a derived class: SR, SEG, KO, PR or secondary capture."""
+    """Whether an object is of a derived class: SR, SEG, KO, PR, document or secondary capture."""
     secondary_capture = f"{sop_class_uid}.".startswith(f"{SECONDARY_CAPTURE_ROOT}.")
     return secondary_capture or modality in DERIVED_MODALITIES
 

@@ -253,6 +253,13 @@ def test_own_codes_are_published(http: httpx.Client, study: str) -> None:
     }
     assert used
     assert used <= defined
+    for code in used:
+        asked = {"system": code_system["url"], "code": code}
+        found = http.get("/fhir/CodeSystem/$lookup", params=asked).raise_for_status().json()
+        assert {"display", "definition"} <= {each["name"] for each in found["parameter"]}
+        asked = {"url": code_system["url"], "code": code}
+        told = http.get("/fhir/CodeSystem/$validate-code", params=asked).raise_for_status().json()
+        assert {"name": "result", "valueBoolean": True} in told["parameter"]
 
 
 def test_own_search_parameter_is_published(http: httpx.Client) -> None:

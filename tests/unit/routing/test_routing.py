@@ -4,6 +4,7 @@ import pytest
 from pydicom.uid import (
     ComprehensiveSRStorage,
     CTImageStorage,
+    EncapsulatedPDFStorage,
     MRImageStorage,
     MultiFrameTrueColorSecondaryCaptureImageStorage,
     SecondaryCaptureImageStorage,
@@ -131,6 +132,7 @@ def test_body_part_that_is_stated_must_fit() -> None:
     [
         ("SR", ComprehensiveSRStorage),
         ("SEG", SegmentationStorage),
+        ("DOC", EncapsulatedPDFStorage),
         ("CT", SecondaryCaptureImageStorage),
         ("OT", MultiFrameTrueColorSecondaryCaptureImageStorage),
     ],
