@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_engine.runners.grids import Grid, index_in_volume
+from ai_engine.runners.grids import Grid, index_in_volume, indices_in_volume, lies_in_volume
+from ai_engine.runners.tilted import fallen_nearest
 
 Json = Any
 MOST_DETECTIONS = 200  # what a reply may hold (`reply.MAX_DETECTIONS`); the likeliest stay
@@ -50,17 +51,17 @@ def _found_in_channel(
         inside = places[box] == number
         weights = heat[box] * inside
         middle = [float((weights * at).sum() / weights.sum()) for at in np.indices(inside.shape, np.float32)]
-        low = [part.start for part in box]
-        ends = (
-            index_in_volume(grid, low),
-            index_in_volume(grid, [part.stop - 1 for part in box]),
-        )
+        center = [at + part.start for at, part in zip(middle, box, strict=True)]
+        if not lies_in_volume(grid, center):
+            continue
+        edge = inside & ~ndimage.binary_erosion(inside)
+        ends = indices_in_volume(grid, np.argwhere(edge) + [float(part.start) for part in box])
         yield (
             {
                 "name": name,
                 "probability": float(weights.max()),
-                "center": index_in_volume(grid, [at + least for at, least in zip(middle, low, strict=True)]),
-                "box": [list(map(min, *ends)), list(map(max, *ends))],
+                "center": index_in_volume(grid, center),
+                "box": [ends.min(axis=0).tolist(), ends.max(axis=0).tolist()],
             },
             (box, inside),
         )
@@ -73,4 +74,5 @@ def _brought_back(instances: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]
         at = np.arange(size)[::-1] if grid.flips[axis] else np.arange(size)
         nearest = np.clip(np.rint(at / grid.steps[axis]).astype(int), 0, grid.shape[axis] - 1)
         instances = np.take(instances, nearest, axis)
-    return np.ascontiguousarray(np.transpose(instances, [grid.order.index(axis) for axis in range(3)]))
+    instances = np.transpose(instances, [grid.order.index(axis) for axis in range(3)])
+    return np.ascontiguousarray(instances if grid.tilt is None else fallen_nearest(instances, grid.tilt))

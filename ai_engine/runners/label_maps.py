@@ -17,7 +17,7 @@ SLAB = 16  # slices brought back at once: bounds the memory of channels × voxel
 
 def labels_from(likely: NDArray[np.float32], grid: Grid, network: Mapping[str, Any]) -> NDArray[np.uint8]:
     """The labels (slice, row, column) of probabilities (channel, …); channels stand for `labels`."""
-    made = np.zeros(grid.volume_shape, np.uint8)
+    made = np.zeros(grid.volume_shape if grid.tilt is None else grid.tilt.stack_shape, np.uint8)
     numbers, threshold = network["labels"], network["threshold"]
     inside = np.nonzero(_decided(likely, numbers, threshold))
     if not inside[0].size:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_engine.runners.grids import Grid, grid_over, onto
-from ai_engine.runners.grids import resample as resample_axis
 from ai_engine.runners.heat import found_in
 from ai_engine.runners.label_maps import labels_from
+from ai_engine.runners.resampling import resample
 from ai_engine.runners.windows import Blend, Extent, Layout, cut, lay_out, pad, size_up, weights_of
 
 Json = Any
@@ -91,7 +91,9 @@ def memory_needed(source: Source, network: Mapping[str, Json]) -> int:
     said = 0 if whole else channels  # scores are not blended
     together = min(windows, network["batch"])
     batch = 2 * together * (1 + (0 if whole else channels)) + 1
+    standing = 0 if grid.tilt is None else math.prod(grid.tilt.shape)  # let go before the windows begin
     floats: int = math.prod(grid.shape) * whole + voxels * (said + 2) + math.prod(roi) * batch
+    floats = max(floats, standing + math.prod(grid.shape))
     return floats * FLOAT_BYTES + windows * START_BYTES
 
 
@@ -124,7 +126,7 @@ def fitted(volume: NDArray[np.float32], roi: Sequence[int]) -> NDArray[np.float3
     for axis, size in enumerate(roi):
         if volume.shape[axis] != size:
             last = volume.shape[axis] - 1
-            volume = resample_axis(volume, axis, np.linspace(0, last, size))
+            volume = resample(volume, axis, np.linspace(0, last, size))
     return volume
 
 

@@ -3,6 +3,7 @@
 import math
 import tracemalloc
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,3 +177,110 @@ def test_windows_are_counted_as_they_are_laid_out() -> None:
     for shape, roi, overlap in [((17, 30, 9), (8, 12, 9), 0.25), ((5, 30, 9), (8, 12, 16), 0.9)]:
         layout = lay_out(shape, roi, overlap)
         assert size_up(shape, roi, overlap) == (math.prod(layout.padded), len(layout.starts))
+
+
+def leaning(lean: Sequence[float]) -> np.ndarray:
+    """An axial stack, 0.8 mm pixels, slices 2 mm apart, moved in its plane from each to the next, in mm."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[lean[0], 0, 0.8], [lean[1], 0.8, 0], [2, 0, 0]])
+    affine[:3, 3] = (-20, -30, 5)
+    return affine
+
+
+LEANS = [(0.0, 0.9), (0.0, -0.9), (0.7, -0.5)]
+
+
+@pytest.fixture(params=LEANS, ids=["forwards", "backwards", "aslant"])
+def rod(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A rod along the patient's axis in a leaning stack: voxels, affine, and the rod itself, to the voxel."""
+    affine = leaning(request.param)
+    indices = np.indices((20, 48, 44)).reshape(3, -1)
+    x, y, _ = affine[:3, :3] @ indices + affine[:3, 3:]
+    middle = affine @ (9.5, 24, 22, 1)
+    distance = np.hypot(x - middle[0], y - middle[1]).reshape(20, 48, 44)
+    return (1000 * np.clip(4.5 - distance, 0, 1)).astype(np.int16), affine, distance
+
+
+@pytest.mark.parametrize("spacing", [None, (0.8, 0.8, 1.0)])
+def test_rod_in_a_leaning_stack_stands_upright(
+    rod: tuple[np.ndarray, np.ndarray, np.ndarray], spacing: tuple[float, ...] | None
+) -> None:
+    voxels, affine, _ = rod
+    on_grid = onto(voxels, grid_over(voxels.shape, affine, "LPS", spacing))
+    assert on_grid.max() == pytest.approx(1000, abs=1)
+    for plane in np.moveaxis(on_grid, 2, 0):
+        middle = [(plane * at).sum() / plane.sum() for at in np.indices(plane.shape)]
+        first = [(on_grid[..., 0] * at).sum() / on_grid[..., 0].sum() for at in np.indices(on_grid.shape[:2])]
+        assert middle == pytest.approx(first, abs=0.1)
+
+
+@pytest.mark.parametrize("spacing", [None, (1.1, 1.3, 1.5)])
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "SPL"])
+def test_labels_of_a_leaning_stack_come_back_within_half_a_voxel(
+    rod: tuple[np.ndarray, np.ndarray, np.ndarray], axes: str, spacing: tuple[float, ...] | None
+) -> None:
+    voxels, affine, distance = rod
+    network = {
+        **SEGMENTING,
+        "axes": axes,
+        "spacing_mm": spacing,
+        "intensity": {"low": 0, "high": 1000, "to_low": 0, "to_high": 1, "clip": True},
+    }
+    labels = answered(voxels, affine, network)["labels"]
+    assert (labels[distance < 4.0 - 0.4] == 1).all()
+    assert (labels[distance > 4.0 + 0.4] == 0).all()
+
+
+def test_ball_in_a_leaning_stack_is_found_where_it_is() -> None:
+    affine = leaning((0.0, 0.9))
+    centre = affine @ (14, 30, 12, 1)
+    places = np.tensordot(affine[:3, :3], np.indices((20, 48, 44)), 1) + affine[:3, 3, None, None, None]
+    distance = np.linalg.norm(places - centre[:3, None, None, None], axis=0)
+    voxels = np.where(distance <= 5, 1000, 0).astype(np.int16)
+    intensity = {"low": 0, "high": 1000, "to_low": 0, "to_high": 1, "clip": True}
+    network = {**SEGMENTING, "task": "detection", "names": ["", "nodule"], "intensity": intensity}
+    found = answered(voxels, affine, {**network, "labels": [], "threshold": 0.5, "first_label": 3})
+    (ball,) = found["detections"]
+    assert ball["center"] == pytest.approx((14, 30, 12), abs=0.3)
+    low, high = ball["box"]
+    inside = np.argwhere(distance <= 5)
+    assert np.array(low) == pytest.approx(inside.min(axis=0), abs=1)
+    assert np.array(high) == pytest.approx(inside.max(axis=0), abs=1)
+    assert 2 * ((found["labels"] == 3) & (voxels > 0)).sum() > 1.9 * (voxels > 0).sum()
+
+
+SEGMENTING = {
+    "task": "segmentation",
+    "spacing_mm": None,
+    "axes": "RAS",
+    "roi": [16, 16, 16],
+    "overlap": 0.25,
+    "blending": "constant",
+    "padding": 0,
+    "activation": "none",
+    "labels": [0, 1],
+    "threshold": None,
+    "volumes": {},
+}
+
+
+def answered(voxels: np.ndarray, affine: np.ndarray, network: dict[str, Any]) -> Any:
+    """What comes of a network whose second channel is its input."""
+    batches = batches_of([Source(voxels, affine)], network, 8)
+    batch = next(batches)
+    while True:
+        try:
+            batch = batches.send(np.concatenate([1 - batch, batch], axis=1))
+        except StopIteration as ended:
+            return ended.value[0]
+
+
+def test_stack_that_leans_by_less_than_half_a_pixel_is_left_as_it_is() -> None:
+    volume = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
+    grid = grid_over(volume.shape, leaning((0.1, 0.1)), "LPS", None)
+    assert np.array_equal(onto(volume, grid), volume.transpose(2, 1, 0))
+
+
+def test_native_axes_are_the_stacks_own() -> None:
+    volume = RNG.integers(-1000, 1000, (20, 5, 6)).astype(np.int16)
+    assert np.array_equal(onto(volume, grid_over(volume.shape, leaning(LEANS[0]), "native", None)), volume)
