@@ -5,7 +5,8 @@ Rule: needs no numpy at run time, because manifests are read by the server, whic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ class Findings:
     """Everything one run of a model says of one series.
 
     `labels` is uint8 with axes (slice, row, column) of the source series in Geometry order; 0 is background,
-    n is the segment with number n. None: the model draws nothing.
+    n is the segment with number n. None: the model draws nothing. `fractions` says how likely segments are,
+    by their number: uint8 of the same shape, 255 is certain; those without have labels alone.
     """
 
     model: ModelIdentity
@@ -144,3 +146,4 @@ class Findings:
     conclusion: str
     evaluations: tuple[Evaluation, ...] = ()  # of the series as a whole: what was looked for and is not there
     quality: tuple[QualityFlag, ...] = ()
+    fractions: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)

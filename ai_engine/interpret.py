@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ai_engine.bundle import PLACEHOLDER
 from ai_engine.detections import Detected, detected
@@ -59,7 +60,13 @@ def interpret(
         conclusion=conclusion_of(manifest, said, missing, [*(flag.text for flag in quality), *remarks]),
         evaluations=tuple(found.evaluations),
         quality=quality,
+        fractions=_fractions(manifest, output),
     )
+
+
+def _fractions(manifest: Manifest, output: RunnerOutput) -> dict[int, NDArray[np.uint8]]:
+    numbers = [segment.number for segment in manifest.segments]
+    return {} if output.fractions is None else dict(zip(numbers, output.fractions, strict=True))
 
 
 def segments_present(manifest: Manifest, found: Detected) -> tuple[SegmentMeaning, ...]:

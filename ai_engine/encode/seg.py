@@ -1,8 +1,9 @@
 """Findings' label map as a Segmentation: BINARY or FRACTIONAL (PS3.3 A.51), or LABELMAP (A.51, Label Map).
 
 Only the planes that a segment spans become frames. BINARY is one bit a voxel, uncompressed: readers agree on
-it most. FRACTIONAL holds 0 and 255, since a label map knows no more; it and LABELMAP are coded as RLE, which
-more readers decode than JPEG-LS.
+it most. FRACTIONAL holds probabilities where the model gives those of all its segments, else occupancy of 0
+and 255, for a label map knows no more; it and LABELMAP are coded as RLE, which more readers decode than
+JPEG-LS.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,12 @@ from ai_engine.encode.planes import Planes
 from ai_engine.encode.source import Making, complete
 from ai_engine.encode.uids import tracking_uid
 from ai_engine.encode.wording import content_creator_name, content_label, series_description, series_number
-from ai_engine.findings import ModelIdentity, Segment
+from ai_engine.findings import Findings, ModelIdentity, Segment
 from server.kernel.faults import Fault, FaultKind
 
 SOURCE_SERIES_ATTRIBUTES = ("BodyPartExamined", "Laterality")
+
+MAXIMUM_FRACTION = 255  # Maximum Fractional Value: all that a byte can tell apart
 
 SegmentationKind = Literal["binary", "labelmap", "fractional"]
 KINDS: Mapping[str, tuple[SegmentationTypeValues, UID]] = {
@@ -80,11 +83,11 @@ def build_seg(analysed: Analysed, making: Making, kind: SegmentationKind = "bina
     if not source.is_placed:
         raise NoPlaceInPatient("the images do not say where in the patient they lie: no segmentation can")
     number_of = {segment.number: number for number, segment in enumerate(present, 1)}
-    spanned = np.flatnonzero(counts[:, 1:].any(axis=1))
-    planes = Planes(source, spanned.tolist())
+    drawn = _drawn(findings, counts, number_of, kind)
+    planes = Planes(source, drawn.planes)
     made = _segmentation(
         planes.contexts(),
-        _renumbered(findings.labels[spanned], number_of),
+        drawn,
         [_description(segment, number_of, findings.model, source.first) for segment in present],
         (findings.model, source.first, making),
         kind,
@@ -92,6 +95,35 @@ def build_seg(analysed: Analysed, making: Making, kind: SegmentationKind = "bina
     planes.refer(made)
     _complete_seg(made, source.first, making)
     return EncodedSeg(made, number_of)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """The pixels of some planes: labels (plane, row, column), or probabilities (…, segment) from 0 to 1."""
+
+    planes: list[int]
+    pixels: NDArray[np.uint8] | NDArray[np.float32]
+
+    @property
+    def fractional_type(self) -> SegmentationFractionalTypeValues:
+        """What a fraction says (PS3.3 C.8.20.2.3)."""
+        types = SegmentationFractionalTypeValues
+        return types.PROBABILITY if self.pixels.ndim == 4 else types.OCCUPANCY
+
+
+def _drawn(
+    findings: Findings, counts: NDArray[np.intp], number_of: Mapping[int, int], kind: SegmentationKind
+) -> _Drawn:
+    assert findings.labels is not None
+    if kind == "fractional" and number_of.keys() <= findings.fractions.keys():
+        fractions = [findings.fractions[number] for number in number_of]
+        planes = [at for at in range(len(counts)) if any(each[at].any() for each in fractions)]
+        pixels = np.empty((len(planes), *findings.labels.shape[1:], len(fractions)), np.float32)
+        for number, each in enumerate(fractions):
+            np.divide(each[planes], MAXIMUM_FRACTION, out=pixels[..., number])
+        return _Drawn(planes, pixels)
+    planes = np.flatnonzero(counts[:, 1:].any(axis=1)).tolist()
+    return _Drawn(planes, _renumbered(findings.labels[planes], number_of))
 
 
 def _check_described(counts: NDArray[np.intp], segments: Sequence[Segment]) -> None:
@@ -112,7 +144,7 @@ def _renumbered(labels: NDArray[np.uint8], number_of: Mapping[int, int]) -> NDAr
 
 def _segmentation(
     images: Sequence[Dataset],
-    labels: NDArray[np.uint8],
+    drawn: _Drawn,
     descriptions: Sequence[SegmentDescription],
     about: tuple[ModelIdentity, Dataset, Making],
     kind: SegmentationKind,
@@ -121,10 +153,11 @@ def _segmentation(
     segmentation_type, transfer_syntax = KINDS[kind]
     return Segmentation(
         images,
-        labels,
+        drawn.pixels,
         segmentation_type,
         descriptions,
-        fractional_type=SegmentationFractionalTypeValues.OCCUPANCY,
+        fractional_type=drawn.fractional_type,
+        max_fractional_value=MAXIMUM_FRACTION,
         series_instance_uid=making.uids.uid("seg-series"),
         series_number=series_number(source, "SEG"),
         sop_instance_uid=making.uids.uid("seg"),

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import math
 import os
 import signal
 import socket
@@ -167,13 +168,14 @@ class SharedMemory:
             at += os.pwrite(made.fd, data[at:], at)
         return made
 
-    def copy_labels(self, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-        """A private copy as uint8: what the child writes later changes nothing."""
-        data = bytearray(self.size)
+    def copy_labels(self, shape: tuple[int, ...], start: int = 0) -> NDArray[np.uint8]:
+        """A private copy of what stands from `start` on, as uint8: what is written later changes nothing."""
+        size = math.prod(shape)
+        data = bytearray(size)
         room = memoryview(data)
         at = 0
-        while at < self.size:
-            taken = os.preadv(self.fd, [room[at:]], at)
+        while at < size:
+            taken = os.preadv(self.fd, [room[at:]], start + at)
             if not taken:
                 raise ChildEnded
             at += taken

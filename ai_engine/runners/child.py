@@ -121,7 +121,7 @@ def run_once(run: Entry, request: Json, fds: list[int]) -> Json:
     import numpy as np
 
     asked = request["volumes"]
-    rooms = [view(fds[2 * n + 1], "uint8", one["shape"], writable=True) for n, one in enumerate(asked)]
+    rooms = [room_of(fds[2 * n + 1], one) for n, one in enumerate(asked)]
     voxels = [view(fds[2 * n], one["dtype"], one["shape"], writable=False) for n, one in enumerate(asked)]
     affines = [None if one["images"] else np.array(one["affine"], dtype=np.float64) for one in asked]
     given = [pictures(*pair) for pair in zip(voxels, (one["images"] for one in asked), strict=True)]
@@ -129,6 +129,13 @@ def run_once(run: Entry, request: Json, fds: list[int]) -> Json:
     if not isinstance(results, list) or len(results) != len(asked):
         raise BadResult("the model returned no list of one result for each volume")
     return {"status": "done", "results": list(map(told, results, rooms))}
+
+
+def room_of(fd: int, one: Json) -> Any:
+    """Room for the labels of a volume, and for as many fractions behind: (1 + fractions, …)."""
+    slices, rows, columns = one["shape"]
+    room = view(fd, "uint8", [(1 + one["fractions"]) * slices, rows, columns], writable=True)
+    return room.reshape(1 + one["fractions"], slices, rows, columns)
 
 
 def pictures(voxels: Any, described: Json) -> Any:
@@ -146,7 +153,8 @@ def told(result: Any, room: Any) -> Json:
     if not isinstance(result, Mapping):
         raise BadResult("the model returned no mapping")
     return {
-        "labels": hand_over(result.get("labels"), room),
+        "labels": hand_over(result.get("labels"), room[0]),
+        "fractions": hand_over_fractions(result.get("fractions"), room[1:]),
         "values": [plain_value(value) for value in result.get("values") or ()],
         "not_measured": plain_texts(result.get("not_measured") or {}, "not_measured"),
         "detections": [plain_detection(each) for each in result.get("detections") or ()],
@@ -166,6 +174,14 @@ def hand_over(labels: Any, room: Any) -> Json:
     if labels.shape == room.shape and labels.dtype == room.dtype:
         room[...] = labels
     return {"shape": list(labels.shape), "dtype": str(labels.dtype)}
+
+
+def hand_over_fractions(fractions: Any, room: Any) -> bool:
+    """Copy how likely our own programs say that segments are to where there is room; whether there was."""
+    if fractions is None or not len(room) or getattr(fractions, "shape", None) != room.shape:
+        return False
+    room[...] = fractions
+    return True
 
 
 def plain_value(value: Any) -> Json:

@@ -69,7 +69,7 @@ def _remote(bundle: Bundle, policy: RunnerPolicy, _device: str) -> Runner:
     if url is None:
         raise UnsupportedRunnerKind(f"no inference server {runtime.remote.server} in the settings")
     target = RemoteTarget(url, runtime.remote, runtime.timeout_s, runtime.memory_mb)
-    return RemoteRunner(target, msgspec.to_builtins(bundle.manifest.network))
+    return RemoteRunner(target, _windows(bundle.manifest))
 
 
 def _ours(name: str, options: Mapping[str, object], bundle: Bundle, policy: RunnerPolicy) -> Runner:
@@ -91,7 +91,19 @@ def _options(manifest: Manifest, device: str) -> Mapping[str, object]:
 
 
 def _network(manifest: Manifest) -> Mapping[str, object]:
-    return {"network": msgspec.to_builtins(manifest.network)}
+    return {"network": _windows(manifest)}
+
+
+def _windows(manifest: Manifest) -> dict[str, object]:
+    """The section `network`, and the segments whose probabilities are asked for, in their order.
+
+    Without an activation nobody knows whether a network's output is probabilities.
+    """
+    network = manifest.network
+    asked = network is not None and network.task == "segmentation" and network.activation != "none"
+    is_fractional = asked and manifest.results.segmentation == "fractional"
+    numbers = [segment.number for segment in manifest.segments] if is_fractional else []
+    return {**msgspec.to_builtins(network), "fractions": numbers}
 
 
 def _names(manifest: Manifest) -> list[str]:

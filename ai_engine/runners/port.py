@@ -70,7 +70,8 @@ class Score:
 class RunnerOutput:
     """What model code returned, checked for shape and type but not yet given meaning.
 
-    `labels` is uint8 with the shape of the input, or None.
+    `labels` is uint8 with the shape of the input, or None. `fractions` says how likely each of the manifest's
+    segments is, in their order: uint8, (segment, slice, row, column), 255 is certain; None: only labels are.
     `not_measured` maps a name of the manifest to the reason why there is no value.
     `quality` maps the name of a quality flag to what there is to say.
     """
@@ -81,6 +82,7 @@ class RunnerOutput:
     detections: tuple[Detection, ...] = ()
     scores: tuple[Score, ...] = ()
     quality: Mapping[str, str] = field(default_factory=dict)
+    fractions: NDArray[np.uint8] | None = None
 
 
 class RunnerFault(Fault):

@@ -6,6 +6,7 @@ killed with all it started, and the next run gets a fresh one. Nothing here bloc
 
 import asyncio
 import contextlib
+import math
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ import structlog
 from ai_engine.projection import ProjectionImage
 from ai_engine.runners.channel import ChildEnded, ChildProcess, ReplyTooLong, SharedMemory
 from ai_engine.runners.gpus import CPU, gpu_devices, gpu_of
+from ai_engine.runners.label_maps import count_fractions
 from ai_engine.runners.port import (
     ModelOutOfMemory,
     ModelOutputInvalid,
@@ -140,15 +142,32 @@ class ProcessRunner:
         child = self._child or await self._start()
         with contextlib.ExitStack() as stack:
             voxels = [await _shared(work, stack) for work in works]
-            rooms = [_room(work, stack) for work in works]
+            rooms = [self._room(work, stack) for work in works]
             fds = tuple(memory.fd for pair in zip(voxels, rooms, strict=True) for memory in pair)
-            reply = read_reply(await child.ask(_request(works), fds))
+            reply = read_reply(await child.ask(self._request(works), fds))
             if fault := fault_of(reply):
                 raise fault
             if len(reply.results) != len(works):
                 raise ModelOutputInvalid("the model's reply cannot be read")
-            shapes = [work.geometry.shape for work in works]
-            return [await _checked(*each) for each in zip(reply.results, rooms, shapes, strict=True)]
+            return [
+                await _checked(result, room, work.geometry.shape, self._fractions(work))
+                for result, room, work in zip(reply.results, rooms, works, strict=True)
+            ]
+
+    def _room(self, work: RunnerInput, stack: contextlib.ExitStack) -> SharedMemory:
+        """Memory for the labels, and behind them for the fractions."""
+        room = SharedMemory(work.voxels.size * (1 + self._fractions(work)))
+        stack.callback(room.close)
+        return room
+
+    def _fractions(self, work: RunnerInput) -> int:
+        return count_fractions(work.voxels.shape, self._program.options.get("network") or {})
+
+    def _request(self, works: Sequence[RunnerInput]) -> dict[str, object]:
+        return {
+            "volumes": [{**_about(work), "fractions": self._fractions(work)} for work in works],
+            "parameters": dict(works[0].parameters),  # of the manifest: one model's are the same
+        }
 
     async def _start(self) -> ChildProcess:
         """A child that has loaded the bundle."""
@@ -204,24 +223,12 @@ def _close_copy(copying: "asyncio.Future[SharedMemory]") -> None:
         copying.result().close()
 
 
-def _room(work: RunnerInput, stack: contextlib.ExitStack) -> SharedMemory:
-    room = SharedMemory(work.voxels.size)
-    stack.callback(room.close)
-    return room
-
-
-def _request(works: Sequence[RunnerInput]) -> dict[str, object]:
+def _about(work: RunnerInput) -> dict[str, object]:
     return {
-        "volumes": [
-            {
-                "dtype": work.voxels.dtype.name,
-                "shape": list(work.voxels.shape),
-                "affine": work.geometry.affine.tolist(),
-                "images": [_described(image) for image in work.images],
-            }
-            for work in works
-        ],
-        "parameters": dict(works[0].parameters),  # of the manifest: one model's are the same
+        "dtype": work.voxels.dtype.name,
+        "shape": list(work.voxels.shape),
+        "affine": work.geometry.affine.tolist(),
+        "images": [_described(image) for image in work.images],
     }
 
 
@@ -232,7 +239,9 @@ def _described(image: ProjectionImage) -> dict[str, object]:
     return {"rows": rows, "columns": columns, **about}
 
 
-async def _checked(result: Result, room: SharedMemory, shape: tuple[int, int, int]) -> RunnerOutput:
+async def _checked(
+    result: Result, room: SharedMemory, shape: tuple[int, int, int], count: int
+) -> RunnerOutput:
     values = check_values(result.values, shape[0])
     reasons = check_reasons(result.not_measured)
     detections = check_detections(result.detections, shape)
@@ -240,4 +249,7 @@ async def _checked(result: Result, room: SharedMemory, shape: tuple[int, int, in
     quality = check_reasons(result.quality)
     has_labels = check_labels(result.labels, shape)
     labels = await asyncio.to_thread(room.copy_labels, shape) if has_labels else None
-    return RunnerOutput(labels, values, reasons, detections, scores, quality)
+    if not (count and result.fractions):
+        return RunnerOutput(labels, values, reasons, detections, scores, quality)
+    fractions = await asyncio.to_thread(room.copy_labels, (count, *shape), math.prod(shape))
+    return RunnerOutput(labels, values, reasons, detections, scores, quality, fractions)

@@ -24,6 +24,7 @@ MAX_NOT_MEASURED = 500
 MAX_DETECTIONS = 200  # each becomes a measurement group; a model that finds more has lost its way
 MAX_SCORES = 200
 MAX_REASON_CHARACTERS = 500  # a sentence or two for a reader
+ARRAYS = frozenset({"labels", "fractions"})
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 PLACE = re.compile(r"[A-Za-z0-9_./-]{1,200}:[0-9]{1,7}|outside the bundle")
@@ -78,6 +79,7 @@ class Result(msgspec.Struct, forbid_unknown_fields=True):
     detections: list[DetectionSaid] = []
     scores: list[ScoreSaid] = []
     quality: dict[str, str] = {}
+    fractions: bool = False  # they lie behind the labels
 
 
 class Reply(msgspec.Struct, forbid_unknown_fields=True):
@@ -120,12 +122,12 @@ def fault_of(reply: Reply) -> RunnerFault | None:
 
 
 def read_plain(answer: Mapping[str, Any], shape: tuple[int, int, int]) -> RunnerOutput:
-    """The output that an answer of our own code is, checked like a child's; `labels` is the array itself.
+    """The output that an answer of our own code is, checked like a child's; arrays are there themselves.
 
     Raises:
         ModelOutputInvalid: it is none.
     """
-    plain = json.dumps({name: value for name, value in answer.items() if name != "labels"})
+    plain = json.dumps({name: value for name, value in answer.items() if name not in ARRAYS})
     (result,) = read_reply(f'{{"status": "done", "results": [{plain}]}}'.encode()).results
     return RunnerOutput(
         labels=answer.get("labels"),
@@ -134,6 +136,7 @@ def read_plain(answer: Mapping[str, Any], shape: tuple[int, int, int]) -> Runner
         detections=check_detections(result.detections, shape),
         scores=check_scores(result.scores),
         quality=check_reasons(result.quality),
+        fractions=answer.get("fractions"),
     )
 
 

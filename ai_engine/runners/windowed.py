@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ai_engine.runners.grids import Grid, grid_over, onto
 from ai_engine.runners.heat import found_in
-from ai_engine.runners.label_maps import labels_from
+from ai_engine.runners.label_maps import count_fractions, labels_from
 from ai_engine.runners.resampling import resample
 from ai_engine.runners.windows import Blend, Extent, Layout, cut, lay_out, pad, size_up, weights_of
 
@@ -94,7 +94,8 @@ def memory_needed(source: Source, network: Mapping[str, Json]) -> int:
     standing = 0 if grid.tilt is None else math.prod(grid.tilt.shape)  # let go before the windows begin
     floats: int = math.prod(grid.shape) * whole + voxels * (said + 2) + math.prod(roi) * batch
     floats = max(floats, standing + math.prod(grid.shape))
-    return floats * FLOAT_BYTES + windows * START_BYTES
+    fractions = math.prod(source.voxels.shape) * count_fractions(source.voxels.shape, network)
+    return floats * FLOAT_BYTES + windows * START_BYTES + fractions
 
 
 def _begin(source: Source, network: Mapping[str, Json]) -> _Run:
@@ -172,8 +173,9 @@ def _answer(run: _Run, network: Mapping[str, Json]) -> Mapping[str, Json]:
     likely = activated(run.blend.result(run.grid.shape), network["activation"])
     if network["task"] == "detection":
         return found_in(likely, run.grid, network)
-    labels = labels_from(likely, run.grid, network)
-    return {"labels": labels, "values": volumes_of(labels, run.source.affine, network["volumes"])}
+    labels, fractions = labels_from(likely, run.grid, network)
+    values = volumes_of(labels, run.source.affine, network["volumes"])
+    return {"labels": labels, "fractions": fractions, "values": values}
 
 
 def activated(values: NDArray[np.float32], activation: str) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """The Segmentation Types, multi-frame sources, and what other software reads: dcmqi by its own ITK images."""
 
+import dataclasses
 import gzip
 import re
 import shutil
@@ -18,6 +19,7 @@ from pydicom.uid import EnhancedCTImageStorage
 from ai_engine.encode.images import NoPlaceInPatient, Source
 from ai_engine.encode.publication import encode
 from ai_engine.encode.source import Making
+from ai_engine.findings import Findings
 from ai_engine.manifest import ResultObjects
 
 from .conftest import AXIAL, blob, make_findings, make_slices
@@ -60,6 +62,41 @@ def test_every_kind_holds_the_same_voxels(making: Making, kind: str) -> None:
 def test_fractional_knows_no_more_than_the_labels(making: Making) -> None:
     seg = read(encoded(making, make_slices(), "fractional"))
     assert (seg.SegmentationFractionalType, seg.MaximumFractionalValue) == ("OCCUPANCY", 255)
+    assert set(np.unique(seg.pixel_array)) == {0, 255}
+
+
+def with_fractions(labels: np.ndarray) -> Findings:
+    """Segments 1 and 2 of the blob, each less likely the farther down, and somewhat beside them."""
+    falling = np.linspace(1, 0.6, labels.shape[1])[None, :, None]
+    fractions = {n: np.rint(255 * falling * np.where(labels == n, 1, 0.25)).astype(np.uint8) for n in (1, 2)}
+    return dataclasses.replace(make_findings(labels), fractions=fractions)
+
+
+@pytest.mark.parametrize("step", [2.5, -2.5])
+def test_fractions_are_the_models_probabilities(
+    making: Making, run_tool: Callable[..., str], step: float
+) -> None:
+    slices = make_slices(6, AXIAL, (0.0, 0.0, step))
+    findings = with_fractions(blob(slices))
+    result = encode(findings, Source(slices), making, (), ResultObjects(segmentation="fractional"))
+    assert result.seg is not None
+    seg = hd.seg.segread(BytesIO(result.seg.part10))
+    assert (seg.SegmentationFractionalType, seg.MaximumFractionalValue) == ("PROBABILITY", 255)
+    uids = [image.SOPInstanceUID for image in slices]
+    for number in (1, 2):
+        pixels = seg.get_pixels_by_source_instance(uids, segment_numbers=[number])[..., 0]
+        assert np.array_equal(np.rint(255 * np.asarray(pixels)), findings.fractions[number])
+    assert "Error" not in run_tool("dciodvfy", result.seg.part10)
+
+
+def test_fractions_of_some_segments_alone_are_occupancy(making: Making) -> None:
+    findings = with_fractions(blob(make_slices(6)))
+    findings = dataclasses.replace(findings, fractions={1: findings.fractions[1]})
+    asked = ResultObjects(segmentation="fractional")
+    result = encode(findings, Source(make_slices(6)), making, (), asked)
+    assert result.seg is not None
+    seg = read(result.seg.part10)
+    assert seg.SegmentationFractionalType == "OCCUPANCY"
     assert set(np.unique(seg.pixel_array)) == {0, 255}
 
 

@@ -14,7 +14,9 @@ from ai_engine.bundle import BundleInvalid, load_bundle
 from ai_engine.geometry import Geometry
 from ai_engine.interpret import interpret
 from ai_engine.runners.child import answer_of
+from ai_engine.runners.grids import grid_over
 from ai_engine.runners.kinds import runner_for
+from ai_engine.runners.label_maps import count_fractions, labels_from
 from ai_engine.runners.onnx_program import Onnx, TooMuchAtOnce
 from ai_engine.runners.port import ModelOutputInvalid, ModelRaised, Runner, RunnerFault, RunnerInput
 from ai_engine.runners.process import RunnerPolicy
@@ -254,3 +256,47 @@ def test_batch_that_memory_does_not_hold_is_repeated_by_single_windows() -> None
     assert np.array_equal(answer["labels"], work.voxels > 0)
     with pytest.raises(MemoryError):
         Short(most=0)([work.voxels], [work.geometry.affine], {})
+
+
+FRACTIONAL = {**SEGMENTING, "results": {"segmentation": "fractional"}}
+GENTLE = voxelwise([0, 4], [0, -2])  # 500 HU are 0.73 likely, -500 HU 0.27
+
+
+async def test_probabilities_come_back_where_fractions_are_asked_for(make_onnx: MakeOnnx) -> None:
+    work = volume_with((5, 9, 7))
+    runner, manifest = make_onnx(SEGMENTATION, GENTLE, meaning=FRACTIONAL)
+    output = await runner.run(work)
+    assert output.fractions is not None
+    assert output.labels is not None
+    assert output.fractions.shape == (1, *work.voxels.shape)
+    wanted = np.rint(255 / (1 + np.exp(2 - 4 * (work.voxels + 1000) / 2000)))
+    assert np.abs(output.fractions[0] - wanted).max() <= 1
+    assert np.array_equal(output.labels == 1, output.fractions[0] > 127)
+    fractions = interpret(manifest, output, work.geometry).fractions
+    assert np.array_equal(fractions[1], output.fractions[0])
+
+
+@pytest.mark.parametrize(
+    ("network", "meaning"),
+    [
+        pytest.param({}, SEGMENTING, id="not asked for"),
+        pytest.param({"activation": "none"}, FRACTIONAL, id="nobody knows whether they are probabilities"),
+    ],
+)
+async def test_no_fractions(make_onnx: MakeOnnx, network: Any, meaning: Any) -> None:
+    runner, _ = make_onnx({**SEGMENTATION, **network}, GENTLE, meaning=meaning)
+    output = await runner.run(volume_with((5, 9, 7)))
+    assert output.fractions is None
+    assert output.labels is not None
+
+
+def test_traces_are_left_out_and_what_is_not_bounded_is_not_begun() -> None:
+    network = {"fractions": [2, 1], "labels": [0, 1, 2, 2], "activation": "softmax", "threshold": None}
+    grid = grid_over((1, 1, 3), np.eye(4), "native", None)
+    likely = np.array([[0.98, 0.2, 0.11], [0.01, 0.3, 0.2], [0.005, 0.3, 0.3], [0.005, 0.2, 0.39]])
+    labels, fractions = labels_from(likely.astype(np.float32)[:, None, None], grid, network)
+    assert fractions is not None
+    assert labels.tolist() == [[[0, 1, 2]]]
+    assert fractions[:, 0, 0].tolist() == [[0, 128, 176], [0, 76, 51]]
+    assert count_fractions((512, 512, 512), network) == 2
+    assert count_fractions((512, 512, 513), network) == 0

@@ -137,10 +137,13 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FIRST_DELAY_S", 0.0)
 
 
-def runner_on(folder: Path, url: str, timeout_s: float = 20, memory_mb: int = 2048, **network: Any) -> Runner:
+def runner_on(
+    folder: Path, url: str, timeout_s: float = 20, memory_mb: int = 2048, results: Any = None, **network: Any
+) -> Runner:
     served = {"server": "triton", "model": "lungs", "version": "3"}
     runtime = {"kind": "remote", "remote": served, "timeout_s": timeout_s, "memory_mb": memory_mb}
-    manifest = manifest_of(runtime, network={**NETWORK, **network}, **SEGMENTING)
+    meaning = {**SEGMENTING, "results": results or {}}
+    manifest = manifest_of(runtime, network={**NETWORK, **network}, **meaning)
     bundle = load_bundle(write_bundle(folder / "bundle", manifest))
     return runner_for(bundle, RunnerPolicy(inference_servers={"triton": url}))
 
@@ -165,6 +168,16 @@ async def test_windows_go_in_batches_and_labels_come_back(
     assert set(server.paths) == {PATH}
     assert {shape[0] for shape in server.batches[:-1]} == {5}
     assert sum(shape[0] for shape in server.batches) == 2 * 3 * 3  # 16, 20 and 12 voxels by windows of 8
+
+
+async def test_probabilities_come_back_with_the_labels(
+    tmp_path: Path, server: Server, ball: RunnerInput
+) -> None:
+    runner = runner_on(tmp_path, server.url, results={"segmentation": "fractional"})
+    output = await runner.run(ball)
+    await runner.close()
+    assert output.fractions is not None
+    assert np.array_equal(output.fractions, 255 * (ball.voxels > 0)[None])
 
 
 async def test_busy_server_is_asked_again(tmp_path: Path, server: Server, ball: RunnerInput) -> None:
