@@ -36,6 +36,8 @@ def list_(data: Data = None) -> None:
     from server.workflows.registry.overview import list_models
 
     told = _administer(data, lambda database, _who: list_models(database))
+    if not told["models"]:
+        errors.print("No model is registered. The server registers those that come with it when it starts.")
     for row in sorted(told["models"], key=lambda row: (row["name"], row["version"])):
         barred = " barred" if row["barred"] else ""
         typer.echo(f"{row['name']} {row['version']} {row['stage']} sha256:{row['digest'][:12]}{barred}")
@@ -212,7 +214,7 @@ def traffic(
     """Give the canary a share of the studies; the others go to production."""
     from server.workflows.registry.decide import parse_share, percent_text, set_traffic
 
-    share = parse_share(canary)
+    share = parse_share(canary.removesuffix("%").strip())
     _decide(data, name, reason, lambda unit, asked: set_traffic(unit, asked, share))
     typer.echo(f"The canary of {name} gets {percent_text(share)} of the studies.")
 

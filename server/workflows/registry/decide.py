@@ -108,7 +108,7 @@ async def promote(unit: UnitOfWork, asked: Asked, version: str, stage: Stage) ->
     row = await version_row(unit.connection, asked.name, version)
     before = Stage(row["stage"])
     if row["barred_us"] is not None:
-        raise VersionBarred(f"{asked.name} {version} is barred: lift that first, if it is not bad after all.")
+        raise VersionBarred(f"{asked.name} {version} is barred; unbar it first, if it is not bad after all.")
     if stage not in ALLOWED[before]:
         raise TransitionRefused(
             f"{asked.name} {version} is {before.value}, which does not become {stage.value}."
@@ -151,7 +151,7 @@ async def retire(unit: UnitOfWork, asked: Asked, version: str) -> None:
     if before is Stage.PRODUCTION:
         require_reason(asked, "Retiring the version in production")
         if await at_stage(unit.connection, asked.name, Stage.CANARY) is not None:
-            raise TransitionRefused(f"{asked.name} has a canary; promote it, or take it back first.")
+            raise TransitionRefused(f"{asked.name} has a canary; promote it to another stage first.")
     await set_model(unit, model, **columns)
     await set_stage(unit, row, Stage.RETIRED, asked.act("retire"))
     await replace_work(unit, row)
@@ -279,7 +279,9 @@ async def _require_room_for_canary(unit: UnitOfWork, name: str, production: RowM
         raise TransitionRefused(f"{name} has no version in production that a canary could be compared with.")
     canary = await at_stage(unit.connection, name, Stage.CANARY)
     if canary is not None:
-        raise TransitionRefused(f"{name} {canary['version']} is the canary; take it back first.")
+        raise TransitionRefused(
+            f"{name} {canary['version']} is the canary; promote it to another stage first."
+        )
 
 
 async def _require_passing(

@@ -48,11 +48,12 @@ async def shortcomings_of(
 
 
 async def _other_sets(connection: AsyncConnection, criteria: Sequence[Criterion]) -> list[str]:
-    """Sets that are registered with other files than a criterion names: evaluations on them prove nothing."""
+    """Sets that are not registered, or with other files than a criterion names: evaluations prove nothing."""
     rows = (await connection.execute(select(_SET.c.name, _SET.c.digest))).all()
     registered = {row.name: row.digest for row in rows}
+    unknown = dict.fromkeys(each.holdout for each in criteria if each.holdout not in registered)
     named = dict.fromkeys((each.holdout, each.holdout_digest) for each in criteria)
-    return [
+    return [f"there is no holdout set {name}" for name in unknown] + [
         f"{name} is registered as sha256:{registered[name][:12]}, the gate asks for sha256:{digest[:12]}"
         for name, digest in named
         if digest is not None and registered.get(name, digest) != digest

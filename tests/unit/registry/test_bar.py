@@ -49,7 +49,7 @@ async def test_barred_version_is_neither_promoted_nor_gone_back_to(registry: Reg
         await do_bar(registry, "1.0.0")
     with pytest.raises(NothingToRollBack):
         await registry.do(roll_back)
-    with pytest.raises(VersionBarred):
+    with pytest.raises(VersionBarred, match="unbar it first"):
         await registry.promote("1.0.0", Stage.CANDIDATE)
     told = await show_model(registry.database, "tiny")
     newest, versions = told["history"][0], {each["version"]: each for each in told["versions"]}
@@ -132,4 +132,8 @@ async def test_gate_may_name_the_files_of_a_set(registry: Registry) -> None:
     with pytest.raises(
         GateRefused, match=r"chests is registered as sha256:set, .*asks for sha256:abababababab"
     ):
+        await registry.promote("1.0.0", Stage.PRODUCTION)
+    unknown = Criterion(metric="sensitivity", holdout="chest", threshold=0.5)
+    await registry.do(lambda unit, asked: set_gate(unit, asked, [unknown]), "a slip")
+    with pytest.raises(GateRefused, match="there is no holdout set chest;"):
         await registry.promote("1.0.0", Stage.PRODUCTION)
