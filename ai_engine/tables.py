@@ -78,6 +78,7 @@ class ModelFileChunk(Row, table=True):
 
     sha256: str = Field(primary_key=True)
     number: int = Field(primary_key=True)
+    kept_us: int = Field(sa_type=BigInteger)  # when an `add` last found it needed
     body: bytes = Field(sa_type=LargeBinary)
 
 

@@ -46,6 +46,7 @@ def _versions() -> None:
         "model_file_chunk",
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("kept_us", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("sha256", "number", name=op.f("pk_model_file_chunk")),
     )

@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-from sqlalchemy import RowMapping, delete, func, insert, select
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_engine.bundle import Bundle, BundleFile, BundleInvalid, digest_of_files, files_of
-from ai_engine.tables import ModelFileChunk
+from ai_engine.tables import ModelFileChunk, ModelVersion
 from server.kernel.database import Database, UnitOfWork
 from server.kernel.faults import Fault, FaultKind
 from server.kernel.rows import table_of
 
 CHUNK_BYTES = 1 << 20
 CHUNKS_AT_ONCE = 8  # of one transaction: others write between
+FILES_AT_ONCE = 10  # that a sweep takes away in one transaction
 MAX_BUNDLE_BYTES = 2 << 30  # of all files of a bundle
 MAX_BUNDLE_FILES = 5000
 
-CHUNK = table_of(ModelFileChunk)
+CHUNK, _VERSION = table_of(ModelFileChunk), table_of(ModelVersion)
 
 Told = Callable[[int], None]  # bytes that are done
 
@@ -99,19 +100,37 @@ def _read_batch(stream: BinaryIO) -> list[bytes]:
 
 
 async def _make_good(unit: UnitOfWork, digest: str, first: int, chunks: Sequence[bytes]) -> None:
-    """Write the pieces of a batch that are not there, or are there as something else."""
+    """Write the pieces of a batch that are not there, or are there as something else; all are needed now."""
     c = CHUNK.c
     await unit.lock([f"model-file:{digest}"])
-    batch = select(c.number, c.body).where(
-        c.sha256 == digest, c.number.between(first, first + len(chunks) - 1)
-    )
-    there = {row.number: bytes(row.body) for row in await unit.execute(batch)}
+    of_batch = (c.sha256 == digest) & c.number.between(first, first + len(chunks) - 1)
+    found = await unit.execute(select(c.number, c.body).where(of_batch))
+    there = {row.number: bytes(row.body) for row in found}
+    await unit.execute(update(CHUNK).where(of_batch).values(kept_us=unit.now_us))
     wrong = {number: chunk for number, chunk in enumerate(chunks, first) if there.get(number) != chunk}
     if not wrong:
         return
     await unit.execute(delete(CHUNK).where(c.sha256 == digest, c.number.in_(wrong)))
-    rows = [{"sha256": digest, "number": number, "body": chunk} for number, chunk in wrong.items()]
+    same = {"sha256": digest, "kept_us": unit.now_us}
+    rows = [{**same, "number": number, "body": chunk} for number, chunk in wrong.items()]
     await unit.execute(insert(CHUNK), rows)
+
+
+async def hold_unneeded_files(unit: UnitOfWork, before_us: int) -> list[str]:
+    """The SHA-256 of some files that no version has, and no `add` since: what an `add` left that was killed.
+
+    They are held: no `add` finds one there before the transaction ends.
+    """
+    c, newest = CHUNK.c, func.max(CHUNK.c.kept_us)
+    old = select(c.sha256).group_by(c.sha256).having(newest < before_us)
+    found = set((await unit.execute(old)).scalars())
+    if not found:
+        return []
+    for files in (await unit.execute(select(_VERSION.c.files))).scalars():
+        found -= {file.sha256 for file in msgspec.json.decode(files, type=list[BundleFile])}
+    held = sorted(found)[:FILES_AT_ONCE]
+    await unit.lock([f"model-file:{digest}" for digest in held])
+    return list((await unit.execute(old.where(c.sha256.in_(held)))).scalars())
 
 
 async def is_loadable(connection: AsyncConnection, row: RowMapping) -> bool:

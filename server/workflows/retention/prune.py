@@ -33,6 +33,7 @@ from server.kernel.retention_policy import RetentionPolicy
 from server.kernel.rows import table_of
 from server.kernel.services import Services
 from server.kernel.tables import AuditRow, OutboxEvent
+from server.workflows.registry.bundle_files import CHUNK, hold_unneeded_files
 from server.workflows.registry.shadow_rows import KEPT_US, SHADOW_RESULT
 from server.workflows.retention.apply import RETENTION
 from server.workflows.retention.due import DAY_US
@@ -52,7 +53,17 @@ _FAILURE = table_of(LoginFailure)
 async def prune(services: Services) -> int:
     """Take a bite of everything that is old enough; returns how many rows or months went."""
     taken = 0
-    for bite in (_outbox, _attempts, _shadow_results, _tokens, _assertions, _logins, _grants, _sessions):
+    for bite in (
+        _outbox,
+        _attempts,
+        _shadow_results,
+        _model_files,
+        _tokens,
+        _assertions,
+        _logins,
+        _grants,
+        _sessions,
+    ):
         taken += await services.database.transact(partial(bite, services.retention))
     return taken + await services.database.transact(partial(_audit, services))
 
@@ -98,6 +109,12 @@ async def _attempts(policy: RetentionPolicy, unit: UnitOfWork) -> int:
 async def _shadow_results(_: RetentionPolicy, unit: UnitOfWork) -> int:
     old = SHADOW_RESULT.c.at_us < unit.now_us - KEPT_US
     return await _delete_oldest(unit, "prune-shadow-results", SHADOW_RESULT.c.pk, SHADOW_RESULT.c.at_us, old)
+
+
+async def _model_files(_: RetentionPolicy, unit: UnitOfWork) -> int:
+    """Files that were kept for a version which never came: its `isthmus models add` was killed."""
+    gone = await hold_unneeded_files(unit, unit.now_us - DAY_US)
+    return await _delete(unit, "prune-model-files", CHUNK, CHUNK.c.sha256.in_(gone)) if gone else 0
 
 
 async def _tokens(_: RetentionPolicy, unit: UnitOfWork) -> int:
