@@ -1,7 +1,8 @@
 """Stacks of a tilted gantry, put upright and laid back: each slice is moved in its plane; numpy.
 
 A network learned from upright volumes. On the upright grid the slices stand over each other, and it is as
-much wider as the stack leans; what lies beside the slices has the volume's lowest value, as padding has.
+much wider as the stack leans: as MONAI's `Spacingd` makes it. What lies beside the slices has the volume's
+lowest value, as padding has; MONAI repeats the slices' edges.
 
 Rule: no import but numpy and its neighbours here; it also runs in the child, which sees nothing else of ours.
 """

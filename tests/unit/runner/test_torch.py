@@ -12,6 +12,7 @@ import pytest
 
 from ai_engine.bundle import load_bundle
 from ai_engine.geometry import Geometry
+from ai_engine.runners.grids import grid_over, onto
 from ai_engine.runners.kinds import runner_for
 from ai_engine.runners.monai_answers import detections_of
 from ai_engine.runners.monai_bundle import BoxFrame
@@ -260,6 +261,29 @@ async def test_boxes_of_the_world_become_detections(make_torch: MakeTorch) -> No
     assert found.box is not None
     low, high = found.box
     assert (high[0] - low[0]) * 2 == pytest.approx(8, abs=2.6)  # of a ball 8 mm across
+
+
+def test_leaning_stack_stands_on_a_grid_like_monais() -> None:
+    import torch
+    from monai.data import MetaTensor
+    from monai.transforms import Orientation, Spacing
+
+    affine = np.array([[0, 0, 0.8, -20], [0.9, 0.8, 0, -30], [2, 0, 0, 5], [0, 0, 0, 1]])
+    places = np.tensordot(affine[:3, :3], np.indices((20, 48, 44)), 1) + affine[:3, 3, None, None, None]
+    middle = affine @ (9.5, 24, 22, 1)
+    distance = np.hypot(places[0] - middle[0], places[1] - middle[1])
+    rod = (1000 * np.clip(4.5 - distance, 0, 1)).astype(np.float32)
+    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine @ np.eye(4)[:, [2, 1, 0, 3]]
+    image = MetaTensor(torch.from_numpy(rod.transpose(2, 1, 0)[None].copy()), affine=torch.from_numpy(ras))
+    theirs = Spacing((1.0, 1.0, 1.5))(Orientation("RAS")(image))[0].numpy()
+    ours = onto(rod, grid_over((20, 48, 44), affine, "RAS", (1.0, 1.0, 1.5)))
+    assert ours.shape == theirs.shape
+    for plane in (0, 12, ours.shape[2] - 1):
+        there, here = (
+            [(each[..., plane] * at).sum() / each[..., plane].sum() for at in np.indices(each.shape[:2])]
+            for each in (theirs, ours)
+        )
+        assert here == pytest.approx(there, abs=0.6)  # MONAI parts what is left at both ends
 
 
 BOX = np.array([10.0, 6, 4, 14, 8, 5])  # x, y, z: four voxels, two and one, as MONAI's masks become boxes
