@@ -208,7 +208,7 @@ class Worker:
             log.warning("lease lost; the work is dropped")
             return Ended.LOST
         reason, retryable = verdict_on(error)
-        outage = isinstance(error, RemoteUnavailable)
+        outage = isinstance(error, RemoteUnavailable | Busy)
         log.warning("attempt failed", retryable=retryable, outage=outage, **described(error))
         try:
             waits = await self._record_failure(taken, reason, retryable=retryable, outage=outage)

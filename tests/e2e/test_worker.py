@@ -13,6 +13,7 @@ from dicomweb.worklist.claims import claim
 from dicomweb.worklist.tables import WorkitemAttempt
 from dicomweb.worklist.workitem import Claim
 from server.kernel.database import UnitOfWork
+from server.kernel.faults import Busy
 from server.kernel.metrics import REGISTRY
 from server.kernel.rows import table_of
 from server.workflows.worker import Progress, Worker, WorkerSettings
@@ -145,9 +146,17 @@ async def test_defect_of_ours_is_a_retryable_failure_without_its_message(system:
     assert "Demo^Phantom" not in str(workitem["00741002"])
 
 
-async def test_outage_of_an_inference_server_costs_no_attempt(system: Any, scheduled: str) -> None:
+@pytest.mark.parametrize(
+    "outage",
+    [
+        RemoteUnavailable("the inference server is not there, or is busy"),
+        Busy("The object store is not there; retry later."),
+    ],
+    ids=["inference server", "object store"],
+)
+async def test_outage_costs_no_attempt(outage: Exception, system: Any, scheduled: str) -> None:
     async def unreached(_claim: Claim, _progress: Progress) -> None:
-        raise RemoteUnavailable("the inference server is not there, or is busy")
+        raise outage
 
     before = predictions("waiting"), predictions("failed")
     assert await Worker(system.services, WorkerSettings("w", 30), unreached).step() == 1
