@@ -171,7 +171,7 @@ class ModelVerdict(Row, table=True):
     version: str
     verdict: str  # "verified", "amended", "rejected"
     person: str  # who said so, by a hash: people are counted, not named
-    at_us: int = Field(sa_type=BigInteger)
+    at_us: int = Field(sa_type=BigInteger)  # of the first word: the result counts in that window
 
 
 class RoutingRule(Row, table=True):

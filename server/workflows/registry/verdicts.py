@@ -49,7 +49,8 @@ async def note_verdict(unit: UnitOfWork, study_instance_uid: str, report_id: str
     """Count a verdict for the version whose result the report tells of; a report of others counts for nobody.
 
     Of several verdicts on one result the gravest stays: who verifies what was amended agrees with the
-    amendment.
+    amendment. It counts in the window of the first: by the time of a later one, a window would get the bad
+    results of those before it without the good ones.
     """
     w = WORKITEM.c
     query = select(w.workitem_uid, w.model_name, w.model_version).where(
@@ -65,7 +66,7 @@ async def note_verdict(unit: UnitOfWork, study_instance_uid: str, report_id: str
     before = (await unit.execute(select(VERDICT.c.verdict).where(of_result))).scalar_one_or_none()
     if before is not None and GRAVITY[Verdict(before)] >= GRAVITY[said.verdict]:
         return
-    columns = {"verdict": said.verdict.value, "person": said.person, "at_us": unit.now_us}
+    columns = {"verdict": said.verdict.value, "person": said.person}
     if before is not None:
         await unit.execute(update(VERDICT).where(of_result).values(**columns))
         return
@@ -73,5 +74,6 @@ async def note_verdict(unit: UnitOfWork, study_instance_uid: str, report_id: str
         "workitem_uid": result.workitem_uid,
         "model_name": result.model_name,
         "version": result.model_version,
+        "at_us": unit.now_us,
     }
     await unit.execute(insert(VERDICT), [about | columns])

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from ai_engine.gate import Criterion
 from ai_engine.runners import port
@@ -20,7 +20,8 @@ from server.workflows.registry.decide import roll_back, set_gate, set_limits
 from server.workflows.registry.limits import Experience, Limits, breaches
 from server.workflows.registry.stages import Stage
 from server.workflows.registry.verdicts import VERDICT, Said, Verdict, note_verdict, person_of
-from server.workflows.registry.watch import BLAMED, watch_models
+from server.workflows.registry.versions import CHANGE
+from server.workflows.registry.watch import BLAMED, HOUR_US, watch_models
 from server.workflows.report.graph import report_id_of
 from tests.asked_in_turn import asked_in_turn
 from tests.conftest import sqlite_first
@@ -28,6 +29,7 @@ from tests.conftest import sqlite_first
 from .conftest import WHO, Registry
 
 _WORKITEM, _ATTEMPT = table_of(Workitem), table_of(WorkitemAttempt)
+DAY_US = 24 * HOUR_US
 
 
 @asked_in_turn(
@@ -233,20 +235,25 @@ async def test_version_before_comes_back_by_itself_only_through_the_gate(registr
     assert await registry.do(roll_back) == "1.0.0"  # an operator may
 
 
+async def said_of(registry: Registry, uids: Sequence[str], people: str, verdicts: Sequence[Verdict]) -> None:
+    """A verdict on each of these workitems, each by a person of one letter."""
+
+    async def work(unit: UnitOfWork) -> None:
+        for uid, person, verdict in zip(uids, people, verdicts, strict=True):
+            study = f"{uid}.1"
+            said = Said(verdict, person_of(WHO, person))
+            await note_verdict(unit, study, report_id_of(study, "tiny"), said)
+
+    await registry.database.transact(work)
+
+
 async def test_clinicians_disagree(registry: Registry) -> None:
     await serve(registry)
     await registry.do(lambda unit, asked: set_limits(unit, asked, Limits(minimum_verdicts=4)))
 
     async def say(people: str, verdicts: Sequence[Verdict]) -> None:
         uids = await experienced(registry, "2.0.0", [DONE] * len(verdicts))
-
-        async def work(unit: UnitOfWork) -> None:
-            for uid, person, verdict in zip(uids, people, verdicts, strict=True):
-                study = f"{uid}.1"
-                said = Said(verdict, person_of(WHO, person))
-                await note_verdict(unit, study, report_id_of(study, "tiny"), said)
-
-        await registry.database.transact(work)
+        await said_of(registry, uids, people, verdicts)
 
     before = counted("few-people")
     await say("abababcd", [Verdict.AMENDED, Verdict.REJECTED] * 3 + [Verdict.VERIFIED] * 2)
@@ -256,6 +263,24 @@ async def test_clinicians_disagree(registry: Registry) -> None:
     await say("c", [Verdict.AMENDED])
     await watch_models(registry.services)
     assert await registry.stages() == {"1.0.0": "production", "2.0.0": "candidate"}
+
+
+@sqlite_first
+async def test_late_amendments_count_with_the_results_they_are_of(registry: Registry) -> None:
+    """Else a window would hold what is bad of the results of another, and nothing of what is good."""
+    await serve(registry)
+    uids = await experienced(registry, "2.0.0", [DONE] * 60)
+    await said_of(registry, uids, "a" * 60, [Verdict.VERIFIED] * 60)
+
+    async def as_time_goes(unit: UnitOfWork) -> None:
+        """The canary came 40 days ago, the results were verified 20 days ago: a window before this one."""
+        for table, days in ((CHANGE, 40), (VERDICT, 20)):
+            await unit.execute(update(table).values(at_us=table.c.at_us - days * DAY_US))
+
+    await registry.database.transact(as_time_goes)
+    await said_of(registry, uids[:20], "abcde" * 4, [Verdict.AMENDED] * 20)
+    await watch_models(registry.services)
+    assert await registry.stages() == {"1.0.0": "production", "2.0.0": "canary"}
 
 
 async def test_gravest_verdict_stays(registry: Registry) -> None:
