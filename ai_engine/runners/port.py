@@ -125,7 +125,8 @@ class RemoteFailed(RunnerFault):
 class RemoteUnavailable(RemoteFailed):
     """The inference server is not there, or is busy: that says nothing of the model or the study.
 
-    A server that takes a request and breaks it off may do so because of the request: `RemoteFailed`.
+    A server that takes a request and breaks it off may do so because of the request: `RemoteFailed`, and so
+    what finds nobody after that.
     """
 
 

@@ -9,9 +9,10 @@ checked.
 import asyncio
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -26,6 +27,7 @@ from ai_engine.runners.port import (
     ModelTimedOut,
     RemoteFailed,
     RemoteUnavailable,
+    RunnerFault,
     RunnerInput,
     RunnerOutput,
 )
@@ -33,15 +35,30 @@ from ai_engine.runners.reply import read_plain
 from ai_engine.runners.windowed import NotFinite, Source, WrongShape, batches_of, memory_needed
 
 Json = Any
+Said = TypeVar("Said")
 
 MAX_HEADER_BYTES = 64 << 10  # of an answer's JSON
-TRIES = 3  # of a request that a busy server refuses (503, 429), that does not reach it or is broken off
+TRIES = 3  # of a request that a busy server refuses, that does not reach it or is broken off
 FIRST_DELAY_S = 0.5
 CONNECT_TIMEOUT_S = 5.0
-BUSY = frozenset({429, 503})
 OUT_OF_REACH = "the inference server is not there, or is busy"
+NOT_IN_TIME = "the inference server did not answer in time"
 DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
 HEADER_LENGTH = "inference-header-content-length"
+
+
+class _BrokenOff(RemoteFailed):
+    """The server was there and gave no answer; worth another try."""
+
+
+# what a server that is busy answers, and a proxy before one (RFC 9110 §15.6; RFC 6585 §4)
+REFUSALS: Mapping[int, tuple[type[RunnerFault], str]] = {
+    429: (RemoteUnavailable, OUT_OF_REACH),
+    502: (_BrokenOff, "the inference server was lost behind its proxy"),  # perhaps by this very request
+    503: (RemoteUnavailable, OUT_OF_REACH),
+    504: (ModelTimedOut, NOT_IN_TIME),
+}
+GONE = frozenset({502, 503, 504})  # answered to the question whether it lives, which asks nothing of a model
 
 
 class _Output(msgspec.Struct):
@@ -65,6 +82,11 @@ class RemoteTarget:
     model: RemoteModel
     timeout_s: float
     memory_mb: int  # of this process, for one run
+
+    @property
+    def health_url(self) -> str:
+        """Where the server says that it lives."""
+        return f"{self.base_url.rstrip('/')}/v2/health/live"
 
     @property
     def url(self) -> str:
@@ -111,6 +133,7 @@ class RemoteRunner:
         batches = batches_of([source], self._network, self._network["batch"])
         try:
             batch = await asyncio.to_thread(next, batches)
+            await _insist(self._require_alive, request)
             while True:
                 said = await self._infer(batch, request)
                 step = await asyncio.to_thread(_send, batches, said)
@@ -125,29 +148,32 @@ class RemoteRunner:
 
     async def _infer(self, batch: NDArray[np.float32], request: "_Request") -> NDArray[np.generic]:
         body, headers = encode_request(batch, self._network)
-        for number in range(TRIES):
-            try:
-                said = await self._ask(body, headers, longest_answer(batch, self._network))
-            except (RemoteUnavailable, _BrokenOff) as refused:
-                request.refused = refused
-                if number == TRIES - 1:
-                    raise
-            else:
-                request.refused = None
-                return said
-            await asyncio.sleep(FIRST_DELAY_S * 2**number)
-        raise AssertionError
+        ask = partial(self._ask, body, headers, longest_answer(batch, self._network))
+        return await _insist(ask, request)
 
-    async def _ask(self, body: bytes, headers: Mapping[str, str], longest: int) -> NDArray[np.generic]:
+    async def _require_alive(self) -> None:
+        """Ask before anything of the study is sent: a server that is gone now was not ended by it."""
+        try:
+            answer = await self._connected().get(self._target.health_url)
+        except httpx.RequestError:
+            raise RemoteUnavailable(OUT_OF_REACH) from None
+        if answer.status_code in GONE:
+            raise RemoteUnavailable(OUT_OF_REACH)
+
+    def _connected(self) -> httpx.AsyncClient:
         if self._client is None:
             timeout_s, connect_s = self._target.timeout_s, min(CONNECT_TIMEOUT_S, self._target.timeout_s / 4)
             timeout = httpx.Timeout(timeout_s, connect=connect_s, pool=connect_s)
             self._client = httpx.AsyncClient(timeout=timeout, transport=self._transport, trust_env=False)
+        return self._client
+
+    async def _ask(self, body: bytes, headers: Mapping[str, str], longest: int) -> NDArray[np.generic]:
         try:
-            request = self._client.stream("POST", self._target.url, content=body, headers=dict(headers))
-            async with request as response:
-                if response.status_code in BUSY:
-                    raise RemoteUnavailable(OUT_OF_REACH)
+            stream = self._connected().stream
+            async with stream("POST", self._target.url, content=body, headers=dict(headers)) as response:
+                if response.status_code in REFUSALS:
+                    fault, says = REFUSALS[response.status_code]
+                    raise fault(says)
                 if response.status_code != httpx.codes.OK:
                     raise RemoteFailed(f"the inference server answered {response.status_code}")
                 if response.headers.get("content-encoding", "identity") != "identity":
@@ -156,7 +182,7 @@ class RemoteRunner:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             raise RemoteUnavailable(OUT_OF_REACH) from None
         except httpx.TimeoutException:
-            raise ModelTimedOut("the inference server did not answer in time") from None
+            raise ModelTimedOut(NOT_IN_TIME) from None
         except httpx.RequestError:  # also when these very windows were too much for it
             raise _BrokenOff("the inference server broke the connection off") from None
         return decode_answer(answer, response.headers.get(HEADER_LENGTH), self._network)
@@ -172,15 +198,36 @@ def _require_memory(source: Source, network: Mapping[str, Json], memory_mb: int)
         raise ModelOutOfMemory(f"the windows of this volume need more than {memory_mb} MB")
 
 
-class _BrokenOff(RemoteFailed):
-    """The server was there and gave no answer; worth another try."""
-
-
 @dataclass(slots=True)
 class _Request:
-    """The last request of a run: what keeps it from being answered; None: the network is at work."""
+    """The last request of a run: what keeps it from being answered; None: the network is at work.
+
+    A server that broke it off once may have died of it, and be out of reach for that.
+    """
 
     refused: RemoteFailed | None = None
+
+    def refuse(self, refused: RemoteFailed) -> RemoteFailed:
+        """The gravest refusal so far."""
+        if not isinstance(self.refused, _BrokenOff):
+            self.refused = refused
+        return self.refused
+
+
+async def _insist(ask: Callable[[], Awaitable[Said]], request: _Request) -> Said:
+    """The answer, asked for again when the server refuses or breaks off."""
+    for number in range(TRIES):
+        try:
+            said = await ask()
+        except (RemoteUnavailable, _BrokenOff) as refused:
+            gravest = request.refuse(refused)
+            if number == TRIES - 1:
+                raise gravest from None
+        else:
+            request.refused = None
+            return said
+        await asyncio.sleep(FIRST_DELAY_S * 2**number)
+    raise AssertionError
 
 
 def _send(batches: Any, said: NDArray[np.generic]) -> NDArray[np.float32] | list[Any]:

@@ -8,7 +8,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,6 +58,16 @@ class Server:
     url: str = ""
     encoding: dict[str, str] = field(default_factory=dict)
     accepted: set[str | None] = field(default_factory=set)
+    alive: int = 200  # what is answered to the question whether it lives
+    asked_alive: list[str] = field(default_factory=list)
+    die: Callable[[], None] = lambda: None  # no further connection is taken
+
+    def breaks_off(self) -> bool:
+        if self.behaviour == "slow":
+            self.let_go.wait(20)
+        if self.behaviour == "dies":
+            self.die()
+        return self.behaviour in ("breaks off", "dies")
 
     def infer(self, body: bytes, split: int) -> tuple[bytes, int]:
         (asked,) = json.loads(body[:split])["inputs"]
@@ -87,12 +97,14 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_: Any) -> None:
             pass
 
+        def do_GET(self) -> None:
+            server.asked_alive.append(self.path)
+            self.answer(server.alive, b"", {})
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             server.paths.append(self.path)
-            if server.behaviour == "slow":
-                server.let_go.wait(20)
-            if server.behaviour == "breaks off":
+            if server.breaks_off():
                 self.close_connection = True
                 return
             if server.refusals:
@@ -123,6 +135,12 @@ def server() -> Iterator[Server]:
     made = Server()
     http = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(made))
     made.url = f"http://127.0.0.1:{http.server_port}"
+
+    def die() -> None:
+        http.shutdown()  # else what waits for connections holds the socket a moment longer
+        http.socket.close()
+
+    made.die = die
     thread = threading.Thread(target=http.serve_forever, args=(0.02,))
     thread.start()
     yield made
@@ -212,6 +230,85 @@ async def test_server_that_breaks_off_is_there(tmp_path: Path, server: Server, b
     await runner.close()
     assert not isinstance(caught.value, RemoteUnavailable)
     assert len(server.paths) == remote.TRIES
+
+
+async def test_server_that_dies_of_a_request_is_no_outage(
+    tmp_path: Path, server: Server, ball: RunnerInput
+) -> None:
+    server.behaviour = "dies"  # what comes after finds nobody
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(RemoteFailed, match="broke") as caught:
+        await runner.run(ball)
+    assert not isinstance(caught.value, RemoteUnavailable)
+    assert server.paths == [PATH]
+    with pytest.raises(RemoteUnavailable):  # the next attempt waits until it is there again
+        await runner.run(ball)
+    await runner.close()
+
+
+async def test_time_that_ends_after_the_server_died_of_a_request_is_no_outage(
+    tmp_path: Path, server: Server, ball: RunnerInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([None, TimeoutError()])
+
+    async def time_ends(_delay_s: float) -> None:
+        if ended := next(waits):
+            raise ended
+
+    monkeypatch.setattr(asyncio, "sleep", time_ends)
+    server.behaviour = "dies"
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(RemoteFailed, match="broke"):
+        await runner.run(ball)
+    await runner.close()
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_server_that_is_gone_behind_its_proxy_is_an_outage(
+    tmp_path: Path, server: Server, ball: RunnerInput, status: int
+) -> None:
+    server.alive = status
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(RemoteUnavailable):
+        await runner.run(ball)
+    await runner.close()
+    assert server.asked_alive == ["/v2/health/live"] * remote.TRIES
+    assert server.paths == []  # nothing of the study was sent
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 501])
+async def test_server_that_knows_no_question_of_life_is_there(
+    tmp_path: Path, server: Server, ball: RunnerInput, status: int
+) -> None:
+    server.alive = status
+    runner = runner_on(tmp_path, server.url)
+    assert (await runner.run(ball)).labels is not None
+    await runner.close()
+    assert len(server.asked_alive) == 1  # a run
+
+
+async def test_server_that_is_lost_behind_its_proxy_is_asked_again(
+    tmp_path: Path, server: Server, ball: RunnerInput
+) -> None:
+    server.refusals = [502, 502]
+    runner = runner_on(tmp_path, server.url)
+    assert (await runner.run(ball)).labels is not None
+    server.refusals = [502, 503, 503]  # it may have died of these windows
+    with pytest.raises(RemoteFailed, match="proxy") as caught:
+        await runner.run(ball)
+    await runner.close()
+    assert not isinstance(caught.value, RemoteUnavailable)
+
+
+async def test_proxy_that_waits_in_vain_has_run_out_of_time(
+    tmp_path: Path, server: Server, ball: RunnerInput
+) -> None:
+    server.refusals = [504]
+    runner = runner_on(tmp_path, server.url)
+    with pytest.raises(ModelTimedOut):
+        await runner.run(ball)
+    await runner.close()
+    assert server.paths == [PATH]
 
 
 async def test_server_that_does_not_take_connections_is_an_outage(
