@@ -11,11 +11,13 @@ from math import dist
 from typing import TYPE_CHECKING, Any
 
 from ai_engine.evaluation.overlap import dice
+from ai_engine.findings import CERTAIN
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ai_engine.encode.read_seg import ReadMask
     from ai_engine.findings import Code, Finding, Findings
 
 SAME_PLACE_MM = 10.0
@@ -60,19 +62,33 @@ def agreement_of(clinical: Json, other: Json) -> Json:
     }
 
 
-def dice_with(clinical: Iterable[tuple[str, NDArray[np.bool_]]], findings: Findings) -> dict[str, float]:
+def dice_with(clinical: Iterable[ReadMask], findings: Findings) -> dict[str, float]:
     """Dice of every segment that either run drew; one that only one of them drew agrees in nothing.
 
-    `clinical`: the masks of the one run by tracking id, each let go before the next is asked for.
+    Where one run says how likely a segment is, the other's probabilities are held against it, not what it
+    drew by a threshold of its own; a segment that has none there, or is less likely than one half in both,
+    has no Dice.
+
+    `clinical`: the masks of the one run, each let go before the next is asked for.
     """
     numbers = {each.tracking_id: each.number for each in findings.segments}
     found = dict.fromkeys(numbers, 0.0)
-    for name, mask in clinical:
-        drawn = findings.labels == numbers[name] if findings.labels is not None and name in numbers else None
-        overlap = 0.0 if drawn is None else dice(mask, drawn)
-        if overlap is not None:
+    for name, mask, is_likely in clinical:
+        if name not in numbers or findings.labels is None:
+            found[name] = 0.0
+            continue
+        other = _likely(findings, numbers[name]) if is_likely else findings.labels == numbers[name]
+        overlap = None if other is None else dice(mask, other)
+        if overlap is None:
+            del found[name]
+        else:
             found[name] = overlap
     return found
+
+
+def _likely(findings: Findings, number: int) -> NDArray[np.bool_] | None:
+    fraction = findings.fractions.get(number)
+    return None if fraction is None else fraction >= CERTAIN / 2
 
 
 def _measurements(findings: Findings) -> Iterator[tuple[str, float]]:

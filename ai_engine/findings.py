@@ -129,6 +129,9 @@ class NotMeasured:
     reason: str
 
 
+CERTAIN = 255  # a fraction of 1
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Findings:
     """Everything one run of a model says of one series.
