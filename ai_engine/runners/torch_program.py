@@ -82,21 +82,15 @@ class Torch:
         import torch
 
         made = np.empty(voxels.shape, np.uint8)
+        ends = float(voxels.min()), float(voxels.max())
         size = 1 if self._bundle.image_dimensions == 2 else len(voxels)
         for start in range(0, len(voxels), size):
             part = voxels[start : start + size]
-            image = image_of(self._bundle, part, _from_slice(affine, start))
+            image = image_of(self._bundle, part, affine, ends)
             with torch.no_grad():
                 said, _ = predict(self._bundle, image)
             made[start : start + size] = labels_of(self._bundle, said, image, part.shape)
         return made
-
-
-def _from_slice(affine: NDArray[np.float64], number: int) -> NDArray[np.float64]:
-    """The affine of the part that begins with this slice."""
-    moved = affine.copy()
-    moved[:, 3] += number * affine[:, 0]
-    return moved
 
 
 @contextmanager
@@ -112,8 +106,22 @@ def _single_windows(inferer: Any) -> Iterator[None]:
             inferer.sw_batch_size = together
 
 
-def image_of(bundle: MonaiBundle, voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> Any:
-    """The volume as MONAI's reader would have given it: (x, y, z), or (x, y[, channel]) for images."""
+def _plane_of(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The affine (x, y) of a single image: spacings, signs as if axial; it has no axes of the patient."""
+    row, column = np.linalg.norm(affine[:3, 1]), np.linalg.norm(affine[:3, 2])
+    return np.diag([-column, -row, 1.0])
+
+
+def image_of(
+    bundle: MonaiBundle,
+    voxels: NDArray[np.generic],
+    affine: NDArray[np.float64],
+    ends: tuple[float, float] | None = None,
+) -> Any:
+    """The volume as MONAI's reader would have given it: (x, y, z), or (x, y[, channel]) for images.
+
+    `ends`: the least and greatest value of what an image is a slice of; None: its own.
+    """
     import torch
     from monai.data import MetaTensor
 
@@ -123,9 +131,9 @@ def image_of(bundle: MonaiBundle, voxels: NDArray[np.generic], affine: NDArray[n
     if bundle.image_dimensions == 2:
         if array.shape[2] != 1:
             raise BadResult("the bundle takes single images")
-        array, ras = array[:, :, 0], ras[np.ix_((0, 1, 3), (0, 1, 3))]
+        array, ras = array[:, :, 0], _plane_of(affine)
         if bundle.image_channels == 3:  # made for pictures: eight bits, three colours alike
-            low, high = float(array.min()), float(array.max())
+            low, high = ends or (float(array.min()), float(array.max()))
             array = np.repeat(((array - low) * (255 / max(high - low, 1e-6)))[..., None], 3, axis=2)
             channel = -1
     # a tensor of a single image keeps a 4×4 affine, as MONAI's readers give it

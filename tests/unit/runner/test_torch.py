@@ -12,13 +12,14 @@ import pytest
 
 from ai_engine.bundle import load_bundle
 from ai_engine.geometry import Geometry
+from ai_engine.runners import torch_program
 from ai_engine.runners.grids import grid_over, onto
 from ai_engine.runners.kinds import runner_for
 from ai_engine.runners.monai_answers import detections_of
 from ai_engine.runners.monai_bundle import BoxFrame
 from ai_engine.runners.port import ModelOutputInvalid, ModelRaised, Runner, RunnerInput
 from ai_engine.runners.process import RunnerPolicy
-from ai_engine.runners.torch_program import Torch
+from ai_engine.runners.torch_program import Torch, image_of
 from ai_engine.runners.windowed import Source
 from tests import zoo_bundles
 from tests.made_bundles import DETECTION, SEGMENTING, manifest_of, score, write_bundle
@@ -178,6 +179,44 @@ async def test_segmentation_of_single_images_runs_slice_by_slice(make_torch: Mak
     output = await runner.run(work)
     assert output.labels is not None
     assert np.array_equal(output.labels == 1, work.voxels > 0)
+
+
+PLANES = {  # columns to the left or the back, rows to the feet or the back; 0.5 mm and 0.8 mm
+    "axial": ((0.5, 0, 0), (0, 0.8, 0)),
+    "sagittal": ((0, 0.5, 0), (0, 0, -0.8)),
+    "coronal": ((0.5, 0, 0), (0, 0, -0.8)),
+    "oblique": ((0.5, 0, 0), (0, 0.64, 0.48)),
+}
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_single_image_lies_in_its_own_plane(plane: str) -> None:
+    from monai.transforms import Compose, EnsureChannelFirst, Orientation, Spacing
+
+    column, row = (np.array(each) for each in PLANES[plane])
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([4 * np.cross(column, row), row, column], axis=1)
+    bundle: Any = SimpleNamespace(image_dimensions=2, image_channels=1)
+    image = image_of(bundle, np.arange(40 * 30, dtype=np.int16).reshape(1, 40, 30), affine)
+    assert np.linalg.norm(image.affine[:2, :2], axis=0) == pytest.approx([0.5, 0.8])
+    made = Compose([EnsureChannelFirst(), Orientation("LP"), Spacing((1.0, 1.0))])(image)
+    assert made.shape[1:] == pytest.approx((15, 32), abs=1)
+    assert made[0, 0, 0] < made[0, -1, 0] < made[0, -1, -1]  # as it is shown
+
+
+def test_slices_of_a_volume_are_scaled_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    voxels = np.full((2, 8, 8), -1000, np.int16)
+    voxels[:, 2:6, 2:6] = 40
+    voxels[1, 0, 0] = 3071  # metal
+    seen: list[Any] = []
+    monkeypatch.setattr(torch_program, "predict", lambda _, image: (seen.append(image), None))
+    monkeypatch.setattr(torch_program, "labels_of", lambda *_: 0)
+    program = Torch.__new__(Torch)
+    program._bundle = SimpleNamespace(image_dimensions=2, image_channels=3)  # type: ignore[assignment]
+    program._labels(voxels, np.eye(4))
+    tissue = [float(image[3, 3, 0]) for image in seen]
+    assert tissue == pytest.approx([255 * 1040 / 4071] * 2)
+    assert float(seen[0].min()) == 0
 
 
 async def test_configuration_may_be_yaml(make_torch: MakeTorch, tmp_path: Path) -> None:
