@@ -1,11 +1,12 @@
 """Findings' label map as a Segmentation: BINARY or FRACTIONAL (PS3.3 A.51), or LABELMAP (A.51, Label Map).
 
 Only the planes that a segment spans become frames. BINARY is one bit a voxel, uncompressed: readers agree on
-it most. FRACTIONAL holds probabilities where the model gives those of all its segments, else occupancy of 0
-and 255, for a label map knows no more; it and LABELMAP are coded as RLE, which more readers decode than
-JPEG-LS.
+it most. FRACTIONAL holds probabilities where the model gives those of all its segments and they are not too
+many, else occupancy of 0 and 255, for a label map knows no more; it and LABELMAP are coded as RLE, which
+more readers decode than JPEG-LS.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,6 +38,7 @@ from server.kernel.faults import Fault, FaultKind
 SOURCE_SERIES_ATTRIBUTES = ("BodyPartExamined", "Laterality")
 
 MAXIMUM_FRACTION = 255  # Maximum Fractional Value: all that a byte can tell apart
+MAX_PROBABILITIES = 1 << 24  # pixels of all frames; highdicom copies floats: 230 MB at this bound
 
 SegmentationKind = Literal["binary", "labelmap", "fractional"]
 KINDS: Mapping[str, tuple[SegmentationTypeValues, UID]] = {
@@ -118,12 +120,20 @@ def _drawn(
     if kind == "fractional" and number_of.keys() <= findings.fractions.keys():
         fractions = [findings.fractions[number] for number in number_of]
         planes = [at for at in range(len(counts)) if any(each[at].any() for each in fractions)]
-        pixels = np.empty((len(planes), *findings.labels.shape[1:], len(fractions)), np.float32)
-        for number, each in enumerate(fractions):
-            np.divide(each[planes], MAXIMUM_FRACTION, out=pixels[..., number])
-        return _Drawn(planes, pixels)
+        shape = (len(planes), *findings.labels.shape[1:], len(fractions))
+        if math.prod(shape) <= MAX_PROBABILITIES:
+            return _Drawn(planes, _probabilities(fractions, planes, shape))
     planes = np.flatnonzero(counts[:, 1:].any(axis=1)).tolist()
     return _Drawn(planes, _renumbered(findings.labels[planes], number_of))
+
+
+def _probabilities(
+    fractions: Sequence[NDArray[np.uint8]], planes: list[int], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    pixels = np.empty(shape, np.float32)
+    for number, each in enumerate(fractions):
+        np.divide(each[planes], MAXIMUM_FRACTION, out=pixels[..., number])
+    return pixels
 
 
 def _check_described(counts: NDArray[np.intp], segments: Sequence[Segment]) -> None:

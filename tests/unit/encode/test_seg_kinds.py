@@ -16,6 +16,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import EnhancedCTImageStorage
 
+from ai_engine.encode import seg as seg_module
 from ai_engine.encode.images import NoPlaceInPatient, Source
 from ai_engine.encode.publication import encode
 from ai_engine.encode.source import Making
@@ -87,6 +88,21 @@ def test_fractions_are_the_models_probabilities(
         pixels = seg.get_pixels_by_source_instance(uids, segment_numbers=[number])[..., 0]
         assert np.array_equal(np.rint(255 * np.asarray(pixels)), findings.fractions[number])
     assert "Error" not in run_tool("dciodvfy", result.seg.part10)
+
+
+@pytest.mark.parametrize(("room", "says"), [(0, "PROBABILITY"), (-1, "OCCUPANCY")])
+def test_more_probabilities_than_there_is_room_for_are_occupancy(
+    making: Making, monkeypatch: pytest.MonkeyPatch, room: int, says: str
+) -> None:
+    slices = make_slices(6)
+    findings = with_fractions(blob(slices))
+    for each in findings.fractions.values():
+        each[4:] = 0  # which makes no frame and takes no room
+    monkeypatch.setattr(seg_module, "MAX_PROBABILITIES", 2 * findings.fractions[1][:4].size + room)
+    asked = ResultObjects(segmentation="fractional")
+    result = encode(findings, Source(slices), making, (), asked)
+    assert result.seg is not None
+    assert read(result.seg.part10).SegmentationFractionalType == says
 
 
 def test_fractions_of_some_segments_alone_are_occupancy(making: Making) -> None:
