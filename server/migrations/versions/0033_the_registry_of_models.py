@@ -1,5 +1,7 @@
 """Stages, gates, evaluations, shadow results and verdicts of models; the files of bundles that were added."""
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Text, text  # noqa: F401  a JSON variant renders a bare Text()
@@ -81,6 +83,18 @@ def _models_and_changes() -> None:
         sa.PrimaryKeyConstraint("pk", name=op.f("pk_model_change")),
     )
     op.create_index(op.f("ix_model_change_model_name_pk"), "model_change", ["model_name", "pk"])
+    _versions_in_production()
+
+
+def _versions_in_production() -> None:
+    """They are so from now on: attempts before tell no version, and no window begins before its line here."""
+    op.execute(
+        sa.text(
+            'INSERT INTO model_change (model_name, version, at_us, "by", act, after)'
+            " SELECT name, version, :at_us, 'system:installer', 'upgrade', 'production'"
+            " FROM model_version WHERE stage = 'live'"
+        ).bindparams(sa.bindparam("at_us", time.time_ns() // 1000, sa.BigInteger))
+    )
 
 
 def _evaluations() -> None:

@@ -1,11 +1,15 @@
 """Servers of the last release go on beside this one, on the schema that this one brought."""
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
+from server.kernel.clock import now_us
+from server.kernel.database import Database
 from server.kernel.services import Services
+from server.migrations import upgrade
 from server.workflows.registry.stages import Stage
+from server.workflows.registry.versions import CHANGE, last_in_production
 
 from .conftest import Registry
 
@@ -34,3 +38,28 @@ async def test_database_holds_one_version_in_production(registry: Registry, serv
         await services.database.transact(
             lambda unit: unit.execute(text("UPDATE model_version SET stage = 'live' WHERE name = 'tiny'"))
         )
+
+
+VERSION_OF_THE_LAST_RELEASE = """
+INSERT INTO model_version (name, version, digest, path, manifest, stage, registered_us)
+VALUES ('tiny', '{version}', '', '', '{{}}', '{stage}', 1)
+"""
+
+
+async def test_version_in_production_is_known_as_such_after_an_upgrade(empty_database_url: str) -> None:
+    """What watches it counts from the upgrade on, and the next is held against it."""
+    await upgrade(empty_database_url, "0032")
+    database = Database(empty_database_url)
+    for version, stage in (("1.0.0", "retired"), ("2.0.0", "live")):
+        statement = text(VERSION_OF_THE_LAST_RELEASE.format(version=version, stage=stage))
+        await database.transact(lambda unit, statement=statement: unit.execute(statement))  # type: ignore[misc]
+    before_us = now_us()
+    await upgrade(empty_database_url)
+    async with database.read() as connection:
+        (change,) = (await connection.execute(select(CHANGE))).mappings().all()
+        last = await last_in_production(connection, "tiny")
+    await database.close()
+    assert (change["version"], change["after"]) == ("2.0.0", Stage.PRODUCTION.value)
+    assert before_us <= change["at_us"] <= now_us()
+    assert last is not None
+    assert last["version"] == "2.0.0"
