@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -64,8 +64,15 @@ class UnpackedBundles:
         await asyncio.to_thread(self._hold, path)
         if not await asyncio.to_thread(is_intact, path, digest):
             await self._unpack(path, digest, msgspec.json.decode(files, type=list[BundleFile]))
-            await self.sweep()
+            await self._tidy()
         return path
+
+    async def _tidy(self) -> None:
+        """`sweep`, whose failure is nobody's but the disk's: the bundle that was asked for is in place."""
+        try:
+            await self.sweep()
+        except (OSError, Fault) as error:
+            log.warning("unpacked versions could not be swept", error=type(error).__name__)
 
     async def sweep(self) -> None:
         """Remove what processes left that were killed, and versions that are retired and nobody holds."""
@@ -150,8 +157,7 @@ class UnpackedBundles:
             if path.parent.name == LOCKS:
                 continue
             if path.name.startswith((UNPACKING, DAMAGED)):
-                if path.stat().st_mtime < old_s:
-                    shutil.rmtree(path, ignore_errors=True)
+                _remove_if_older(path, old_s)
             elif (path.parent.name, path.name) not in needed:
                 self._remove_unless_held(path)
 
@@ -163,6 +169,12 @@ class UnpackedBundles:
                 return
             shutil.rmtree(path, ignore_errors=True)
             log.info("unpacked version removed", model=path.parent.name, folder=path.name)
+
+
+def _remove_if_older(path: Path, than_s: float) -> None:
+    with suppress(FileNotFoundError):  # its process has put it in place, or removed it
+        if path.stat().st_mtime < than_s:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

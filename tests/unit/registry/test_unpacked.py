@@ -77,3 +77,28 @@ async def test_what_nobody_needs_is_removed(registry: Registry, caches: list[Unp
     await second.sweep()
     left = {each.name for each in retired.parent.iterdir()}
     assert left == {serving.name, at_work.name}
+
+
+async def test_what_other_workers_remove_meanwhile_disturbs_no_sweep(
+    registry: Registry, caches: list[UnpackedBundles]
+) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        await registry.add(version)
+        await registry.promote(version, Stage.PRODUCTION)
+    retired = await path_in(caches[0], "1.0.0")
+    caches[0].close()
+    gone = retired.parent / ".unpacking-gone"
+    gone.symlink_to("removed")  # it is listed, and there is nothing to look at
+    await path_in(caches[1], "2.0.0")
+    assert not retired.exists()
+
+
+async def test_sweep_that_fails_fails_no_analysis(
+    registry: Registry, caches: list[UnpackedBundles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    bundle = await registry.add("1.0.0")
+    monkeypatch.setattr(UnpackedBundles, "_remove_but", refuse)
+    assert files_of(await path_in(caches[0], "1.0.0")) == files_of(bundle.path)
