@@ -112,7 +112,11 @@ def evaluate(
 
 @asynccontextmanager
 async def open_models(settings: "Settings", database: "Database") -> "AsyncIterator[LoadedModels]":
-    """Models as a worker of these settings would run them."""
+    """Models as a worker of these settings would run them.
+
+    Unpacked into a temporary folder: a command may run as another account than the worker's, whose folder it
+    must not fill with what that cannot read.
+    """
     from server.worker import runner_policy
     from server.workflows.loaded_models import LoadedModels
     from server.workflows.registry.unpacked import UnpackedBundles
@@ -120,8 +124,7 @@ async def open_models(settings: "Settings", database: "Database") -> "AsyncItera
 
     given = (settings.models_memory_mb, settings.devices, settings.gpu_memory_mb)
     room = await asyncio.to_thread(room_here, *given)
-    unpacked = UnpackedBundles(database, settings.data.absolute() / "models")
-    models = LoadedModels(database, runner_policy(settings), unpacked, room)
+    models = LoadedModels(database, runner_policy(settings), UnpackedBundles(database), room)
     try:
         yield models
     finally:

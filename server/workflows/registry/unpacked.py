@@ -6,6 +6,7 @@ folder: one at a time puts a bundle in place, and what no process holds and noth
 
 import asyncio
 import fcntl
+import os
 import shutil
 import tempfile
 import time
@@ -104,10 +105,15 @@ class UnpackedBundles:
             self._held[path] = lock
 
     def _lock_file(self, path: Path, what: str) -> IO[str]:
-        """The lock of a folder, beside all of them: it stays when the folder goes."""
+        """The lock of a folder, beside all of them: it stays when the folder goes.
+
+        Opened for reading, which is all that a lock needs: it may be another account's, or on a disk
+        that is read-only.
+        """
         locks = self._root() / LOCKS
         locks.mkdir(parents=True, exist_ok=True)
-        return (locks / f"{path.parent.name}-{path.name}.{what}").open("w")
+        file = locks / f"{path.parent.name}-{path.name}.{what}"
+        return os.fdopen(os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
     async def _unpack(self, path: Path, digest: str, files: Sequence[BundleFile]) -> None:
         if digest_of_files(files) != digest or any(not _stays_inside(file.path) for file in files):

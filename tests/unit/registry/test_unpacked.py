@@ -1,6 +1,7 @@
 """Bundles on a machine: several workers share them, and what nobody needs goes."""
 
 import asyncio
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -11,7 +12,9 @@ from sqlalchemy import select
 
 from ai_engine.bundle import files_of
 from ai_engine.tables import ModelVersion
+from server.cli.models import open_models
 from server.kernel.rows import table_of
+from server.settings import Settings
 from server.workflows.registry.bundle_files import is_intact
 from server.workflows.registry.stages import Stage
 from server.workflows.registry.unpacked import REMNANT_S, UnpackedBundles
@@ -102,3 +105,22 @@ async def test_sweep_that_fails_fails_no_analysis(
     bundle = await registry.add("1.0.0")
     monkeypatch.setattr(UnpackedBundles, "_remove_but", refuse)
     assert files_of(await path_in(caches[0], "1.0.0")) == files_of(bundle.path)
+
+
+async def test_lock_of_another_account_needs_only_reading(
+    registry: Registry, caches: list[UnpackedBundles]
+) -> None:
+    await registry.add("1.0.0")
+    await path_in(caches[0], "1.0.0")
+    (held,) = caches[0]._held.values()
+    assert fcntl.fcntl(held, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+
+
+async def test_evaluation_leaves_nothing_in_the_data_folder(registry: Registry, tmp_path: Path) -> None:
+    """Whoever runs it may be another account than the worker's."""
+    bundle, settings = await registry.add("1.0.0"), Settings(data=tmp_path / "data")
+    async with open_models(settings, registry.database) as models:
+        path = await path_in(models.unpacked, "1.0.0")
+        assert files_of(path) == files_of(bundle.path)
+    assert not path.exists()
+    assert not (settings.data / "models").exists()
