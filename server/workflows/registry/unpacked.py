@@ -110,10 +110,12 @@ class UnpackedBundles:
         Opened for reading, which is all that a lock needs: it may be another account's, or on a disk
         that is read-only.
         """
-        locks = self._root() / LOCKS
-        locks.mkdir(parents=True, exist_ok=True)
-        file = locks / f"{path.parent.name}-{path.name}.{what}"
+        file = self._lock_path(path, what)
+        file.parent.mkdir(parents=True, exist_ok=True)
         return os.fdopen(os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+
+    def _lock_path(self, path: Path, what: str) -> Path:
+        return self._root() / LOCKS / f"{path.parent.name}-{path.name}.{what}"
 
     async def _unpack(self, path: Path, digest: str, files: Sequence[BundleFile]) -> None:
         if digest_of_files(files) != digest or any(not _stays_inside(file.path) for file in files):
@@ -164,8 +166,8 @@ class UnpackedBundles:
                 continue
             if path.name.startswith((UNPACKING, DAMAGED)):
                 _remove_if_older(path, old_s)
-            elif (path.parent.name, path.name) not in needed:
-                self._remove_unless_held(path)
+            elif (path.parent.name, path.name) not in needed and self._lock_path(path, "use").exists():
+                self._remove_unless_held(path)  # without a lock no worker unpacked it: it is somebody's
 
     def _remove_unless_held(self, path: Path) -> None:
         with self._lock_file(path, "use") as lock:

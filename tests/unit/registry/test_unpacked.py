@@ -124,3 +124,14 @@ async def test_evaluation_leaves_nothing_in_the_data_folder(registry: Registry, 
         assert files_of(path) == files_of(bundle.path)
     assert not path.exists()
     assert not (settings.data / "models").exists()
+
+
+async def test_what_the_server_did_not_unpack_stays(
+    registry: Registry, caches: list[UnpackedBundles], tmp_path: Path
+) -> None:
+    mine = tmp_path / "cache" / "my-own-bundle" / "configs"
+    mine.mkdir(parents=True)
+    await registry.add("1.0.0")
+    await path_in(caches[0], "1.0.0")
+    await caches[1].sweep()
+    assert mine.is_dir()
