@@ -10,6 +10,9 @@ TORCH ?= torch==2.13.0
 
 # The tests start a hundred processes: without byte code each compiles two thousand modules, for five seconds.
 export PYTHONDONTWRITEBYTECODE :=
+# One thread for linear algebra in each process: several wait for each other by spinning, on cores that others need.
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all lint types contracts collected suite advisories audit system-packages format clean

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ai_engine.training.figures import hits_of, scan_scores
+from ai_engine.training.recipe import SENSITIVITY, SPECIFICITY
 
 Json = Any
 NEWTON_STEPS = 30
@@ -38,14 +39,20 @@ def calibrated(records: Sequence[Json], weights: Sequence[float], intercept: flo
 
 
 def choose_threshold(records: Sequence[Json]) -> float:
-    """Where sensitivity and specificity of scans together are highest; of a range of those its middle."""
+    """Where the smaller of sensitivity's and specificity's leads over what is aimed at is largest.
+
+    Of a range of such thresholds its middle. One grows as the other falls: where they cross hangs less on
+    single scans than where their sum is highest.
+    """
     truths, scores = (np.array(each) for each in scan_scores(records))
     edges = np.unique(np.concatenate([[0.0], scores, [1.0]]))
     middles = (edges[1:] + edges[:-1]) / 2
     if truths.all() or not truths.any():
         return 0.5
-    gains = np.array([(scores[truths] >= at).mean() + (scores[~truths] < at).mean() for at in middles])
-    best = np.flatnonzero(gains >= gains.max() - 1e-9)
+    sensitivity = np.array([(scores[truths] >= at).mean() for at in middles])
+    specificity = np.array([(scores[~truths] < at).mean() for at in middles])
+    leads = np.minimum(sensitivity - SENSITIVITY, specificity - SPECIFICITY)
+    best = np.flatnonzero(leads >= leads.max() - 1e-9)
     return round(float(middles[best[len(best) // 2]]), 3)
 
 

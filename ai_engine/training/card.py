@@ -12,21 +12,21 @@ SETS = {
 }
 
 
-def with_figures(card: str, results: Json, reported: Json) -> str:
+def with_figures(card: str, results: Json) -> str:
     """The card with the tables between its two marks."""
     before, rest = card.split(BEGIN)
     after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n\n{tables_of(results, reported)}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{tables_of(results)}\n{END}{after}"
 
 
-def tables_of(results: Json, reported: Json) -> str:
-    """Markdown: the targets, then each set; `reported` by set, see `figures.reported_of`."""
+def tables_of(results: Json) -> str:
+    """Markdown: the targets, then each set."""
     parts = ["\n".join(_targets(results["targets"]))]
     for name, title in SETS.items():
         figures = results["figures"][name]
         parts.append(f"### {title}\n\n{figures['scans']} scans, {figures['nodules']} nodules.")
-        parts += ["\n".join(_of_scans(figures)), "\n".join(_of_classes(figures, reported[name]))]
-        parts += [_of_recorded(figures), _of_reported(figures, reported[name])]
+        parts += ["\n".join(_of_scans(figures)), "\n".join(_of_classes(figures))]
+        parts += [_of_recorded(figures), _of_reported(figures)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,12 +52,12 @@ def _of_scans(figures: Json) -> Iterator[str]:
         yield f"| nodules found at {rate} false alarms a scan | {_row(value)} |"
 
 
-def _of_classes(figures: Json, reported: Json) -> Iterator[str]:
+def _of_classes(figures: Json) -> Iterator[str]:
     yield "| nodules | number | found at the threshold | at 0.5 false alarms a scan |"
     yield "|---|---|---|---|"
-    rows = [("under 6 mm", reported["under_6_mm"]), ("6 mm and more", figures["at_least_6_mm"])]
     by_size = sorted(figures["by_size_mm"].items(), key=lambda each: float(each[0].split()[0]))
-    rows += [(f"{size} mm", each) for size, each in by_size]
+    rows = [(f"{size} mm".replace("0 to", "under"), each) for size, each in by_size]
+    rows.insert(1, ("6 mm and more", figures["at_least_6_mm"]))
     rows += [*figures["by_kind"].items(), *figures["by_place"].items()]
     for name, each in rows:
         found, at_half = each["sensitivity"], each["sensitivity_at_rate"]["0.5"]
@@ -82,8 +82,9 @@ def _of_recorded(figures: Json) -> str:
     )
 
 
-def _of_reported(figures: Json, reported: Json) -> str:
-    calibration = reported["calibration"]
+def _of_reported(figures: Json) -> str:
+    reported = figures["reported"]
+    calibration, sides = reported["calibration"], reported["sides"]
     found = f"{reported['nodules_found']} of {figures['nodules']} nodules are found"
     if not calibration["detections"]:
         return f"**Reported**, from the threshold of {figures['threshold']} on: {found}."
@@ -91,7 +92,9 @@ def _of_reported(figures: Json, reported: Json) -> str:
         f"**Reported**, from the threshold of {figures['threshold']} on: {found}. "
         f"Probabilities of {calibration['detections']} detections: {_calibration(calibration)}; "
         f"mean probability {calibration['mean_probability']:.2f}, "
-        f"share that are nodules {calibration['precision']:.2f}."
+        f"share that are nodules {calibration['precision']:.2f}. "
+        f"Of {sides['hits']} that hit a nodule {sides['stated']} state a side, "
+        f"{sides['right']} of them the right one."
     )
 
 

@@ -104,13 +104,20 @@ def load_case(folder: Path, population: str, seed: int) -> Case:
     return Case(image, numbers, np.load(at / "region_points.npy"), np.load(at / "centres.npy"))
 
 
+def workers(count: int) -> ProcessPoolExecutor:
+    """Processes to work on scans, one thread each: several of a linear algebra library wait by spinning."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # read when numpy is imported: by the new processes alone
+    return ProcessPoolExecutor(count, get_context("spawn"))
+
+
 class CasePool:
     """Cases made by other processes, in order; asking for one waits until it is there."""
 
-    def __init__(self, folder: Path, wanted: Sequence[tuple[str, int]], workers: int) -> None:
+    def __init__(self, folder: Path, wanted: Sequence[tuple[str, int]], processes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._executor = ProcessPoolExecutor(workers, get_context("spawn"))
+        self._executor = workers(processes)
         self._made: dict[tuple[str, int], Future[None]] = {
             key: self._executor.submit(save_case, folder, *key) for key in wanted
         }

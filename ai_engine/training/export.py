@@ -1,6 +1,5 @@
 """Trained networks as files: state dictionaries for torch, ONNX for the CPU."""
 
-import hashlib
 import warnings
 from pathlib import Path
 
@@ -26,11 +25,6 @@ def write_classifier(network: nn.Module, side: int, models: Path) -> None:
     _write_onnx(network, example, models / "classifier.onnx", ("patches", "logits"), axes)
 
 
-def sha256_of(file: Path) -> str:
-    """Of the file's bytes, in hex."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _write_state(network: nn.Module, file: Path) -> None:
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     torch.save(state, file)
@@ -44,15 +38,17 @@ def _write_onnx(
     axes: dict[str, dict[int, str]],
 ) -> None:
     network = network.to(memory_format=torch.contiguous_format).eval()
+    part = file.with_suffix(".part")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         torch.onnx.export(
             network,
             (example,),
-            str(file),
+            str(part),
             input_names=[names[0]],
             output_names=[names[1]],
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,  # the other exporter needs onnxscript
         )
+    part.rename(file)  # a stage that is there is whole: a run that is begun again goes on from it

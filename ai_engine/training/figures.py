@@ -16,7 +16,7 @@ Json = Any
 SEED = 8  # of resampling
 RATES = (0.125, 0.25, 0.5, 1.0)
 LARGE_MM = 6.0
-SIZES_MM = ((4.0, 6.0), (6.0, 8.0), (8.0, 15.0), (15.0, 31.0))
+SIZES_MM = ((0.0, 6.0), (6.0, 8.0), (8.0, 15.0), (15.0, 31.0))
 Counts = Callable[[Json], bool]
 
 
@@ -76,11 +76,12 @@ def figures_of(records: Sequence[Json], threshold: float) -> Json:
         "by_place": _by(records, threshold, "place"),
         "outline": _outline(records),
         "calibration": _calibration(records),
+        "reported": _reported(records, threshold),
     }
 
 
-def reported_of(records: Sequence[Json], threshold: float) -> Json:
-    """Figures of what the product reports: the detections of at least `threshold`, and no others."""
+def _reported(records: Sequence[Json], threshold: float) -> Json:
+    """Of what the product reports: the detections of at least `threshold`, and no others."""
     reported = [
         {**record, "detections": [each for each in record["detections"] if each["probability"] >= threshold]}
         for record in records
@@ -90,13 +91,29 @@ def reported_of(records: Sequence[Json], threshold: float) -> Json:
     found = froc.sensitivity_at_threshold([matched(record) for record in records], threshold)
     return {
         "nodules_found": 0 if found is None else round(found.point * found.of),
-        "under_6_mm": _class(records, threshold, partial(_is_of_size, 0.0, LARGE_MM)),
+        "sides": _sides(reported),
         "calibration": {
             **_calibration(reported),
             "mean_probability": _rounded(float(np.mean(probabilities)) if truths else None),
             "precision": _rounded(float(np.mean(truths)) if truths else None),
         },
     }
+
+
+def _sides(records: Sequence[Json]) -> Json:
+    """Of detections that hit a nodule: how many state a side, and how many of those the right one.
+
+    The phantoms' middle is x = 0 of the patient (LPS).
+    """
+    hitting = [each for record in records for each in _hitting(record)]
+    stated = [each for each in hitting if each.get("side")]
+    right = [each for each in stated if (each["side"] == "left") == (each["centre_lps_mm"][0] > 0)]
+    return {"hits": len(hitting), "stated": len(stated), "right": len(right)}
+
+
+def _hitting(record: Json) -> list[Json]:
+    alone = [{**record, "detections": [each]} for each in record["detections"]]
+    return [one["detections"][0] for one in alone if hits_of([one])[0]]
 
 
 def _by(records: Sequence[Json], threshold: float, field: str) -> Json:

@@ -72,13 +72,21 @@ class Phase:
     learning_rate: float
     name: str  # of the weights after it
     draws: tuple[int, int]  # beside the recipe's seed: of cubes, of how they are turned
+    scans_at: Callable[[int], int]  # how many scans a step draws from
 
 
 def phases(recipe: Recipe) -> tuple[Phase, Phase]:
     """The two of a recipe."""
     return (
-        Phase(overlap_loss, recipe.steps, recipe.learning_rate, "strict", (1, 2)),
-        Phase(recall_loss, recipe.recall_steps, recipe.recall_learning_rate, "model", (4, 5)),
+        Phase(overlap_loss, recipe.steps, recipe.learning_rate, "strict", (1, 2), recipe.scans_at),
+        Phase(
+            recall_loss,
+            recipe.recall_steps,
+            recipe.recall_learning_rate,
+            "model",
+            (4, 5),
+            lambda _: recipe.recall_scans,
+        ),
     )
 
 
@@ -93,7 +101,7 @@ def learn(network: nn.Module, patches: Patches, phase: Phase, recipe: Recipe, to
     network.train()
     losses, recent = [], []
     for step in range(phase.steps):
-        batch = patches.batch(recipe.batch, recipe.scans_at(step))
+        batch = patches.batch(recipe.batch, phase.scans_at(step))
         turn = Turn.drawn(rng)
         images, masks = relit(rng, turn.apply(batch.images)), turn.apply(batch.masks)
         loss, probabilities = _step(network, optimizer, phase.loss, (images, masks))

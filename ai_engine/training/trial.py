@@ -2,13 +2,12 @@
 
 Records are JSON, so that figures can be made from them again: per scan its seed and population, `nodules`
 (kind, place, diameter_mm, centre_lps_mm; of the detection that overlaps it most dice and volume_error) and
-`detections` (centre_lps_mm, probability, uncertainty), of which none means that nothing was likely enough.
+`detections` (centre_lps_mm, probability, uncertainty, side), of which none means that nothing was likely
+enough.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,20 @@ from ai_engine.phantom.chest import LEFT, RIGHT, PhantomSpec, make_phantom
 from ai_engine.phantom.nodule_scans.nodules import Nodule
 from ai_engine.phantom.nodule_scans.population import POPULATIONS
 from ai_engine.phantom.nodule_scans.scan import make_scan
+from ai_engine.training.cases import workers
 
 Json = Any
 SPHERES = "spheres"
 
 
 def tried(
-    models: Path, settings: Settings | None, wanted: Sequence[tuple[str, int]], workers: int
+    models: Path, settings: Settings | None, wanted: Sequence[tuple[str, int]], processes: int
 ) -> Iterator[Json]:
     """The record of each (population, seed), in their order.
 
     `settings` None: nothing is calibrated yet. Detections then have `evidence` in place of a probability.
     """
-    with ProcessPoolExecutor(workers, get_context("spawn")) as executor:
+    with workers(processes) as executor:
         yield from executor.map(_try_one, *zip(*((models, settings, *one) for one in wanted), strict=True))
 
 
@@ -121,6 +121,7 @@ def record_of(scan: Sample, said: Json) -> Json:
             "centre_lps_mm": _position(affine, each["center"]),
             "probability": round(each["probability"], 5),
             "uncertainty": None if each["uncertainty"] is None else round(each["uncertainty"], 4),
+            "side": each["side"],
         }
         for each in said["detections"]
     ]

@@ -11,7 +11,7 @@ from server.cli.options import errors
 
 def train(
     model: Annotated[str, typer.Argument(help="Which: lung-nodule-ct.")],
-    out: Annotated[Path, typer.Option(help="Folder to write the bundle to; it must not exist.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the bundle to; new, or of a run to go on with.")],
     seed: Annotated[int, typer.Option(help="Of weights and draws; the shipped weights have 1.")] = 1,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Of the first network, instead of the recipe's.")

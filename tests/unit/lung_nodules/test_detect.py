@@ -54,6 +54,54 @@ def test_an_easy_nodule_is_found(bundle: Bundle, with_nodule: NoduleScan, said: 
     assert 0 <= found["uncertainty"] < 0.3
 
 
+def test_a_white_lung_moves_no_nodule_to_the_other_side(
+    bundle: Bundle, with_nodule: NoduleScan, said: Json
+) -> None:
+    """Only the lung that holds the nodule is left: its own middle says nothing of the patient's."""
+    (before,) = reported(bundle, said)
+    voxels = with_nodule.voxels.copy()
+    middle = voxels.shape[2] // 2
+    other = voxels[:, :, :middle] if before["center"][2] > middle else voxels[:, :, middle:]
+    other[(other < -300) & (other > -980)] = 40
+    (after,) = reported(
+        bundle, run(voxels, with_nodule.geometry.affine, {**bundle.manifest.parameters, "tta": "none"})
+    )
+    assert after["side"] == before["side"] in {"left", "right"}
+
+
+def test_no_side_is_stated_where_the_trunk_is_cut_off(
+    bundle: Bundle, with_nodule: NoduleScan, said: Json
+) -> None:
+    (before,) = reported(bundle, said)
+    cut = 60  # columns, of 1 mm
+    voxels, affine = with_nodule.voxels, with_nodule.geometry.affine.copy()
+    if before["center"][2] > voxels.shape[2] / 2:
+        voxels, affine[:, 3] = voxels[:, :, cut:], affine @ [0, 0, cut, 1]
+    else:
+        voxels = voxels[:, :, :-cut]
+    (after,) = reported(bundle, run(voxels, affine, {**bundle.manifest.parameters, "tta": "none"}))
+    assert after["side"] is None
+
+
+def test_no_side_is_stated_where_a_round_field_of_view_cuts_the_trunk_off(
+    bundle: Bundle, with_nodule: NoduleScan, said: Json
+) -> None:
+    """Scanners reconstruct a circle and pad the corners: the trunk ends at what looks like air."""
+    (before,) = reported(bundle, said)
+    slices, rows, columns = with_nodule.voxels.shape
+    off = 50 if before["center"][2] < columns / 2 else -50  # columns, of 1 mm: the nodule's side stays
+    square = np.full((slices, columns, columns), -1000, np.int16)
+    top = (columns - rows) // 2
+    square[:, top : top + rows] = with_nodule.voxels
+    square = np.roll(square, off, axis=2)
+    at = np.arange(columns) - (columns - 1) / 2
+    square[:, np.hypot(at[:, None], at) > columns / 2] = -1024
+    affine = with_nodule.geometry.affine.copy()
+    affine[:, 3] = affine @ [0, -top, -off, 1]
+    (after,) = reported(bundle, run(square, affine, {**bundle.manifest.parameters, "tta": "none"}))
+    assert after["side"] is None
+
+
 def test_nothing_is_found_where_nothing_is(bundle: Bundle, without_nodule: NoduleScan) -> None:
     said = run(without_nodule.voxels, without_nodule.geometry.affine, bundle.manifest.parameters)
     assert reported(bundle, said) == []

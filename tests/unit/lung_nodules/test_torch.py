@@ -1,6 +1,7 @@
 """Torch and ONNX say the same; MONAI builds the shipped network; training goes its way: all with torch."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_monai_windows_give_what_the_whole_box_gives(by_torch: TorchNetworks) ->
 @pytest.mark.timeout(600)
 def test_a_tiny_training_run_learns_and_writes_a_bundle(tmp_path: Path) -> None:
     from ai_engine.training.recipe import TINY
-    from ai_engine.training.start import start
+    from ai_engine.training.start import TrainingUnavailable, start
 
     told: list[str] = []
     figures = start("lung-nodule-ct", tmp_path / "made", TINY, told.append)
@@ -103,3 +104,11 @@ def test_a_tiny_training_run_learns_and_writes_a_bundle(tmp_path: Path) -> None:
     assert 0 <= made.manifest.detections[0].least_probability <= 1
     assert Networks(made.path / "models").logits(np.zeros((16, 16, 16), np.float32)).shape == (16, 16, 16)
     assert figures["scans"] == TINY.validation_scans
+    network = (made.path / "models" / "model.onnx").read_bytes()
+    (made.path / "models" / "classifier.onnx").unlink()  # as if it had been broken off there
+    told.clear()
+    again = start("lung-nodule-ct", made.path, TINY, told.append)
+    assert again["losses"].keys() == {"classify"}
+    assert (made.path / "models" / "model.onnx").read_bytes() == network
+    with pytest.raises(TrainingUnavailable, match="is there already"):
+        start("lung-nodule-ct", made.path, replace(TINY, seed=2), told.append)

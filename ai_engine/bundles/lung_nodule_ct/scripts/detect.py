@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import Candidate, cubes, find_candidates
-from .grid import Box, lung_box
+from .grid import GRID_MM, Box, lung_box
 from .measure import Drawn, draw
 from .network import PATCH, SIDE, Networks, logit, sigmoid
 from .orientation import Orientation, orientation_of
@@ -21,7 +21,8 @@ from .orientation import Orientation, orientation_of
 NAME = "nodule"
 EVIDENCE = ("judged", "marked", "seen_again")
 FLIPS = ((2,), (3,), (4,))  # of cubes (n, channel, z, y, x)
-MOST_LOOKED_AT = 16  # candidates
+MOST_LOOKED_AT = 24  # candidates
+NEAR_MIDLINE_MM = 15.0  # where no side is stated
 WIDEST_SLICES_MM = 2.5  # apart; the networks have seen no wider ones
 EDGE_SHARE = 0.02  # of the first or last slice that is searched region, above which lungs are cut off
 
@@ -153,7 +154,6 @@ def _number(
 ) -> list[dict[str, Any]]:
     """Paint each nodule with its number (the likelier wins) and say what it is."""
     said: list[dict[str, Any]] = []
-    middle = float(np.flatnonzero(box.region.any(axis=(0, 1))).mean())
     for judged, nodule in drawn:
         part = labels[nodule.box]
         free = nodule.mask & (part == 0)
@@ -161,8 +161,15 @@ def _number(
             continue
         part[free] = len(said) + 1
         said.append(_detection(judged, nodule, len(said) + 1, orientation, labels.shape))
-        said[-1]["side"] = "left" if judged.candidate.centre[2] > middle else "right"
+        said[-1]["side"] = _side(judged.candidate.centre[2], box.midline)
     return said
+
+
+def _side(column: float, midline: float | None) -> str | None:
+    """The patient's side; None near the middle, where a lung may reach across it."""
+    if midline is None or abs(column - midline) * GRID_MM < NEAR_MIDLINE_MM:
+        return None
+    return "left" if column > midline else "right"
 
 
 def _detection(

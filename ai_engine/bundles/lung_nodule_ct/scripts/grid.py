@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .lungs import Mask, Spacing, block_means, coarse_factors, find_region
+from .lungs import Mask, Spacing, block_means, coarse_factors, find_region, find_trunk, midline_of
 from .orientation import Orientation
 
 GRID_MM = 1.0
@@ -18,13 +18,15 @@ LOWEST_HU, HIGHEST_HU = -1000.0, 400.0
 class Box:
     """`image` is float32, 0 at LOWEST_HU and 1 at HIGHEST_HU; `region` says where nodules may lie.
 
-    Grid point i of axis a lies at canonical voxel `start[a] + i * GRID_MM / spacing_mm[a]`.
+    Grid point i of axis a lies at canonical voxel `start[a] + i * GRID_MM / spacing_mm[a]`. `midline` is the
+    grid column in the middle of the trunk, None where that is not known.
     """
 
     image: NDArray[np.float32]
     region: Mask
     start: tuple[float, float, float]
     spacing_mm: Spacing
+    midline: float | None = None
 
     def canonical(self, axis: int, at: NDArray[np.floating]) -> NDArray[np.floating]:
         """Canonical voxel positions of grid positions."""
@@ -41,13 +43,27 @@ def lung_box(voxels: NDArray[np.generic], orientation: Orientation) -> Box | Non
     factors = coarse_factors(spacing)
     coarse = block_means(voxels, factors)
     wide = (spacing[0] * factors[0], spacing[1] * factors[1], spacing[2] * factors[2])
-    region = find_region(coarse, wide)
+    trunk = find_trunk(coarse, wide)
+    region = find_region(coarse, trunk, wide)
     if not region.any():
         return None
     start, counts = _extent(region, factors, spacing, voxels.shape)
     hu = resample(voxels, start, counts, spacing)
     image = np.clip((hu - LOWEST_HU) * np.float32(1 / (HIGHEST_HU - LOWEST_HU)), 0, 1)
-    return Box(image, _on_grid(region, factors, start, counts, spacing), start, spacing)
+    return Box(
+        image,
+        _on_grid(region, factors, start, counts, spacing),
+        start,
+        spacing,
+        _grid_column(midline_of(trunk, wide), factors[2], start[2], spacing[2]),
+    )
+
+
+def _grid_column(coarse: float | None, factor: int, start: float, spacing_mm: float) -> float | None:
+    """A column of the coarse grid on the network's."""
+    if coarse is None:
+        return None
+    return ((coarse + 0.5) * factor - 0.5 - start) * spacing_mm / GRID_MM
 
 
 def _extent(

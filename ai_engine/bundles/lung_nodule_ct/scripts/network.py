@@ -13,8 +13,8 @@ Array = NDArray[np.float32]
 MODELS = Path(__file__).resolve().parent.parent / "models"
 MOST_VOXELS = 16_000_000  # at once: about a gigabyte within the network
 SLAB, HALO = 96, 40  # slices of a larger box at once, and beside them what reaches into them; multiples of 8
-PATCH = 32  # voxels of the classifier's cube
-MOST_PATCHES = 16  # at once
+PATCH = 24  # voxels of the classifier's cube
+MOST_PATCHES = 32  # at once
 SIDE = 64  # voxels of a region for the second look
 NEAR = slice(24, 40)  # where in it the highest logit is taken
 
