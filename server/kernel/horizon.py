@@ -15,6 +15,7 @@ MAX_WAIT_S = 120
 _OLDEST = text(
     "SELECT (extract(epoch FROM coalesce(min(xact_start), clock_timestamp())) * 1000000)::bigint"
     " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND backend_type IS DISTINCT FROM 'autovacuum worker'"  # it writes nothing that is read here
     " AND (backend_xid IS NOT NULL OR xact_start > clock_timestamp() - make_interval(secs => :longest))"
 ).bindparams(longest=MAX_WAIT_S)
 
