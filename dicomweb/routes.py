@@ -48,22 +48,26 @@ def open_archive(services: Services) -> Archive:
 def build_router(services: Services, archive: Archive | None = None) -> APIRouter:
     """Every route of the studies service; `archive`: the process's, which ends with this router."""
     archive = archive or open_archive(services)
-    router = APIRouter(default_response_class=Response, tags=["DICOMweb"], lifespan=_closing(archive.pixels))
+    store = StoreService(services, archive.pixels.pool)
+    router = APIRouter(
+        default_response_class=Response, tags=["DICOMweb"], lifespan=_closing(store, archive.pixels)
+    )
     add_routes(router, archive)  # what is asked for most comes first: routes are tried in turn
     add_rendered(router, archive, archive.pixels)
     _add_search(router, services)
-    _add_store(router, services, archive.pixels)
+    _add_store(router, services, store)
     return router
 
 
-def _closing(pixels: Pixels) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """Ends the children with the application, also those that are at work."""
+def _closing(store: StoreService, pixels: Pixels) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Lets what is being stored end with the application, and ends the children, also those at work."""
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            await store.close()
             await asyncio.to_thread(pixels.pool.close)
 
     return lifespan
@@ -84,9 +88,7 @@ def fault_response(fault: Fault) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-def _add_store(router: APIRouter, services: Services, pixels: Pixels) -> None:
-    service = StoreService(services, pixels.pool)
-
+def _add_store(router: APIRouter, services: Services, service: StoreService) -> None:
     async def store(request: Request, study: str | None) -> Response:
         representation = select_metadata(acceptable(request), many=False)
         store_request = StoreRequest(access_of(request.scope), study)

@@ -66,6 +66,11 @@ class GroupedIndex:
         self._begin()
         return await done
 
+    async def close(self) -> None:
+        """Wait for what is under way, also for requests that were given up; the database may close then."""
+        while self._groups:
+            await asyncio.wait(self._groups)
+
     def _begin(self) -> None:
         most = 1 if self._database.is_sqlite else GROUPS
         if self._waiting and len(self._groups) < most:

@@ -66,6 +66,10 @@ class StoreService:
         self._given_out = GivenOut(Archive(services, InflatedFiles(services.objects)))
         self.budget = MemoryBudget()
 
+    async def close(self) -> None:
+        """Wait for what is being indexed."""
+        await self._index.close()
+
     def new_part(self) -> ReceivedPart:
         """A part about to be received."""
         return ReceivedPart(self._services.objects, self.budget)
