@@ -38,6 +38,8 @@ from server.workflows.registry.requests import (
 )
 from server.workflows.registry.versions import RevisionDiffers, revision_of
 
+OnVersion = Callable[[UnitOfWork, Asked, str], Awaitable[object]]
+
 
 def build_router(services: Services) -> APIRouter:
     """The routes of the registry."""
@@ -84,6 +86,12 @@ def _add_reads(router: APIRouter, services: Services) -> None:
 
 
 def _add_decisions(router: APIRouter, services: Services) -> None:
+    async def decide_on(request: Request, name: str, version: str, act: OnVersion) -> Response:
+        _require_administrator(request)
+        said = read_decision(await request.body(), Decision)
+        work = lambda unit, asked: act(unit, asked, version)  # noqa: E731
+        return await _decide(request, services, (name, said.reason), work)
+
     @router.post("/{name}/versions/{version}/promote")
     async def promote_version(request: Request, name: str, version: str) -> Response:
         """Move a version to another stage."""
@@ -95,26 +103,17 @@ def _add_decisions(router: APIRouter, services: Services) -> None:
     @router.post("/{name}/versions/{version}/retire")
     async def retire_version(request: Request, name: str, version: str) -> Response:
         """Take a version out."""
-        _require_administrator(request)
-        said = read_decision(await request.body(), Decision)
-        work = lambda unit, asked: retire(unit, asked, version)  # noqa: E731
-        return await _decide(request, services, (name, said.reason), work)
+        return await decide_on(request, name, version, retire)
 
     @router.post("/{name}/versions/{version}/bar")
     async def bar_version(request: Request, name: str, version: str) -> Response:
         """Let nothing put a version to work that is known to be bad."""
-        _require_administrator(request)
-        said = read_decision(await request.body(), Decision)
-        work = lambda unit, asked: bar(unit, asked, version)  # noqa: E731
-        return await _decide(request, services, (name, said.reason), work)
+        return await decide_on(request, name, version, bar)
 
     @router.post("/{name}/versions/{version}/unbar")
     async def unbar_version(request: Request, name: str, version: str) -> Response:
         """Let a version be promoted again."""
-        _require_administrator(request)
-        said = read_decision(await request.body(), Decision)
-        work = lambda unit, asked: lift_bar(unit, asked, version)  # noqa: E731
-        return await _decide(request, services, (name, said.reason), work)
+        return await decide_on(request, name, version, lift_bar)
 
     @router.post("/{name}/rollback")
     async def rollback(request: Request, name: str) -> Response:

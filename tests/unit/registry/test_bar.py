@@ -120,6 +120,7 @@ async def test_version_is_not_held_against_itself(registry: Registry) -> None:
     await registry.do(lambda unit, asked: retire(unit, asked, "1.0.0"), "recalled")
     await registry.promote("1.0.0", Stage.CANDIDATE)
     await registry.promote("1.0.0", Stage.PRODUCTION)
+    assert (await show_model(registry.database, "tiny"))["versions"][0]["stage"] == Stage.PRODUCTION.value
 
 
 @sqlite_first
